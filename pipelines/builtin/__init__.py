@@ -1,0 +1,1 @@
+"""Elements that belong to the engine itself: tee, queue, funnel, identity, test_src, fake_sink."""

@@ -1,0 +1,225 @@
+"""The element contract: a cheap spec, a heavy runtime.
+
+An :class:`ElementSpec` says everything the tools need to check, draw and document an element and imports nothing heavy.
+The :class:`Element` it names in ``build`` is imported only when a graph is built. Neither knows pipecat:
+:mod:`pipelines.lower` wraps each element in a pipecat frame processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.caps import Caps
+from pipelines.frames import Frame
+
+__all__ = ["Context", "Element", "ElementSpec", "Field", "Pad", "Settings", "SourceElement"]
+
+Direction = Literal["sink", "src"]
+Presence = Literal["always", "request"]
+OnError = Literal["fail", "skip", "restart"]
+
+
+class Settings(BaseModel):
+    """Base of every element's settings: frozen, no unknown fields, defaults checked.
+
+    Give each field a description, its range (``gt``, ``ge``, …) and a name that ends in its unit (``_ms``, ``_hz``,
+    ``_db``, ``_ns``). A field that changes what travels over the pads must be used by the spec's ``pads`` function.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+SettingsType: TypeAlias = type[Settings]
+"""Spelled out here because ``ElementSpec.type`` hides the builtin inside its class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """Where an element is linked.
+
+    Attributes:
+        name: ``sink``, ``src``, or ``src_%u`` / ``sink_%u`` for request pads.
+        direction: ``sink`` takes frames in, ``src`` gives frames out.
+        caps: What may travel here.
+        presence: ``always`` pads exist from the start and must be linked (unless optional); a ``request`` pad template
+            makes a new pad each time a link asks for one.
+        like: Name of a sink pad (or sink template) whose negotiated caps this src pad repeats, except for the fields
+            that ``caps`` itself constrains. None when the caps stand alone.
+        like_drop: Fields that are not repeated and stay unconstrained unless ``caps`` says otherwise.
+        dynamic: For src pads: the exact caps are known only when data flows (a file's rate), so a peer must accept all
+            that is offered, not merely some of it.
+        optional: An ``always`` pad that may stay unlinked.
+    """
+
+    name: str
+    direction: Direction
+    caps: Caps
+    presence: Presence = "always"
+    like: str | None = None
+    like_drop: tuple[str, ...] = ()
+    dynamic: bool = False
+    optional: bool = False
+
+    @classmethod
+    def sink(cls, caps: str = "ANY", *, name: str = "sink", request: bool = False, optional: bool = False) -> Pad:
+        """A pad that takes frames in."""
+        return cls(name, "sink", Caps.parse(caps), "request" if request else "always", optional=optional)
+
+    @classmethod
+    def src(
+        cls,
+        caps: str = "ANY",
+        *,
+        name: str = "src",
+        request: bool = False,
+        optional: bool = False,
+        like: str | None = None,
+        like_drop: tuple[str, ...] = (),
+        dynamic: bool = False,
+    ) -> Pad:
+        """A pad that gives frames out."""
+        return cls(
+            name, "src", Caps.parse(caps), "request" if request else "always", like, like_drop, dynamic, optional
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementSpec:
+    """All that is known about an element type without importing its runtime.
+
+    Attributes:
+        type: Name used in graphs; lower snake case. Sources and sinks are nouns, transforms verbs or engine names.
+        summary: One sentence.
+        settings: The settings model.
+        pads: The pads, or a function from valid settings to them.
+        build: ``module:Class`` of the runtime, imported when a graph is built.
+        prefetch: ``module:function`` taking the settings, which downloads and verifies what the element needs.
+        on_error: Failure policy unless the graph says otherwise: ``fail`` the graph, ``skip`` the utterance in hand, or
+            ``restart`` the element.
+        live: Whether a source produces at the pace of the world rather than as fast as it is asked.
+        doc: Longer description, Markdown.
+        licence: Licence or terms of what the element loads at run time, for people to see.
+        example: A YAML flow mapping that shows typical use.
+    """
+
+    type: str
+    summary: str
+    settings: SettingsType
+    pads: tuple[Pad, ...] | Callable[[Any], tuple[Pad, ...]]
+    build: str
+    prefetch: str | None = None
+    on_error: OnError = "fail"
+    live: bool = False
+    doc: str = ""
+    licence: str = "Apache-2.0"
+    example: str = ""
+
+    def pads_for(self, settings: Settings | None = None) -> tuple[Pad, ...]:
+        """The pads for these settings (the defaults when None)."""
+        if isinstance(self.pads, tuple):
+            return self.pads
+        return self.pads(settings if settings is not None else self.settings())
+
+
+class Push(Protocol):
+    """How an element hands a frame to whatever is linked behind one of its src pads."""
+
+    async def __call__(self, frame: Frame, pad: str = "src") -> None:
+        """Return once the frame was taken; waiting here is back-pressure."""
+
+
+class Post(Protocol):
+    """How an element posts on the bus; element and graph are filled in."""
+
+    def __call__(
+        self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        """Post a message of a :data:`pipelines.bus.MessageKind`."""
+
+
+class Spawn(Protocol):
+    """How an element starts a task of its own."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run it until it ends, the element stops, or it fails, which meets the element's failure policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the graph gives an element.
+
+    Attributes:
+        name: The element's name in the graph.
+        graph: The graph's name.
+        push: Hands a frame downstream.
+        post: Posts on the bus.
+        spawn: Starts a task.
+        caps: Negotiated caps by pad name.
+        base_dir: Folder that relative paths in settings start from (the current folder for ``tolmach run``).
+        overwrite: Whether sinks may replace existing files.
+    """
+
+    name: str
+    graph: str
+    push: Push
+    post: Post
+    spawn: Spawn
+    caps: Mapping[str, Caps] = field(default_factory=dict)
+    base_dir: Path = field(default_factory=Path.cwd)
+    overwrite: bool = True
+
+
+class Element:
+    """Runtime of one element in one graph.
+
+    Life: ``__init__`` (cheap, no I/O) → :meth:`start` → any number of :meth:`process` → :meth:`drain` → :meth:`stop`.
+    ``stop`` must be safe without ``start``, twice, and at any moment (cancel). All coroutines run on the graph's event
+    loop and must not block it: heavy work goes through a model host or ``asyncio.to_thread``.
+
+    ``process`` is never called concurrently for one element, except for elements with several sink pads, whose pads
+    may be fed by different tasks.
+    """
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        self.settings = settings
+        self.context = context
+
+    async def start(self) -> None:
+        """Acquire what the element needs (files, models). Raises a TolmachError when it cannot."""
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Take one frame from sink pad ``pad``; push any number of frames. The default passes it on."""
+        await self.context.push(frame)
+
+    async def drain(self) -> None:
+        """All sink pads are at their end: push what is still held. End of stream follows by itself."""
+
+    async def stop(self) -> None:
+        """Release everything; what was not finished is thrown away."""
+
+    def reset(self, utterance: int | None) -> None:
+        """Forget state about ``utterance`` (None: all) after a failure under the ``skip`` policy."""
+
+    @property
+    def latency_ns(self) -> int:
+        """Media time the element holds back in steady state, ns."""
+        return 0
+
+
+class SourceElement(Element):
+    """An element without sink pads."""
+
+    async def produce(self) -> None:
+        """Push frames until the source is exhausted; returning means end of stream.
+
+        Cancelled by: cancel of the graph. Must return soon after :meth:`finish` was called.
+        """
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def finish(self) -> None:
+        """Ask a source to end gracefully: stop producing and return from :meth:`produce`."""

@@ -1,0 +1,135 @@
+"""The media frames that travel in a graph.
+
+Frames are plain immutable values that import nothing heavy; :mod:`pipelines.lower` puts them in an envelope that
+pipecat can carry. All of them are *ordered data*: what leaves a pad first arrives first, whatever its kind.
+
+Time is media time: ``pts_ns`` counts nanoseconds from the start of the recording (or of the session, for live sources)
+and is always derived from sample counts, never from a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+
+
+def samples_to_ns(samples: int, rate_hz: int) -> int:
+    """Duration of ``samples`` sample periods at ``rate_hz``, ns, rounded to nearest.
+
+    Always call it on a running total, not on a chunk: the rounding then never accumulates.
+    """
+    return (samples * NS_PER_S + rate_hz // 2) // rate_hz
+
+
+def ns_to_samples(duration_ns: int, rate_hz: int) -> int:
+    """Sample periods in ``duration_ns`` at ``rate_hz``, rounded to nearest; inverse of :func:`samples_to_ns`."""
+    return (duration_ns * rate_hz + NS_PER_S // 2) // NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFrame:
+    """A run of consecutive samples.
+
+    Attributes:
+        samples: float32[n, channels], C order, nominal range [-1, 1]. Treat it as read-only: a tee hands the same
+            array to every branch.
+        rate_hz: Sample rate, Hz.
+        pts_ns: Media time of the first sample, ns.
+        utterance: The utterance this audio belongs to, or None in an unsegmented stream.
+    """
+
+    samples: Samples
+    rate_hz: int
+    pts_ns: int
+    utterance: int | None = None
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.samples.shape[1])
+
+    @property
+    def duration_ns(self) -> int:
+        """Length of the frame, ns."""
+        return samples_to_ns(len(self.samples), self.rate_hz)
+
+    @property
+    def end_ns(self) -> int:
+        """Media time just after the last sample, ns."""
+        return self.pts_ns + self.duration_ns
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceStart:
+    """Opens an utterance; its audio follows.
+
+    Attributes:
+        utterance: Number of the utterance, counted from 1 by the element that cut it.
+        pts_ns: Media time of its first sample (pre-roll included), ns. After a TTS this is still the *source* time.
+        source_end_ns: Media time at which the source utterance ended, ns; None while it is still being spoken (a VAD
+            does not know it yet, a TTS does).
+    """
+
+    utterance: int
+    pts_ns: int
+    source_end_ns: int | None = None
+
+
+EndReason = Literal["silence", "maximum", "eos"]
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceEnd:
+    """Closes an utterance; all its audio has passed.
+
+    Attributes:
+        utterance: Number of the utterance.
+        pts_ns: Media time of its first sample, ns.
+        end_ns: Media time just after its last sample, ns.
+        reason: ``silence`` (hangover elapsed), ``maximum`` (cut at the longest allowed length) or ``eos``.
+    """
+
+    utterance: int
+    pts_ns: int
+    end_ns: int
+    reason: EndReason = "silence"
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationFrame:
+    """The text of an utterance in the target language.
+
+    Attributes:
+        utterance: Number of the utterance.
+        pts_ns: Start of the source span, ns.
+        end_ns: End of the source span, ns.
+        source_lang: BCP-47 tag of what was spoken.
+        target_lang: BCP-47 tag of ``text``.
+        text: The translation; empty when the utterance was rejected.
+        logprob: Mean log-probability of the generated tokens (natural log), or None when the engine has none.
+        final: False for a partial hypothesis that a later frame of the same utterance replaces.
+        rejected: Why there is no text ("not in the phrasebook", "no speech", …); None when there is.
+        engine: Which model spoke, as people should read it ("canary-1b-v2", "demonstration phrasebook").
+    """
+
+    utterance: int
+    pts_ns: int
+    end_ns: int
+    source_lang: str
+    target_lang: str
+    text: str
+    logprob: float | None = None
+    final: bool = True
+    rejected: str | None = None
+    engine: str = ""
+
+
+Frame: TypeAlias = AudioFrame | UtteranceStart | UtteranceEnd | TranslationFrame

@@ -1,0 +1,134 @@
+"""A checked graph: nodes, links between pads, and the order frames flow in.
+
+Values only. :mod:`pipelines.build` makes one from a document in named passes; :mod:`pipelines.lower` makes it run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.caps import Caps
+from pipelines.element import ElementSpec, OnError, Pad, Settings
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A place in a graph file.
+
+    Attributes:
+        file: As the user named it; ``<string>`` for text given directly.
+        line: First line, counted from 1.
+        column: First character, counted from 1.
+        length: Characters covered on that line, at least 1.
+    """
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PadRef:
+    """A pad of a node: ``element.pad``."""
+
+    node: str
+    pad: str
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.pad}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One element of a graph.
+
+    Attributes:
+        name: Unique in the graph; elements of a bin are named ``bin.element``.
+        spec: Its type.
+        settings: Its validated settings.
+        pads: Its pads, request pads included as they were made (``src_0``, ``src_1``, …).
+        on_error: Its failure policy.
+        bin: Name of the bin it came from, or "".
+        span: Where it is declared.
+    """
+
+    name: str
+    spec: ElementSpec
+    settings: Settings
+    pads: tuple[Pad, ...]
+    on_error: OnError
+    bin: str
+    span: Span
+
+    def pad(self, name: str) -> Pad:
+        """The pad called ``name``. Raises KeyError."""
+        for pad in self.pads:
+            if pad.name == name:
+                return pad
+        raise KeyError(f"{self.name} has no pad {name!r}")
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it has no sink pad."""
+        return not any(p.direction == "sink" for p in self.pads)
+
+    @property
+    def is_sink(self) -> bool:
+        """Whether it has no src pad."""
+        return not any(p.direction == "src" for p in self.pads)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link from a src pad to a sink pad.
+
+    Attributes:
+        src: Where frames leave.
+        sink: Where they arrive.
+        caps: What was negotiated: fixed, unless the src pad is dynamic.
+        span: Where the link is written.
+    """
+
+    src: PadRef
+    sink: PadRef
+    caps: Caps
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph that passed every check.
+
+    Attributes:
+        name: From the document, or the file's stem.
+        description: From the document, or "".
+        path: The file it came from, or None.
+        params: Values of the graph's params after ``--set``.
+        nodes: By name, in the order of declaration.
+        links: In the order written.
+        order: Node names in topological order; among equals the order of declaration.
+    """
+
+    name: str
+    description: str
+    path: Path | None
+    params: Mapping[str, Any]
+    nodes: Mapping[str, Node]
+    links: tuple[Link, ...]
+    order: tuple[str, ...]
+    _by_src: dict[str, tuple[Link, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def links_from(self, node: str) -> tuple[Link, ...]:
+        """Links that leave ``node``, in the order written."""
+        if not self._by_src:
+            for link in self.links:
+                self._by_src[link.src.node] = (*self._by_src.get(link.src.node, ()), link)
+        return self._by_src.get(node, ())
+
+    def links_to(self, node: str) -> tuple[Link, ...]:
+        """Links that arrive at ``node``, in the order written."""
+        return tuple(link for link in self.links if link.sink.node == node)

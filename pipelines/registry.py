@@ -1,0 +1,157 @@
+"""Which element types exist: built-ins, third parties, and what a caller adds or takes away.
+
+A registry is a value: :meth:`Registry.extended` and :meth:`Registry.without` return another one. Built-in elements are
+lazy strings, so that naming them costs nothing; third parties arrive through the entry-point group
+``tolmach.elements``, each entry point naming an :class:`~pipelines.element.ElementSpec` or a tuple of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from pipelines.element import ElementSpec
+from pipelines.errors import TolmachError
+
+ENTRY_POINT_GROUP = "tolmach.elements"
+
+BUILTINS: Mapping[str, str] = {
+    "canary_ast": "processors.canary.spec:SPEC",
+    "espeak_tts": "processors.espeak.spec:SPEC",
+    "fake_sink": "pipelines.builtin.fake_sink:SPEC",
+    "file_sink": "transports.files.specs:FILE_SINK",
+    "file_src": "transports.files.specs:FILE_SRC",
+    "funnel": "pipelines.builtin.funnel:SPEC",
+    "identity": "pipelines.builtin.identity:SPEC",
+    "jsonl_sink": "transports.files.specs:JSONL_SINK",
+    "queue": "pipelines.builtin.queue:SPEC",
+    "resample": "processors.resample.spec:SPEC",
+    "silero_tts": "processors.silero.spec:SPEC",
+    "silero_vad": "processors.vad.spec:SILERO",
+    "subtitle_sink": "transports.files.specs:SUBTITLE_SINK",
+    "tee": "pipelines.builtin.tee:SPEC",
+    "test_src": "pipelines.builtin.test_src:SPEC",
+    "webrtc_vad": "processors.vad.spec:WEBRTC",
+    "whisper_ast": "processors.whisper.spec:SPEC",
+}
+"""Type name → ``module:attribute`` of its spec. Strings, because the engine may not import the floors above it."""
+
+
+class RegistryError(TolmachError):
+    """An element type is declared twice, or a declaration does not give a spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a type comes from.
+
+    Attributes:
+        target: ``module:attribute`` of the spec.
+        origin: Distribution that declares it (``tolmach`` for built-ins).
+        version: Its version, or "".
+        spec: The spec itself when it was given directly.
+    """
+
+    target: str
+    origin: str
+    version: str = ""
+    spec: ElementSpec | None = None
+
+
+class Registry:
+    """An immutable set of element types."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = dict(entries)
+
+    @classmethod
+    def builtin(cls) -> Registry:
+        """Only what Tolmach ships."""
+        return cls({name: Entry(target, "tolmach") for name, target in BUILTINS.items()})
+
+    @classmethod
+    def default(cls) -> Registry:
+        """What Tolmach ships and what installed distributions add.
+
+        Raises:
+            RegistryError: If two distributions declare one type, or an entry point gives no spec.
+        """
+        return _default()
+
+    def extended(self, *specs: ElementSpec, origin: str = "caller") -> Registry:
+        """This registry and more types.
+
+        Raises:
+            RegistryError: If a type exists already.
+        """
+        entries = dict(self._entries)
+        for spec in specs:
+            _add(entries, spec.type, Entry(spec.build, origin, spec=spec))
+        return Registry(entries)
+
+    def without(self, *types: str) -> Registry:
+        """This registry less some types (unknown ones are ignored)."""
+        return Registry({k: v for k, v in self._entries.items() if k not in types})
+
+    def get(self, element_type: str) -> ElementSpec:
+        """The spec of a type; imports its (cheap) spec module.
+
+        Raises:
+            KeyError: If there is no such type.
+            RegistryError: If what the registry names is not a spec of that type.
+        """
+        entry = self._entries[element_type]
+        if entry.spec is not None:
+            return entry.spec
+        spec = _load(entry.target)
+        if not isinstance(spec, ElementSpec) or spec.type != element_type:
+            raise RegistryError(f"{entry.origin}: {entry.target} is not the spec of {element_type!r}")
+        return spec
+
+    def entry(self, element_type: str) -> Entry:
+        """Where a type comes from. Raises KeyError."""
+        return self._entries[element_type]
+
+    def __contains__(self, element_type: object) -> bool:
+        return element_type in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@cache
+def _default() -> Registry:
+    entries = dict(Registry.builtin()._entries)
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: (p.name, p.value)):
+        origin, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
+        for spec in _specs(point, origin):
+            _add(entries, spec.type, Entry(point.value, origin, version, spec))
+    return Registry(entries)
+
+
+def _specs(point: EntryPoint, origin: str) -> tuple[ElementSpec, ...]:
+    loaded = point.load()
+    specs = loaded if isinstance(loaded, tuple) else (loaded,)
+    if not specs or not all(isinstance(s, ElementSpec) for s in specs):
+        raise RegistryError(f"{origin}: entry point {point.name} = {point.value} gives no ElementSpec")
+    return specs
+
+
+def _add(entries: dict[str, Entry], name: str, entry: Entry) -> None:
+    if name in entries:
+        raise RegistryError(
+            f"element type {name!r} is declared twice: by {entries[name].origin} and by {entry.origin}; "
+            "uninstall one of them or rename its type"
+        )
+    entries[name] = entry
+
+
+def _load(target: str) -> object:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

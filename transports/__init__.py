@@ -1,0 +1,1 @@
+"""Floor 1: elements that bring frames in and out of a graph."""
