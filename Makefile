@@ -1,0 +1,52 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both do everything from a bare clone.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help demo test lint format check bench wheel clean schema
+help:
+	@echo "make demo    translate the shipped recordings into build/demo"
+	@echo "make test    run all tests (CPU only, no network)"
+	@echo "make lint    ruff, mypy --strict, import-linter"
+	@echo "make bench   print the tables of docs/BENCHMARKS.md"
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dev,whisper-offline]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/tolmach run phrasebook config/demo/phrasebook-en.flac -o build/demo/en-ru --overwrite
+	$(BIN)/tolmach run phrasebook config/demo/phrasebook-ru.flac -o build/demo/ru-en --overwrite \
+	    --set source_lang=ru --set target_lang=en
+	$(BIN)/tolmach run whisper config/demo/whisper-ru.flac -o build/demo/whisper --overwrite
+	@echo "dubs, subtitles and events: build/demo/*/*/{dub.wav,subtitles.srt,events.jsonl}"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/tolmach check config/*.yaml
+	$(BIN)/tolmach schema --check
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema: $(STAMP)
+	$(BIN)/tolmach schema > config/graph.schema.json
+
+bench: $(STAMP)
+	$(BIN)/tolmach bench
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,265 @@
+"""Runs one graph over many recordings: skips what is done, survives what is broken, stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.build import load_graph
+from pipelines.bus import Bus, Message
+from pipelines.errors import GraphError, ModelError, TolmachError
+from pipelines.frames import NS_PER_MS, NS_PER_S
+from pipelines.graph import Graph
+from pipelines.jobs import Job, fingerprint, job_params
+from pipelines.records import RECORD_NAME, Record, RecordStatus, Utterance, load_record, save_record
+from pipelines.registry import Registry
+from pipelines.runner import GraphRunner, RunResult
+
+
+class Watcher(Protocol):
+    """Who wants to follow a batch: the progress bars, or nobody."""
+
+    def started(self, job: Job) -> None:
+        """A recording is being opened."""
+
+    def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
+        """Media time reached in a recording."""
+
+    def finished(self, job: Job, record: Record) -> None:
+        """A recording has ended, one way or another."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """A graph and what to run it over.
+
+    Attributes:
+        graph_path: The graph file.
+        jobs: What to run.
+        params: Values of the graph's params; ``input`` and ``output`` are set per job.
+        overrides: Values of ``element.setting``.
+        overwrite: Whether finished outputs are made again.
+        parallel: Runs at a time.
+        trace: Whether to collect per-element figures.
+        declared: Names of the graph's params.
+        watcher: Follows the batch.
+        registry: Element types; the default registry when None.
+    """
+
+    graph_path: Path
+    jobs: Sequence[Job]
+    params: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    declared: frozenset[str]
+    watcher: Watcher
+    overwrite: bool = False
+    parallel: int = 1
+    trace: bool = False
+    registry: Registry | None = None
+    results: dict[str, RunResult] = field(default_factory=dict)
+    _runners: set[GraphRunner] = field(default_factory=set)
+    _cancelled: bool = False
+    _stop: TolmachError | None = None
+
+    def load(self, job: Job) -> Graph:
+        """The graph for one job.
+
+        Raises:
+            GraphError: With every problem found.
+        """
+        return load_graph(
+            self.graph_path,
+            params=job_params(job, self.params, self.declared),
+            overrides=self.overrides,
+            registry=self.registry,
+            require_params=True,
+        )
+
+    def cancel(self) -> None:
+        """Stop all runs now; what is finished stays. Safe to call from a signal handler of the loop."""
+        self._cancelled = True
+        for runner in tuple(self._runners):
+            runner.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._cancelled
+
+    async def run(self) -> list[Record]:
+        """Run all jobs.
+
+        Returns:
+            One record a job, in the order of the jobs; those never started (after a cancel) are missing.
+
+        Raises:
+            TolmachError: If the graph or a model it needs is wrong, which would fail every recording alike.
+        """
+        records: dict[int, Record] = {}
+        pending = iter(enumerate(self.jobs))
+
+        async def work() -> None:
+            for at, job in pending:
+                if self._cancelled or self._stop is not None:
+                    return
+                try:
+                    records[at] = await self._one(job)
+                except (GraphError, ModelError) as error:
+                    self._stop = self._stop or error
+                    return
+
+        await asyncio.gather(*(work() for _ in range(max(1, min(self.parallel, len(self.jobs))))))
+        if self._stop is not None:
+            raise self._stop
+        return [records[at] for at in sorted(records)]
+
+    async def _one(self, job: Job) -> Record:
+        graph = self.load(job)
+        text = await asyncio.to_thread(self.graph_path.read_text, encoding="utf-8")
+        mark = await asyncio.to_thread(
+            fingerprint, text, job_params(job, self.params, self.declared), self.overrides, job.input
+        )
+        old = await asyncio.to_thread(load_record, job.output)
+        if old is not None and old.status == "done" and not self.overwrite:
+            record = old.as_status("skipped" if old.fingerprint == mark else "stale")
+            if record.status == "stale":
+                note = f"{job.output} was made with another graph, other settings or another recording; --overwrite"
+                record = _with_error(record, f"{note} replaces it")
+            self.watcher.finished(job, record)
+            return record
+        record = Record(
+            name=job.name,
+            input=str(job.input) if job.input is not None else None,
+            output=str(job.output),
+            status="running",
+            fingerprint=mark,
+        )
+        await asyncio.to_thread(save_record, job.output, record)
+        self.watcher.started(job)
+        # A folder with an unfinished record of ours holds nothing worth keeping; any other is the user's.
+        replaceable = self.overwrite or old is not None
+        record = await self._play(job, graph, record, replaceable)
+        await asyncio.to_thread(save_record, job.output, record)
+        self.watcher.finished(job, record)
+        return record
+
+    async def _play(self, job: Job, graph: Graph, record: Record, overwrite: bool) -> Record:
+        notes = _Notes()
+        bus = Bus()
+        bus.subscribe(notes.take)
+        bus.subscribe(lambda m: self._report(job, m))
+        runner = GraphRunner(graph, bus=bus, overwrite=overwrite, trace=self.trace)
+        self._runners.add(runner)
+        started = time.perf_counter()
+        try:
+            result = await runner.run()
+        except (GraphError, ModelError):
+            await asyncio.to_thread(save_record, job.output, record.as_status("failed"))
+            raise
+        except TolmachError as error:
+            return notes.record(record, "failed", time.perf_counter() - started, (str(error),))
+        finally:
+            self._runners.discard(runner)
+        if isinstance(result.error, ModelError):
+            await asyncio.to_thread(save_record, job.output, record.as_status("failed"))
+            raise result.error
+        self.results[job.name] = result
+        status: RecordStatus = "done" if result.ok else "cancelled" if result.status == "cancelled" else "failed"
+        errors = tuple(f"{m.element}: {m.text}" if m.element else m.text for m in result.errors)
+        if result.error is not None and not errors:
+            errors = (str(result.error),)
+        return notes.record(record, status, result.playing_s, errors)
+
+    def _report(self, job: Job, message: Message) -> None:
+        if message.kind == "progress" and message.pts_ns is not None:
+            duration = message.data.get("duration_ns")
+            self.watcher.progress(job, message.pts_ns, duration if isinstance(duration, int) else None)
+
+
+class _Notes:
+    """Collects what the bus says about one recording."""
+
+    def __init__(self) -> None:
+        self.utterances: list[Utterance] = []
+        self.warnings: list[str] = []
+        self.segments = 0
+        self.position_ns = 0
+        self.lag_ns: int | None = None
+
+    def take(self, message: Message) -> None:
+        handlers: dict[str, Callable[[Message], None]] = {
+            "translation": self._translation,
+            "utterance": self._utterance,
+            "warning": self._warning,
+            "latency": self._latency,
+            "progress": self._progress,
+        }
+        if handler := handlers.get(message.kind):
+            handler(message)
+
+    def _translation(self, message: Message) -> None:
+        data = message.data
+        if not data.get("final", True):
+            return
+        logprob = data.get("logprob")
+        self.utterances.append(
+            Utterance(
+                utterance=int(data["utterance"]),
+                start_ms=round(int(data["pts_ns"]) / NS_PER_MS),
+                end_ms=round(int(data["end_ns"]) / NS_PER_MS),
+                source_lang=str(data["source_lang"]),
+                target_lang=str(data["target_lang"]),
+                text=str(data["text"]),
+                rejected=data.get("rejected"),
+                logprob=round(float(logprob), 4) if logprob is not None else None,
+            )
+        )
+
+    def _utterance(self, message: Message) -> None:
+        self.segments += 1
+
+    def _warning(self, message: Message) -> None:
+        self.warnings.append(f"{message.element}: {message.text}")
+
+    def _latency(self, message: Message) -> None:
+        lag = message.data.get("lag_ns")
+        if isinstance(lag, int):
+            self.lag_ns = max(lag, self.lag_ns or 0)
+
+    def _progress(self, message: Message) -> None:
+        self.position_ns = max(self.position_ns, message.pts_ns or 0)
+
+    def record(self, record: Record, status: RecordStatus, wall_s: float, errors: tuple[str, ...]) -> Record:
+        """The finished record."""
+        media_s = self.position_ns / NS_PER_S
+        return Record(
+            name=record.name,
+            input=record.input,
+            output=record.output,
+            status=status,
+            fingerprint=record.fingerprint,
+            media_s=round(media_s, 3),
+            wall_s=round(wall_s, 3),
+            rtfx=round(media_s / wall_s, 2) if wall_s > 0 else None,
+            lag_ms=round(self.lag_ns / NS_PER_MS) if self.lag_ns is not None else None,
+            segments=self.segments,
+            outputs=_files(Path(record.output)),
+            errors=errors,
+            warnings=tuple(self.warnings),
+            utterances=tuple(self.utterances),
+        )
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        return ()
+    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return tuple(sorted(n for n in names if Path(n).name != RECORD_NAME))
+
+
+def _with_error(record: Record, error: str) -> Record:
+    return replace(record, errors=(error,))

@@ -1,0 +1,23 @@
+"""identity: passes everything on unchanged."""
+
+from __future__ import annotations
+
+from pipelines.element import Element, ElementSpec, Pad, Settings
+
+
+class IdentitySettings(Settings):
+    """identity has no settings."""
+
+
+class Identity(Element):
+    """Passes everything on; the contract's default behaviour is all it needs."""
+
+
+SPEC = ElementSpec(
+    type="identity",
+    summary="Pass everything on unchanged.",
+    settings=IdentitySettings,
+    pads=(Pad.sink(), Pad.src(like="sink")),
+    build="pipelines.builtin.identity:Identity",
+    example="{type: identity}",
+)

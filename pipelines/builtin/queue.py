@@ -1,0 +1,152 @@
+"""queue: a task boundary with bounded room, the only place in a graph where frames wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Literal
+
+from pipelines.element import Element, ElementSpec, Field, Pad, Settings
+from pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame
+
+_SMALL_FRAME_BYTES = 256  # what a text or marker frame is taken to weigh; audio dominates by far
+
+
+class QueueSettings(Settings):
+    """Settings of queue. A limit of 0 is no limit; at least one must be set."""
+
+    max_ms: int = Field(1000, ge=0, le=3_600_000, description="Audio that may wait, ms of media time; 0 for no limit.")
+    max_frames: int = Field(500, ge=0, le=1_000_000, description="Frames that may wait; 0 for no limit.")
+    max_bytes: int = Field(10_485_760, ge=0, le=2**31, description="Bytes that may wait; 0 for no limit.")
+    leaky: Literal["no", "upstream", "downstream"] = Field(
+        "no",
+        description="What to do when full: `no` makes the element in front wait, `upstream` drops what arrives, "
+        "`downstream` drops what has waited longest. Utterance marks are never dropped.",
+    )
+
+
+class Queue(Element):
+    """Separates the task in front of it from the task behind it.
+
+    Attributes:
+        dropped: Frames dropped so far (leaky queues).
+        dropped_ns: Their media time, ns.
+        peak_frames: Most frames that ever waited.
+    """
+
+    dropped = 0
+    dropped_ns = 0
+    peak_frames = 0
+
+    async def start(self) -> None:
+        """Start the task that pushes."""
+        self._waiting: deque[Frame] = deque()
+        self._ns = 0
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.context.spawn(self._pump(), "pump")
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Take a frame in; waits for room, or drops, as ``leaky`` says."""
+        while self._full(frame):
+            if self.settings.leaky == "no":
+                self._room.clear()
+                await self._room.wait()
+            elif self.settings.leaky == "upstream":
+                if _droppable(frame):
+                    self._count_drop(frame)
+                    return
+                break
+            elif not self._drop_oldest():
+                break
+        self._idle.clear()
+        self._waiting.append(frame)
+        self._account(frame, 1)
+        self.peak_frames = max(self.peak_frames, len(self._waiting))
+        self._arrived.set()
+
+    async def drain(self) -> None:
+        """Wait until everything has been pushed."""
+        await self._idle.wait()
+        if self.dropped:
+            self.context.post(
+                "dropped",
+                f"dropped {self.dropped} frames, {self.dropped_ns / NS_PER_MS:.0f} ms of media",
+                data={"frames": self.dropped, "media_ns": self.dropped_ns},
+            )
+
+    def reset(self, utterance: int | None) -> None:
+        """Nothing to forget: the frames that wait are not this queue's to judge."""
+
+    @property
+    def depth(self) -> tuple[int, int, int]:
+        """What waits now: frames, ns of audio, bytes."""
+        return len(self._waiting), self._ns, self._bytes
+
+    async def _pump(self) -> None:
+        while True:
+            while self._waiting:
+                frame = self._waiting.popleft()
+                self._account(frame, -1)
+                self._room.set()
+                await self.context.push(frame)
+            self._idle.set()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _full(self, frame: Frame) -> bool:
+        # An empty queue takes any frame: one that is larger than the limit must still pass.
+        if not self._waiting:
+            return False
+        limits = self.settings
+        return bool(
+            (limits.max_frames and len(self._waiting) >= limits.max_frames)
+            or (limits.max_ms and self._ns + _duration_ns(frame) > limits.max_ms * NS_PER_MS)
+            or (limits.max_bytes and self._bytes + _size(frame) > limits.max_bytes)
+        )
+
+    def _account(self, frame: Frame, sign: int) -> None:
+        self._ns += sign * _duration_ns(frame)
+        self._bytes += sign * _size(frame)
+
+    def _drop_oldest(self) -> bool:
+        for at, frame in enumerate(self._waiting):
+            if _droppable(frame):
+                del self._waiting[at]
+                self._account(frame, -1)
+                self._count_drop(frame)
+                return True
+        return False
+
+    def _count_drop(self, frame: Frame) -> None:
+        if not self.dropped:
+            self.context.post("warning", "is full and drops frames", pts_ns=frame.pts_ns)
+        self.dropped += 1
+        self.dropped_ns += _duration_ns(frame)
+
+
+def _droppable(frame: Frame) -> bool:
+    return isinstance(frame, AudioFrame | TranslationFrame)
+
+
+def _duration_ns(frame: Frame) -> int:
+    return frame.duration_ns if isinstance(frame, AudioFrame) else 0
+
+
+def _size(frame: Frame) -> int:
+    return int(frame.samples.nbytes) if isinstance(frame, AudioFrame) else _SMALL_FRAME_BYTES
+
+
+SPEC = ElementSpec(
+    type="queue",
+    summary="Let the elements before and behind run as separate tasks, with bounded room between.",
+    doc="The defaults (1 s, 500 frames, 10 MiB) are about those of GStreamer's queue. All limits hold at once. "
+    "Counts of dropped frames are posted on the bus.",
+    settings=QueueSettings,
+    pads=(Pad.sink(), Pad.src(like="sink")),
+    build="pipelines.builtin.queue:Queue",
+    example="{type: queue, max_ms: 2000, leaky: downstream}",
+)

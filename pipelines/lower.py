@@ -1,0 +1,188 @@
+"""Lowering: a checked graph becomes pipecat frame processors. The first place that imports pipecat.
+
+Each element is wrapped in an :class:`~pipelines.processor.ElementProcessor`; a :class:`GraphPipeline` holds them all
+and stands where pipecat expects one pipeline. Processors run in pipecat's direct mode: a push is a call, so a chain of
+elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a task boundary
+(and room) between its two sides, as in GStreamer. That is why nothing in a graph can grow without bound, although
+pipecat's own queues can.
+
+End of stream travels along the links (a tee needs it on every branch, a funnel waits for all of them). pipecat's
+``EndFrame`` marks only the outer edge: it asks the sources to finish, and leaves the pipeline when every sink has.
+Cancel does not travel at all: it stops the tasks, so it overtakes whatever is queued or being computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipelines.bus import Bus, Message
+from pipelines.element import Element, SourceElement
+from pipelines.errors import TolmachError
+from pipelines.graph import Graph
+from pipelines.pipecat_api import (
+    BasePipeline,
+    CancelFrame,
+    EndFrame,
+    FrameDirection,
+    FrameProcessor,
+    FrameProcessorSetup,
+    PipecatFrame,
+    StartFrame,
+)
+from pipelines.processor import ElementProcessor
+from pipelines.tracing import Tracer
+
+
+class GraphPipeline(BasePipeline):
+    """A whole graph, as pipecat sees it: one processor that takes StartFrame and gives EndFrame.
+
+    Args:
+        graph: The checked graph.
+        bus: Where elements post.
+        base_dir: Folder that relative paths in settings start from.
+        overwrite: Whether sinks may replace existing files.
+        tracer: Collects per-element figures; None measures nothing.
+        observed: Whether pipecat observers want to see every media frame (costs about a third of the speed).
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        bus: Bus,
+        *,
+        base_dir: Path,
+        overwrite: bool = True,
+        tracer: Tracer | None = None,
+        observed: bool = False,
+    ) -> None:
+        super().__init__(name=graph.name, enable_direct_mode=True)  # type: ignore[no-untyped-call]
+        self.graph = graph
+        self.bus = bus
+        self.observed = observed
+        self.error: TolmachError | None = None
+        self.cancelled = False
+        self._elements = {
+            name: ElementProcessor(graph.nodes[name], graph, self, base_dir, overwrite) for name in graph.order
+        }
+        for link in graph.links:
+            self._elements[link.src.node].connect(link.src.pad, self._elements[link.sink.node], link.sink.pad)
+        if tracer is not None:
+            for name, processor in self._elements.items():
+                processor.stats = tracer.element(name)
+        self._pending_sinks = {name for name, p in self._elements.items() if p.node.is_sink}
+        self._sources: list[asyncio.Task[None]] = []
+        self._drained = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self.on_drained: Callable[[], None] | None = None
+
+    @property
+    def processors(self) -> Sequence[FrameProcessor]:  # type: ignore[override]
+        """The element processors, in topological order."""
+        return list(self._elements.values())
+
+    def element(self, name: str) -> Element:
+        """The running element called ``name``. Raises KeyError."""
+        return self._elements[name].element
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    async def start_elements(self) -> None:
+        """Start every element, sinks first, so that nothing is pushed to one that is not ready.
+
+        Raises:
+            TolmachError: What the first element that cannot start says; those already started are stopped again.
+        """
+        for name in reversed(self.graph.order):
+            processor = self._elements[name]
+            try:
+                await processor.element.start()
+            except BaseException as error:
+                await self.stop_elements()
+                if isinstance(error, TolmachError):
+                    processor.post("error", str(error), data={"error": type(error).__name__, "fatal": True})
+                raise
+
+    async def stop_elements(self) -> None:
+        """Stop everything: sources first, so that nobody pushes to a stopped element."""
+        for task in self._sources:
+            task.cancel()
+        await asyncio.gather(*self._sources, return_exceptions=True)
+        for name in self.graph.order:
+            await self._elements[name].halt()
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]  # as pipecat's own do
+        """Set up all processors (pipecat's own lifecycle; models load in :meth:`start_elements`)."""
+        await super().setup(setup)
+        self._setup_finished()  # type: ignore[no-untyped-call]
+        await self._setup_processors(self.processors, setup)
+
+    async def cleanup(self) -> None:
+        """Clean up all processors."""
+        await super().cleanup()  # type: ignore[no-untyped-call]
+        await self._cleanup_processors(self.processors)
+
+    async def process_frame(self, frame: PipecatFrame, direction: FrameDirection) -> None:
+        """StartFrame starts the sources, EndFrame ends them gracefully, CancelFrame at once; all pass through."""
+        await super().process_frame(frame, direction)
+        if direction is FrameDirection.UPSTREAM:
+            await self.push_frame(frame, direction)
+            return
+        if isinstance(frame, StartFrame):
+            for processor in self._elements.values():
+                await processor.queue_frame(frame)
+            for processor in self._elements.values():
+                if processor.node.is_source:
+                    name = f"{processor.node.name}:produce"
+                    self._sources.append(asyncio.create_task(processor.run_source(), name=name))
+        elif isinstance(frame, EndFrame):
+            self.finish()
+            # Waiting here would block pipecat's push queue, and a cancel behind it.
+            self._ending = asyncio.create_task(self._end_when_drained(frame), name="end-when-drained")
+            return
+        elif isinstance(frame, CancelFrame):
+            self.cancel()
+        await self.push_frame(frame, direction)
+
+    async def _end_when_drained(self, frame: EndFrame) -> None:
+        await self._drained.wait()
+        await self.push_frame(frame)
+
+    # End ----------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Ask all sources to end; what is under way is finished and written."""
+        for processor in self._elements.values():
+            if isinstance(processor.element, SourceElement):
+                processor.element.finish()
+
+    def cancel(self) -> None:
+        """Stop all tasks now, overtaking everything that is queued."""
+        if not self._drained.is_set():
+            self.cancelled = True
+        self._end()
+
+    def fail(self, error: TolmachError) -> None:
+        """The graph cannot go on; the first error is the one reported."""
+        if self.error is None and not self.cancelled:
+            self.error = error
+        self._end()
+
+    def sink_finished(self, name: str) -> None:
+        """A sink has written everything; the last one ends the run."""
+        self._pending_sinks.discard(name)
+        if not self._pending_sinks and not self._drained.is_set():
+            self.bus.post(Message("eos", "", self.graph.name))
+            self._end()
+
+    def _end(self) -> None:
+        if self._pending_sinks:  # not a natural end
+            for processor in self._elements.values():
+                processor.kill()
+            for task in self._sources:
+                task.cancel()
+        if not self._drained.is_set():
+            self._drained.set()
+            if self.on_drained is not None:
+                self.on_drained()

@@ -1,0 +1,276 @@
+"""One element as a pipecat frame processor: pads routed, ends counted, failures met by policy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.bus import Bus, Message
+from pipelines.element import Context, Element, SourceElement
+from pipelines.errors import ElementError, TolmachError
+from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
+from pipelines.graph import Graph, Node
+from pipelines.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
+from pipelines.testing import load_runtime
+from pipelines.tracing import ElementStats
+
+log = logging.getLogger(__name__)
+
+MAX_RESTARTS = 5
+"""Restarts of one element in one run; after that its failure fails the graph, or a broken model would loop for ever."""
+
+
+YIELD_EVERY = 32
+"""Pushes of a source between two visits to the event loop: a push is a call, so without them a source whose chain never
+waits would starve everything else on the loop. A visit costs about 1 µs."""
+
+
+class Host(Protocol):
+    """What a processor needs from the pipeline that holds it."""
+
+    graph: Graph
+    bus: Bus
+    observed: bool
+
+    def fail(self, error: TolmachError) -> None:
+        """The graph cannot go on."""
+
+    def sink_finished(self, name: str) -> None:
+        """A sink has reached its end."""
+
+
+@dataclass
+class MediaFrame(DataFrame):
+    """The envelope in which a media frame travels between processors.
+
+    Attributes:
+        media: The frame, or None at end of stream.
+        pad: Sink pad it is meant for.
+    """
+
+    media: Frame | None = None
+    pad: str = "sink"
+
+
+class ElementProcessor(FrameProcessor):
+    """One element as a pipecat frame processor: routes its pads, counts its ends, and applies its failure policy."""
+
+    def __init__(self, node: Node, graph: Graph, pipeline: Host, base_dir: Path, overwrite: bool) -> None:
+        super().__init__(name=node.name, enable_direct_mode=True)
+        self.node = node
+        self.stats: ElementStats | None = None
+        self._pipeline = pipeline
+        self._peers: dict[str, tuple[ElementProcessor, str]] = {}
+        self._open_sinks = {link.sink.pad for link in graph.links_to(node.name)}
+        self._open_utterances: dict[str, UtteranceStart] = {}
+        self._skipped: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._restarts = 0
+        self._dead = False
+        self._drained = False
+        self._pushes_left = YIELD_EVERY if node.is_source else -1
+        caps = {link.sink.pad: link.caps for link in graph.links_to(node.name)}
+        caps |= {link.src.pad: link.caps for link in graph.links_from(node.name)}
+        self.element: Element = load_runtime(node.spec)(
+            node.settings,
+            Context(
+                name=node.name,
+                graph=graph.name,
+                push=self.push,
+                post=self.post,
+                spawn=self.spawn,
+                caps=caps,
+                base_dir=base_dir,
+                overwrite=overwrite,
+            ),
+        )
+
+    def connect(self, src_pad: str, peer: ElementProcessor, sink_pad: str) -> None:
+        """Link one of our src pads to a sink pad of ``peer``."""
+        self._peers[src_pad] = (peer, sink_pad)
+
+    # What the element calls ---------------------------------------------------------------------------------------
+
+    async def push(self, frame: Frame, pad: str = "src") -> None:
+        """Hand a frame to the peer of ``pad``; an unlinked optional pad drops it."""
+        peer = self._peers.get(pad)
+        if peer is None or self._dead:
+            return
+        if not isinstance(frame, AudioFrame):
+            if isinstance(frame, UtteranceStart):
+                self._open_utterances[pad] = frame
+            elif isinstance(frame, UtteranceEnd):
+                self._open_utterances.pop(pad, None)
+        if self.stats is None:
+            await peer[0].queue_frame(MediaFrame(frame, peer[1]))
+        else:
+            with self.stats.downstream():
+                await peer[0].queue_frame(MediaFrame(frame, peer[1]))
+        if self._pushes_left >= 0:
+            self._pushes_left -= 1
+            if self._pushes_left < 0:
+                self._pushes_left = YIELD_EVERY
+                await asyncio.sleep(0)
+
+    def post(
+        self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        """Post on the graph's bus under this element's name."""
+        self._pipeline.bus.post(Message(kind, self.node.name, self._pipeline.graph.name, pts_ns, text, data or {}))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a task of the element; its failure meets the element's failure policy."""
+        task = asyncio.create_task(self._guard(coroutine), name=f"{self.node.name}:{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except Exception as error:  # whatever an element raises is its failure; the policy decides what it costs
+            await self._failed(error, None)
+
+    # What pipecat calls -------------------------------------------------------------------------------------------
+
+    async def process_frame(self, frame: PipecatFrame, direction: FrameDirection) -> None:
+        """Give a media frame to the element; everything else is pipecat's own business."""
+        if type(frame) is not MediaFrame:
+            await super().process_frame(frame, direction)
+            return
+        if self._dead:
+            return
+        if self._pipeline.observed:
+            await super().process_frame(frame, direction)
+        media = frame.media
+        if media is None:
+            await self._end_of_stream(frame.pad)
+            return
+        if self._skipped and self._is_skipped(media):
+            return
+        try:
+            if self.stats is None:
+                await self.element.process(media, frame.pad)
+            else:
+                with self.stats.processing(media):
+                    await self.element.process(media, frame.pad)
+        except Exception as error:  # see _guard
+            await self._failed(error, media)
+
+    # End of stream ------------------------------------------------------------------------------------------------
+
+    async def run_source(self) -> None:
+        """Let a source produce, then end its stream."""
+        element = self.element
+        if not isinstance(element, SourceElement):
+            raise TypeError(f"{self.node.name} is not a source")
+        while not self._dead:
+            try:
+                await element.produce()
+            except Exception as error:  # see _guard
+                if await self._failed(error, None):
+                    continue
+            break
+        await self._end_of_stream(None)
+
+    async def _end_of_stream(self, pad: str | None) -> None:
+        if pad is not None:
+            self._open_sinks.discard(pad)
+        if self._open_sinks or self._drained or self._dead:
+            return
+        self._drained = True
+        try:
+            await self.element.drain()
+        except Exception as error:  # see _guard
+            if not await self._failed(error, None):
+                return
+        for peer, sink_pad in self._peers.values():
+            await peer.queue_frame(MediaFrame(None, sink_pad))
+        if self.node.is_sink:
+            self._pipeline.sink_finished(self.node.name)
+
+    # Failure ------------------------------------------------------------------------------------------------------
+
+    def _is_skipped(self, media: Frame) -> bool:
+        if media.utterance not in self._skipped:
+            return False
+        if isinstance(media, UtteranceEnd) and media.utterance is not None:
+            self._skipped.discard(media.utterance)
+        return True
+
+    async def _failed(self, error: Exception, media: Frame | None) -> bool:
+        """Apply the failure policy. Returns whether the element goes on."""
+        if self._dead:
+            return False
+        pts_ns = media.pts_ns if media is not None else None
+        policy = self.node.on_error
+        if policy == "restart" and self._restarts >= MAX_RESTARTS:
+            policy = "fail"
+        if not isinstance(error, TolmachError):
+            log.error("element %r failed", self.node.name, exc_info=error)
+        self.post(
+            "error",
+            str(error) or type(error).__name__,
+            pts_ns=pts_ns,
+            data={"error": type(error).__name__, "policy": policy, "fatal": policy == "fail"},
+        )
+        if policy == "fail":
+            self._dead = True
+            self._pipeline.fail(self._as_element_error(error, pts_ns))
+            return False
+        utterance = media.utterance if media is not None else None
+        if utterance is not None and not isinstance(media, UtteranceEnd):
+            self._skipped.add(utterance)
+        await self._close_open_utterances(pts_ns)
+        if policy == "restart":
+            self._restarts += 1
+            try:
+                await self.element.stop()
+                await self.element.start()
+            except Exception as again:  # it cannot come back: the graph cannot either
+                self._dead = True
+                self._pipeline.fail(self._as_element_error(again, pts_ns))
+                return False
+            self.post("warning", f"restarted after a failure ({self._restarts} of {MAX_RESTARTS})", pts_ns=pts_ns)
+        else:
+            self.element.reset(utterance)
+        return True
+
+    async def _close_open_utterances(self, pts_ns: int | None) -> None:
+        # Downstream has seen these begin and must not wait for their end.
+        for pad, start in tuple(self._open_utterances.items()):
+            end_ns = max(start.pts_ns, pts_ns if pts_ns is not None else start.pts_ns)
+            await self.push(UtteranceEnd(start.utterance, start.pts_ns, end_ns, "error"), pad)
+
+    def _as_element_error(self, error: Exception, pts_ns: int | None) -> TolmachError:
+        if isinstance(error, TolmachError):
+            return error
+        wrapped = ElementError(
+            f"element {self.node.name!r} failed: {type(error).__name__}: {error}",
+            element=self.node.name,
+            graph=self._pipeline.graph.name,
+            pts_ns=pts_ns,
+        )
+        wrapped.__cause__ = error
+        return wrapped
+
+    # Stop ---------------------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """Take and give nothing from now on; synchronous, so that it overtakes everything."""
+        self._dead = True
+
+    async def halt(self) -> None:
+        """Cancel the element's tasks and stop it. Safe at any moment and twice."""
+        self.kill()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self.element.stop()
+        except Exception:
+            log.exception("element %r failed to stop", self.node.name)

@@ -1,0 +1,185 @@
+"""Shows how far a batch is: live bars on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from pipelines.frames import NS_PER_S
+from pipelines.jobs import Job
+from pipelines.records import Record
+
+LINE_EVERY_S = 10.0
+"""Seconds between two plain lines about one recording."""
+
+
+class Pace:
+    """Position, speed and time left of one recording."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.position_s = 0.0
+        self.duration_s: float | None = None
+
+    def update(self, position_ns: int, duration_ns: int | None) -> None:
+        """Take a new position."""
+        self.position_s = position_ns / NS_PER_S
+        if duration_ns:
+            self.duration_s = duration_ns / NS_PER_S
+
+    @property
+    def rtfx(self) -> float:
+        """Audio time over wall time so far."""
+        return self.position_s / max(1e-6, time.monotonic() - self.started)
+
+    @property
+    def left_s(self) -> float | None:
+        """Wall time left at this speed, s; None when the length is unknown."""
+        if self.duration_s is None or self.rtfx <= 0:
+            return None
+        return max(0.0, self.duration_s - self.position_s) / self.rtfx
+
+    def __str__(self) -> str:
+        length = clock(self.duration_s) if self.duration_s is not None else "?"
+        left = f", {clock(self.left_s)} left" if self.left_s is not None else ""
+        return f"{clock(self.position_s)} of {length}, {self.rtfx:.1f}x real time{left}"
+
+
+def clock(seconds: float | None) -> str:
+    """``1:02:03`` or ``2:03``; ``?`` for None."""
+    if seconds is None:
+        return "?"
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def describe(record: Record) -> str:
+    """How a recording ended, in one line."""
+    if record.status == "skipped":
+        return "skipped: finished earlier"
+    if record.status == "done":
+        speed = f", {record.rtfx:.1f}x real time" if record.rtfx else ""
+        return f"done: {clock(record.media_s)}, {len(record.utterances) or record.segments} utterances{speed}"
+    return f"{record.status}: {'; '.join(record.errors) or 'stopped before its end'}"
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def started(self, job: Job) -> None:
+        """See :class:`pipelines.batch.Watcher`."""
+
+    def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
+        """See :class:`pipelines.batch.Watcher`."""
+
+    def finished(self, job: Job, record: Record) -> None:
+        """See :class:`pipelines.batch.Watcher`."""
+
+
+class Lines(Quiet):
+    """One line when a recording starts, every ten seconds, and when it ends; for logs and pipes."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        self._total = total
+        self._stream = stream
+        self._done = 0
+        self._paces: dict[str, Pace] = {}
+        self._said: dict[str, float] = {}
+
+    def started(self, job: Job) -> None:
+        """Say which recording is opened."""
+        self._paces[job.name] = Pace()
+        self._said[job.name] = time.monotonic()
+        self._say(f"{_label(job)}: started")
+
+    def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
+        """Say how far it is, now and then."""
+        pace = self._paces.setdefault(job.name, Pace())
+        pace.update(position_ns, duration_ns)
+        now = time.monotonic()
+        if now - self._said.get(job.name, 0.0) >= LINE_EVERY_S:
+            self._said[job.name] = now
+            self._say(f"{_label(job)}: {pace}")
+
+    def finished(self, job: Job, record: Record) -> None:
+        """Say how it ended."""
+        self._done += 1
+        self._say(f"[{self._done}/{self._total}] {_label(job)}: {describe(record)}")
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class Bars(Quiet):
+    """A live bar for each recording under way and one for the whole batch."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[pace]}"),
+            console=console,
+            transient=False,
+        )
+        self._all = self._progress.add_task("all", total=total, pace="", visible=total > 1)
+        self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, Pace] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, job: Job) -> None:
+        """Add a bar."""
+        self._paces[job.name] = Pace()
+        self._tasks[job.name] = self._progress.add_task(_label(job), total=None, pace="opening")
+
+    def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
+        """Move its bar."""
+        if job.name not in self._tasks:
+            return
+        pace = self._paces[job.name]
+        pace.update(position_ns, duration_ns)
+        self._progress.update(self._tasks[job.name], completed=pace.position_s, total=pace.duration_s, pace=str(pace))
+
+    def finished(self, job: Job, record: Record) -> None:
+        """Replace its bar by a line."""
+        if job.name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(job.name))
+        colour = {"done": "green", "skipped": "dim", "cancelled": "yellow"}.get(record.status, "red")
+        self._progress.console.print(f"[{colour}]{_label(job)}[/]: {describe(record)}", highlight=False)
+        self._progress.advance(self._all)
+
+
+def make_watcher(total: int, *, quiet: bool, stream: TextIO | None = None) -> Quiet:
+    """Bars on a terminal, lines elsewhere, nothing when ``quiet``. Written to stderr, so that stdout stays a table."""
+    if quiet:
+        return Quiet()
+    target = stream or sys.stderr
+    if target.isatty():
+        return Bars(total, Console(file=target))
+    return Lines(total, target)
+
+
+def _label(job: Job) -> str:
+    return job.name or "graph"

@@ -1,0 +1,143 @@
+"""What a batch run remembers: ``run.json`` beside each recording's outputs, ``summary.json`` for all of them.
+
+``run.json`` is what makes a second run skip finished recordings, and what allows it to replace the half-made outputs of
+an interrupted one: a folder whose record does not say ``done`` holds nothing worth keeping.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+RECORD_NAME = "run.json"
+SUMMARY_NAME = "summary.json"
+VERSION = 1
+
+RecordStatus = Literal["running", "done", "failed", "cancelled", "skipped", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One line of the utterance table.
+
+    Attributes:
+        utterance: Its number.
+        start_ms: Start in the recording, ms.
+        end_ms: End in the recording, ms.
+        source_lang: What was spoken.
+        target_lang: Language of ``text``.
+        text: The translation; "" when rejected.
+        rejected: Why there is no text, or None.
+        logprob: Mean token log-probability, or None.
+    """
+
+    utterance: int
+    start_ms: int
+    end_ms: int
+    source_lang: str
+    target_lang: str
+    text: str
+    rejected: str | None = None
+    logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How the run of one recording ended.
+
+    Attributes:
+        name: The job's name.
+        input: The recording, or None.
+        output: Its output folder.
+        status: ``running`` until it ended; ``skipped`` and ``stale`` only appear in summaries.
+        fingerprint: What it was made from, see :func:`pipelines.jobs.fingerprint`.
+        media_s: Media time processed, s.
+        wall_s: Wall time of the run, s.
+        rtfx: media_s / wall_s.
+        lag_ms: Largest lag of a dubbed utterance behind its source, ms, or None without an aligned dub.
+        segments: Utterances the VAD cut.
+        outputs: Files written, below ``output``.
+        errors: What went wrong, for people.
+        warnings: What they should know.
+        utterances: What was translated.
+    """
+
+    name: str
+    input: str | None
+    output: str
+    status: RecordStatus
+    fingerprint: str
+    media_s: float = 0.0
+    wall_s: float = 0.0
+    rtfx: float | None = None
+    lag_ms: int | None = None
+    segments: int = 0
+    outputs: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    utterances: tuple[Utterance, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to do for this recording."""
+        return self.status in ("done", "skipped")
+
+    def as_status(self, status: RecordStatus) -> Record:
+        """A copy with another status."""
+        return replace(self, status=status)
+
+
+def load_record(folder: Path) -> Record | None:
+    """The record in ``folder``; None when there is none that this version can read."""
+    try:
+        data = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        if data.pop("v", None) != VERSION:
+            return None
+        utterances = tuple(Utterance(**u) for u in data.pop("utterances"))
+        for name in ("outputs", "errors", "warnings"):
+            data[name] = tuple(data[name])
+        return Record(utterances=utterances, **data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def save_record(folder: Path, record: Record) -> None:
+    """Write ``run.json``, whole or not at all."""
+    _write_json(folder / RECORD_NAME, {"v": VERSION, **asdict(record)})
+
+
+def save_summary(output: Path, graph: str, records: Sequence[Record]) -> Path:
+    """Write ``summary.json``: totals and every record."""
+    counts: dict[str, int] = {}
+    for record in records:
+        counts[record.status] = counts.get(record.status, 0) + 1
+    data = {
+        "v": VERSION,
+        "graph": graph,
+        "counts": counts,
+        "media_s": round(sum(r.media_s for r in records), 3),
+        "utterances": sum(len(r.utterances) for r in records),
+        "runs": [asdict(r) for r in records],
+    }
+    path = output / SUMMARY_NAME
+    _write_json(path, data)
+    return path
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(data, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,205 @@
+"""Runs one graph from first frame to last on pipecat's worker and runner.
+
+States, as in GStreamer: ``null`` → ``ready`` (elements started, models loaded) → ``playing`` → ``null``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.bus import Bus, Message
+from pipelines.element import Element
+from pipelines.errors import TolmachError
+from pipelines.graph import Graph
+from pipelines.lower import GraphPipeline
+from pipelines.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
+from pipelines.tracing import Tracer
+
+Status = Literal["done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        status: ``done`` (every sink finished), ``failed`` or ``cancelled``.
+        error: What failed the graph, or None.
+        errors: Error messages posted on the bus, those that did not stop the graph included.
+        warnings: Warning messages posted on the bus.
+        media_ns: Furthest media time a source reported, ns.
+        wall_s: Wall time from start (models included) to end, s.
+        playing_s: Wall time while frames flowed, s.
+        elements: Figures per element when traced.
+    """
+
+    status: Status
+    error: TolmachError | None
+    errors: tuple[Message, ...]
+    warnings: tuple[Message, ...]
+    media_ns: int
+    wall_s: float
+    playing_s: float
+    elements: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all media went through and no element reported an error."""
+        return self.status == "done" and not self.errors
+
+
+class GraphRunner:
+    """One run of one graph; use it once.
+
+    Args:
+        graph: The checked graph.
+        bus: Bus to post on; a new one by default. Subscribe before :meth:`run`.
+        base_dir: Folder that relative paths in settings start from; the current folder by default.
+        overwrite: Whether sinks may replace existing files.
+        trace: Whether to collect per-element figures.
+        observers: pipecat observers; giving any makes every media frame visible to them.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        bus: Bus | None = None,
+        base_dir: Path | None = None,
+        overwrite: bool = True,
+        trace: bool = False,
+        observers: Sequence[BaseObserver] = (),
+    ) -> None:
+        self.graph = graph
+        self.bus = bus or Bus()
+        self._observers = list(observers)
+        self._tracer = Tracer() if trace else None
+        self._pipeline: GraphPipeline | None = None
+        self._base_dir = base_dir or Path.cwd()
+        self._overwrite = overwrite
+        self._cancel_asked = False
+        self._run_task: asyncio.Task[Any] | None = None
+        self._starting = False
+
+    async def run(self) -> RunResult:
+        """Run to the end.
+
+        Returns:
+            The result; failures of elements are in it, not raised.
+
+        Raises:
+            TolmachError: If an element cannot start (missing file or model, unreadable recording).
+
+        Cancelled by: :meth:`cancel`, or cancelling the task, which first stops all elements.
+        """
+        started = time.perf_counter()
+        errors: list[Message] = []
+        warnings: list[Message] = []
+        position = [0]
+
+        def note(message: Message) -> None:
+            if message.kind == "error":
+                errors.append(message)
+            elif message.kind == "warning":
+                warnings.append(message)
+            elif message.kind == "progress" and message.pts_ns is not None:
+                position[0] = max(position[0], message.pts_ns)
+
+        unsubscribe = self.bus.subscribe(note)
+        self._run_task = asyncio.current_task()
+        pipeline = GraphPipeline(
+            self.graph,
+            self.bus,
+            base_dir=self._base_dir,
+            overwrite=self._overwrite,
+            tracer=self._tracer,
+            observed=bool(self._observers),
+        )
+        self._pipeline = pipeline
+        playing = started
+        try:
+            self._starting = True
+            if not self._cancel_asked:
+                await pipeline.start_elements()
+            self._starting = False
+            self._post_state("ready")
+            playing = time.perf_counter()
+            if self._cancel_asked:
+                pipeline.cancel()
+            else:
+                await self._play(pipeline)
+        except asyncio.CancelledError:
+            # Our own cancel during start-up is a result, not an exception; somebody else's goes on.
+            pipeline.cancel()
+            if not (self._cancel_asked and self._starting):
+                raise
+        finally:
+            ended = time.perf_counter()
+            await pipeline.stop_elements()
+            self._post_state("null")
+            unsubscribe()
+        status: Status = "cancelled" if pipeline.cancelled else "failed" if pipeline.error else "done"
+        return RunResult(
+            status=status,
+            error=pipeline.error,
+            errors=tuple(errors),
+            warnings=tuple(warnings),
+            media_ns=position[0],
+            wall_s=ended - started,
+            playing_s=ended - playing,
+            elements=self._tracer.table() if self._tracer else {},
+        )
+
+    def element(self, name: str) -> Element:
+        """The element called ``name`` of a running graph. Raises KeyError, or RuntimeError before :meth:`run`."""
+        if self._pipeline is None:
+            raise RuntimeError("the graph is not running")
+        return self._pipeline.element(name)
+
+    def finish(self) -> None:
+        """End gracefully: sources stop, everything under way is translated and written."""
+        if self._pipeline is not None:
+            self._pipeline.finish()
+
+    def cancel(self) -> None:
+        """Stop now: unfinished outputs are thrown away. :meth:`run` returns with status ``cancelled``."""
+        self._cancel_asked = True
+        if self._pipeline is not None:
+            self._pipeline.cancel()
+        if self._starting and self._run_task is not None:
+            self._run_task.cancel()
+
+    async def _play(self, pipeline: GraphPipeline) -> None:
+        # rtvi and turn tracking are for voice agents and halve the speed; idle time-outs and wall-clock limits have no
+        # place in a run that is as long as its recording.
+        worker = PipelineWorker(
+            pipeline,
+            enable_rtvi=False,
+            enable_turn_tracking=False,
+            idle_timeout_secs=None,
+            check_dangling_tasks=False,
+            observers=self._observers or None,
+        )
+        ending: set[asyncio.Task[None]] = set()
+
+        def drained() -> None:
+            # The graph has ended by itself (all sinks finished, failed or cancelled): pipecat may end too.
+            ending.add(asyncio.create_task(worker.stop_when_done(), name="stop-when-done"))
+
+        pipeline.on_drained = drained
+        runner = WorkerRunner(handle_sigint=False, handle_sigterm=False, check_dangling_tasks=False)
+        await runner.add_workers(worker)
+        self._post_state("playing")
+        await runner.run()
+        await asyncio.gather(*ending, return_exceptions=True)
+        if asyncio.current_task() is not None and asyncio.current_task().cancelling():  # type: ignore[union-attr]
+            # WorkerRunner.run() swallows cancellation to clean up; pass it on.
+            raise asyncio.CancelledError
+
+    def _post_state(self, state: str) -> None:
+        self.bus.post(Message("state", "", self.graph.name, text=state))

@@ -1,0 +1,87 @@
+"""What a batch remembers, and what its progress says."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipelines.jobs import Job
+from pipelines.progress import Lines, Pace, clock
+from pipelines.records import Record, Utterance, load_record, save_record, save_summary
+from pipelines.report import print_summary, print_utterances
+
+
+def record(**changes: object) -> Record:
+    values: dict[str, object] = {
+        "name": "talk", "input": "talk.wav", "output": "out/talk", "status": "done", "fingerprint": "f",
+        "media_s": 61.5, "wall_s": 3.0, "rtfx": 20.5, "segments": 2, "outputs": ("dub.wav",),
+        "utterances": (
+            Utterance(1, 1200, 2900, "en", "ru", "Доброе утро."),
+            Utterance(2, 61_000, 61_400, "en", "ru", "", "not in the phrasebook"),
+        ),
+    }  # fmt: skip
+    return Record(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    save_record(tmp_path, record())
+    assert load_record(tmp_path) == record()
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"v": 99}', '{"v": 1, "utterances": [{}]}', '{"v": 1, "x": 2}'])
+def test_a_record_nobody_can_read_counts_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    assert load_record(tmp_path) is None
+
+
+def test_the_summary_holds_every_record_and_the_totals(tmp_path: Path) -> None:
+    path = save_summary(tmp_path, "phrasebook", [record(), record(status="failed", errors=("broken",))])
+    data = json.loads(path.read_text())
+    assert data["counts"] == {"done": 1, "failed": 1}
+    assert data["media_s"] == 123.0
+    assert data["runs"][0]["utterances"][0]["text"] == "Доброе утро."
+
+
+def test_tables_show_text_rejections_and_errors() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=120)
+    print_utterances(console, record())
+    print_summary(console, [record(), record(name="bad", status="failed", errors=("bad.wav: not audio",))])
+    text = out.getvalue()
+    assert "Доброе утро." in text
+    assert "not in the phrasebook" in text
+    assert "00:01.2 – 00:02.9" in text
+    assert "bad.wav: not audio" in text
+    assert "2 (1 rejected)" in text
+
+
+def test_names_with_markup_are_shown_as_they_are() -> None:
+    out = io.StringIO()
+    print_summary(Console(file=out, width=120), [record(name="[red]x[/red]")])
+    assert "[red]x[/red]" in out.getvalue()
+
+
+def test_plain_lines_say_start_and_end() -> None:
+    out = io.StringIO()
+    lines = Lines(2, out)
+    job = Job("talk", Path("talk.wav"), Path("out/talk"))
+    lines.started(job)
+    lines.progress(job, 1_000_000_000, 10_000_000_000)
+    lines.finished(job, record())
+    first, last = out.getvalue().splitlines()
+    assert first == "talk: started"
+    assert last.startswith("[1/2] talk: done: 1:01, 2 utterances")
+
+
+def test_pace_knows_what_is_left() -> None:
+    pace = Pace()
+    pace.started -= 2.0
+    pace.update(4_000_000_000, 20_000_000_000)
+    assert pace.rtfx == pytest.approx(2.0, rel=0.05)
+    assert pace.left_s == pytest.approx(8.0, rel=0.05)
+    assert clock(3723) == "1:02:03"
