@@ -43,7 +43,7 @@ schema: $(STAMP)
 	$(BIN)/tolmach schema > config/graph.schema.json
 
 bench: $(STAMP)
-	$(BIN)/tolmach bench
+	$(BIN)/python -m tests.bench
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --outdir dist

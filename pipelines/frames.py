@@ -83,7 +83,7 @@ class UtteranceStart:
     source_end_ns: int | None = None
 
 
-EndReason = Literal["silence", "maximum", "eos"]
+EndReason = Literal["silence", "maximum", "eos", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ class UtteranceEnd:
         utterance: Number of the utterance.
         pts_ns: Media time of its first sample, ns.
         end_ns: Media time just after its last sample, ns.
-        reason: ``silence`` (hangover elapsed), ``maximum`` (cut at the longest allowed length) or ``eos``.
+        reason: ``silence`` (hangover elapsed), ``maximum`` (cut at the longest allowed length), ``eos``, or
+            ``error`` (an element failed and skipped the rest).
     """
 
     utterance: int

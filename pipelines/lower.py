@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipelines.bus import Bus, Message
 from pipelines.element import Element, SourceElement
-from pipelines.errors import TolmachError
+from pipelines.errors import GraphError, TolmachError
 from pipelines.graph import Graph
 from pipelines.pipecat_api import (
     BasePipeline,
@@ -34,6 +34,19 @@ from pipelines.pipecat_api import (
 from pipelines.processor import ElementProcessor
 from pipelines.tracing import Tracer
 
+MAX_CHAIN = 100
+"""Elements in a row without a queue. A push is a call, five Python frames an element, and Python's stack has 1000."""
+
+
+def longest_chain(graph: Graph) -> tuple[int, str]:
+    """Most elements that one task runs through, and the last of them."""
+    depth: dict[str, int] = {}
+    for name in graph.order:
+        before = max((depth[link.src.node] for link in graph.links_to(name)), default=0)
+        depth[name] = 1 if graph.nodes[name].spec.type == "queue" else before + 1
+    last = max(depth, key=lambda name: depth[name], default="")
+    return depth.get(last, 0), last
+
 
 class GraphPipeline(BasePipeline):
     """A whole graph, as pipecat sees it: one processor that takes StartFrame and gives EndFrame.
@@ -45,6 +58,9 @@ class GraphPipeline(BasePipeline):
         overwrite: Whether sinks may replace existing files.
         tracer: Collects per-element figures; None measures nothing.
         observed: Whether pipecat observers want to see every media frame (costs about a third of the speed).
+
+    Raises:
+        GraphError: If a chain without a queue is too long for one task.
     """
 
     def __init__(
@@ -63,6 +79,9 @@ class GraphPipeline(BasePipeline):
         self.observed = observed
         self.error: TolmachError | None = None
         self.cancelled = False
+        chain, last = longest_chain(graph)
+        if chain > MAX_CHAIN:
+            raise GraphError(f"{chain} elements in a row end in {last!r}; put a queue in between (at most {MAX_CHAIN})")
         self._elements = {
             name: ElementProcessor(graph.nodes[name], graph, self, base_dir, overwrite) for name in graph.order
         }

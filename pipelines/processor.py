@@ -32,7 +32,6 @@ waits would starve everything else on the loop. A visit costs about 1 µs."""
 class Host(Protocol):
     """What a processor needs from the pipeline that holds it."""
 
-    graph: Graph
     bus: Bus
     observed: bool
 
@@ -64,6 +63,7 @@ class ElementProcessor(FrameProcessor):
         self.node = node
         self.stats: ElementStats | None = None
         self._pipeline = pipeline
+        self._graph = graph
         self._peers: dict[str, tuple[ElementProcessor, str]] = {}
         self._open_sinks = {link.sink.pad for link in graph.links_to(node.name)}
         self._open_utterances: dict[str, UtteranceStart] = {}
@@ -98,7 +98,11 @@ class ElementProcessor(FrameProcessor):
     async def push(self, frame: Frame, pad: str = "src") -> None:
         """Hand a frame to the peer of ``pad``; an unlinked optional pad drops it."""
         peer = self._peers.get(pad)
-        if peer is None or self._dead:
+        if self._dead:
+            # The run is over and our task is being cancelled: let it happen here, or a busy source never notices.
+            await asyncio.sleep(0)
+            return
+        if peer is None:
             return
         if not isinstance(frame, AudioFrame):
             if isinstance(frame, UtteranceStart):
@@ -120,7 +124,7 @@ class ElementProcessor(FrameProcessor):
         self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
     ) -> None:
         """Post on the graph's bus under this element's name."""
-        self._pipeline.bus.post(Message(kind, self.node.name, self._pipeline.graph.name, pts_ns, text, data or {}))
+        self._pipeline.bus.post(Message(kind, self.node.name, self._graph.name, pts_ns, text, data or {}))
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task of the element; its failure meets the element's failure policy."""
@@ -159,6 +163,12 @@ class ElementProcessor(FrameProcessor):
                     await self.element.process(media, frame.pad)
         except Exception as error:  # see _guard
             await self._failed(error, media)
+
+    async def push_error(  # type: ignore[override]  # pipecat passes categories by keyword; ours need none
+        self, error_msg: str, exception: Exception | None = None, **kwargs: Any
+    ) -> None:
+        """What pipecat could not deliver is a failure of this element; pipecat itself would only log it."""
+        await self._failed(exception or ElementError(error_msg, element=self.node.name, graph=self._graph.name), None)
 
     # End of stream ------------------------------------------------------------------------------------------------
 
@@ -251,7 +261,7 @@ class ElementProcessor(FrameProcessor):
         wrapped = ElementError(
             f"element {self.node.name!r} failed: {type(error).__name__}: {error}",
             element=self.node.name,
-            graph=self._pipeline.graph.name,
+            graph=self._graph.name,
             pts_ns=pts_ns,
         )
         wrapped.__cause__ = error

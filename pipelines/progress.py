@@ -19,23 +19,26 @@ LINE_EVERY_S = 10.0
 
 
 class Pace:
-    """Position, speed and time left of one recording."""
+    """Position, speed and time left of one recording; the clock starts with its first frame, not while models load."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
+        self.started: float | None = None
         self.position_s = 0.0
         self.duration_s: float | None = None
 
     def update(self, position_ns: int, duration_ns: int | None) -> None:
         """Take a new position."""
+        if self.started is None:
+            self.started = time.monotonic()
         self.position_s = position_ns / NS_PER_S
         if duration_ns:
             self.duration_s = duration_ns / NS_PER_S
 
     @property
     def rtfx(self) -> float:
-        """Audio time over wall time so far."""
-        return self.position_s / max(1e-6, time.monotonic() - self.started)
+        """Audio time over wall time so far; 0 before the first second of wall time, when it says nothing."""
+        elapsed_s = time.monotonic() - self.started if self.started is not None else 0.0
+        return self.position_s / elapsed_s if elapsed_s >= 1.0 else 0.0
 
     @property
     def left_s(self) -> float | None:
@@ -47,7 +50,8 @@ class Pace:
     def __str__(self) -> str:
         length = clock(self.duration_s) if self.duration_s is not None else "?"
         left = f", {clock(self.left_s)} left" if self.left_s is not None else ""
-        return f"{clock(self.position_s)} of {length}, {self.rtfx:.1f}x real time{left}"
+        speed = f", {self.rtfx:.1f}x real time" if self.rtfx else ""
+        return f"{clock(self.position_s)} of {length}{speed}{left}"
 
 
 def clock(seconds: float | None) -> str:

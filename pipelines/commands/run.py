@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.records import save_summary
     from pipelines.report import print_summary, print_trace, print_utterances
 
-    console = Console(soft_wrap=False)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     with make_watcher(len(jobs), quiet=args.quiet) as watcher:
         batch = Batch(
             graph_path=path,

@@ -80,6 +80,9 @@ def test_plain_lines_say_start_and_end() -> None:
 
 def test_pace_knows_what_is_left() -> None:
     pace = Pace()
+    pace.update(0, None)
+    assert pace.left_s is None
+    assert pace.started is not None
     pace.started -= 2.0
     pace.update(4_000_000_000, 20_000_000_000)
     assert pace.rtfx == pytest.approx(2.0, rel=0.05)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from pipelines.bus import Bus, Message
 from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
-from pipelines.errors import MediaError
+from pipelines.errors import GraphError, MediaError
 from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from pipelines.runner import GraphRunner, RunResult
 from tests.unit.handmade import chain, graph
@@ -269,15 +271,32 @@ async def test_a_source_does_not_starve_the_event_loop() -> None:
     assert ticks > 10
 
 
-async def test_a_chain_of_two_hundred_elements_runs() -> None:
-    result = await run(("test_src", {"duration_ms": 100}), *["identity"] * 200, "collect")
+async def test_a_long_chain_runs_and_one_too_long_for_the_stack_is_refused() -> None:
+    result = await run(("test_src", {"duration_ms": 100}), *["identity"] * 95, "collect")
     assert result.ok
-    assert len(COLLECTED["e201"]) == 5
+    assert len(COLLECTED["e96"]) == 5
+    with pytest.raises(GraphError, match="put a queue in between"):
+        await run("test_src", *["identity"] * 200, "collect")
+    result = await run(("test_src", {"duration_ms": 100}), *["identity"] * 90, "queue", *["identity"] * 90, "collect")
+    assert len(COLLECTED["e182"]) == 5
+
+
+async def test_a_frame_that_pipecat_cannot_deliver_fails_the_graph() -> None:
+    # A recursion error rises in pipecat's own code between two elements, where pipecat would log it and go on.
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 120)
+    try:
+        result = await run(("test_src", {"duration_ms": 100}), *["identity"] * 90, "collect")
+    finally:
+        sys.setrecursionlimit(limit)
+    assert result.status == "failed"
+    assert "RecursionError" in str(result.error)
 
 
 async def test_memory_stays_flat_over_a_long_stream() -> None:
     g = chain(("test_src", {"duration_ms": 600_000, "wave": "silence"}), "queue", "fake_sink")
     counts: list[int] = []
+    COLLECTED.clear()
 
     def count(message: Message) -> None:
         if message.kind == "progress" and message.pts_ns and message.pts_ns % 60_000_000_000 < 1_000_000_000:

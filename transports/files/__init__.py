@@ -1,1 +1,1 @@
-"""Recordings in, files out: file_src, file_sink, subtitle_sink, jsonl_sink."""
+"""Recordings in, files out: ``file_src``, ``file_sink``, ``subtitle_sink`` and ``jsonl_sink``."""

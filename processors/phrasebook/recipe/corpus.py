@@ -1,8 +1,8 @@
 """Renders the corpus to disk: parts of shards, each written once, so that a stopped run goes on where it was.
 
 A part is a list of jobs that depends on the settings alone. A shard is a fixed slice of it: ``PART/0003.i16`` holds the
-audio (int16, 16 kHz, mono, clips end to end) and ``PART/0003.jsonl`` a line for each clip. The lines are written last, so a
-shard with lines is complete.
+audio (int16, 16 kHz, mono, clips end to end) and ``PART/0003.jsonl`` a line for each clip. The lines are written
+last, so a shard with lines is complete.
 """
 
 import hashlib
@@ -65,7 +65,9 @@ class Job:
 def _speak(sentence: Sentence, language: Language, voice: str, key: object, *, steady: bool = False) -> Job:
     """Draws pace and pitch for one clip from its name, so that a clip does not depend on those before it."""
     rng = seeded("clip", key, sentence.en, language, voice)
-    rate = 1.0 if steady else round(rng.uniform(0.82, 1.28) if voice.startswith("espeak") else rng.uniform(0.85, 1.22), 3)
+    rate = (
+        1.0 if steady else round(rng.uniform(0.82, 1.28) if voice.startswith("espeak") else rng.uniform(0.85, 1.22), 3)
+    )
     pitch = rng.randint(25, 80)
     line = Line(sentence.text(language), voice, rate=rate, pitch=pitch, noise=round(rng.uniform(0.5, 0.9), 3))
     return Job(line, language, sentence)
@@ -109,7 +111,7 @@ def _foreign(settings: CorpusSettings) -> list[Job]:
 
 
 def _test(settings: CorpusSettings, name: str) -> list[Job]:
-    """Jobs of test set A (held-out text, seen voices), B (held-out text and voices) or C (seen text, held-out voices)."""
+    """Lists a test set: A has held-out text and seen voices, B neither seen, C seen text and held-out voices."""
     train, held = split()
     sentences = held if name in "AB" else tuple(seeded(settings.seed, "C").sample(train, settings.test_seen_sentences))
     jobs = []
@@ -119,7 +121,7 @@ def _test(settings: CorpusSettings, name: str) -> list[Job]:
             voice = rng.choice(voices.espeak_voices(language, held_out=name != "A"))
             jobs.append(_speak(sentence, language, voice, name))
         if name == "A":
-            english = ("flite:slt", voices.FESTIVAL_EN[0], voices.PIPER)
+            english: tuple[str, ...] = ("flite:slt", voices.FESTIVAL_EN[0], voices.PIPER)
             jobs.append(_speak(sentence, "ru", voices.FESTIVAL_RU, name, steady=True))
         else:
             english = (*voices.FLITE_HELD_OUT, *voices.FESTIVAL_HELD_OUT)
@@ -138,7 +140,7 @@ def _dev_unknown(settings: CorpusSettings) -> list[Job]:
 
 
 def parts(settings: CorpusSettings) -> dict[str, Callable[[], list[Job]]]:
-    """Names the synthetic parts of the corpus, in the order they are rendered, with the function that lists its jobs."""
+    """Names the synthetic parts, in the order they are rendered, with the functions that list their jobs."""
     s = settings
     espeak_en, espeak_ru = voices.espeak_voices("en"), voices.espeak_voices("ru")
     russian = (voices.FESTIVAL_RU,)

@@ -1,7 +1,7 @@
 """Human recordings that are not the phrasebook: where Debian packages put them, and how to read them.
 
-Synthetic voices alone teach the model to be silent on unknown words of those voices, not on people. The sources below are
-free recordings of people that Debian ships for other purposes. They are read in place; none of them is copied.
+Synthetic voices alone teach the model to be silent on unknown words of those voices, not on people. The sources below
+are free recordings of people that Debian ships for other purposes. They are read in place; none of them is copied.
 """
 
 import re
@@ -67,11 +67,12 @@ def read_recording(path: Path) -> Audio:
     Raises:
         av.error.FFmpegError: The file is no audio.
     """
-    import av  # noqa: PLC0415 - only corpus rendering needs it
+    import av
 
     # Raw G.722 has no header to recognise it by.
     layout = "g722" if path.suffix == ".g722" else None
-    with av.open(str(path), format=layout) as container:
+    # Old tags in a Cyrillic code page are no reason to refuse the sound.
+    with av.open(str(path), format=layout, metadata_errors="ignore") as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
         frames += resampler.resample(None)
@@ -97,7 +98,7 @@ def read_source(source: Source, max_seconds: float = 30.0) -> Iterator[tuple[Pat
     Yields:
         File and float32[n], 16 kHz, peak 0.7, at least 0.8 s of it.
     """
-    import av  # noqa: PLC0415
+    import av
 
     size = int(max_seconds * SAMPLE_RATE_HZ)
     for path in recordings(source):

@@ -1,8 +1,9 @@
 """The closed list of phrasebook sentences and its split into training and held-out sentences.
 
-About 1600 English/Russian pairs: 80 fixed phrases and some 60 templates over the fillers of :mod:`lexicon`. A tenth of the
-template sentences is held out of training, so that the model can be judged on sentences it has never heard; every word of
-a held-out sentence does occur in a training sentence, because a closed-vocabulary model has no way to know other words.
+About 1600 English/Russian pairs: 80 fixed phrases and some 60 templates over the fillers of :mod:`lexicon`. A tenth
+of the template sentences is held out of training, so that the model can be judged on sentences it has never heard;
+every word of a held-out sentence does occur in a training sentence, because a closed-vocabulary model has no way to
+know other words.
 """
 
 import functools

@@ -1,14 +1,15 @@
 """Text that is not in the phrasebook, in English and Russian, for speech the model must answer with nothing.
 
 Four kinds, because each teaches another boundary: prose (any speech at all), everyday sentences (same register, other
-words), near misses (a phrasebook template with a word the phrasebook does not have) and shuffles (phrasebook words in an
-order that means nothing). No third-party text is kept here: prose is read from where Debian packages put it.
+words), near misses (a phrasebook template with a word the phrasebook does not have) and shuffles (phrasebook words in
+an order that means nothing). No third-party text is kept here: prose is read from where Debian packages put it.
 """
 
+import functools
 import gzip
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .sentences import Language, build, words
@@ -19,11 +20,13 @@ PROSE: dict[Language, tuple[str, ...]] = {
 }
 
 _SUBJECTS = {
-    "en": """my brother|our teacher|the old farmer|a young doctor|her little sister|the engineer|their dog|that strange man
+    "en": """my brother|our teacher|the old farmer|a young doctor|her little sister|the engineer|their dog
+that strange man
 the whole family|nobody|everyone here|the government|our neighbours|the captain|a famous singer|the computer|your cousin
 the children|my grandmother|the scientist|a tall woman|the president|two soldiers|the manager|some students|the machine
 a green parrot|this company|the committee|an honest lawyer|the white horse|my boss|the newspaper|the river|a storm""",
-    "ru": """мой брат|наш учитель|старый фермер|молодая женщина|её младшая сестра|инженер|их собака|этот странный человек
+    "ru": """мой брат|наш учитель|старый фермер|молодая женщина|её младшая сестра|инженер|их собака
+этот странный человек
 вся семья|никто|правительство|наши соседи|капитан|известный певец|компьютер|двоюродный брат|бабушка|учёный
 высокий мужчина|президент|солдат|начальник|студенты|машина|зелёный попугай|эта компания|комиссия|честный адвокат
 белая лошадь|газета|река|гроза|директор завода|соседский мальчик|весь город""",
@@ -32,7 +35,8 @@ _PREDICATES = {
     "en": """repaired the roof|was reading a thick book|never forgets a face|planted some trees|has sold the old car
 will finish the report|built a wooden house|does not believe in ghosts|used to play the violin|is afraid of spiders
 explained the problem twice|painted the kitchen yellow|wants to change the rules|found a broken mirror|drives too fast
-opened the heavy door|wrote a long letter|lost the second game|is thinking about mathematics|will not answer the question
+opened the heavy door|wrote a long letter|lost the second game|is thinking about mathematics
+will not answer the question
 measured the temperature|cut the rope with a knife|collects stamps and coins|refused to sign the contract
 discovered a small island|cannot remember the number|washed every window|has been sleeping since noon|sings in a choir
 bought forty kilograms of sugar|laughed for a long while|carried the boxes upstairs|voted against the proposal""",
@@ -45,7 +49,8 @@ bought forty kilograms of sugar|laughed for a long while|carried the boxes upsta
 поёт в хоре|купил сорок килограммов сахара|долго смеялся|принёс коробки наверх|голосовал против предложения""",
 }
 _ENDINGS = {
-    "en": """|in the garden|yesterday evening|because of the rain|without any reason|before the meeting|on the third floor
+    "en": """|in the garden|yesterday evening|because of the rain|without any reason|before the meeting
+on the third floor
 during the war|after the concert|for the first time|near the old factory|in spite of everything|once again
 and nobody noticed|although it was late|as far as we know|under the bridge of stone|since last winter""",
     "ru": """|в саду|вчера вечером|из-за дождя|без всякой причины|перед собранием|на третьем этаже|во время войны
@@ -56,8 +61,10 @@ and nobody noticed|although it was late|as far as we know|under the bridge of st
 _FILLERS = {
     "en": """elephant|kitchen|factory|swimming pool|volcano|dentist|barber shop|parliament|garage|laboratory|prison|farm
 football stadium|submarine|window|mountain|library card|power plant|embassy|cemetery|a bag of cement|seventeen|forty two
-a hundred|Vienna|Budapest|Sydney|Novosibirsk|Helsinki|Australia|Mexico|Egypt|Gregory|Susan|Oliver|in November|next summer
-some honey|a cucumber|sausages|a chocolate cake|some mustard|scissors|a hammer|umbrella|blanket|battery|guitar|penguin""",
+a hundred|Vienna|Budapest|Sydney|Novosibirsk|Helsinki|Australia|Mexico|Egypt|Gregory|Susan|Oliver|in November
+next summer
+some honey|a cucumber|sausages|a chocolate cake|some mustard|scissors|a hammer|umbrella|blanket|battery|guitar
+penguin""",
     "ru": """слон|кухня|завод|бассейн|вулкан|зубной врач|парикмахерская|парламент|гараж|лаборатория|тюрьма|ферма|стадион
 подводная лодка|окно|гора|электростанция|посольство|кладбище|мешок цемента|семнадцать|сорок два|сто|Вена|Будапешт|Сидней
 Новосибирск|Хельсинки|Австралия|Мексика|Египет|Григорий|Сусанна|Оливер|в ноябре|следующим летом|мёд|огурец|сосиски
@@ -116,7 +123,8 @@ def _strip_roff(text: str) -> str:
     return re.sub(r"\\[-&]|\\f[A-Z]|\\f\([A-Z]{2}|\\\([a-z]{2}|\\", "", " ".join(lines))
 
 
-def load_prose(language: Language, patterns: Iterable[str] | None = None, limit: int = 4000) -> list[str]:
+@functools.cache
+def load_prose(language: Language, patterns: tuple[str, ...] = (), limit: int = 4000) -> list[str]:
     """Reads sentences of ordinary words from text that Debian packages installed.
 
     Args:

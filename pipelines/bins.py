@@ -1,0 +1,342 @@
+"""Elements as declared, with bins expanded.
+
+A bin is a reusable sub-graph: one direction of a conversation is a bin, the conversation is that bin twice::
+
+    bins:
+      direction:
+        params: {from: , to: }
+        elements:
+          ast: {type: canary_ast, source_lang: "${param:from}", target_lang: "${param:to}"}
+          tts: {type: espeak_tts, lang: "${param:to}"}
+        links:
+          - ast -> tts
+        pads: {sink: ast.sink, src: tts.src}      # ghost pads; their names start with sink or src
+    elements:
+      there: {type: bin/direction, from: en, to: ru}
+
+An instance is an element of type ``bin/NAME`` whose settings are the bin's params. Its elements are named
+``there.ast`` and ``there.tts``; inside a bin only its own params are seen. ``on_error`` on an instance holds for those
+of its elements that do not say otherwise. Bins may hold bins, but not themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pipelines.diagnostics import Diagnostics, did_you_mean
+from pipelines.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
+from pipelines.graph import Span
+from pipelines.paramdefs import ParamDef, parse_params, resolve_params
+from pipelines.variables import Expanded, Scope, expand
+
+__all__ = ["Declared", "Level", "Override", "Setting", "expand_bins"]
+
+MAX_ELEMENTS = 1000
+MAX_BIN_DEPTH = 16
+MAX_EXPANDED_NODES = 100_000
+"""Bounds of what bins expand to; ten bins of ten bins of ten bins are ten lines."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_GHOST = re.compile(r"(sink|src)(_[A-Za-z0-9_]+)?")
+_BIN_KEYS = ("description", "params", "elements", "links", "pads")
+_NAME_HINT = "use letters, digits, '_' and '-', not starting with a digit or '-'"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as given: where its name stands, and its value."""
+
+    key_span: Span
+    value: Expanded
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A setting given outside the document (``--set element.setting=value``)."""
+
+    element: str
+    setting: str
+    given: Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An element as declared; nothing is known about its type yet.
+
+    Attributes:
+        name: Name in the graph, ``bin.element`` inside a bin.
+        local: Name at its own level.
+        bin: Name of the bin instance it is in, or "".
+        span: Where its name stands.
+        type: Its type and where that stands.
+        settings: What it was given, by name.
+        on_error: Its failure policy, or None for that of its type.
+    """
+
+    name: str
+    local: str
+    bin: str
+    span: Span
+    type: Expanded
+    settings: Mapping[str, Setting]
+    on_error: Expanded | None
+
+
+@dataclass(slots=True)
+class Level:
+    """The graph itself, or one instance of a bin.
+
+    Attributes:
+        name: "" for the graph, else the name of the instance.
+        span: Where it is declared.
+        elements: Elements and bin instances by local name; None for one that is broken and reported.
+        spans: Where each local name is declared.
+        links: Chains as written.
+        ghosts: Ghost pads: name → ``element.pad`` as written.
+    """
+
+    name: str
+    span: Span
+    elements: dict[str, Declared | Level | None] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
+    links: tuple[ScalarNode, ...] = ()
+    ghosts: dict[str, ScalarNode] = field(default_factory=dict)
+
+    def walk(self) -> Iterator[Declared]:
+        """All elements of this level and those below, in the order of declaration."""
+        for element in self.elements.values():
+            if isinstance(element, Level):
+                yield from element.walk()
+            elif element is not None:
+                yield element
+
+    def levels(self) -> Iterator[Level]:
+        """This level and those below."""
+        yield self
+        for element in self.elements.values():
+            if isinstance(element, Level):
+                yield from element.levels()
+
+
+def expand_bins(root: MappingNode, overrides: list[Override], scope: Scope, problems: Diagnostics) -> Level:
+    """Read ``bins``, ``elements`` and ``links`` of a document; instantiate its bins.
+
+    Args:
+        root: The document.
+        overrides: Settings from outside; they replace what the document says.
+        scope: Variables of the graph.
+        problems: Takes what is wrong.
+
+    Returns:
+        The graph's own level with those of its bins inside.
+    """
+    return _Expander(_read_bins(root.get("bins"), problems), overrides, scope.env, problems).graph(root, scope)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bin:
+    name: str
+    span: Span
+    body: MappingNode
+    params: Mapping[str, ParamDef]
+    size: int
+
+
+def _read_bins(entry: Entry | None, problems: Diagnostics) -> dict[str, _Bin]:
+    bins = {}
+    for item in _mapping(entry, "bins", problems):
+        if not _NAME.fullmatch(item.key):
+            problems.add("bad-value", item.key_span, f"{item.key!r} is not a name for a bin", hint=_NAME_HINT)
+            continue
+        if not isinstance(item.value, MappingNode):
+            problems.add("bad-value", item.value.span, f"bin {item.key!r} must be a mapping of {', '.join(_BIN_KEYS)}")
+            continue
+        for entry_ in item.value:
+            if entry_.key not in _BIN_KEYS:
+                close = did_you_mean(entry_.key, _BIN_KEYS)
+                hint = f"did you mean '{close}'?" if close else f"a bin has {', '.join(_BIN_KEYS)}"
+                problems.add("unknown-field", entry_.key_span, f"a bin has no {entry_.key!r}", hint=hint)
+        params = parse_params(item.value.get("params"), problems)
+        bins[item.key] = _Bin(item.key, item.key_span, item.value, params, _size(item.value))
+    return bins
+
+
+def _size(node: Node) -> int:
+    if isinstance(node, ScalarNode):
+        return 1
+    below = node.items if isinstance(node, SequenceNode) else [entry.value for entry in node]
+    return 1 + sum(_size(n) for n in below)
+
+
+def _mapping(entry: Entry | None, what: str, problems: Diagnostics) -> Iterator[Entry]:
+    if entry is None or (isinstance(entry.value, ScalarNode) and entry.value.value is None):
+        return
+    if isinstance(entry.value, MappingNode):
+        yield from entry.value
+    else:
+        problems.add("bad-value", entry.value.span, f"{what} must be a mapping")
+
+
+class _Expander:
+    def __init__(
+        self, bins: Mapping[str, _Bin], overrides: list[Override], env: Mapping[str, str], problems: Diagnostics
+    ) -> None:
+        self.bins, self.env, self.problems = bins, env, problems
+        self.overrides: dict[str, list[Override]] = {}
+        for override in overrides:
+            self.overrides.setdefault(override.element, []).append(override)
+        self.used: set[str] = set()
+        self.names: dict[str, Span] = {}
+        self.spent = 0
+        self.full = False
+
+    def graph(self, root: MappingNode, scope: Scope) -> Level:
+        level = Level("", root.span)
+        self.fill(level, root, scope, (), None)
+        for element, overrides in self.overrides.items():
+            if element not in self.names:
+                close = did_you_mean(element, self.names)
+                hint = f"did you mean '{close}'? declared on line {self.names[close].line}" if close else None
+                for override in overrides:
+                    message = f"no element named {element!r}"
+                    self.problems.add("unknown-element", override.given.key_span, message, hint=hint)
+        for name, declared in self.bins.items():
+            if name not in self.used:
+                hint = f"use it (type: bin/{name}) or remove it"
+                message = f"bin {name!r} is never used"
+                self.problems.add("unused-element", declared.span, message, hint=hint, severity="warning")
+        return level
+
+    def fill(
+        self, level: Level, body: MappingNode, scope: Scope, chain: tuple[str, ...], on_error: Expanded | None
+    ) -> None:
+        for entry in _mapping(body.get("elements"), "elements", self.problems):
+            if not _NAME.fullmatch(entry.key):
+                message = f"{entry.key!r} is not a name for an element"
+                self.problems.add("bad-value", entry.key_span, message, hint=_NAME_HINT)
+                continue
+            level.spans[entry.key] = entry.key_span
+            level.elements[entry.key] = self.element(level, entry, scope, chain, on_error)
+        level.links = self.links(body.get("links"))
+        for entry in _mapping(body.get("pads"), "pads", self.problems) if chain else ():
+            self.ghost(level, entry)
+
+    def links(self, entry: Entry | None) -> tuple[ScalarNode, ...]:
+        if entry is None or (isinstance(entry.value, ScalarNode) and entry.value.value is None):
+            return ()
+        if not isinstance(entry.value, SequenceNode):
+            self.problems.add(
+                "bad-value", entry.value.span, "links must be a list of chains", hint="links: [a -> b -> c]"
+            )
+            return ()
+        chains = []
+        for item in entry.value.items:
+            if isinstance(item, ScalarNode):
+                chains.append(item)
+            else:
+                self.problems.add("bad-value", item.span, "a link must be a chain such as a -> b -> c")
+        return tuple(chains)
+
+    def ghost(self, level: Level, entry: Entry) -> None:
+        if not _GHOST.fullmatch(entry.key):
+            message = f"{entry.key!r} is not a name for a pad of a bin"
+            self.problems.add("bad-value", entry.key_span, message, hint="start it with sink or src")
+        elif not isinstance(entry.value, ScalarNode) or not entry.value.text:
+            message = f"pad {entry.key!r} of a bin must name a pad inside"
+            self.problems.add("bad-value", entry.value.span, message, hint=f"{entry.key}: element.{entry.key[:4]}")
+        else:
+            level.ghosts[entry.key] = entry.value
+
+    def element(
+        self, level: Level, entry: Entry, scope: Scope, chain: tuple[str, ...], on_error: Expanded | None
+    ) -> Declared | Level | None:
+        name = f"{level.name}.{entry.key}" if level.name else entry.key
+        self.names[name] = entry.key_span
+        if not isinstance(entry.value, MappingNode):
+            said = entry.value.text if isinstance(entry.value, ScalarNode) else ""
+            hint = f"{entry.key}: {{type: {said if _NAME.fullmatch(said) else 'identity'}}}"
+            self.problems.add("bad-value", entry.value.span, f"element {entry.key!r} must be a mapping", hint=hint)
+            return None
+        if not self.afford(1, entry.key_span):
+            return None
+        settings = {e.key: Setting(e.key_span, expand(e.value, scope, self.problems)) for e in entry.value}
+        for override in self.overrides.get(name, ()):
+            settings[override.setting] = override.given
+        kind = settings.pop("type", None)
+        own_on_error = settings.pop("on_error", None)
+        if kind is None:
+            hint = f"{entry.key}: {{type: identity}}"
+            self.problems.add("bad-value", entry.key_span, f"element {entry.key!r} has no type", hint=hint)
+            return None
+        if not self.is_type(entry.key, kind.value):
+            return None
+        on_error = own_on_error.value if own_on_error else on_error
+        declared = Declared(name, entry.key, level.name, entry.key_span, kind.value, settings, on_error)
+        if kind.value.value.startswith("bin/"):
+            return self.instance(declared, chain)
+        return declared
+
+    def is_type(self, local: str, kind: Expanded) -> bool:
+        if kind.failed:
+            return False
+        if kind.unset:
+            needed = ", ".join(sorted(kind.unset))
+            message = f"the type of {local!r} depends on param {needed!r}, which has no value"
+            self.problems.add("missing-param", kind.span, message, hint=f"give one with --set {needed}=...")
+            return False
+        if not isinstance(kind.value, str):
+            self.problems.add("bad-value", kind.span, f"the type of {local!r} must be a name")
+            return False
+        return True
+
+    def instance(self, declared: Declared, chain: tuple[str, ...]) -> Level | None:
+        span, name = declared.type.span, declared.type.value.removeprefix("bin/")
+        found = self.bins.get(name)
+        if found is None:
+            close = did_you_mean(name, self.bins)
+            hint = f"did you mean 'bin/{close}'? declared on line {self.bins[close].span.line}" if close else None
+            self.problems.add("unknown-type", span, f"no bin named {name!r}", hint=hint)
+            return None
+        self.used.add(name)
+        if name in chain:
+            path = " -> ".join([*chain[chain.index(name) :], name])
+            self.problems.add("cycle", span, f"bin {name!r} contains itself: {path}")
+            return None
+        if len(chain) >= MAX_BIN_DEPTH:
+            self.problems.add("bad-value", span, f"bins are nested deeper than {MAX_BIN_DEPTH} levels")
+            return None
+        if not self.afford(found.size, span):
+            return None
+        level = Level(declared.name, declared.span)
+        params = self.params(declared, found)
+        self.fill(level, found.body, Scope(params, self.env, f"bin {name!r}"), (*chain, name), declared.on_error)
+        return level
+
+    def params(self, declared: Declared, found: _Bin) -> dict[str, Expanded]:
+        given = {}
+        for name, setting in declared.settings.items():
+            if name in found.params:
+                given[name] = setting.value
+                continue
+            close = did_you_mean(name, found.params)
+            hint = f"did you mean '{close}'? declared on line {found.params[close].span.line}" if close else None
+            self.problems.add("unknown-field", setting.key_span, f"bin {found.name!r} has no param {name!r}", hint=hint)
+        values = resolve_params(found.params, given, self.env, self.problems)
+        for name, value in values.items():
+            absent = name not in given or (given[name].value is None and not given[name].failed)
+            if absent and value.unset:
+                message = f"bin {found.name!r} needs param {name!r}"
+                hint = f"{declared.local}: {{type: bin/{found.name}, {name}: ...}}"
+                self.problems.add("missing-param", declared.span, message, hint=hint)
+        return values
+
+    def afford(self, nodes: int, span: Span) -> bool:
+        self.spent += nodes
+        if self.spent <= MAX_EXPANDED_NODES and len(self.names) <= MAX_ELEMENTS:
+            return True
+        if not self.full:
+            self.full = True
+            self.problems.add("bad-value", span, f"the graph grows beyond {MAX_ELEMENTS} elements")
+        return False

@@ -1,0 +1,124 @@
+"""The ``tolmach`` command: one table of commands, each in a module of its own that is imported only when chosen.
+
+A command module has ``add_arguments(parser)`` and ``run(args) -> int``; its docstring is the command's help text.
+Exit status: 0 all good, 1 some of it failed, 2 the graph or the command line is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn, Protocol, cast
+
+from pipelines.errors import Cancelled, GraphError, TolmachError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE: `tolmach inspect | head` is no failure worth a word
+
+COMMANDS: Mapping[str, str] = {
+    "run": "translate recordings with a graph",
+    "check": "find every problem in graph files without running them",
+    "inspect": "list element types, or describe one: pads, caps, settings",
+    "graph": "draw a graph as DOT, Mermaid or SVG",
+    "schema": "print the JSON Schema of graph files",
+    "fetch": "download and verify the models a graph needs",
+    "doctor": "say what this machine can run, and what is missing",
+    "bench": "measure the engine on this machine",
+}
+"""Name → one line for ``tolmach --help``; the module is ``pipelines.commands.<name>``."""
+
+
+class Command(Protocol):
+    """What a command module offers."""
+
+    __doc__: str | None
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv[1:]`` when None.
+
+    Returns:
+        The exit status.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command, args = _parse(arguments)
+        status = command.run(args)
+        sys.stdout.flush()
+    except SystemExit as error:  # argparse: --help, --version and usage errors
+        return error.code if isinstance(error.code, int) else EXIT_USAGE
+    except (KeyboardInterrupt, Cancelled):
+        print("tolmach: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except TolmachError as error:
+        # Diagnostics are whole blocks with a place of their own.
+        placed = isinstance(error, GraphError) and error.diagnostics
+        print(error if placed else f"tolmach: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:
+        # The reader went away. Python would complain once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return status
+
+
+def distribution_version() -> str:
+    """Version of the installed distribution, or ``"(not installed)"`` in a bare checkout."""
+    try:
+        return version("tolmach")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _parse(arguments: list[str]) -> tuple[Command, argparse.Namespace]:
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    parser = _Parser(prog="tolmach", description="Streaming speech-to-speech translation graphs.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"tolmach {distribution_version()}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    command: Command | None = None
+    for name, summary in COMMANDS.items():
+        if name != chosen:
+            subparsers.add_parser(name, help=summary)
+            continue
+        command = cast("Command", importlib.import_module(f"pipelines.commands.{name}"))
+        command.add_arguments(
+            subparsers.add_parser(
+                name,
+                help=summary,
+                description=(command.__doc__ or summary).strip(),
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+                allow_abbrev=False,
+            )
+        )
+    if chosen is not None and command is None:
+        parser.unknown_command(chosen)
+    args = parser.parse_args(arguments)
+    assert command is not None  # noqa: S101 -- parse_args has left by SystemExit when no command was given
+    return command, args
+
+
+class _Parser(argparse.ArgumentParser):
+    def unknown_command(self, name: str) -> NoReturn:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
+        self.exit(EXIT_USAGE, f"tolmach: error: no command named '{name}'; {hint}\n")
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {message}\nTry '{self.prog} --help'.\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Draw a graph: its elements, bins and links with the negotiated caps. Needs no graphviz."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipelines.build import check_graph, parse_set
+from pipelines.cli import EXIT_OK, EXIT_USAGE
+from pipelines.diagnostics import format_text
+from pipelines.errors import GraphError
+from pipelines.shipped import shipped_graph
+
+SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("graph", metavar="GRAPH", help="graph file, or name of a shipped graph")
+    parser.add_argument("--format", choices=("dot", "mermaid", "svg"), help="default: by the suffix of FILE, else dot")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="give a param, or a setting as element.setting; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the graph, then draw it."""
+    params, overrides = parse_set(args.set)
+    result = check_graph(shipped_graph(args.graph), params=params, overrides=overrides)
+    if result.graph is None:
+        sys.stderr.write(format_text(result.diagnostics, result.sources))
+        return EXIT_USAGE
+    suffix = args.output.suffix.lower() if args.output else ""
+    drawing = args.format or SUFFIXES.get(suffix, "dot")
+    if drawing == "svg":
+        from pipelines.svg import to_svg as draw
+    elif drawing == "mermaid":
+        from pipelines.render import to_mermaid as draw
+    else:
+        from pipelines.render import to_dot as draw
+    text = draw(result.graph)
+    if args.output is None:
+        sys.stdout.write(text)
+        return EXIT_OK
+    try:
+        args.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise GraphError(f"cannot write {args.output}: {error.strerror}") from error
+    return EXIT_OK

@@ -1,0 +1,264 @@
+"""What is wrong with a graph, where, and what to do about it.
+
+A :class:`Diagnostic` is a value; the passes of :mod:`pipelines.build` collect them in :class:`Diagnostics`, so that
+every problem of a file is reported at once. Three written forms: text with a caret for people, JSON for programs, and
+workflow commands that put annotations on a pull request.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pipelines.graph import Span
+
+__all__ = [
+    "CODES",
+    "Diagnostic",
+    "Diagnostics",
+    "did_you_mean",
+    "format_github",
+    "format_json",
+    "format_text",
+    "show_value",
+    "split_lines",
+]
+
+Severity = Literal["error", "warning"]
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "yaml-syntax": "The file cannot be read as one YAML 1.2 document.",
+        "duplicate-key": "A key appears twice in one mapping.",
+        "unknown-field": "A key or setting does not exist.",
+        "bad-value": "A value has the wrong type, is out of range, or is missing.",
+        "missing-env": "An environment variable without a default is not set.",
+        "missing-param": "A param is not declared, or is required and has no value.",
+        "unknown-type": "No element type or bin has this name.",
+        "unknown-element": "A link or a setting names an element that is not declared.",
+        "unknown-pad": "An element has no such pad, or more than one could be meant.",
+        "pad-already-linked": "A pad is linked a second time.",
+        "unlinked-pad": "A pad that must be linked is not.",
+        "caps-mismatch": "What one pad gives is not what the other pad takes.",
+        "cycle": "Elements feed themselves, or a bin contains itself.",
+        "missing-queue": "Branches part and meet again without a queue on each.",
+        "unused-element": "An element or a bin is declared and never used.",
+    }
+)
+"""Code → what it means, in one line. Codes are stable; messages are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One problem.
+
+    Attributes:
+        code: One of :data:`CODES`.
+        span: Where it is, or None when it has no place in a file.
+        message: What is wrong, one line without a full stop.
+        notes: More facts, one line each.
+        hint: What to do about it.
+        severity: A ``warning`` does not stop the graph from running.
+    """
+
+    code: str
+    span: Span | None
+    message: str
+    notes: tuple[str, ...] = ()
+    hint: str | None = None
+    severity: Severity = "error"
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise ValueError(f"unknown diagnostic code {self.code!r}")
+
+    def __lt__(self, other: Diagnostic) -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[str, int, int, str, str]:
+        span = self.span or Span("", 0, 0)
+        return (span.file, span.line, span.column, self.code, self.message)
+
+
+class Diagnostics:
+    """Collects problems; the same problem is kept once (a bin used twice is wrong once)."""
+
+    def __init__(self) -> None:
+        self._found: dict[Diagnostic, None] = {}
+
+    def add(
+        self,
+        code: str,
+        span: Span | None,
+        message: str,
+        *,
+        notes: Iterable[str] = (),
+        hint: str | None = None,
+        severity: Severity = "error",
+    ) -> None:
+        """Report one problem."""
+        self._found.setdefault(Diagnostic(code, span, message, tuple(notes), hint, severity))
+
+    def extend(self, other: Diagnostics) -> None:
+        """Take over what another collector found."""
+        self._found.update(other._found)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything found is an error."""
+        return any(d.severity == "error" for d in self._found)
+
+    def sorted(self) -> tuple[Diagnostic, ...]:
+        """Everything found, by file, line and column."""
+        return tuple(sorted(self._found))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, or None when none is alike."""
+    if len(name) > 80:  # difflib is quadratic, and nobody mistypes a name into this
+        return None
+    by_lower = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def show_value(value: Any) -> str:
+    """A value as people should read it in a message: YAML spelling, quoted text, shortened."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = value if isinstance(value, str) else str(value)
+    shortened = text if len(text) <= 60 else text[:57] + "..."
+    return repr(shortened) if isinstance(value, str) else shortened
+
+
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what the YAML reader counts as one
+
+
+def split_lines(text: str) -> list[str]:
+    """Lines of a source text, counted as the YAML reader counts them."""
+    return _LINE_BREAK.split(text)
+
+
+_BOLD, _RED, _YELLOW, _BLUE, _CYAN, _RESET = "\x1b[1m", "\x1b[1;31m", "\x1b[1;33m", "\x1b[34m", "\x1b[36m", "\x1b[0m"
+
+
+def format_text(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color: bool = False) -> str:
+    """For people: place, code, message, the line with a caret under the span, notes and a hint.
+
+    Args:
+        diagnostics: What to show, in this order.
+        sources: Text of each file that spans name; without it the line is not shown.
+        color: Whether to use ANSI colours.
+
+    Returns:
+        Blocks separated by an empty line, ending in a newline; "" when there are none.
+    """
+    lines: dict[str, list[str]] = {}
+    blocks = []
+    for diagnostic in diagnostics:
+        file = diagnostic.span.file if diagnostic.span else ""
+        if file in sources and file not in lines:
+            lines[file] = split_lines(sources[file])
+        blocks.append(_block(diagnostic, lines.get(file, ()), color))
+    return "\n\n".join(blocks) + "\n" if blocks else ""
+
+
+def _block(diagnostic: Diagnostic, lines: Sequence[str], color: bool) -> str:
+    def paint(text: str, code: str) -> str:
+        return f"{code}{text}{_RESET}" if color else text
+
+    span = diagnostic.span
+    place = f"{span.file}:{span.line}:{span.column}: " if span else ""
+    tone = _RED if diagnostic.severity == "error" else _YELLOW
+    out = [
+        paint(_printable(place), _BOLD)
+        + paint(f"{diagnostic.severity}[{diagnostic.code}]", tone)
+        + f": {_printable(diagnostic.message)}"
+    ]
+    gutter = " " * 5
+    if span and 1 <= span.line <= len(lines):
+        gutter = " " * (3 + len(str(span.line)))
+        source = _printable(lines[span.line - 1]).rstrip()
+        at = span.column - 1
+        lead = "".join("\t" if c == "\t" else " " * _width(c) for c in source[:at])
+        covered = source[at : at + span.length]
+        marks = "^" * max(1, sum(_width(c) for c in covered))
+        out.append(paint(f"{gutter}|", _BLUE))
+        out.append(paint(f"  {span.line} |", _BLUE) + f" {source}".rstrip())
+        out.append(paint(f"{gutter}|", _BLUE) + f" {lead}" + paint(marks, tone))
+    out.extend(paint(f"{gutter}=", _BLUE) + f" {_printable(note)}" for note in diagnostic.notes)
+    if diagnostic.hint:
+        out.append(paint(f"{gutter}=", _BLUE) + " " + paint("hint", _CYAN) + f": {_printable(diagnostic.hint)}")
+    return "\n".join(out)
+
+
+def _printable(text: str) -> str:
+    # A graph file may come from anybody: its control characters must not reach the terminal.
+    return "".join(c if c == "\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def format_json(diagnostics: Iterable[Diagnostic]) -> str:
+    """For programs: a JSON array of objects with code, severity, message, file, line, column, length, notes, hint."""
+    return json.dumps(
+        [
+            {
+                "code": d.code,
+                "severity": d.severity,
+                "message": d.message,
+                "file": d.span.file if d.span else None,
+                "line": d.span.line if d.span else None,
+                "column": d.span.column if d.span else None,
+                "length": d.span.length if d.span else None,
+                "notes": list(d.notes),
+                "hint": d.hint,
+            }
+            for d in diagnostics
+        ],
+        ensure_ascii=False,
+        indent=2,
+    )
+
+
+def format_github(diagnostics: Iterable[Diagnostic]) -> str:
+    """For GitHub Actions: one workflow command a line, which becomes an annotation on the graph file.
+
+    The escapes are those of actions/toolkit, packages/core/src/command.ts.
+    """
+    lines = []
+    for d in diagnostics:
+        properties = {"title": d.code}
+        if d.span:
+            end = d.span.column + d.span.length
+            properties = {"file": d.span.file, "line": str(d.span.line), "col": str(d.span.column)} | (
+                {"endColumn": str(end)} | properties
+            )
+        text = "\n".join([d.message, *d.notes, *([f"hint: {d.hint}"] if d.hint else [])])
+        written = ",".join(f"{name}={_escape_property(value)}" for name, value in properties.items())
+        lines.append(f"::{d.severity} {written}::{_escape_data(text)}")
+    return "\n".join(lines)
+
+
+def _escape_data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escape_property(text: str) -> str:
+    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,281 @@
+"""Caps negotiation: what travels over each link.
+
+A link starts as what both pads allow. A src pad that is ``like`` a sink pad ties the two links together, so choices
+travel both ways through ``identity``, ``tee`` and ``queue`` until nothing changes: a ``resample`` without a rate takes
+what a VAD wants three elements further down. What is left open is then fixated from the sources on, preferring the
+value of the field upstream, so that nothing is converted without need (GStreamer, design/negotiation.md).
+
+A ``dynamic`` src pad knows its exact caps only when data flows. Its link is never narrowed, and neither are the fields
+that ``like`` elements behind it repeat: a peer must accept all that is offered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines.caps import Caps, Scalar, Structure, value_is_subset
+from pipelines.diagnostics import Diagnostics
+from pipelines.element import Pad
+from pipelines.mismatch import explain, explain_join
+from pipelines.pads import DraftLink, template_of
+
+__all__ = ["negotiate"]
+
+PREFERRED: Mapping[str, Scalar] = {"rate": 48000}
+"""Nearest values for fields that nothing upstream and nothing downstream decides. 48 kHz is the rate of Opus and of
+most recordings; without this a range would be fixated to its lowest rate."""
+
+
+def negotiate(
+    order: Sequence[str], pads: Mapping[str, tuple[Pad, ...]], links: Sequence[DraftLink], problems: Diagnostics
+) -> list[Caps]:
+    """Find the caps of every link; reports ``caps-mismatch`` for each that cannot have any.
+
+    Args:
+        order: Elements in topological order.
+        pads: Their pads.
+        links: The links; both pads of each exist.
+        problems: Takes the mismatches. One mismatch does not cause others: nothing travels over a broken link.
+
+    Returns:
+        Caps for each link, in the order of ``links``: fixed, except for what a dynamic pad leaves open and what no pad
+        constrains. A broken link has EMPTY.
+    """
+    return _Negotiation(order, pads, links, problems).run()
+
+
+@dataclass(slots=True)
+class _State:
+    """A link under negotiation.
+
+    Attributes:
+        link: The link.
+        src: Its src pad.
+        sink: Its sink pad.
+        caps: What is possible so far; EMPTY once broken.
+        open: For a link behind a dynamic pad the fields that are still negotiable, else None (all are).
+        like: Links whose caps the src pad repeats.
+        behind: Links of src pads that repeat this link's caps.
+    """
+
+    link: DraftLink
+    src: Pad
+    sink: Pad
+    caps: Caps
+    open: frozenset[str] | None
+    like: list[_State]
+    behind: list[_State]
+
+    @property
+    def broken(self) -> bool:
+        return self.caps.is_empty
+
+
+class _Negotiation:
+    def __init__(
+        self,
+        order: Sequence[str],
+        pads: Mapping[str, tuple[Pad, ...]],
+        links: Sequence[DraftLink],
+        problems: Diagnostics,
+    ) -> None:
+        self.problems = problems
+        find = {(node, pad.name): pad for node, found in pads.items() for pad in found}
+        self.states = [
+            _State(li, find[li.src.node, li.src.pad], find[li.sink.node, li.sink.pad], Caps.any(), None, [], [])
+            for li in links
+        ]
+        place = {name: at for at, name in enumerate(order)}
+        self.flow = sorted(self.states, key=lambda s: place[s.link.src.node])
+        self.arriving: dict[str, list[_State]] = {}
+        for state in self.states:
+            self.arriving.setdefault(state.link.sink.node, []).append(state)
+        for state in self.flow:
+            state.like = [s for s in self.arriving.get(state.link.src.node, ()) if _repeats(state.src, s.sink)]
+            for before in state.like:
+                before.behind.append(state)
+
+    def run(self) -> list[Caps]:
+        for state in self.flow:
+            self.meet(state)
+        self.settle(self.flow)
+        for state in self.flow:
+            if not state.broken:
+                self.fixate(state)
+        return [state.caps for state in self.states]
+
+    def meet(self, state: _State) -> None:
+        """First caps of a link: what the src pad offers and the sink pad accepts."""
+        state.open = _open_fields(state)
+        offered = state.src.caps
+        for before in sorted(state.like, key=lambda s: s.open is not None):
+            # Behind a broken link go on as if what its sink pad takes had arrived.
+            repeated = _forward(before.sink.caps if before.broken else before.caps, state.src)
+            if repeated is None:
+                continue
+            if len(state.like) > 1 and not before.broken and before.open is not None and not _is_certain(before):
+                explain_join(before.link, before.caps, self.problems)
+                before.caps = Caps.empty()
+            else:
+                offered = offered.intersect(repeated)
+        self.narrow(state, offered, state.sink.caps)
+
+    def narrow(self, state: _State, offered: Caps, accepted: Caps) -> bool:
+        """Restrict a link to what is offered and accepted; returns whether that changed it."""
+        caps = _common(offered, accepted, state.open)
+        if caps.is_empty:
+            explain(state.link, offered, accepted, state.open, self.problems)
+        changed = caps != state.caps
+        state.caps = caps
+        return changed and not caps.is_empty
+
+    def settle(self, changed: Iterable[_State]) -> None:
+        """Carry changes along ``like`` ties, both ways, until nothing changes. Caps only ever shrink, so it ends."""
+        waiting = deque(changed)
+        while waiting:
+            state = waiting.popleft()
+            if state.broken:
+                continue
+            for after in state.behind:
+                repeated = _forward(state.caps, after.src)
+                if not after.broken and repeated is not None and self.narrow(after, repeated, after.caps):
+                    waiting.append(after)
+            for before in state.like:
+                if not before.broken and not state.broken and self.pull(before, state):
+                    waiting.append(before)
+
+    def pull(self, before: _State, after: _State) -> bool:
+        """Let a link want what the link behind wants; returns whether that changed it."""
+        if _forward(before.caps, after.src) is None:
+            return False
+        wanted = _backward(after)
+        caps = _common(before.caps, wanted, before.open) if before.open is None else _narrow_open(before, wanted)
+        if caps.is_empty:
+            # Somebody else decided differently upstream: the link that cannot follow is the one to report.
+            offered = _forward(before.caps, after.src) or after.src.caps
+            explain(after.link, offered, after.caps, after.open, self.problems)
+            after.caps = Caps.empty()
+            return False
+        changed = caps != before.caps
+        before.caps = caps
+        return changed
+
+    def fixate(self, state: _State) -> None:
+        sources = state.like or self.arriving.get(state.link.src.node, [])
+        upstream = {name: value for s in sources for name, value in _fixed_fields(s.caps)}
+        caps = state.caps
+        if state.open is None:
+            caps = caps.fixate({**PREFERRED, **upstream})
+        elif state.open:
+            caps = _fixate_open(caps, state.open, {**PREFERRED, **upstream})
+        if state.src.like_drop and caps.structures is not None:
+            # Nobody asked for a change, so what could have changed stays as it is.
+            kept = {n: frozenset({upstream[n]}) for n in state.src.like_drop if n in upstream}
+            caps = Caps.of(s.with_fields({n: v for n, v in kept.items() if s.get(n) is None}) for s in caps.structures)
+        if caps != state.caps:
+            state.caps = caps
+            self.settle([state])
+
+
+def _is_certain(state: _State) -> bool:
+    """Whether what a dynamic pad leaves open is nothing at all."""
+    return state.caps.map({}, state.open or ()).is_fixed
+
+
+def _repeats(src: Pad, sink: Pad) -> bool:
+    if src.like is None or sink.direction != "sink":
+        return False
+    if sink.presence == "always":
+        return src.like == sink.name
+    if src.presence == "request":  # src_2 is like sink_2, not like sink_1
+        return src.like == template_of(sink.name) and src.name.rpartition("_")[2] == sink.name.rpartition("_")[2]
+    return src.like == template_of(sink.name)
+
+
+def _own_fields(pad: Pad) -> frozenset[str]:
+    return frozenset(name for s in pad.caps.structures or () for name, _ in s.fields)
+
+
+def _open_fields(state: _State) -> frozenset[str] | None:
+    if state.src.dynamic:
+        return frozenset()
+    behind_dynamic = [s.open for s in state.like if s.open is not None and not s.broken]
+    if not behind_dynamic:
+        return None
+    return frozenset.intersection(*behind_dynamic) | frozenset(state.src.like_drop) | _own_fields(state.src)
+
+
+def _forward(caps: Caps, src: Pad) -> Caps | None:
+    """What a ``like`` src pad offers when ``caps`` arrive; None when it has no media type in common with them."""
+    if caps.structures is None:
+        return src.caps
+    if src.caps.structures is None:
+        return caps.map({}, src.like_drop)
+    pairs = [(a, b) for a in caps.structures for b in src.caps.structures if a.media == b.media]
+    if not pairs:
+        return None
+    return Caps.of(a.without_fields(src.like_drop).with_fields(dict(b.fields)) for a, b in pairs)
+
+
+def _backward(after: _State) -> Caps:
+    """What a ``like`` element wants to arrive so that ``after`` can leave."""
+    src, caps = after.src, after.caps
+    if caps.structures is None:
+        return Caps.any()
+    if src.caps.structures is None:
+        return caps.map({}, src.like_drop)
+    pairs = [(c, b) for c in caps.structures for b in src.caps.structures if c.intersect(b) is not None]
+    return Caps.of(c.without_fields([*src.like_drop, *(name for name, _ in b.fields)]) for c, b in pairs)
+
+
+def _common(offered: Caps, accepted: Caps, open_fields: frozenset[str] | None) -> Caps:
+    """What both allow; behind a dynamic pad EMPTY unless all that is offered is accepted."""
+    if open_fields is None:
+        return offered.intersect(accepted)
+    if accepted.structures is None:
+        return offered
+    if offered.structures is None:
+        return Caps.empty()
+    kept = []
+    for mine in offered.structures:
+        fits = [both for other in accepted.structures if (both := _accept(mine, other, open_fields)) is not None]
+        if not fits:
+            return Caps.empty()
+        kept.extend(fits)
+    return Caps.of(kept)
+
+
+def _accept(mine: Structure, other: Structure, open_fields: frozenset[str]) -> Structure | None:
+    closed = {name: value for name, value in other.fields if name not in open_fields}
+    have = dict(mine.fields)
+    if not all(name in have and value_is_subset(have[name], value) for name, value in closed.items()):
+        return None
+    return mine.intersect(other.without_fields(closed))
+
+
+def _narrow_open(before: _State, wanted: Caps) -> Caps:
+    # What a dynamic pad decides is not up for negotiation; only the open fields may follow a wish.
+    if wanted.structures is None or not before.open:
+        return before.caps
+    assert before.open is not None  # noqa: S101 -- only called behind a dynamic pad
+    closed = {name for s in wanted.structures for name, _ in s.fields if name not in before.open}
+    return before.caps.intersect(wanted.map({}, closed))
+
+
+def _fixed_fields(caps: Caps) -> Iterator[tuple[str, Scalar]]:
+    names = {name for s in caps.structures or () for name, _ in s.fields}
+    for name in sorted(names):
+        value = caps.value(name)
+        if value is not None:
+            yield name, value
+
+
+def _fixate_open(caps: Caps, open_fields: frozenset[str], prefer: Mapping[str, Scalar]) -> Caps:
+    """Fixate the open fields of every alternative and leave the others as a dynamic pad offers them."""
+    fixed: list[Structure] = []
+    for structure in caps.structures or ():
+        chosen = Caps.of([Structure.of(structure.media, {n: v for n, v in structure.fields if n in open_fields})])
+        fixed.extend(structure.with_fields(dict(one.fields)) for one in chosen.fixate(prefer))
+    return Caps.of(fixed) if fixed else caps

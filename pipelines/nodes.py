@@ -1,0 +1,262 @@
+"""Declared elements → elements of a known type with valid settings.
+
+Pydantic says what is wrong in its own words; here every problem becomes one plain sentence with the range of the
+field, at the place of the value.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import annotated_types
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from pipelines.bins import Declared, Setting
+from pipelines.diagnostics import Diagnostics, did_you_mean, show_value
+from pipelines.element import ElementSpec, OnError, Pad, Settings
+from pipelines.registry import Registry
+from pipelines.variables import Expanded
+
+__all__ = ["Draft", "make_nodes"]
+
+_ON_ERROR = typing.get_args(OnError)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An element on its way into a graph.
+
+    Attributes:
+        declared: As declared.
+        spec: Its type; None when it is unknown.
+        settings: Valid settings; None when they are not.
+        templates: Its pads and pad templates; None when they cannot be known, and nothing is said about its links.
+        on_error: Its failure policy.
+    """
+
+    declared: Declared
+    spec: ElementSpec | None = None
+    settings: Settings | None = None
+    templates: tuple[Pad, ...] | None = None
+    on_error: OnError = "fail"
+
+
+def make_nodes(elements: Iterable[Declared], registry: Registry, problems: Diagnostics) -> dict[str, Draft]:
+    """Look up types and check settings; reports ``unknown-type``, ``unknown-field`` and ``bad-value``."""
+    return {declared.name: _make_node(declared, registry, problems) for declared in elements}
+
+
+def _make_node(declared: Declared, registry: Registry, problems: Diagnostics) -> Draft:
+    on_error = _on_error(declared, problems)
+    name = declared.type.value
+    if name not in registry:
+        close = did_you_mean(name, registry)
+        hint = f"did you mean '{close}'?" if close else "`tolmach inspect` lists the types there are"
+        problems.add("unknown-type", declared.type.span, f"no element type named {name!r}", hint=hint)
+        return Draft(declared)
+    spec = registry.get(name)
+    settings = _settings(declared, spec, problems)
+    if settings is None:
+        # Pads of a fixed tuple are known whatever the settings: links to the element can still be checked.
+        return Draft(declared, spec, None, spec.pads if isinstance(spec.pads, tuple) else None)
+    unset = sorted(frozenset[str]().union(*(s.value.unset for s in declared.settings.values())))
+    try:
+        templates = spec.pads_for(settings)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        if unset:
+            message = f"the pads of {declared.local!r} depend on param {unset[0]!r}, which has no value"
+            hint = f"give one with --set {unset[0]}=..."
+            problems.add("missing-param", declared.span, message, hint=hint)
+        elif isinstance(error, ValueError):
+            problems.add("bad-value", declared.span, f"{spec.type}: {error}")
+        else:
+            raise
+        return Draft(declared, spec)
+    return Draft(declared, spec, settings, templates, on_error or spec.on_error)
+
+
+def _on_error(declared: Declared, problems: Diagnostics) -> OnError | None:
+    given = declared.on_error
+    if given is None or given.failed or given.unset:
+        return None
+    if given.value in _ON_ERROR:
+        return cast("OnError", given.value)
+    close = did_you_mean(str(given.value), _ON_ERROR)
+    message = f"on_error must be one of {_listed(_ON_ERROR)}, got {show_value(given.value)}"
+    problems.add("bad-value", given.span, message, hint=f"did you mean '{close}'?" if close else None)
+    return None
+
+
+def _settings(declared: Declared, spec: ElementSpec, problems: Diagnostics) -> Settings | None:
+    fields = spec.settings.model_fields
+    given = declared.settings
+    values = {}
+    for name, setting in given.items():
+        # A setting whose param has no value yet keeps its default, so that a graph can be checked without its inputs.
+        if not (setting.value.unset and name in fields and not fields[name].is_required()):
+            values[name] = setting.value.value
+    try:
+        return spec.settings.model_validate(values)
+    except ValidationError as error:
+        excused = {name for name, setting in given.items() if setting.value.failed or setting.value.unset}
+        if any(setting.value.unset for setting in given.values()):
+            excused.add("")  # rules about several settings may stumble over a placeholder
+        found = [_Found(spec, e, given) for e in error.errors(include_url=False)]
+        blamed = [f for f in found if f.field not in excused]
+        for group in _grouped(blamed):
+            _report(group, declared, spec, problems)
+        if blamed or any(setting.value.failed for setting in given.values()):
+            return None
+        # All that is wrong are placeholders of unset params.
+        return spec.settings.model_construct(None, **values)
+
+
+class _Found:
+    """One error of pydantic and the part of the settings it speaks of."""
+
+    def __init__(self, spec: ElementSpec, error: Any, given: Mapping[str, Setting]) -> None:
+        self.kind: str = error["type"]
+        self.context: dict[str, Any] = error.get("ctx", {})
+        self.text: str = error["msg"]
+        self.input: Any = error.get("input")
+        location = error["loc"]
+        self.field = str(location[0]) if location else ""
+        self.path: tuple[str | int, ...] = location[:1]
+        self.value: Expanded | None = given[self.field].value if self.field in given else None
+        # Further parts of the location are indices and keys, or names of union members, which lead nowhere.
+        for step in location[1:]:
+            if self.value is None or step not in self.value.children:
+                if self.kind in ("missing", "extra_forbidden") and step == location[-1]:
+                    self.path = (*self.path, step)
+                continue
+            self.value = self.value.children[step]
+            self.path = (*self.path, step)
+
+    @property
+    def name(self) -> str:
+        return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in self.path).lstrip(".")
+
+
+def _grouped(found: list[_Found]) -> Iterator[list[_Found]]:
+    groups: dict[tuple[str | int, ...], list[_Found]] = {}
+    for item in found:
+        groups.setdefault(item.path, []).append(item)
+    yield from groups.values()
+
+
+def _report(group: list[_Found], declared: Declared, spec: ElementSpec, problems: Diagnostics) -> None:
+    first = group[0]
+    fields = spec.settings.model_fields
+    info = fields.get(first.field)
+    setting = declared.settings.get(first.field)
+    span = first.value.span if first.value else setting.value.span if setting else declared.span
+    notes = [_describe(first.field, info)] if info is not None and info.description else []
+    if first.kind == "extra_forbidden":
+        if setting is not None and len(first.path) == 1:
+            span = setting.key_span
+        known = list(fields) if len(first.path) == 1 else []
+        close = did_you_mean(str(first.path[-1]), known)
+        listed = (
+            f"its settings are {', '.join(known)}" if known else "it has no settings" if len(first.path) == 1 else None
+        )
+        hint = f"did you mean '{close}'?" if close else listed
+        problems.add("unknown-field", span, f"{spec.type} has no setting {first.name!r}", hint=hint)
+    elif first.kind == "missing":
+        message = f"{spec.type} needs the setting {first.name!r}"
+        hint = f"{declared.local}: {{type: {spec.type}, {first.field}: ...}}" if len(first.path) == 1 else None
+        problems.add("bad-value", span, message, notes=notes, hint=hint)
+    elif first.kind in ("value_error", "assertion_error"):
+        said = str(first.context.get("error", first.text))
+        problems.add("bad-value", span, f"{first.name or spec.type}: {said}", notes=notes if first.name else ())
+    else:
+        wanted = _must(group, info)
+        value = first.value.value if first.value else first.input
+        hint = _hint(wanted, value, group)
+        problems.add(
+            "bad-value", span, f"{first.name} must be {wanted}, got {show_value(value)}", notes=notes, hint=hint
+        )
+
+
+def _describe(name: str, info: FieldInfo) -> str:
+    default = "" if info.is_required() or info.default is None else f" Default {show_value(info.default)}."
+    return f"{name}: {info.description}{default}"
+
+
+def _must(group: list[_Found], info: FieldInfo | None) -> str:
+    """What a value must be: the union of what its alternatives ask for."""
+    whole = len(group[0].path) == 1
+    said = []
+    for found in group:
+        phrase = _phrase(found, info if whole else None)
+        if phrase not in said:
+            said.append(phrase)
+    return " or ".join(said)
+
+
+_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "path": "a path"}
+_COLLECTIONS = {"list": "a list", "tuple": "a list", "set": "a list", "dict": "a mapping", "model": "a mapping"}
+_RANGES = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
+
+
+def _phrase(found: _Found, info: FieldInfo | None) -> str:
+    kind, context = found.kind, found.context
+    if kind in ("literal_error", "enum"):
+        choices = str(context["expected"]).replace(" or ", ", ")
+        return f"one of {choices}" if "," in choices else choices
+    if kind in _RANGES:
+        limits = {_RANGES[kind]: context[_RANGES[kind]], **_limits(info)}
+        return _range(limits)
+    if kind == "multiple_of":
+        return f"a multiple of {context['multiple_of']}"
+    if kind == "finite_number":
+        return "a finite number"
+    if kind == "string_pattern_mismatch":
+        return f"a text that matches {context['pattern']}"
+    if kind.endswith(("too_short", "too_long")):
+        unit = "characters" if kind.startswith("string") else "items"
+        if kind.endswith("too_short"):
+            return "not empty" if context["min_length"] == 1 else f"at least {context['min_length']} {unit} long"
+        return f"at most {context['max_length']} {unit} long"
+    family = kind.split("_")[0]
+    if family in _TYPES:
+        limits = _limits(info) if family in ("int", "float") else {}
+        return f"{_TYPES[family]}, {_range(limits)}" if limits else _TYPES[family]
+    if family in _COLLECTIONS:
+        return _COLLECTIONS[family]
+    return found.text[:1].lower() + found.text[1:]
+
+
+def _limits(info: FieldInfo | None) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    for item in info.metadata if info else ():
+        parts = list(item) if isinstance(item, annotated_types.GroupedMetadata) else [item]
+        for part in parts:
+            limits |= {name: getattr(part, name) for name in ("ge", "gt", "le", "lt") if hasattr(part, name)}
+    return limits
+
+
+def _range(limits: dict[str, Any]) -> str:
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    return " and ".join(f"{words[name]} {limits[name]}" for name in words if limits.get(name) is not None)
+
+
+def _hint(wanted: str, value: Any, group: list[_Found]) -> str | None:
+    if any(f.kind in ("literal_error", "enum") for f in group) and isinstance(value, str):
+        choices = [c for f in group for c in _quoted(str(f.context.get("expected", "")))]
+        close = did_you_mean(value, choices)
+        return f"did you mean '{close}'?" if close else None
+    if wanted == "a text" and isinstance(value, bool | int | float):
+        return "put it in quotes"
+    return None
+
+
+def _quoted(text: str) -> list[str]:
+    return text.split("'")[1::2]
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(repr(v) for v in values)

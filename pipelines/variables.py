@@ -1,0 +1,162 @@
+"""Variables in scalars: ``${env:NAME}``, ``${env:NAME:-default}``, ``${env:NAME:?message}``, ``${param:NAME}``.
+
+They are expanded in scalars that are parsed already, never in raw text: whatever a value holds, it stays one value and
+cannot add keys, elements or links. A scalar that is exactly one ``${param:NAME}`` keeps the type of the param; mixed
+text becomes text. ``$${`` is a literal ``${``. Expansion happens once: a value that holds ``${`` is not expanded again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.diagnostics import Diagnostics, did_you_mean
+from pipelines.document import Node, ScalarNode, SequenceNode
+from pipelines.graph import Span
+
+__all__ = ["Expanded", "Scope", "expand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A value after expansion.
+
+    Attributes:
+        value: Plain Python: scalars, lists, dicts with text keys.
+        span: Where it is written.
+        unset: Params without a value that it depends on; they stand in ``value`` as ``<name>``.
+        failed: Whether a variable in it was already reported, so that nothing more should be said about it.
+        children: Places of the parts of a list or mapping, by index or key.
+    """
+
+    value: Any
+    span: Span
+    unset: frozenset[str] = frozenset()
+    failed: bool = False
+    children: Mapping[str | int, Expanded] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What variables mean in one level of a graph.
+
+    Attributes:
+        params: Values by name; one that depends on unset params has ``unset``.
+        env: The environment.
+        owner: Who declares the params, for messages: "the graph" or "bin 'name'".
+        params_allowed: False inside ``params`` itself.
+    """
+
+    params: Mapping[str, Expanded]
+    env: Mapping[str, str]
+    owner: str = "the graph"
+    params_allowed: bool = True
+
+
+def expand(node: Node, scope: Scope, problems: Diagnostics) -> Expanded:
+    """Expand every scalar of a tree (keys are not expanded).
+
+    Reports ``missing-env``, ``missing-param`` (not declared) and ``bad-value`` (malformed variable).
+    """
+    if isinstance(node, ScalarNode):
+        return _Scalar(node, scope, problems).expand() if "$" in node.text else Expanded(node.value, node.span)
+    if isinstance(node, SequenceNode):
+        items = [expand(item, scope, problems) for item in node.items]
+        return _collection([i.value for i in items], node.span, dict(enumerate(items)))
+    parts: dict[str | int, Expanded] = {entry.key: expand(entry.value, scope, problems) for entry in node}
+    return _collection({key: part.value for key, part in parts.items()}, node.span, parts)
+
+
+def _collection(value: Any, span: Span, children: Mapping[str | int, Expanded]) -> Expanded:
+    unset = frozenset[str]().union(*(c.unset for c in children.values()))
+    return Expanded(value, span, unset, any(c.failed for c in children.values()), children)
+
+
+_VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<kind>env|param):(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:[-?][^}]*)?\})?")
+
+
+class _Scalar:
+    """Expands one scalar."""
+
+    def __init__(self, node: ScalarNode, scope: Scope, problems: Diagnostics) -> None:
+        self.node, self.scope, self.problems = node, scope, problems
+        self.unset: set[str] = set()
+        self.failed = False
+
+    def expand(self) -> Expanded:
+        text, span = self.node.text, self.node.span
+        matches = list(_VARIABLE.finditer(text))
+        if not matches:
+            return Expanded(self.node.value, span)
+        if len(matches) == 1 and matches[0]["kind"] == "param" and matches[0].group() == text:
+            whole = self.param(matches[0])
+            if whole is not None:
+                return Expanded(whole.value, span, whole.unset, whole.failed or self.failed)
+        value = "".join(self.pieces(text, matches))
+        return Expanded(value, span, frozenset(self.unset), self.failed)
+
+    def pieces(self, text: str, matches: list[re.Match[str]]) -> Iterator[str]:
+        at = 0
+        for match in matches:
+            yield text[at : match.start()]
+            at = match.end()
+            if match.group() == "$${":
+                yield "${"
+            elif match["kind"] == "env":
+                yield self.env(match)
+            elif match["kind"] == "param":
+                yield self.param_text(match)
+            else:
+                self.fail("bad-value", match, "not a variable", _FORMS)
+        yield text[at:]
+
+    def env(self, match: re.Match[str]) -> str:
+        name, rest = match["name"], match["rest"] or ""
+        value = self.scope.env.get(name)
+        if value is not None and not (value == "" and rest):  # as in a shell, ":-" and ":?" also stand in for ""
+            return value
+        if rest.startswith(":-"):
+            return rest[2:]
+        said = rest[2:].strip() or f"environment variable {name} is not set"
+        self.fail("missing-env", match, said, f"set {name}, or give a default: ${{env:{name}:-default}}")
+        return ""
+
+    def param(self, match: re.Match[str]) -> Expanded | None:
+        name = match["name"]
+        if match["rest"]:
+            self.fail("bad-value", match, "a param takes its default where it is declared", f"write ${{param:{name}}}")
+        elif not self.scope.params_allowed:
+            self.fail("bad-value", match, "a param's default cannot use another param", "use ${env:NAME:-default}")
+        elif (found := self.scope.params.get(name)) is not None:
+            return found
+        else:
+            close = did_you_mean(name, self.scope.params)
+            hint = f"did you mean '{close}'?" if close else f"declare it: params: {{{name}: }}"
+            self.fail("missing-param", match, f"{self.scope.owner} has no param named {name!r}", hint)
+        return None
+
+    def param_text(self, match: re.Match[str]) -> str:
+        found = self.param(match)
+        if found is None:
+            return ""
+        self.unset |= found.unset
+        self.failed |= found.failed
+        value = found.value
+        if isinstance(value, list | dict):
+            self.fail("bad-value", match, f"param {match['name']!r} is a collection and cannot be part of a text")
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return "" if value is None else str(value)
+
+    def fail(self, code: str, match: re.Match[str], message: str, hint: str | None = None) -> None:
+        self.failed = True
+        # A malformed variable is matched by its "${" alone; show it up to its end.
+        end = self.node.text.find("}", match.start())
+        length = (end + 1 if end >= 0 else len(self.node.text)) - match.start()
+        self.problems.add(code, self.node.part(match.start(), length), message, hint=hint)
+
+
+_FORMS = "write ${env:NAME}, ${env:NAME:-default}, ${env:NAME:?message}, ${param:NAME}, or $${ for a literal ${"

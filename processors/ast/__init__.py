@@ -1,0 +1,1 @@
+"""What all speech translation engines (AST) share: settings, pads, and the element around a model host."""

@@ -1,0 +1,203 @@
+"""The element around a speech translation model: collect utterances, ask the host, push the texts in order."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pipelines.element import Context, Element
+from pipelines.errors import ElementError
+from pipelines.frames import Frame, TranslationFrame
+from pipelines.ordered import OrderedJobs
+from processors.ast.settings import RATE_HZ, AstSettings
+from processors.hosting import Lease
+from processors.utterances import Utterance, UtteranceCollector
+
+Item = TypeVar("Item")
+
+FAILED = "the engine failed"
+"""Why an utterance has no text when its request raised an error, which is on the bus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What an engine says of one utterance.
+
+    Attributes:
+        text: The text, stripped; may be empty.
+        logprob: Mean log-probability of its tokens, end of sequence included (natural log), or None without tokens.
+        fault: Why the engine itself distrusts the text ("no speech", "repetition"), or None.
+    """
+
+    text: str
+    logprob: float | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    utterance: Utterance
+    outcome: Hypothesis | Exception
+
+
+class SpeechTranslation(Element, Generic[Item]):
+    """Base of the speech translation elements.
+
+    Utterances are grouped by counting alone, ``group_size`` at a time and the rest at the end of the stream, and each
+    group is one request to the host. What is batched with what therefore depends on the recording only, never on
+    timing, and neither does the output.
+    """
+
+    settings: AstSettings
+
+    def __init__(self, settings: AstSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self.engine = ""
+        self.min_logprob = settings.min_logprob
+        self.rejection = "low confidence"
+        self.group_size = 1
+        self.merge = False
+        self._lease: Lease[Item, Hypothesis] | None = None
+        self._collector = UtteranceCollector(settings.max_utterance_ms * RATE_HZ // 1000, RATE_HZ)
+        self._group: list[Utterance] = []
+        self._jobs: OrderedJobs[list[_Answer]] = OrderedJobs(context, settings.max_in_flight, self._emit)
+
+    @abstractmethod
+    async def open(self) -> Lease[Item, Hypothesis]:
+        """Acquire the model; also sets what the model decides (``engine``, ``min_logprob``, ``rejection``)."""
+
+    @abstractmethod
+    def request(self, utterance: Utterance) -> Item:
+        """What the model is asked about an utterance."""
+
+    async def start(self) -> None:
+        """Acquire the model."""
+        if self._lease is None:
+            self._lease = await self.open()
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Collect; when a group is complete, hand it to the host (waits when too many are under way)."""
+        try:
+            utterance = self._collector.take(frame)
+        except ValueError as error:
+            name = self.context.name
+            raise ElementError(
+                f"{name}: {error}", element=name, graph=self.context.graph, pts_ns=frame.pts_ns
+            ) from None
+        if utterance is not None:
+            await self._add(utterance)
+
+    async def drain(self) -> None:
+        """Translate what is still open or waits for its group, and push everything."""
+        utterance = self._collector.flush()
+        if utterance is not None:
+            self._group.append(utterance)
+        await self._submit()
+        await self._jobs.drain()
+
+    async def stop(self) -> None:
+        """Throw away what is under way and release the model, which stays loaded for the next graph."""
+        self.reset(None)
+        await self._jobs.close()
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    def reset(self, utterance: int | None) -> None:
+        """Forget what was collected of an utterance (None: of all)."""
+        self._collector.drop(utterance)
+        self._group = [] if utterance is None else [u for u in self._group if u.number != utterance]
+
+    async def _add(self, utterance: Utterance) -> None:
+        self._group.append(utterance)
+        if len(self._group) >= self.group_size:
+            await self._submit()
+
+    async def _submit(self) -> None:
+        if self._group:
+            group, self._group = self._group, []
+            await self._jobs.submit(self._ask(group))
+
+    async def _ask(self, group: Sequence[Utterance]) -> list[_Answer]:
+        if self._lease is None:
+            raise RuntimeError(f"{self.context.name} was not started")
+        items = [self.request(utterance) for utterance in group if _usable(utterance)]
+        outcomes = iter(await self._lease.submit(items, merge=self.merge))
+        silent = Hypothesis("", None, "no speech")
+        return [_Answer(utterance, next(outcomes) if _usable(utterance) else silent) for utterance in group]
+
+    async def _emit(self, answers: list[_Answer]) -> None:
+        failure: ElementError | None = None
+        for answer in answers:
+            if isinstance(answer.outcome, Exception):
+                # It leaves a trace, and its neighbours come out before the failure: one bad utterance costs one.
+                await self._push(answer.utterance, Hypothesis("", None, FAILED))
+                failure = failure or self._failure(answer.utterance, answer.outcome)
+            else:
+                await self._push(answer.utterance, answer.outcome)
+        if failure is not None:
+            raise failure
+
+    def _failure(self, utterance: Utterance, error: Exception) -> ElementError:
+        name = self.context.name
+        failure = ElementError(
+            f"{name}: utterance {utterance.number} could not be translated: {type(error).__name__}: {error}",
+            element=name,
+            graph=self.context.graph,
+            pts_ns=utterance.pts_ns,
+        )
+        failure.__cause__ = error
+        return failure
+
+    def _judge(self, utterance: Utterance, hypothesis: Hypothesis) -> str | None:
+        if utterance.fault or hypothesis.fault:
+            return utterance.fault or hypothesis.fault
+        if not hypothesis.text:
+            return self.empty_rejection
+        gate, logprob = self.min_logprob, hypothesis.logprob
+        return self.rejection if gate is not None and logprob is not None and logprob < gate else None
+
+    @property
+    def empty_rejection(self) -> str:
+        """Why there is no text when the model gave none."""
+        return "no speech"
+
+    async def _push(self, utterance: Utterance, hypothesis: Hypothesis) -> None:
+        rejected = self._judge(utterance, hypothesis)
+        frame = TranslationFrame(
+            utterance=utterance.number,
+            pts_ns=utterance.pts_ns,
+            end_ns=utterance.end_ns,
+            source_lang=self.settings.source_lang,
+            target_lang=self.settings.target_lang,
+            text="" if rejected else hypothesis.text,
+            logprob=hypothesis.logprob,
+            rejected=rejected,
+            engine=self.engine,
+        )
+        if utterance.fault:
+            self.context.post(
+                "warning", f"Utterance {utterance.number} was not translated: {utterance.fault}.", pts_ns=frame.pts_ns
+            )
+        self.context.post("translation", frame.text or f"({rejected})", pts_ns=frame.pts_ns, data=_as_data(frame))
+        await self.context.push(frame)
+
+
+def _usable(utterance: Utterance) -> bool:
+    return utterance.fault is None and len(utterance.samples) > 0
+
+
+def _as_data(frame: TranslationFrame) -> dict[str, Any]:
+    return {
+        "utterance": frame.utterance,
+        "pts_ns": frame.pts_ns,
+        "end_ns": frame.end_ns,
+        "source_lang": frame.source_lang,
+        "target_lang": frame.target_lang,
+        "text": frame.text,
+        "logprob": frame.logprob,
+        "rejected": frame.rejected,
+        "engine": frame.engine,
+    }

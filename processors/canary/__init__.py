@@ -1,0 +1,1 @@
+"""Speech translation with NeMo's Canary models (EncDecMultiTaskModel)."""

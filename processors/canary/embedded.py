@@ -1,0 +1,66 @@
+"""The models that ship inside the project: a ``.nemo`` and a JSON sidecar that says what it is; cheap to import."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import ModelError, ModelMissingError
+
+FOLDER = Path(__file__).resolve().parent.parent
+"""Where ``NAME/NAME.nemo`` and ``NAME/NAME.json`` lie."""
+
+REJECTIONS = {"phrasebook": "not in the phrasebook"}
+"""The embedded models, and what each says of speech it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What the sidecar says.
+
+    Attributes:
+        path: The ``.nemo`` file.
+        sha256: SHA-256 that the file must have, hexadecimal.
+        name: What the model is, as people should read it ("demonstration phrasebook").
+        notice: What people should know before they take it for more than it is.
+        languages: Languages it was trained on.
+        min_logprob: Its gate: least mean log-probability of a token (natural log) for a text to pass.
+        rejection: What it says of speech below the gate.
+    """
+
+    path: Path
+    sha256: str
+    name: str
+    notice: str
+    languages: tuple[str, ...]
+    min_logprob: float
+    rejection: str
+
+
+def read(name: str) -> Embedded:
+    """The embedded model of this name.
+
+    Raises:
+        ModelMissingError: If the installation lacks its files.
+        ModelError: If its sidecar is broken.
+    """
+    folder = FOLDER / name
+    sidecar = folder / f"{name}.json"
+    path = folder / f"{name}.nemo"
+    for file in (sidecar, path):
+        if not file.is_file():
+            raise ModelMissingError(f"embedded:{name}: this installation of tolmach lacks {file}; install it again")
+    try:
+        data = json.loads(sidecar.read_text(encoding="utf-8"))
+        return Embedded(
+            path=path,
+            sha256=str(data["sha256"]).lower(),
+            name=str(data["name"]),
+            notice=str(data["notice"]),
+            languages=tuple(map(str, data["languages"])),
+            min_logprob=float(data["min_logprob"]),
+            rejection=REJECTIONS[name],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"embedded:{name}: {sidecar} is broken ({error!r}); install tolmach again") from error

@@ -1,0 +1,111 @@
+"""What ``canary_ast`` is; imports no model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+
+from pydantic import field_validator, model_validator
+
+from pipelines.element import ElementSpec, Field
+from pipelines.errors import ModelError
+from processors.ast.settings import AstSettings, ast_pads, require_language
+from processors.canary import embedded
+from processors.canary.languages import check_pair
+
+EMBEDDED = "embedded:"
+DEFAULT_MODEL = "nvidia/canary-1b-v2"
+
+
+class CanarySettings(AstSettings):
+    """Settings of ``canary_ast``."""
+
+    model: str = Field(
+        DEFAULT_MODEL,
+        description="Hub name (downloaded once, by NeMo), path of a .nemo file, or embedded:phrasebook.",
+    )
+    batch_utterances: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Utterances translated as one batch, closed by count or at the end of the stream. 1 answers at "
+        "once (live); 8 to 32 is faster over recordings.",
+    )
+    merge: bool = Field(
+        False,
+        description="Let requests of other graphs into the same batch. Faster on a busy GPU; the last digits of the "
+        "log-probabilities then depend on timing.",
+    )
+    min_utterance_ms: int = Field(
+        1000,
+        ge=0,
+        le=10_000,
+        description="Shorter utterances get silence on both sides up to this length, ms (Canary leaves them empty "
+        "otherwise; 1000 is what NeMo's own transcribe() does).",
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Most tokens of a translation. Empty: the model's own bound, which grows with the audio.",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _model(cls, value: str) -> str:
+        if value.startswith(EMBEDDED):
+            name = value.removeprefix(EMBEDDED)
+            if name not in embedded.REJECTIONS:
+                there = ", ".join(EMBEDDED + known for known in embedded.REJECTIONS)
+                raise ValueError(f"no embedded model {name!r}; there is {there}")
+        elif not is_path(value) and not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
+            raise ValueError(
+                f"{value!r} is no model: use a hub name such as {DEFAULT_MODEL}, the path of a .nemo file, or "
+                f"{EMBEDDED}phrasebook"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _pair(self) -> CanarySettings:
+        check_pair(self.model, self.source_lang, self.target_lang)
+        if self.model.startswith(EMBEDDED):
+            try:
+                known = embedded.read(self.model.removeprefix(EMBEDDED)).languages
+            except ModelError:
+                return self  # start() says what is wrong with the installation
+            require_language("source_lang", self.source_lang, known, self.model)
+            require_language("target_lang", self.target_lang, known, self.model)
+        return self
+
+
+def is_path(model: str) -> bool:
+    """Whether a model is given by path rather than by name."""
+    return PurePath(model).suffix == ".nemo"
+
+
+SPEC = ElementSpec(
+    type="canary_ast",
+    summary="Translate utterances with a Canary model (NeMo's EncDecMultiTaskModel).",
+    settings=CanarySettings,
+    pads=ast_pads,
+    build="processors.canary.element:CanaryAst",
+    prefetch="processors.canary.element:fetch",
+    on_error="skip",
+    licence="Models: nvidia/canary-1b-v2 CC-BY-4.0 (attribution); embedded:phrasebook Apache-2.0",
+    example="{type: canary_ast, source_lang: en, target_lang: ru}",
+    doc="""\
+Collects each utterance, asks the model host for its text, and pushes the texts in the order of the utterances. When
+`target_lang` equals `source_lang` the model transcribes.
+
+The model is loaded once per process and shared by every graph that asks for the same model on the same device; it
+stays loaded until the process ends.
+
+A text whose mean token log-probability is below `min_logprob`, or an empty one, becomes a frame without text that
+says why (`rejected`), so that every utterance leaves a trace.
+
+`embedded:phrasebook` is a demonstration: it knows about 1600 travel phrases in English and Russian and says
+"not in the phrasebook" to everything else. It is used only when it is named.
+
+A `.nemo` file is loaded as weights only (no pickled code), but its configuration names NeMo classes: load files you
+trust.""",
+)

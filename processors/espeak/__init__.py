@@ -1,0 +1,1 @@
+"""espeak-ng: a small formant voice in many languages, on every machine."""

@@ -1,0 +1,87 @@
+"""What the graph needs to know about ``espeak_tts`` without loading the library."""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+
+from pydantic import field_validator, model_validator
+
+from pipelines.element import ElementSpec, Field, Pad, Settings
+from processors.languages import primary_language, script_of
+
+RATE_HZ = 22050
+"""Rate of espeak-ng's formant voices, Hz; what ``espeak_Initialize`` returns."""
+
+VOICES = {
+    lang: lang
+    for lang in "bg hr cs da nl et fi fr de el hu it lv lt mt pl pt ro sk sl es sv ru uk".split()  # noqa: SIM905
+} | {"en": "en-us"}
+"""espeak-ng's voice for each of the 25 languages of Canary-1b-v2 (a test compares it with the library's list)."""
+
+
+class EspeakSettings(Settings):
+    """Settings of ``espeak_tts``."""
+
+    lang: str = Field("en", description="Language of the text that comes in: " + ", ".join(sorted(VOICES)) + ".")
+    voice: str | None = Field(
+        None,
+        description="espeak-ng voice by its language code, with a variant if wanted (en-gb, ru+f2); empty for the "
+        "language's usual one.",
+    )
+    rate_wpm: int = Field(175, ge=80, le=450, description="Speaking rate, words a minute.")
+    pitch: int = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
+    volume: int = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")
+    chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
+
+    @field_validator("lang")
+    @classmethod
+    def _known_language(cls, value: str) -> str:
+        value = value.lower()
+        if value not in VOICES:
+            raise ValueError(f"espeak_tts has no voice for {value!r}; it speaks {', '.join(sorted(VOICES))}")
+        return value
+
+    @field_validator("voice")
+    @classmethod
+    def _voice_name(cls, value: str | None) -> str | None:
+        # The library makes file names of it.
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*(\+[A-Za-z0-9]+)?", value):
+            raise ValueError(f"{value!r} is no voice: use an espeak-ng language code such as en-gb, ru or ru+f2")
+        return value
+
+    @model_validator(mode="after")
+    def _speaks_the_language(self) -> Self:
+        if self.voice is not None and primary_language(self.voice.partition("+")[0]) != self.lang:
+            raise ValueError(f"voice {self.voice!r} does not speak {self.lang!r}: set lang and voice to one language")
+        return self
+
+    @property
+    def voice_name(self) -> str:
+        """The voice that speaks."""
+        return self.voice or VOICES[self.lang]
+
+
+def _pads(settings: EspeakSettings) -> tuple[Pad, ...]:
+    lang = settings.lang
+    return (
+        Pad.sink(f"text/x-translation, lang={lang}, script={script_of(lang)}"),
+        Pad.src(f"audio/raw, rate={RATE_HZ}, channels=1, segmented=true, lang={lang}"),
+    )
+
+
+SPEC = ElementSpec(
+    type="espeak_tts",
+    summary="Speak translations with espeak-ng: any machine, 25 languages, a robot's voice.",
+    settings=EspeakSettings,
+    pads=_pads,
+    build="processors.espeak.element:EspeakTts",
+    on_error="skip",
+    doc=(
+        "Speaks each final translation, streamed while it is made, thousands of times faster than real time. The same "
+        "text gives the same samples whatever was spoken before it and by whom. Markup and phoneme codes in the text "
+        "are read out, not obeyed. Library and data come with the package `espeakng-loader`; nothing is downloaded."
+    ),
+    licence="espeak-ng: GPL-3.0-or-later, loaded at run time from the package espeakng-loader",
+    example="{type: espeak_tts, lang: ru, rate_wpm: 160}",
+)

@@ -1,0 +1,128 @@
+"""Who holds which model: leases on hosts, one host a key."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic
+
+from processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
+from processors.hosting.thread import ThreadHost
+
+MAX_IN_FLIGHT = 8
+"""Most requests of one lease at a time unless told otherwise: one graph cannot fill a host's queue for the others."""
+
+
+class Lease(Generic[Item, Result]):
+    """One element's hold on a host; used from one event loop.
+
+    Args:
+        host: The host.
+        give_back: Called once, on release.
+        max_in_flight: Most requests of this lease under way or waiting; further ones wait here (back-pressure).
+    """
+
+    def __init__(self, host: ModelHost[Item, Result], give_back: Callable[[], None], max_in_flight: int) -> None:
+        self._host = host
+        self._give_back: Callable[[], None] | None = give_back
+        self._room = asyncio.Semaphore(max_in_flight)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the model says of itself."""
+        return self._host.info
+
+    async def warm(self) -> None:
+        """Run the model once, so that the first real request is not the slow one."""
+        await self._host.warm()
+
+    async def submit(self, items: Sequence[Item], *, merge: bool = False) -> list[Outcome[Result]]:
+        """Run items as one batch; see :meth:`ModelHost.submit`. Cancelled by: the caller."""
+        async with self._room:
+            return await self._host.submit(items, merge=merge)
+
+    def release(self) -> None:
+        """Give the host back. Safe twice. What was submitted is still answered."""
+        if self._give_back is not None:
+            self._give_back()
+            self._give_back = None
+
+
+class _Entry:
+    __slots__ = ("host", "leases")
+
+    def __init__(self, host: ModelHost[Any, Any]) -> None:
+        self.host = host
+        self.leases = 0
+
+
+class HostPool:
+    """The hosts of a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[HostKey, _Entry] = {}
+
+    async def acquire(
+        self, key: HostKey, load: Callable[[], Model[Item, Result]], *, max_in_flight: int = MAX_IN_FLIGHT
+    ) -> Lease[Item, Result]:
+        """A lease on the host of ``key``; waits until its model is loaded.
+
+        Args:
+            key: Which model.
+            load: Loads it, in the host's thread; not called when a host of this key exists.
+            max_in_flight: Most requests of this lease at a time.
+
+        Raises what ``load`` raises; the next call tries again. Cancelled by: the caller.
+        """
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                entry = self._entries[key] = _Entry(ThreadHost(key, load))
+            entry.leases += 1
+        lease: Lease[Item, Result] = Lease(entry.host, lambda: self._give_back(entry), max_in_flight)
+        try:
+            await entry.host.loaded()
+        except asyncio.CancelledError:
+            lease.release()
+            raise
+        except Exception:
+            lease.release()
+            self._remove(key, entry)
+            raise
+        return lease
+
+    def leases(self, key: HostKey) -> int:
+        """How many leases are held on a host; 0 also when there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return entry.leases if entry else 0
+
+    def __contains__(self, key: object) -> bool:
+        with self._lock:
+            return key in self._entries
+
+    def unload_idle(self) -> int:
+        """Free every model that nobody holds a lease on; returns how many."""
+        with self._lock:
+            idle = {key: entry for key, entry in self._entries.items() if not entry.leases}
+            for key in idle:
+                del self._entries[key]
+        for entry in idle.values():
+            entry.host.close()
+        return len(idle)
+
+    def _give_back(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.leases -= 1
+
+    def _remove(self, key: HostKey, entry: _Entry) -> None:
+        with self._lock:
+            if self._entries.get(key) is entry:
+                del self._entries[key]
+        entry.host.close()
+
+
+HOSTS = HostPool()
+"""The pool that all elements of this process share."""

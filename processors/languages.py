@@ -1,0 +1,73 @@
+"""Languages by BCP-47 tag: their names and the script they are written in.
+
+Caps carry language *and* script (``text/x-translation, lang=ru, script=cyrl``), so that English text never reaches a
+Russian voice. The table covers the languages of Whisper, which include all of Canary-1b-v2's. Scripts are ISO 15924
+codes in lower case, the default script of a language as CLDR's likelySubtags gives it
+(https://github.com/unicode-org/cldr/blob/main/common/supplemental/likelySubtags.xml).
+"""
+
+from __future__ import annotations
+
+__all__ = ["LANGUAGES", "language_name", "primary_language", "script_of"]
+
+_TABLE = """
+af Afrikaans latn;       am Amharic ethi;         ar Arabic arab;          as Assamese beng;        az Azerbaijani latn
+ba Bashkir cyrl;         be Belarusian cyrl;      bg Bulgarian cyrl;       bn Bangla beng;          bo Tibetan tibt
+br Breton latn;          bs Bosnian latn;         ca Catalan latn;         cs Czech latn;           cy Welsh latn
+da Danish latn;          de German latn;          el Greek grek;           en English latn;         es Spanish latn
+et Estonian latn;        eu Basque latn;          fa Persian arab;         fi Finnish latn;         fo Faroese latn
+fr French latn;          gl Galician latn;        gu Gujarati gujr;        ha Hausa latn;           haw Hawaiian latn
+he Hebrew hebr;          hi Hindi deva;           hr Croatian latn;        ht Haitian-Creole latn;  hu Hungarian latn
+hy Armenian armn;        id Indonesian latn;      is Icelandic latn;       it Italian latn;         ja Japanese jpan
+jv Javanese latn;        ka Georgian geor;        kk Kazakh cyrl;          km Khmer khmr;           kn Kannada knda
+ko Korean kore;          la Latin latn;           lb Luxembourgish latn;   ln Lingala latn;         lo Lao laoo
+lt Lithuanian latn;      lv Latvian latn;         mg Malagasy latn;        mi Māori latn;           mk Macedonian cyrl
+ml Malayalam mlym;       mn Mongolian cyrl;       mr Marathi deva;         ms Malay latn;           mt Maltese latn
+my Burmese mymr;         ne Nepali deva;          nl Dutch latn;           nn Norwegian-Nynorsk latn
+no Norwegian latn;       oc Occitan latn;         pa Punjabi guru;         pl Polish latn;          ps Pashto arab
+pt Portuguese latn;      ro Romanian latn;        ru Russian cyrl;         sa Sanskrit deva;        sd Sindhi arab
+si Sinhala sinh;         sk Slovak latn;          sl Slovenian latn;       sn Shona latn;           so Somali latn
+sq Albanian latn;        sr Serbian cyrl;         su Sundanese latn;       sv Swedish latn;         sw Swahili latn
+ta Tamil taml;           te Telugu telu;          tg Tajik cyrl;           th Thai thai;            tk Turkmen latn
+tl Tagalog latn;         tr Turkish latn;         tt Tatar cyrl;           uk Ukrainian cyrl;       ur Urdu arab
+uz Uzbek latn;           vi Vietnamese latn;      yi Yiddish hebr;         yo Yoruba latn;          yue Cantonese hant
+zh Chinese hans
+"""
+
+
+def _read(table: str) -> dict[str, tuple[str, str]]:
+    rows = (entry.split() for line in table.strip().splitlines() for entry in line.split(";"))
+    return {code: (name.replace("-", " "), script) for code, name, script in rows}
+
+
+LANGUAGES = _read(_TABLE)
+"""English name and default script of each language, by its primary subtag."""
+
+
+def primary_language(tag: str) -> str:
+    """The primary subtag of a BCP-47 tag, lower case: ``pt`` for ``pt-BR``."""
+    return tag.replace("_", "-").split("-", 1)[0].lower()
+
+
+def language_name(tag: str) -> str:
+    """The English name of the tag's language, or the tag itself when it is not in the table."""
+    entry = LANGUAGES.get(primary_language(tag))
+    return entry[0] if entry else tag
+
+
+def script_of(lang: str) -> str:
+    """The script of a language as it stands in caps: ``cyrl`` for ``ru``, ``latn`` for ``sr-Latn``.
+
+    A script subtag in the tag itself wins over the table (RFC 5646, section 2.2.3: four letters after the language).
+
+    Raises:
+        ValueError: If the language is not in the table and the tag names no script.
+    """
+    subtags = lang.replace("_", "-").split("-")
+    for subtag in subtags[1:]:
+        if len(subtag) == 4 and subtag.isalpha():
+            return subtag.lower()
+    entry = LANGUAGES.get(subtags[0].lower())
+    if entry is None:
+        raise ValueError(f"unknown language {lang!r}: use a BCP-47 tag such as en, ru or pt-BR")
+    return entry[1]

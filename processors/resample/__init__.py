@@ -1,0 +1,1 @@
+"""Sample rate and channel conversion of a stream."""

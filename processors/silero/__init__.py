@@ -1,0 +1,1 @@
+"""Silero text to speech."""

@@ -1,0 +1,103 @@
+"""The runtime of ``silero_tts``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from pipelines.errors import GraphError
+from pipelines.frames import Samples, TranslationFrame
+from processors.hosting import HOSTS, HostKey, Lease
+from processors.silero import model as silero
+from processors.silero.files import Package, find_or_fetch, read_allowed
+from processors.silero.spec import SileroTtsSettings
+from processors.silero.text import fit_symbols, prepare
+from processors.speech import SpeechElement, split_text
+
+
+class SileroTts(SpeechElement):
+    """Speaks translations with a Silero model, which all graphs of the process share."""
+
+    settings: SileroTtsSettings
+    _lease: Lease[silero.Utterable, silero.Spoken] | None = None
+    _speaker = ""
+
+    async def start(self) -> None:
+        """Find, check, load and warm up the model.
+
+        Raises:
+            GraphError: If the model has no such speaker.
+            ModelMissingError: If it is not on this machine and cannot be downloaded.
+            ModelRefusedError: If its SHA-256 is neither pinned nor allowed.
+            ModelError: If it cannot be loaded, or not on this device.
+        """
+        settings, context = self.settings, self.context
+        self.rate_hz = settings.rate_hz
+        loop = asyncio.get_running_loop()
+
+        def progress(line: str) -> None:
+            loop.call_soon_threadsafe(context.post, "progress", line)
+
+        path = await asyncio.to_thread(find_or_fetch, settings, context.base_dir, progress)
+        # The host keeps its loader for ever; it must not keep the file's bytes with it.
+        packages = [await asyncio.to_thread(read_allowed, path, settings)]
+        device = await asyncio.to_thread(silero.resolve_device, settings.device)
+
+        def load() -> silero.SileroModel:
+            package: Package = packages.pop()
+            return silero.load(package, settings.language, device, settings.threads)
+
+        key = HostKey("silero", f"{path} {packages[0].sha256}", device)
+        self._lease = await HOSTS.acquire(key, load)
+        packages.clear()
+        speakers = self._lease.info["speakers"]
+        self._speaker = settings.speaker or (settings.info.default_speaker if settings.info else speakers[0])
+        if self._speaker not in speakers:
+            raise GraphError(f"{path.name} has no speaker {self._speaker!r}; it has {', '.join(speakers)}")
+        await self._lease.warm()
+
+    async def stop(self) -> None:
+        """Silence, and give the model back."""
+        await super().stop()
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    async def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
+        """Speak sentence by sentence. See :meth:`SpeechElement.synthesise`."""
+        lease, settings = self._lease, self.settings
+        if lease is None:
+            raise RuntimeError(f"{self.context.name} was not started")
+        options = {name: getattr(settings, name) for name in ("put_accent", "put_yo", "put_stress_homo", "put_yo_homo")}
+        pause = np.zeros(settings.rate_hz * settings.pause_ms // 1000, np.float32)
+        spoke = False
+        for sentence in self._sentences(frame, lease.info["symbols"]):
+            [outcome] = await lease.submit([silero.Utterable(sentence, self._speaker, settings.rate_hz, options)])
+            if isinstance(outcome, Exception):
+                raise outcome
+            for text, reason in outcome.skipped:
+                self._warn(frame, f"the model cannot speak {text!r} ({reason}); the rest is spoken")
+            if len(outcome.samples):
+                if spoke and len(pause):
+                    yield pause
+                yield outcome.samples
+                spoke = True
+
+    def _sentences(self, frame: TranslationFrame, symbols: str | None) -> list[str]:
+        prepared = prepare(frame.text, self.settings.language)
+        sentences = []
+        lost = prepared.lost
+        for sentence in split_text(prepared.text, silero.MAX_CHARS, prepared=True):
+            fitted = fit_symbols(sentence, symbols)
+            lost += fitted.lost
+            if any(char.isalpha() for char in fitted.text):
+                sentences.append(fitted.text)
+        if lost:
+            self._warn(frame, f"the voice has no way to say {''.join(dict.fromkeys(lost))!r}; the rest is spoken")
+        return sentences
+
+    def _warn(self, frame: TranslationFrame, text: str) -> None:
+        data = {"utterance": frame.utterance, "text": frame.text}
+        self.context.post("warning", f"utterance {frame.utterance}: {text}", pts_ns=frame.pts_ns, data=data)

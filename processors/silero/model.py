@@ -1,0 +1,208 @@
+"""A Silero model in memory. The one place that imports ``torch.package``.
+
+A torch package is a program. :func:`load` takes a :class:`~processors.silero.files.Package`, whose digest was checked,
+and loads the very bytes that were checked, not the file, which may have changed since.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import ModelError
+from pipelines.frames import Samples
+from processors.silero.files import Package
+
+__all__ = ["MAX_CHARS", "SileroModel", "Spoken", "Utterable", "load", "resolve_device"]
+
+log = logging.getLogger(__name__)
+
+MAX_CHARS = 900
+"""Longest text given to a model at once. Over about 1000 symbols it raises "Model couldn't generate your text, probably
+it's too long"."""
+
+_SEED = 1
+_WARM_UP = {"ru": "раз, два, три.", "en": "one, two, three."}
+
+
+@dataclass(frozen=True, slots=True)
+class Utterable:
+    """A prepared text and how to speak it.
+
+    Attributes:
+        text: Words and punctuation, at most :data:`MAX_CHARS` characters.
+        speaker: Who speaks.
+        rate_hz: Sample rate, Hz.
+        options: Further arguments of ``apply_tts``; what this model does not know is left out.
+    """
+
+    text: str
+    speaker: str
+    rate_hz: int
+    options: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a model made of a text.
+
+    Attributes:
+        samples: float32[n], mono, [-1, 1]; empty when nothing of the text could be spoken.
+        skipped: Parts of the text that could not, each with the model's own reason.
+    """
+
+    samples: Samples
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+def resolve_device(device: str) -> str:
+    """The device a setting means here: ``auto`` is the GPU if there is one. Imports torch, so it blocks.
+
+    Raises:
+        ModelError: If the device is not there.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        index = int(device.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise ModelError(f"there is no device {device} here: use cpu or auto")
+        return f"cuda:{index}"
+    return device
+
+
+def load(package: Package, lang: str, device: str, threads: int | None = None) -> SileroModel:
+    """Run the package and move its model to a device. Blocks for seconds.
+
+    Args:
+        package: The checked file.
+        lang: Language the model speaks, for the warm-up.
+        device: Resolved device.
+        threads: CPU threads of torch in this process; None leaves them.
+
+    Raises:
+        ModelError: If this is no Silero model with the interface of the third generation or later.
+    """
+    import torch
+    from torch.package.package_importer import PackageImporter
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        model = PackageImporter(io.BytesIO(package.content)).load_pickle("tts_models", "model")
+        model.to(torch.device(device))
+    except Exception as error:  # whatever the package raises
+        raise ModelError(f"{package.path} cannot be loaded as a Silero model: {error}") from error
+    parameters = inspect.signature(model.apply_tts).parameters if hasattr(model, "apply_tts") else {}
+    speakers = getattr(model, "speakers", None)
+    if not {"text", "speaker", "sample_rate"} <= set(parameters) or not speakers:
+        raise ModelError(
+            f"{package.path} is no Silero model of version 3 or later: it has no apply_tts(text, speaker, …)"
+        )
+    return SileroModel(model, lang, device, frozenset(parameters), str(package.path))
+
+
+class SileroModel:
+    """A model for a model host; all methods are called from the host's thread.
+
+    Args:
+        model: The object in the package.
+        lang: Language it speaks.
+        device: Where it is.
+        parameters: Names of ``apply_tts``'s parameters.
+        name: What to call it in errors.
+    """
+
+    def __init__(self, model: Any, lang: str, device: str, parameters: frozenset[str], name: str) -> None:
+        self._model = model
+        self._lang = lang
+        self._device = device
+        self._parameters = parameters
+        self._name = name
+        self._warm = False
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """``speakers`` (tuple of names), ``symbols`` (what it can read, or None) and ``device``."""
+        symbols = getattr(self._model, "symbols", None)
+        return {
+            "speakers": tuple(map(str, self._model.speakers)),
+            "symbols": "".join(symbols) if symbols else None,
+            "device": self._device,
+        }
+
+    def warm(self) -> None:
+        """Speak a few words: the first run allocates and, on a GPU, chooses kernels; later calls do nothing.
+
+        Raises:
+            ModelError: If the model cannot speak at all.
+        """
+        if self._warm:
+            return
+        letters = [c for c in str(self.info["symbols"] or "") if c.isalpha()]
+        text = _WARM_UP.get(self._lang) or "".join(letters[:8]) or "a"
+        speaker = self.info["speakers"][0]
+        try:
+            self._apply(Utterable(text, speaker, 24000))
+        except Exception as error:  # whatever the packaged code raises
+            raise ModelError(f"{self._name} does not speak: {error}") from error
+        self._warm = True
+
+    def run(self, items: Sequence[Utterable]) -> list[Spoken]:
+        """Speak texts one after the other; the same text gives the same samples, whatever was spoken before it."""
+        return [self._speak(item) for item in items]
+
+    def _speak(self, item: Utterable) -> Spoken:
+        blocks: list[Samples] = []
+        skipped: list[tuple[str, str]] = []
+        parts = [item.text]  # still to be spoken, the next one last
+        while parts:
+            text = parts.pop()
+            try:
+                blocks.append(self._apply(Utterable(text, item.speaker, item.rate_hz, item.options)))
+            except Exception as error:  # the packaged code raises ValueError, AttributeError and bare Exception
+                if "CUDA error" in str(error):
+                    raise ModelError(f"the GPU failed under {self._name}: {error}") from error
+                halves = _halve(text)
+                if halves is None:
+                    skipped.append((text, f"{type(error).__name__}: {error}"))
+                else:
+                    parts += reversed(halves)
+        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+        return Spoken(samples, tuple(skipped))
+
+    def _apply(self, item: Utterable) -> Samples:
+        import torch
+
+        options = {name: value for name, value in item.options.items() if name in self._parameters}
+        # The speaker "random" and dropout-like layers draw numbers: seeded here, without touching anybody else's state.
+        devices = [self._device] if self._device.startswith("cuda") else []
+        # Unoptimised TorchScript: the profiling executor compiles anew for each text's length, for minutes on a GPU,
+        # and its fused kernels round otherwise than the first run did.
+        unoptimised = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+        with torch.inference_mode(), unoptimised, torch.random.fork_rng(devices=devices):
+            torch.manual_seed(_SEED)
+            audio = self._model.apply_tts(text=item.text, speaker=item.speaker, sample_rate=item.rate_hz, **options)
+        samples = torch.as_tensor(audio).detach().to("cpu", torch.float32).reshape(-1).numpy()
+        if not np.isfinite(samples).all():
+            raise ModelError("the audio holds numbers that are not finite")
+        clipped: Samples = np.clip(samples, -1.0, 1.0)
+        return clipped
+
+
+def _halve(text: str) -> tuple[str, str] | None:
+    """Both sides of the space nearest to the middle; None for a single word."""
+    middle = len(text) // 2
+    before, after = text.rfind(" ", 0, middle), text.find(" ", middle)
+    if max(before, after) < 0:
+        return None
+    cut = before if after < 0 or (before >= 0 and middle - before <= after - middle) else after
+    return text[:cut], text[cut + 1 :]

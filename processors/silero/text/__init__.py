@@ -1,0 +1,26 @@
+"""Text preparation: what a Silero model can read out is all that reaches it, and nothing is lost on the way.
+
+The models drop every character they do not know without a word, digits and foreign letters first. So numbers, dates,
+units, abbreviations and signs become words here, and letters of other scripts become letters of the model's.
+"""
+
+from __future__ import annotations
+
+from processors.silero.text.common import Prepared, fit_symbols
+from processors.silero.text.english import prepare_english
+from processors.silero.text.other import prepare_other
+from processors.silero.text.russian import prepare_russian
+
+__all__ = ["Prepared", "fit_symbols", "prepare"]
+
+
+def prepare(text: str, lang: str) -> Prepared:
+    """Text as a model of ``lang`` (BCP-47) reads it best: words and punctuation only, in lower case.
+
+    Russian and English are prepared in full; in other languages numbers become words where num2words knows how.
+    """
+    if lang == "ru" or lang.startswith("ru-"):
+        return prepare_russian(text)
+    if lang == "en" or lang.startswith("en-"):
+        return prepare_english(text)
+    return prepare_other(text, lang)

@@ -1,0 +1,184 @@
+"""Text preparation that is the same for all languages."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+__all__ = [
+    "PUNCTUATION",
+    "STRESS",
+    "Prepared",
+    "Rule",
+    "clean",
+    "finish",
+    "fit_symbols",
+    "pair_up",
+    "read_table",
+    "rewrite",
+    "say_address",
+    "whole_number",
+]
+
+PUNCTUATION = ".,!?…:;–-"
+"""What a prepared text may hold beside letters, spaces and stress marks. The Russian and English models read it all
+but the hyphen (models.yml of snakers4/silero-models, ``tokenset``), for which see :func:`fit_symbols`."""
+
+STRESS = "\ue000"
+"""Stands for a stress mark while a plus sign still means plus; private use, so it cannot come from outside."""
+
+_KEEP = frozenset("…№²³°½¼¾⅓⅔´™©®℃℉")
+"""Signs with a meaning of their own that compatibility decomposition would flatten ("м²" to "м2")."""
+
+_QUOTES = dict.fromkeys(map(ord, '"«»“”„‟‹›〝〞＂'), " ")
+_SAME = str.maketrans(
+    dict.fromkeys("’‘ʼʻ‛`´′＇", "'")
+    | dict.fromkeys("‐‑⁃−﹣－", "-")
+    | dict.fromkeys("‒—―⸺", "–")
+    | {"⁄": "/", "∕": "/", "⋅": "·", "™": "", "©": "", "®": ""}
+)
+
+Rule = tuple[re.Pattern[str], Callable[["re.Match[str]"], str] | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A text ready to be spoken.
+
+    Attributes:
+        text: Words of the language and :data:`PUNCTUATION`; ``+`` before a vowel marks stress.
+        lost: Letters and digits of the input that could not be put into words, in order; normally empty.
+    """
+
+    text: str
+    lost: str = ""
+
+
+def pair_up(letters: str, spoken: str) -> dict[str, str]:
+    """A table: the words of ``spoken``, in order, for the characters of ``letters``."""
+    return dict(zip(letters, spoken.split(), strict=True))
+
+
+def read_table(entries: str) -> dict[str, str]:
+    """A table written as ``key:value key:value``."""
+    return {key: value for key, _, value in (entry.partition(":") for entry in entries.split())}
+
+
+def clean(text: str) -> str:
+    """One spelling of everything: composed letters, ASCII digits, plain apostrophes and dashes, no invisible signs."""
+    # Surrogates cannot be normalised away and say nothing.
+    composed = unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) not in ("Cs", "Co")))
+    spaced = re.sub(r"\s+", " ", "".join(map(_clean_character, composed))).strip()
+    return re.sub(r"(?<= )-(?= )", "–", spaced)
+
+
+def _clean_character(char: str) -> str:
+    if char.isascii() and char.isalnum():
+        return char
+    if char in _KEEP:
+        return char.translate(_SAME)
+    same = char.translate(_SAME)
+    flat = unicodedata.normalize("NFKC", same).translate(_SAME).translate(_QUOTES)
+    return "".join(map(_plain, flat))
+
+
+def _plain(char: str) -> str:
+    category = unicodedata.category(char)
+    if category in ("Nd", "No", "Nl") and not char.isascii():
+        value = unicodedata.numeric(char)
+        return str(int(value)) if value >= 0 and value == int(value) else " "
+    if category in ("Cc", "Zl", "Zp", "Zs"):
+        return " "
+    return "" if category in ("Cf", "Cn", "Co", "Cs") else char
+
+
+def rewrite(text: str, rules: Iterable[Rule]) -> str:
+    """Apply rules one after the other."""
+    for pattern, replacement in rules:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def finish(text: str, letters: str, replace_letter: Callable[[str], str] = lambda _: "") -> Prepared:
+    """Drop what is neither a letter of the language nor punctuation, and tidy up what is left.
+
+    Args:
+        text: Words.
+        letters: The language's letters, lower case.
+        replace_letter: Another spelling for a letter that is not one of them; "" when there is none.
+    """
+    spoken: list[str] = []
+    lost: list[str] = []
+    for char in re.sub(r"[()\[\]{}|]", ",", text).lower():
+        if char in letters or char in PUNCTUATION or char in (STRESS, " "):
+            spoken.append(char)
+        elif char.isalnum():
+            replacement = "".join(c for c in replace_letter(char) if c in letters)
+            spoken.append(replacement or " ")
+            if not replacement:
+                lost.append(char)
+        elif unicodedata.category(char) != "Mn" and char != "'":
+            spoken.append(" ")
+    return Prepared(_tidy("".join(spoken), letters), "".join(lost))
+
+
+def _tidy(text: str, letters: str) -> str:
+    text = text.replace("...", "…")
+    text = re.sub(rf"(?<![{letters}])-|-(?![{letters}{STRESS}])", " ", text)  # a hyphen joins letters, or is none
+    text = re.sub(r"([.,!?…:;–])(?:\s*\1)+", r"\1", text)
+    text = re.sub(r"[,:;–\s]+([.!?…])", r"\1", text)
+    text = re.sub(r"\s*([,:;])(?:\s*[,:;–])*", r"\1 ", text)
+    text = re.sub(r"\s+([.!?…])", r"\1", text)
+    text = re.sub(r"([.!?…])[\s,:;–]*(?=[.!?…])", r"\1", text)
+    text = re.sub(r"([.!?…])(?=\w)", r"\1 ", text)
+    text = re.sub(rf"{STRESS}(?![{letters}])", "", text).replace(STRESS, "+")
+    text = re.sub(r"\s+", " ", text).strip(" ,:;–-")
+    return re.sub(r"^[.!?…,:;–\s-]+", "", text)
+
+
+def fit_symbols(text: str, symbols: str | None) -> Prepared:
+    """What of a prepared text a model's own symbol set holds; the rest as near as possible.
+
+    Args:
+        text: Prepared text.
+        symbols: The model's symbols, or None when it does not say (then the text stays as it is).
+    """
+    if not symbols:
+        return Prepared(text)
+    known = set(symbols) | {" "}
+    stand_in = {"-": " ", "–": ",", "…": ".", ":": ",", ";": ",", "ё": "е", "+": ""}
+    fitted: list[str] = []
+    lost: list[str] = []
+    for char in text:
+        other = char if char in known else stand_in.get(char, "")
+        fitted.append(other if other in known else "")
+        if char.isalnum() and not fitted[-1]:
+            lost.append(char)
+    return Prepared(re.sub(r"\s+", " ", "".join(fitted)).strip(), "".join(lost))
+
+
+def whole_number(number: str) -> int | None:
+    """The value of a run of digits that is read as one number; None for what is read digit by digit."""
+    if len(number) > 15 or (number.startswith("0") and len(number) > 1):
+        return None
+    return int(number)
+
+
+_ADDRESS = re.compile(
+    r"\b(?:[a-z][a-z0-9+.-]*://\S+|[\w.%+-]+@[\w-]+(?:\.[\w-]+)+|(?:[a-z0-9][a-z0-9-]+\.)+[a-z]{2,}\b(?:/\S*)?)",
+    re.IGNORECASE,
+)
+
+
+def say_address(text: str, signs: Mapping[str, str]) -> str:
+    """Read the signs inside e-mail and web addresses out; what they mean elsewhere is another matter."""
+
+    def say(match: re.Match[str]) -> str:
+        address = match.group()
+        end = len(address.rstrip(".,!?…:;)'-"))
+        said = "".join(f" {signs[c]} " if c in signs else c for c in address[:end])
+        return said + address[end:]
+
+    return _ADDRESS.sub(say, text)

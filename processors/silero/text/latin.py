@@ -1,0 +1,153 @@
+"""Latin and Greek letters, and those of Cyrillic alphabets other than Russian, in Russian letters.
+
+Meant for names and loan words in Russian text: near enough to be understood, never exact.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from processors.silero.text.common import pair_up, read_table
+
+__all__ = ["acronym_to_cyrillic", "greek_word", "letter_to_cyrillic", "to_cyrillic"]
+
+LETTER_NAMES = pair_up(
+    "abcdefghijklmnopqrstuvwxyz",
+    "эй би си ди и эф джи эйч ай джей кей эл эм эн о пи кью ар эс ти ю ви дабл-ю икс уай зед",
+)
+"""English letter names as Russians say them."""
+
+_NAMES = read_table(
+    "adobe:адоби airbus:эйрбас amazon:амазон android:андроид apple:эппл bluetooth:блютус boeing:боинг ceo:си-и-оу "
+    "chatgpt:чат-джи-пи-ти chrome:хром covid:ковид disney:дисней docker:докер facebook:фейсбук firefox:файрфокс "
+    "ford:форд github:гитхаб gmail:джимейл google:гугл honda:хонда ibm:ай-би-эм instagram:инстаграм intel:интел "
+    "iphone:айфон ipad:айпад java:джава javascript:джаваскрипт linux:линукс linkedin:линкедин london:лондон mac:мак "
+    "microsoft:майкрософт mercedes:мерседес moscow:москва nasa:наса nato:нато netflix:нетфликс new:нью nike:найк "
+    "nvidia:энвидиа online:онлайн openai:оупен-эй-ай oracle:оракл paris:париж paypal:пейпал porsche:порше "
+    "python:пайтон samsung:самсунг siri:сири skype:скайп sony:сони space:спейс spotify:спотифай telegram:телеграм "
+    "tesla:тесла the:зэ tiktok:тикток toyota:тойота twitter:твиттер uber:убер unesco:юнеско unicef:юнисеф vip:вип "
+    "volkswagen:фольксваген volvo:вольво whatsapp:вотсап wi-fi:вай-фай wifi:вай-фай wikipedia:википедия "
+    "windows:виндоус xbox:иксбокс yandex:яндекс york:йорк youtube:ютуб zoom:зум and:энд com:ком org:орг net:нет "
+    "web:веб email:имейл e-mail:имейл okay:окей ok:окей"
+)
+
+_DIGRAPHS = (
+    ("tion", "шн"), ("sch", "ш"), ("tch", "тч"), ("igh", "ай"), ("sh", "ш"), ("ch", "ч"), ("th", "т"), ("ph", "ф"),
+    ("kh", "х"), ("zh", "ж"), ("wh", "в"), ("ck", "к"), ("qu", "кв"), ("oo", "у"), ("ee", "и"), ("ea", "и"),
+    ("ou", "ау"), ("ow", "оу"), ("ai", "эй"), ("ay", "эй"), ("ei", "ей"), ("ey", "ей"), ("oy", "ой"), ("ya", "я"),
+    ("yu", "ю"), ("yo", "йо"), ("ye", "е"), ("ce", "се"), ("ci", "си"), ("cy", "си"),
+)  # fmt: skip
+_SINGLE = pair_up(
+    "abcdefghijklmnopqrstuvwxyz",
+    "а б к д е ф г х и дж к л м н о п к р с т у в в кс и з",
+)
+_VOWELS = frozenset("aeiouy")
+
+_GREEK = pair_up(
+    "αβγδεζηθικλμνξοπρσςτυφχψω",
+    "а в г д е з и т и к л м н кс о п р с с т и ф х пс о",
+)
+_GREEK_NAMES = pair_up(
+    "αβγδεζηθικλμνξοπρστυφχψω",
+    "альфа бета гамма дельта эпсилон дзета эта тета йота каппа лямбда мю ню кси омикрон пи ро сигма тау ипсилон фи "
+    "хи пси омега",
+)
+_SPECIAL = {
+    "ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ŋ": "ng", "ə": "e",
+    "ʒ": "zh", "ħ": "h", "ŧ": "t", "ſ": "s", "ɛ": "e", "ɔ": "o", "ĸ": "k", "ƒ": "f",
+}  # fmt: skip
+_CYRILLIC = read_table(
+    "і:и ї:йи є:е ґ:г ў:у ә:э ғ:г қ:к ң:н ө:о ұ:у ү:у һ:х ј:й љ:ль њ:нь ћ:ч ђ:дж џ:дж ѣ:е ѳ:ф ѵ:и ѕ:з ѧ:я ѫ:у ҡ:к "
+    "ҙ:з ҫ:с җ:ж ҷ:ч ӏ:и ѓ:гь ќ:кь ҳ:х ѡ:о ѥ:е ѯ:кс ѱ:пс ѹ:у ꙋ:у ѩ:я ѭ:ю ӡ:дз ҟ:к ҥ:н ҭ:т ҩ:о ҽ:ч ҿ:ч"
+)
+
+
+def to_cyrillic(word: str) -> str:
+    """A Latin word in Russian letters: a known name, the names of its letters, or by rules."""
+    plain = _strip_marks(word)
+    if known := _NAMES.get(plain.lower()):
+        return known
+    if "-" in plain:
+        return "-".join(filter(None, map(to_cyrillic, plain.split("-"))))
+    spelled = plain.isupper() and (len(plain) <= 3 or not _readable(plain))
+    if spelled or len(plain) == 1 or not _VOWELS & set(plain.lower()):
+        return acronym_to_cyrillic(plain)
+    return _by_rules(plain.lower(), mute=word[-1] in "eE")
+
+
+def acronym_to_cyrillic(word: str) -> str:
+    """The names of Latin letters, joined by hyphens: ``USB`` → ю-эс-би."""
+    return "-".join(LETTER_NAMES[c] for c in word.lower() if c in LETTER_NAMES)
+
+
+def letter_to_cyrillic(char: str) -> str:
+    """A single letter of any Latin, Greek or Cyrillic alphabet in Russian letters; "" when there is no way."""
+    char = char.lower()
+    if char in _CYRILLIC:
+        return _CYRILLIC[char]
+    if latin := _strip_marks(char):
+        return "".join(_SINGLE.get(c, "") for c in latin)
+    base = unicodedata.normalize("NFD", char)[0].lower()
+    return _GREEK.get(base) or _CYRILLIC.get(base) or (base if "а" <= base <= "я" else "") or _by_name(char)
+
+
+def greek_word(word: str) -> str:
+    """A Greek word by its letters; a letter alone by its name."""
+    plain = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if unicodedata.category(c) != "Mn")
+    if len(plain) == 1 and plain in _GREEK_NAMES:
+        return _GREEK_NAMES[plain]
+    return "".join(_GREEK.get(c, c) for c in plain)
+
+
+def _readable(word: str) -> bool:
+    # NATO and COVID are read as words, HTML and VPN are spelled: vowels must keep consonants apart.
+    return re.fullmatch(r"[^aeiouy]{0,2}(?:[aeiouy]+[^aeiouy]{0,3})+", word.lower()) is not None
+
+
+def _by_rules(word: str, *, mute: bool = False) -> str:
+    # A final e after a consonant is mute when another vowel carries the word ("Steve"), as in English.
+    if mute and len(word) > 3 and word[-2] not in _VOWELS and _VOWELS & set(word[:-1]):
+        word = word[:-1]
+    spoken: list[str] = []
+    at = 0
+    while at < len(word):
+        for latin, cyrillic in _DIGRAPHS:
+            if word.startswith(latin, at):
+                spoken.append(cyrillic)
+                at += len(latin)
+                break
+        else:
+            spoken.append(_one_letter(word, at))
+            at += 1
+    return "".join(spoken)
+
+
+def _one_letter(word: str, at: int) -> str:
+    char = word[at]
+    if char == "e" and at == 0:
+        return "э"
+    if char == "y" and at > 0 and word[at - 1] in _VOWELS:
+        return "й"
+    return _SINGLE.get(char, "")
+
+
+def _strip_marks(word: str) -> str:
+    """ASCII letters and hyphens of a Latin word; letters of other scripts give nothing."""
+    letters: list[str] = []
+    for char in unicodedata.normalize("NFD", word):
+        if char.isascii():
+            letters.append(char)
+        elif char.lower() in _SPECIAL:
+            letters.append(_SPECIAL[char.lower()])
+        elif latin := re.match(r"LATIN (?:SMALL|CAPITAL) LETTER ([A-Z])\b", unicodedata.name(char, "")):
+            letters.append(latin[1].lower())
+    return "".join(c for c in letters if c.isalpha() or c == "-")
+
+
+def _by_name(char: str) -> str:
+    # EZH, KOPPA, …: what has no plain letter inside is said by the name Unicode gives it.
+    named = re.match(
+        r"(?:LATIN|CYRILLIC|GREEK) [A-Z ]*?LETTER (?:[A-Z]+ CAPITAL )?([A-Z]+)", unicodedata.name(char, "")
+    )
+    return _by_rules(named[1].lower()) if named else ""

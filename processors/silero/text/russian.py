@@ -1,0 +1,275 @@
+"""Russian text preparation.
+
+The order of the rules matters: what is longest and surest comes first (addresses, telephones, dates), plain numbers and
+single signs last. Rules produce words, so later rules find nothing to misread.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import cast
+
+from processors.silero.text.common import STRESS, Prepared, Rule, clean, finish, rewrite, say_address, whole_number
+from processors.silero.text.latin import greek_word, letter_to_cyrillic, to_cyrillic
+from processors.silero.text.russian_numbers import Case, Gender, agree, cardinal, decimal, digits, joined, ordinal
+from processors.silero.text.russian_words import (
+    ABBREVIATIONS,
+    ADDRESS_SIGNS,
+    BARE_UNITS,
+    CURRENCIES,
+    LETTER_NAMES,
+    MONTHS,
+    SIGNS,
+    STOP,
+    UNITS,
+    Unit,
+    spell,
+)
+
+__all__ = ["LETTERS", "prepare_russian"]
+
+LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
+
+Match = re.Match[str]
+
+
+def prepare_russian(text: str) -> Prepared:
+    """Russian text for a Silero model; Latin letters, digits and signs become Russian words."""
+    text = re.sub("(?<=[аеёиоуыэюяАЕЁИОУЫЭЮЯ])[\u0301\u00b4]", "\u0301", clean(text))
+    text = re.sub("([аеёиоуыэюяАЕЁИОУЫЭЮЯ])\u0301", rf"{STRESS}\1", text)
+    shouted = text.isupper()
+    text = rewrite(say_address(text, ADDRESS_SIGNS), _RULES)
+    text = _WORD.sub(lambda m: _word(m.group(), shouted=shouted), text)
+    return finish(text, LETTERS, letter_to_cyrillic)
+
+
+# Numbers ----------------------------------------------------------------------------------------------------------
+
+_NUMBER = r"(\d+)(?:[.,](\d+))?"
+_MONTH = "|".join(MONTHS)
+
+
+def _telephone(match: Match) -> str:
+    groups = re.findall(r"\+|\d+", match.group())
+    return " " + ", ".join(" ".join(_telephone_group(group) for group in groups).split(" , ")) + " "
+
+
+def _telephone_group(group: str) -> str:
+    if group == "+":
+        return "плюс"
+    if len(group) == 4:
+        return f"{cardinal(group[:2])} {cardinal(group[2:])}"
+    return cardinal(group) if len(group) < 4 else digits(group)
+
+
+def _date(day: str, month: str, year: str, rest: str) -> str:
+    try:
+        date(int(year), int(month), int(day))
+    except ValueError:
+        return rest
+    return f" {ordinal(int(day), 'g', 'n')} {MONTHS[int(month) - 1]} {ordinal(int(year), 'g')} года "
+
+
+def _day_of_month(match: Match) -> str:
+    day, month, year = match.group(1, 2, 3)
+    if not 1 <= int(day) <= 31:
+        return match.group()
+    spoken = f"{ordinal(int(day), 'g', 'n')} {month}"
+    return f"{spoken} {ordinal(int(year), 'g')} года " if year else spoken
+
+
+def _time(match: Match) -> str:
+    hours, minutes, seconds = match.group(1, 2, 3)
+    rest = ["ноль ноль" if part == "00" else cardinal(part) for part in (minutes, seconds) if part is not None]
+    return " ".join([cardinal(str(int(hours))), *rest])
+
+
+_YEAR_FORMS: dict[str, Case] = {"год": "n", "года": "g", "году": "p", "годом": "i", "годе": "p"}
+
+
+def _year(match: Match) -> str:
+    before, number, word = match.group(1, 2, 3)
+    if word.startswith("г") and word[1:] in ("", "."):
+        # "в 2024 г." is the year in which; elsewhere ("12 мая 2024 г.", "издание 2024 г.") the year's.
+        word = "году" if before.strip().lower() in ("в", "во") else "года"
+    if word not in _YEAR_FORMS:
+        return match.group()
+    return f"{before}{ordinal(int(number), _YEAR_FORMS[word])} {word}"
+
+
+_ENDINGS: dict[str, tuple[Case, Gender, bool]] = (
+    dict.fromkeys(("й", "ый", "ий", "ой"), ("n", "m", False))
+    | dict.fromkeys(("я", "ая", "ья"), ("n", "f", False))
+    | dict.fromkeys(("ое", "ье"), ("n", "n", False))
+    | dict.fromkeys(("го", "ого", "его"), ("g", "m", False))
+    | dict.fromkeys(("му", "ому", "ему"), ("d", "m", False))
+    | dict.fromkeys(("м", "ом", "ем"), ("p", "m", False))
+    | dict.fromkeys(("ым", "им"), ("i", "m", False))
+    | dict.fromkeys(("ю", "ую", "ью"), ("a", "f", False))
+    | dict.fromkeys(("ые", "ие", "ьи"), ("n", "m", True))
+    | dict.fromkeys(("х", "ых", "их"), ("g", "m", True))
+    | dict.fromkeys(("ми", "ыми", "ими"), ("i", "m", True))
+)
+
+
+def _with_ending(match: Match) -> str:
+    number, ending, noun = match.group(1), match.group(2).lower(), match.group(3) or ""
+    value = whole_number(number)
+    if value is None:
+        return f"{cardinal(number)} {ending}"
+    if ending in ("х", "ех", "ёх") and value % 10 in (2, 3, 4) and value < 100:
+        return cardinal(number, "g")
+    if ending in ("ти", "и"):
+        return cardinal(number, "g")
+    if ending in ("мя", "ью"):
+        return cardinal(number, "i")
+    if ending == "й" and noun.endswith(("ы", "и", "е")):
+        return ordinal(value, "g", "f")  # "с 5-й платформы"
+    if ending == "е":
+        # "90-е" are years, "5-е" is a place or a day.
+        return ordinal(value, plural=True) if value % 10 == 0 and value > 9 else ordinal(value, gender="n")
+    if ending in _ENDINGS:
+        case, gender, plural = _ENDINGS[ending]
+        return ordinal(value, case, gender, plural=plural)
+    return f"{joined(value)}{ending}" if value < 1000 else f"{cardinal(number, 'g')} {ending}"
+
+
+def _money(match: Match) -> str:
+    sign, whole, fraction, scale = match.group(1, 2, 3, 4)
+    unit, hundredth = CURRENCIES[sign]
+    if scale:
+        return f"{_counted(whole, fraction, UNITS[scale])} {unit.many} "
+    if fraction is None or len(fraction) != 2:
+        return f"{_counted(whole, fraction, unit)} "
+    cents = f" {_counted(str(int(fraction)), None, hundredth)}" if int(fraction) else ""
+    return f"{_counted(whole, None, unit)}{cents} "
+
+
+def _counted(whole: str, fraction: str | None, unit: Unit, case: Case = "n") -> str:
+    if fraction is not None:
+        return f"{decimal(whole, fraction)} {unit.few}"
+    value = whole_number(whole)
+    if value is None:
+        return f"{cardinal(whole)} {unit.many}"
+    return f"{cardinal(whole, case, unit.gender)} {agree(value, unit.one, unit.few, unit.many)}"
+
+
+def _measured(match: Match) -> str:
+    whole, fraction, unit = match.group(1, 2, 3)
+    return f"{_counted(whole, fraction, UNITS[unit])} "
+
+
+_GENITIVE = ("от", "до", "около", "после", "более", "менее", "больше", "меньше", "свыше", "без", "для", "из")
+_LOCATIVE = ("в", "во", "на", "о", "об", "при")
+
+
+def _plain(match: Match) -> str:
+    before, whole, fraction, after = match.group(1, 2, 3, 4)
+    if fraction is not None:
+        return f"{before or ''}{decimal(whole, fraction)}"
+    case = _case((before or "").strip().lower(), whole, after or "")
+    return f"{before or ''}{cardinal(whole, case, _gender(whole, after or '', case))}"
+
+
+def _case(before: str, number: str, noun: str) -> Case:
+    # The noun's plural ending tells most; else the preposition; "в 1 классе" has neither plural nor neuter.
+    for endings, case in ((("ах", "ях"), "p"), (("ам", "ям"), "d"), (("ами", "ями"), "i")):
+        if noun.endswith(endings):
+            return cast("Case", case)
+    if before in _LOCATIVE and number.endswith("1") and noun.endswith("е"):
+        return "p"
+    return "g" if before in _GENITIVE else "d" if before in ("к", "ко") else "n"
+
+
+def _gender(number: str, noun: str, case: Case) -> Gender:
+    # After 1 the noun's own ending tells; after 2 the genitive's does: две минуты, but два часа and два окна.
+    feminine, neuter = (("а", "я"), ("о", "е")) if number.endswith("1") else (("ы", "и"), ())
+    if case != "n":
+        feminine, neuter = ("ы", "и"), ()
+    return "f" if noun.endswith(feminine) else "n" if neuter and noun.endswith(neuter) else "m"
+
+
+_ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
+
+
+def _roman(numeral: str) -> int:
+    values = [_ROMAN[c] for c in numeral]
+    return sum(-v if any(w > v for w in values[i + 1 : i + 2]) else v for i, v in enumerate(values))
+
+
+_CENTURY: dict[str, Case] = {"век": "n", "века": "g", "веку": "d", "веком": "i", "веке": "p", "веков": "g"}
+
+
+def _century(match: Match) -> str:
+    numeral, word = match.group(1, 2)
+    case = _CENTURY.get(word)
+    return f"{ordinal(_roman(numeral), case)} {word}" if case else match.group()
+
+
+def _reign(match: Match) -> str:
+    name, numeral = match.group(1, 2)
+    return f"{name} {ordinal(_roman(numeral), gender='f' if name.endswith(('а', 'я')) else 'm')}"
+
+
+_UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+_CURRENCY = "[" + "".join(map(re.escape, CURRENCIES)) + "]"
+_SCALE = "тыс|млн|млрд|трлн"
+
+_RULES: tuple[Rule, ...] = (
+    *ABBREVIATIONS,
+    (re.compile(r"(?<!\w)([А-ЯЁ])\.\s?(?=[А-ЯЁ](?:\.|[а-яё]))"), lambda m: f"{LETTER_NAMES[m[1].lower()]} "),
+    (re.compile(r"\+\d[\d() -]{7,18}\d|(?<!\d)8[ -]?\(?\d{3}\)?[ -]?\d{3}[ -]\d{2}[ -]\d{2}(?!\d)"), _telephone),
+    (re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{2}(?![\d-])"), _telephone),
+    (
+        re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\d])(?:\s*г(?:ода|\.)?(?!\w))?"),
+        lambda m: _date(*m.group(1, 2, 3, 0)),
+    ),
+    (re.compile(r"(?<![\d-])(\d{4})-(\d{2})-(\d{2})(?![\d-])"), lambda m: _date(*m.group(3, 2, 1, 0))),
+    (re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(?![\d:])"), _time),
+    (re.compile(r"(?<=\d)[ ](?=\d{3}(?!\d))(?<!\d{4} )"), ""),
+    (
+        re.compile(r"(?<![\d.,])\d{1,3}(?:([.,])\d{3})(?:\1\d{3})+(?![\d.,]*\d)"),
+        lambda m: re.sub("[.,]", "", m.group()),
+    ),
+    (re.compile(r"\d+(?:\.\d+){2,}"), lambda m: m.group().replace(".", " точка ")),
+    (re.compile(rf"(?<![\d.,])(\d{{1,2}})\s+({_MONTH})(?!\w)(?:\s+(\d{{4}})\s*(?:года|г\.|г)(?!\w))?"), _day_of_month),
+    (re.compile(r"((?:(?<!\w)[вВ]о?\s+)?)(?<![\d.,-])(\d{4})\s*(г\.|г(?!\w)|год\w*)"), _year),
+    (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)(?=\s+([а-яё]+))?"), _with_ending),
+    (re.compile(rf"({_CURRENCY})\s?{_NUMBER}(?:\s?({_SCALE}){STOP})?"), _money),
+    (
+        re.compile(rf"{_NUMBER}(?:\s?({_SCALE}){STOP})?\s?({_CURRENCY})"),
+        lambda m: _money_after(m),
+    ),
+    (re.compile(r"(?<![\w.,])(\d+)\s?[-–]\s?(?=\d)"), lambda m: f"{cardinal(m[1])} – "),
+    (re.compile(r"(?<![\w.,])-(?=\d)"), " минус "),
+    (re.compile(rf"(?<![\d.,]){_NUMBER}\s?({_UNIT}){STOP}"), _measured),
+    *BARE_UNITS,
+    (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " дробь "),
+    (re.compile(r"(?<!\w)([IVXLC]{1,7})\s+(век\w*)"), _century),
+    (re.compile(r"(?<!\w)([А-ЯЁ][а-яё]{2,})\s+([IVX]{1,5})(?!\w)"), _reign),
+    (re.compile(rf"((?<!\w)[а-яёА-ЯЁ]+\s)?(?<![\d]){_NUMBER}(?=\s+([а-яё]+))?"), _plain),
+    (re.compile("[" + "".join(map(re.escape, SIGNS)) + "]"), lambda m: f" {SIGNS[m.group()]} "),
+)
+
+
+def _money_after(match: Match) -> str:
+    whole, fraction, scale, sign = match.group(1, 2, 3, 4)
+    rewritten = f"{sign}{whole}" + (f",{fraction}" if fraction else "") + (f" {scale}" if scale else "")
+    return rewrite(rewritten, ((re.compile(rf"({_CURRENCY}){_NUMBER}(?: ({_SCALE}))?"), _money),))
+
+
+# Words ------------------------------------------------------------------------------------------------------------
+
+_LATIN = "A-Za-zÀ-ÖØ-öø-ʯḀ-ỿ"
+_WORD = re.compile(
+    rf"[{_LATIN}]+(?:['-][{_LATIN}]+)*|[\u0370-\u03ff\u1f00-\u1fff]+|(?<![А-ЯЁа-яё{STRESS}])[А-ЯЁ]{{2,6}}(?![А-ЯЁа-яё])"
+)
+
+
+def _word(word: str, *, shouted: bool) -> str:
+    if re.match(rf"[{_LATIN}]", word):
+        return f" {to_cyrillic(word.replace(chr(39), ''))} " if word else ""
+    if re.match("[А-ЯЁ]", word):
+        return word if shouted else (spell(word) or word)
+    return f" {greek_word(word)} "

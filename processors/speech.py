@@ -1,0 +1,217 @@
+"""What all voices share: translations in, bracketed audio out, in order, streamed and with a bounded look-ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+
+from pipelines.element import Context, Element
+from pipelines.errors import ElementError
+from pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from pipelines.ordered import OrderedJobs
+
+__all__ = ["MAX_TEXT_CHARS", "SpeechElement", "split_text"]
+
+MAX_TEXT_CHARS = 10_000
+"""Longest text of one utterance, characters: more than ten minutes of speech, far beyond any utterance."""
+
+_AHEAD = 2
+"""Utterances under way at once: the one that is pushed and the one that is synthesised behind it."""
+
+_AHEAD_S = 10
+"""Seconds of audio an engine may be ahead of what was pushed, before its next block."""
+
+
+class SpeechElement(Element):
+    """Base of the voices: speaks every final, non-empty :class:`TranslationFrame`.
+
+    Each utterance leaves as UtteranceStart, AudioFrames of ``chunk_ms`` and UtteranceEnd. Its media time starts at the
+    source utterance's and runs with the samples. An utterance whose engine yields no sample leaves nothing. A failure
+    half-way still closes the utterance (``reason="error"``) before it meets the element's failure policy.
+
+    Subclasses set :attr:`rate_hz` before the first frame and write :meth:`synthesise`; their settings have
+    ``chunk_ms``.
+    """
+
+    rate_hz: int = 0
+    """Sample rate of the voice, Hz."""
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        self._jobs = self._new_jobs()
+        self._speeches: set[_Speech] = set()
+
+    def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
+        """Speak ``frame.text``; blocks of any length, float32[n], mono, [-1, 1], at :attr:`rate_hz`.
+
+        An async generator. Cancelled by: cancel of the graph.
+        """
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Start to speak a translation; waits while two utterances are under way.
+
+        Raises:
+            ElementError: If the text is longer than :data:`MAX_TEXT_CHARS`.
+            TypeError: If the frame is no translation, which caps rule out.
+        """
+        if not isinstance(frame, TranslationFrame):
+            raise TypeError(f"{self.context.name}: a voice takes translations, not {type(frame).__name__}")
+        if not frame.final or frame.rejected is not None or not frame.text.strip():
+            return
+        if len(frame.text) > MAX_TEXT_CHARS:
+            raise ElementError(
+                f"utterance {frame.utterance} has {len(frame.text)} characters of text; a voice speaks at most "
+                f"{MAX_TEXT_CHARS}: cut the source into shorter utterances (the VAD's maximum length)",
+                element=self.context.name,
+                graph=self.context.graph,
+                pts_ns=frame.pts_ns,
+            )
+        await self._jobs.submit(self._begin(frame))
+
+    async def drain(self) -> None:
+        """Wait until everything has been spoken."""
+        await self._jobs.drain()
+
+    async def stop(self) -> None:
+        """Silence: throw away what is under way."""
+        speeches = list(self._speeches)
+        for speech in speeches:
+            speech.task.cancel()
+        await self._jobs.close()
+        await asyncio.gather(*(speech.task for speech in speeches), return_exceptions=True)
+        self._jobs = self._new_jobs()  # jobs that were thrown away never gave their room back
+
+    def _new_jobs(self) -> OrderedJobs[_Speech]:
+        return OrderedJobs(self.context, _AHEAD, self._deliver)
+
+    async def _begin(self, frame: TranslationFrame) -> _Speech:
+        speech = _Speech(frame, self.synthesise(frame), self.rate_hz * _AHEAD_S)
+        self._speeches.add(speech)
+        speech.task.add_done_callback(lambda _: self._speeches.discard(speech))
+        return speech
+
+    async def _deliver(self, speech: _Speech) -> None:
+        frame, push = speech.frame, self.context.push
+        chunk = max(1, self.rate_hz * self.settings.chunk_ms // 1000)
+        held = np.zeros(0, np.float32)
+        spoken = 0
+        try:
+            ended = False
+            while not ended:
+                block = await speech.next()
+                ended = block is None
+                held = held if block is None else np.concatenate((held, block))
+                while len(held) >= chunk or (ended and len(held)):
+                    if not spoken:
+                        await push(UtteranceStart(frame.utterance, frame.pts_ns, frame.end_ns))
+                    samples, held = held[:chunk, None].copy(), held[chunk:]
+                    pts_ns = frame.pts_ns + samples_to_ns(spoken, self.rate_hz)
+                    spoken += len(samples)
+                    await push(AudioFrame(samples, self.rate_hz, pts_ns, frame.utterance))
+            await speech.task
+        except Exception:
+            if spoken:
+                end_ns = frame.pts_ns + samples_to_ns(spoken, self.rate_hz)
+                await push(UtteranceEnd(frame.utterance, frame.pts_ns, end_ns, "error"))
+            raise
+        finally:
+            speech.task.cancel()
+        if spoken:
+            await push(UtteranceEnd(frame.utterance, frame.pts_ns, frame.pts_ns + samples_to_ns(spoken, self.rate_hz)))
+
+
+class _Speech:
+    """An utterance whose blocks are made in a task of its own, a bounded number ahead of who takes them."""
+
+    def __init__(self, frame: TranslationFrame, blocks: AsyncIterator[Samples], most_samples: int) -> None:
+        self.frame = frame
+        self._most_samples = most_samples
+        self._held_samples = 0
+        self._room = asyncio.Event()
+        self._blocks: asyncio.Queue[Samples | None] = asyncio.Queue()
+        self.task = asyncio.create_task(self._produce(blocks), name=f"speech-{frame.utterance}")
+
+    async def next(self) -> Samples | None:
+        """The next block, or None after the last (or when making them failed: await :attr:`task`)."""
+        block = await self._blocks.get()
+        if block is not None:
+            self._held_samples -= len(block)
+            self._room.set()
+        return block
+
+    async def _produce(self, blocks: AsyncIterator[Samples]) -> None:
+        try:
+            async for block in blocks:
+                while self._held_samples >= self._most_samples:
+                    self._room.clear()
+                    await self._room.wait()
+                self._held_samples += len(block)
+                self._blocks.put_nowait(block)
+        finally:
+            self._blocks.put_nowait(None)
+            close = getattr(blocks, "aclose", None)
+            if close is not None:
+                await close()
+
+
+_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'»”’)\]]*(?=\s)|[。！？]+")
+_CLAUSE_END = re.compile(r"[,;:–—](?=\s)|[、，；：]")
+_SPACE = re.compile(r"\s+")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(«\"])(?:[^\W\d_]|mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|т\.\s?[екндп]|и т\.\s?[дп]|[гдкв]|гг|вв|ул|им|"
+    r"стр|рис|тыс|руб|др|см|ср|обл|просп|пл|кв)$",
+    re.IGNORECASE,
+)
+
+
+def split_text(text: str, limit: int, *, prepared: bool = False) -> list[str]:
+    """Cut a text into pieces that a voice speaks one after the other; nothing but white space is lost.
+
+    Pieces end with a sentence; a sentence longer than ``limit`` is cut after a clause, else between words, else
+    (one word without an end) anywhere.
+
+    Args:
+        text: What to speak; runs of white space count as one space.
+        limit: Longest piece, characters.
+        prepared: The text holds no abbreviations any more, so every full stop before a space ends a sentence; otherwise
+            the next one must not go on in lower case, nor may a known abbreviation or an initial stand before it.
+
+    Raises:
+        ValueError: If ``limit`` is not positive.
+    """
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}")
+    text = _SPACE.sub(" ", text).strip()
+    pieces: list[str] = []
+    start = 0
+    for end in _SENTENCE_END.finditer(text):
+        if prepared or _ends_sentence(text[start : end.start()], end.group(), text[end.end() : end.end() + 8]):
+            pieces += _fit(text[start : end.end()].strip(), limit)
+            start = end.end()
+    pieces += _fit(text[start:].strip(), limit)
+    return pieces
+
+
+def _ends_sentence(before: str, mark: str, after: str) -> bool:
+    following = after.lstrip(" \"'«“„(–—-")[:1]
+    if following.islower():
+        return False
+    # The last twelve characters hold the longest abbreviation and what stands before it.
+    return mark.strip("\"'»”’)]") != "." or not _ABBREVIATION.search(before[-12:])
+
+
+def _fit(sentence: str, limit: int) -> list[str]:
+    pieces: list[str] = []
+    while len(sentence) > limit:
+        clauses = [m.end() for m in _CLAUSE_END.finditer(sentence[: limit + 1]) if m.end() <= limit]
+        # A clause that leaves a crumb in front is worse than a cut between words.
+        cut = clauses[-1] if clauses and clauses[-1] >= limit // 4 else sentence.rfind(" ", 1, limit + 1)
+        cut = cut if cut > 0 else limit
+        pieces.append(sentence[:cut].rstrip())
+        sentence = sentence[cut:].lstrip()
+    return [*pieces, sentence] if sentence else pieces

@@ -1,0 +1,211 @@
+"""What every voice activity detector has in common: windows, media time, utterances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.element import Context, Element
+from pipelines.errors import ElementError
+from pipelines.frames import AudioFrame, EndReason, Frame, UtteranceEnd, UtteranceStart, samples_to_ns
+from processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Mono, Opened
+from processors.vad.level import Leveller
+from processors.vad.spec import RATE_HZ, VadSettings
+
+Windows: TypeAlias = npt.NDArray[np.float32]
+"""float32[count, window], mono, 16 kHz, [-1, 1]: consecutive windows."""
+
+_INLINE_WINDOWS = 6
+"""Decisions made on the event loop (under a millisecond with Silero); a longer frame is judged in a thread."""
+
+_BATCH_WINDOWS = 256
+"""Decisions made at once, which bounds memory whatever the size of a frame."""
+
+
+def endpointing(
+    settings: VadSettings,
+    *,
+    onset_threshold: float,
+    offset_threshold: float,
+    confident_threshold: float,
+    doubtful_onset_ms: int,
+) -> Endpointing:
+    """Endpointing as the settings say, with what the detector's decisions mean."""
+    return Endpointing(
+        rate_hz=RATE_HZ,
+        onset_threshold=onset_threshold,
+        offset_threshold=offset_threshold,
+        confident_threshold=confident_threshold,
+        doubtful_onset_ms=doubtful_onset_ms,
+        onset_ms=settings.onset_ms,
+        min_utterance_ms=settings.min_utterance_ms,
+        hangover_ms=settings.hangover_ms,
+        pre_roll_ms=settings.pre_roll_ms,
+        post_roll_ms=settings.post_roll_ms,
+        max_utterance_ms=settings.max_utterance_ms,
+        cut_search_ms=settings.cut_search_ms,
+    )
+
+
+class VadElement(Element):
+    """Base of the detectors: cuts the stream into windows, asks for decisions, passes utterances on.
+
+    A subclass says how long a window is and how to judge windows; everything else is here. Frames leave on the grid of
+    the windows, so what follows sees the same frames however the input was cut.
+
+    Args:
+        settings: Settings of the detector.
+        context: From the graph.
+        window: Samples per decision.
+        parameters: Where utterances begin and end.
+    """
+
+    def __init__(
+        self,
+        settings: VadSettings,
+        context: Context,
+        *,
+        window: int,
+        parameters: Endpointing,
+    ) -> None:
+        super().__init__(settings, context)
+        self._window = window
+        self._parameters = parameters
+        self._endpointer = Endpointer(self._parameters)
+        self._leveller = Leveller(settings.max_gain_db, window / RATE_HZ)
+        self._rest: Mono = np.zeros(0, np.float32)  # shorter than a window, not judged yet
+        self._anchor_ns = 0
+        self._received = 0
+        self._warned = False
+
+    def judge(self, windows: Windows) -> list[float]:
+        """Decide on consecutive windows, 0 silence … 1 speech, carrying state from call to call.
+
+        Runs on the event loop for a few windows and in a thread for many; never concurrently.
+        """
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def restart(self) -> None:
+        """Forget the detector's state: what follows is another stream."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Take audio of 16 kHz mono in any portions."""
+        if not isinstance(frame, AudioFrame):
+            raise self._error(
+                f"got a {type(frame).__name__} frame; it takes audio that is not cut into utterances yet. "
+                "Put one voice activity detector into a branch.",
+                frame.pts_ns,
+            )
+        if frame.rate_hz != RATE_HZ or frame.samples.ndim != 2 or frame.channels != 1:
+            raise self._error(
+                f"got audio at {frame.rate_hz} Hz with shape {frame.samples.shape}; it takes {RATE_HZ} Hz mono. "
+                f"Put {{type: resample, rate_hz: {RATE_HZ}, channels: 1}} before it.",
+                frame.pts_ns,
+            )
+        if not len(frame.samples):
+            return
+        expected_ns = self._at_ns(self._received)
+        if not self._received:
+            self._anchor_ns = frame.pts_ns
+        elif abs(frame.pts_ns - expected_ns) > samples_to_ns(1, RATE_HZ):
+            await self._end("silence")
+            self._anchor_ns = frame.pts_ns
+        self._received += len(frame.samples)
+        # A copy of what is kept: events hold views of it, and the input belongs to everybody.
+        audio = np.concatenate((self._rest, self._finite(frame)))
+        whole = len(audio) // self._window
+        self._rest = audio[whole * self._window :]
+        for first in range(0, whole, _BATCH_WINDOWS):
+            count = min(_BATCH_WINDOWS, whole - first)
+            windows = audio[first * self._window : (first + count) * self._window].reshape(count, self._window)
+            levelled = self._leveller.level(windows)
+            inline = count <= _INLINE_WINDOWS
+            decisions = self.judge(levelled) if inline else await asyncio.to_thread(self.judge, levelled)
+            for window, decision in zip(windows, decisions, strict=True):
+                await self._emit(self._endpointer.push(window, decision))
+
+    async def drain(self) -> None:
+        """Judge the last, incomplete window and close what is open."""
+        await self._end("eos")
+
+    async def stop(self) -> None:
+        """Throw the state away."""
+        self._forget()
+
+    def reset(self, utterance: int | None) -> None:
+        """Throw the utterance in hand away; the next frame starts afresh."""
+        self._forget()
+
+    @property
+    def latency_ns(self) -> int:
+        """One window: an open utterance passes as it is decided on."""
+        return samples_to_ns(self._window, RATE_HZ)
+
+    def _forget(self) -> None:
+        # The number of an utterance is never used twice, even when one was thrown away.
+        taken = self._endpointer.utterance + self._endpointer.is_open
+        self._endpointer = Endpointer(self._parameters, first_utterance=taken)
+        self._rest = np.zeros(0, np.float32)
+        self._anchor_ns = 0
+        self._received = 0
+        self._leveller.restart()
+        self.restart()
+
+    def _at_ns(self, sample: int) -> int:
+        return self._anchor_ns + samples_to_ns(sample, RATE_HZ)
+
+    async def _end(self, reason: EndReason) -> None:
+        if len(self._rest):
+            padded = np.pad(self._rest, (0, self._window - len(self._rest)))[None, :]
+            await self._emit(self._endpointer.push(self._rest, self.judge(self._leveller.level(padded))[0]))
+        await self._emit(self._endpointer.finish(reason))
+        self._forget()
+
+    async def _emit(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Opened):
+                await self.context.push(UtteranceStart(event.utterance, self._at_ns(event.start)))
+            elif isinstance(event, Closed):
+                await self._closed(event)
+            else:
+                samples = np.ascontiguousarray(event.samples[:, None])
+                await self.context.push(AudioFrame(samples, RATE_HZ, self._at_ns(event.start), event.utterance))
+
+    async def _closed(self, event: Closed) -> None:
+        start_ns, end_ns = self._at_ns(event.start), self._at_ns(event.end)
+        await self.context.push(UtteranceEnd(event.utterance, start_ns, end_ns, event.reason))
+        self.context.post(
+            "utterance",
+            f"utterance {event.utterance}: {start_ns / 1e9:.2f}-{end_ns / 1e9:.2f} s ({event.reason})",
+            pts_ns=start_ns,
+            data={
+                "utterance": event.utterance,
+                "pts_ns": start_ns,
+                "end_ns": end_ns,
+                "reason": event.reason,
+            },
+        )
+
+    def _finite(self, frame: AudioFrame) -> Mono:
+        """The samples of a mono frame; one NaN would silence a recurrent detector for the rest of the stream."""
+        samples = frame.samples[:, 0]
+        if np.isfinite(samples).all():
+            return samples
+        if not self._warned:
+            self._warned = True
+            self.context.post(
+                "warning",
+                "The audio holds samples that are not numbers (NaN or infinite); they are replaced by silence.",
+                pts_ns=frame.pts_ns,
+            )
+        return np.where(np.isfinite(samples), samples, np.float32(0))
+
+    def _error(self, problem: str, pts_ns: int) -> ElementError:
+        return ElementError(
+            f"{self.context.name}: {problem}", element=self.context.name, graph=self.context.graph, pts_ns=pts_ns
+        )

@@ -1,0 +1,267 @@
+"""Where utterances begin and end, as a pure state machine on speech decisions.
+
+::
+
+            speech for (doubtful_)onset_ms    min_utterance_ms of speech
+    idle ───────────────────────► tentative ──────────────────────────► open ──► max_utterance_ms: cut, stay open
+     ▲                                │ silence for hangover_ms           │ silence for hangover_ms
+     └────────────────────────────────┴───────────────────────────────────┘
+
+Time is counted in samples from the start of the stream. Decisions come for consecutive windows of any length; nothing
+here knows detectors, frames, clocks or event loops.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.frames import EndReason
+from processors.vad.cut import CONTEXT_MS, CutSearch
+
+Mono: TypeAlias = npt.NDArray[np.float32]
+"""float32[n], mono, [-1, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpointing:
+    """Parameters.
+
+    Attributes:
+        rate_hz: Sample rate, Hz.
+        onset_threshold: Decision from which a window of silence becomes speech.
+        offset_threshold: Decision below which speech becomes silence again; at most ``onset_threshold``.
+        confident_threshold: Decision that leaves no doubt.
+        onset_ms: Unbroken speech that may begin an utterance, if a decision in it leaves no doubt.
+        doubtful_onset_ms: Unbroken speech that may begin an utterance otherwise.
+        min_utterance_ms: Speech it must hold before it opens.
+        hangover_ms: Silence that closes it.
+        pre_roll_ms: Audio before the onset that belongs to it, as far as no earlier utterance owns it.
+        post_roll_ms: Audio after its last speech that belongs to it; at most ``hangover_ms``.
+        max_utterance_ms: Longest utterance.
+        cut_search_ms: Where a longer one may be cut: this much before ``max_utterance_ms``.
+    """
+
+    rate_hz: int
+    onset_threshold: float
+    offset_threshold: float
+    confident_threshold: float
+    onset_ms: int
+    doubtful_onset_ms: int
+    min_utterance_ms: int
+    hangover_ms: int
+    pre_roll_ms: int
+    post_roll_ms: int
+    max_utterance_ms: int
+    cut_search_ms: int
+
+    def samples(self, duration_ms: int) -> int:
+        """Sample periods in a duration, rounded down."""
+        return duration_ms * self.rate_hz // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Utterance ``utterance`` begins at sample ``start``; its audio follows."""
+
+    utterance: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The next samples of an utterance, the first of them at sample ``start`` of the stream."""
+
+    utterance: int
+    start: int
+    samples: Mono
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """All samples from ``start`` up to, not including, ``end`` have passed."""
+
+    utterance: int
+    start: int
+    end: int
+    reason: EndReason
+
+
+Event: TypeAlias = Opened | Passed | Closed
+
+
+class Endpointer:
+    """The state machine.
+
+    Args:
+        parameters: Where to cut.
+        first_utterance: Number of the first utterance.
+    """
+
+    def __init__(self, parameters: Endpointing, *, first_utterance: int = 1) -> None:
+        samples = parameters.samples
+        self._parameters = parameters
+        self._onset = samples(parameters.onset_ms)
+        self._doubtful_onset = max(self._onset, samples(parameters.doubtful_onset_ms))
+        self._minimum = samples(parameters.min_utterance_ms)
+        self._hangover = samples(parameters.hangover_ms)
+        self._pre_roll = samples(parameters.pre_roll_ms)
+        self._post_roll = samples(parameters.post_roll_ms)
+        self._maximum = samples(parameters.max_utterance_ms)
+
+        self._utterance = first_utterance
+        self._state: Literal["idle", "tentative", "open"] = "idle"
+        self._held = _Held()
+        self._start = 0  # of the utterance in hand
+        self._speech = 0  # samples of speech in the run (idle) or in the utterance (tentative)
+        self._speech_end = 0  # end of the last window of speech
+        self._confident = False  # whether a decision in the run left no doubt
+        self._cut = CutSearch(samples(CONTEXT_MS), samples(parameters.cut_search_ms))
+
+    @property
+    def utterance(self) -> int:
+        """Number of the utterance in hand, or of the next one."""
+        return self._utterance
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an utterance is open."""
+        return self._state == "open"
+
+    def push(self, window: Mono, decision: float) -> list[Event]:
+        """Take the next window and what the detector thinks of it (0 silence … 1 speech); return what follows from it.
+
+        The window must not be written to afterwards: events hold views of it.
+        """
+        return list(self._push(window, decision)) if len(window) else []
+
+    def finish(self, reason: EndReason = "eos") -> list[Event]:
+        """End of the stream: close what is open. Another stream needs another machine."""
+        return list(self._finish(reason))
+
+    def _push(self, window: Mono, decision: float) -> Iterator[Event]:
+        self._held.append(window)
+        threshold = self._parameters.onset_threshold if self._state == "idle" else self._parameters.offset_threshold
+        speech = decision >= threshold
+        if speech:
+            self._speech += len(window)
+            self._speech_end = self._held.end
+        if self._state == "idle":
+            self._idle(speech, decision)
+        silent = self._held.end - self._speech_end >= self._hangover
+        if self._state == "tentative":
+            if self._speech >= self._minimum:
+                yield self._open(self._start)
+                yield from self._release()
+            elif silent:
+                self._rest()
+        elif self._state == "open":
+            self._cut.push(window, speech)
+            if silent:
+                yield from self._close("silence")
+            else:
+                yield from self._release()
+
+    def _finish(self, reason: EndReason) -> Iterator[Event]:
+        if self._state == "tentative" and self._speech_end == self._held.end:
+            # Cut off in mid-word: what began as speech is kept even if it is short.
+            yield self._open(self._start)
+        if self._state == "open":
+            yield from self._close(reason)
+        self._rest()
+
+    def _idle(self, speech: bool, decision: float) -> None:
+        if speech:
+            self._confident = self._confident or decision >= self._parameters.confident_threshold
+        else:
+            self._speech = 0
+            self._confident = False
+        onset = self._held.end - self._speech
+        self._held.drop(onset - self._pre_roll)
+        if speech and self._speech >= (self._onset if self._confident else self._doubtful_onset):
+            self._state = "tentative"
+            self._start = self._held.start
+
+    def _open(self, start: int) -> Opened:
+        self._state = "open"
+        self._start = start
+        self._cut.restart(start + self._maximum, self._held.end)
+        return Opened(self._utterance, start)
+
+    def _release(self) -> Iterator[Event]:
+        """Pass on what belongs to the utterance whatever follows."""
+        while self._state == "open" and self._held.end - self._start >= self._maximum:
+            yield from self._cut_here()
+        if self._state == "open":
+            # Silence past the post-roll belongs to it only if speech resumes, audio past the best cut only if a later
+            # cut is found.
+            yield from self._pass(min(self._owned(), self._cut.earliest))
+
+    def _pass(self, until: int) -> Iterator[Event]:
+        for start, samples in self._held.take(until):
+            yield Passed(self._utterance, start, samples)
+
+    def _owned(self) -> int:
+        """End of the utterance if no speech follows."""
+        return min(self._held.end, self._speech_end + self._post_roll)
+
+    def _close(self, reason: EndReason) -> Iterator[Event]:
+        # The last window, or all that was held back until the utterance opened, may reach beyond the maximum.
+        while self._state == "open" and self._owned() - self._start > self._maximum:
+            yield from self._cut_here()
+        if self._state == "open":
+            yield from self._finish_at(self._owned(), reason)
+            self._rest()
+
+    def _cut_here(self) -> Iterator[Event]:
+        cut = min(self._cut.best, self._owned())
+        yield from self._finish_at(cut, "maximum")
+        if self._speech_end > cut:
+            yield self._open(cut)
+        else:
+            self._rest()
+
+    def _finish_at(self, end: int, reason: EndReason) -> Iterator[Event]:
+        yield from self._pass(end)
+        yield Closed(self._utterance, self._start, end, reason)
+        self._utterance += 1
+
+    def _rest(self) -> None:
+        self._state = "idle"
+        self._speech = 0
+        self._confident = False
+        self._held.drop(self._held.end - self._pre_roll)
+
+
+class _Held:
+    """Samples not passed on yet: a queue of windows that knows its place in the stream."""
+
+    def __init__(self) -> None:
+        self._windows: deque[Mono] = deque()
+        self.start = 0
+        self.end = 0
+
+    def append(self, window: Mono) -> None:
+        self._windows.append(window)
+        self.end += len(window)
+
+    def take(self, until: int) -> Iterator[tuple[int, Mono]]:
+        """Remove and return what lies before ``until``, window by window."""
+        while self.start < min(until, self.end):
+            window = self._windows.popleft()
+            room = until - self.start
+            if len(window) > room:
+                self._windows.appendleft(window[room:])
+                window = window[:room]
+            self.start += len(window)
+            yield self.start - len(window), window
+
+    def drop(self, until: int) -> None:
+        """Remove what lies before ``until``."""
+        for _ in self.take(until):
+            pass

@@ -1,0 +1,132 @@
+"""``silero_vad``: the Silero model run by onnxruntime, without torch and without its own package's code."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.element import Context
+from pipelines.errors import ModelMissingError
+from processors.vad.element import VadElement, Windows, endpointing
+from processors.vad.endpointing import Mono
+from processors.vad.spec import RATE_HZ, SileroVadSettings
+
+WINDOW = 512
+"""Samples per decision at 16 kHz, fixed by the model (32 ms)."""
+
+CONTEXT = 64
+"""Samples of the previous window that the model wants in front of each window (silero_vad/utils_vad.py)."""
+
+OFFSET_BELOW_THRESHOLD = 0.15
+"""Default hysteresis, as in the model's own ``get_speech_timestamps`` (``neg_threshold``)."""
+
+_HOMES = (
+    ("silero-vad", "silero_vad/data/silero_vad.onnx"),
+    ("pipecat-ai", "pipecat/audio/vad/data/silero_vad.onnx"),  # the same file, byte for byte
+)
+
+
+def model_path() -> Path:
+    """Where the model lies: in the silero-vad distribution, or in the copy that pipecat bundles.
+
+    Found by path: importing silero_vad would import torch, and elements do not know pipecat.
+
+    Raises:
+        ModelMissingError: If neither is installed.
+    """
+    for name, inside in _HOMES:
+        try:
+            path = Path(str(distribution(name).locate_file(inside)))
+        except PackageNotFoundError:
+            continue
+        if path.is_file():
+            return path
+    raise ModelMissingError(
+        "silero_vad: the model silero_vad.onnx is not installed. Run: python -m pip install --no-deps 'silero-vad>=5.1'"
+    )
+
+
+@lru_cache(maxsize=2)
+def _session(path: Path) -> Any:
+    import onnxruntime  # costs a tenth of a second, and only graphs that run need it
+
+    options = onnxruntime.SessionOptions()
+    # One window is too little work to share, and spinning threads would take the cores from the translation model.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class SileroModel:
+    """The detector with the state it carries through one stream. Weights are shared by all of them.
+
+    Args:
+        path: The ONNX file: inputs ``input`` float32[1, 576], ``state`` float32[2, 1, 128], ``sr`` int64; outputs the
+            probability float32[1, 1] and the next state.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = _session(path)
+        self._rate = np.array(RATE_HZ, np.int64)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the past."""
+        self._state: npt.NDArray[np.float32] = np.zeros((2, 1, 128), np.float32)
+        self._input: npt.NDArray[np.float32] = np.zeros((1, CONTEXT + WINDOW), np.float32)
+
+    def probability(self, window: Mono) -> float:
+        """Speech probability of the next window, float32[512], 16 kHz, [-1, 1]."""
+        self._input = np.concatenate((self._input[:, -CONTEXT:], window[None, :]), axis=1)
+        probability, self._state = self._session.run(
+            None, {"input": self._input, "state": self._state, "sr": self._rate}
+        )
+        return float(probability[0, 0])
+
+
+class SileroVad(VadElement):
+    """Runtime of ``silero_vad``."""
+
+    def __init__(self, settings: SileroVadSettings, context: Context) -> None:
+        offset = settings.offset_threshold
+        parameters = endpointing(
+            settings,
+            onset_threshold=settings.threshold,
+            offset_threshold=max(settings.threshold - OFFSET_BELOW_THRESHOLD, 0.01) if offset is None else offset,
+            confident_threshold=settings.confident_threshold,
+            doubtful_onset_ms=settings.doubtful_onset_ms,
+        )
+        super().__init__(settings, context, window=WINDOW, parameters=parameters)
+        self._model: SileroModel | None = None
+
+    async def start(self) -> None:
+        """Load the model, once per process.
+
+        Raises:
+            ModelMissingError: If it is not installed.
+        """
+        if self._model is None:
+            self._model = await asyncio.to_thread(SileroModel, model_path())
+
+    async def stop(self) -> None:
+        """Let go of the model."""
+        await super().stop()
+        self._model = None
+
+    def judge(self, windows: Windows) -> list[float]:
+        """Speech probabilities."""
+        model = self._model  # stop() may take it away while a thread is here
+        assert model is not None, "process before start"  # noqa: S101 -- the engine's contract
+        return [model.probability(window) for window in windows]
+
+    def restart(self) -> None:
+        """Forget the model's state."""
+        if self._model is not None:
+            self._model.restart()

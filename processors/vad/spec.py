@@ -1,0 +1,129 @@
+"""What the graph needs to know about ``silero_vad`` and ``webrtc_vad`` without importing their detectors."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from pipelines.element import ElementSpec, Field, Pad, Settings
+
+RATE_HZ = 16000
+
+
+class VadSettings(Settings):
+    """What all detectors share: where an utterance begins and ends, see :mod:`processors.vad.endpointing`."""
+
+    onset_ms: int = Field(64, ge=0, le=2000, description="Unbroken speech that may begin an utterance, ms.")
+    min_utterance_ms: int = Field(
+        96, ge=0, le=5000, description="Speech an utterance must hold to be passed on; less is taken for noise, ms."
+    )
+    hangover_ms: int = Field(
+        700, ge=50, le=10_000, description="Silence that closes an utterance; shorter pauses stay inside it, ms."
+    )
+    pre_roll_ms: int = Field(
+        300, ge=0, le=5000, description="Audio before the detected onset that is passed on too, ms."
+    )
+    post_roll_ms: int = Field(
+        300, ge=0, le=10_000, description="Audio after the last speech that is passed on too (at most hangover_ms), ms."
+    )
+    max_utterance_ms: int = Field(
+        20_000, ge=2000, le=120_000, description="Longest utterance; a longer one is cut at its quietest point, ms."
+    )
+    cut_search_ms: int = Field(
+        5000,
+        ge=500,
+        le=60_000,
+        description="How far before max_utterance_ms the quietest point is looked for (at most half of it), ms.",
+    )
+    max_gain_db: int = Field(
+        20,
+        ge=0,
+        le=60,
+        description="Most that quiet audio is amplified for the detector; what passes stays as it is, dB.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.post_roll_ms > self.hangover_ms:
+            raise ValueError(f"post_roll_ms ({self.post_roll_ms}) must not exceed hangover_ms ({self.hangover_ms})")
+        if self.cut_search_ms * 2 > self.max_utterance_ms:
+            raise ValueError(
+                f"cut_search_ms ({self.cut_search_ms}) must not exceed half of max_utterance_ms "
+                f"({self.max_utterance_ms})"
+            )
+        return self
+
+
+class SileroVadSettings(VadSettings):
+    """Settings of ``silero_vad``."""
+
+    threshold: float = Field(0.5, gt=0, lt=1, description="Speech probability that begins an utterance.")
+    confident_threshold: float = Field(
+        0.98, gt=0, le=1, description="Speech probability that onset_ms must reach at its best moment."
+    )
+    doubtful_onset_ms: int = Field(
+        256, ge=0, le=2000, description="Unbroken speech that may begin an utterance without reaching it, ms."
+    )
+    offset_threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Speech probability below which an open utterance falls silent; empty for 0.15 under threshold.",
+    )
+
+    @model_validator(mode="after")
+    def _hysteresis(self) -> Self:
+        if self.offset_threshold is not None and self.offset_threshold > self.threshold:
+            raise ValueError(f"offset_threshold ({self.offset_threshold}) must not exceed threshold ({self.threshold})")
+        return self
+
+
+class WebrtcVadSettings(VadSettings):
+    """Settings of ``webrtc_vad``."""
+
+    mode: Literal[0, 1, 2, 3] = Field(2, description="Aggressiveness, from 0 (keeps most) to 3 (drops most).")
+    frame_ms: Literal[10, 20, 30] = Field(30, description="Audio per decision, ms.")
+    onset_ms: int = Field(60, ge=0, le=2000, description="Unbroken speech that may begin an utterance, ms.")
+    min_utterance_ms: int = Field(
+        150, ge=0, le=5000, description="Speech an utterance must hold to be passed on; less is taken for noise, ms."
+    )
+
+
+_PADS = (
+    Pad.sink(f"audio/raw, rate={RATE_HZ}, channels=1, segmented=false"),
+    Pad.src(f"audio/raw, rate={RATE_HZ}, channels=1, segmented=true", like="sink"),
+)
+
+_ENDPOINTING_DOC = """
+Only the audio of utterances passes, between `UtteranceStart` and `UtteranceEnd` frames, as it comes once an utterance
+is open. All times are counted in samples, so the same recording gives the same utterances at any speed and however it
+is cut into frames. An utterance still open at the end of the stream is closed with reason `eos`, one that reaches
+`max_utterance_ms` with reason `maximum` at the quietest point of its last `cut_search_ms`; its rest goes on as the next
+utterance and no sample is lost. A gap in time stamps closes an utterance like silence. Each utterance is posted on the
+bus when it ends.
+"""
+
+SILERO = ElementSpec(
+    type="silero_vad",
+    summary="Cut a stream into utterances with the Silero voice activity detector.",
+    settings=SileroVadSettings,
+    pads=_PADS,
+    build="processors.vad.silero:SileroVad",
+    doc="A neural detector that tells speech from noise and music. It decides every 32 ms, which costs about 0.15 ms "
+    "of one core, and needs nothing but onnxruntime.\n" + _ENDPOINTING_DOC,
+    licence="MIT (Silero VAD, shipped by the silero-vad distribution)",
+    example="{type: silero_vad, hangover_ms: 700}",
+)
+
+WEBRTC = ElementSpec(
+    type="webrtc_vad",
+    summary="Cut a stream into utterances with the WebRTC voice activity detector.",
+    settings=WebrtcVadSettings,
+    pads=_PADS,
+    build="processors.vad.webrtc:WebrtcVad",
+    doc="A Gaussian mixture over six frequency bands: almost free (3 µs a decision), but it takes most noise and music "
+    "for speech. Prefer `silero_vad` unless the audio is clean.\n" + _ENDPOINTING_DOC,
+    licence="BSD-3-Clause (WebRTC), MIT (py-webrtcvad)",
+    example="{type: webrtc_vad, mode: 3}",
+)

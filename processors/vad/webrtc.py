@@ -1,0 +1,40 @@
+"""``webrtc_vad``: the voice activity detector of WebRTC."""
+
+from __future__ import annotations
+
+import numpy as np
+import webrtcvad
+
+from pipelines.element import Context
+from processors.vad.element import VadElement, Windows, endpointing
+from processors.vad.endpointing import Mono
+from processors.vad.spec import RATE_HZ, WebrtcVadSettings
+
+
+class WebrtcVad(VadElement):
+    """Runtime of ``webrtc_vad``."""
+
+    def __init__(self, settings: WebrtcVadSettings, context: Context) -> None:
+        parameters = endpointing(
+            settings,
+            onset_threshold=0.5,  # decisions are 0 or 1, none of them doubtful
+            offset_threshold=0.5,
+            confident_threshold=0.5,
+            doubtful_onset_ms=settings.onset_ms,
+        )
+        super().__init__(settings, context, window=RATE_HZ * settings.frame_ms // 1000, parameters=parameters)
+        self._mode = settings.mode
+        self.restart()
+
+    def judge(self, windows: Windows) -> list[float]:
+        """1.0 for speech, 0.0 for silence."""
+        return [float(self._vad.is_speech(_pcm(window), RATE_HZ)) for window in windows]
+
+    def restart(self) -> None:
+        """Forget the noise statistics."""
+        self._vad = webrtcvad.Vad(self._mode)
+
+
+def _pcm(window: Mono) -> bytes:
+    """PCM S16LE of float32[n] in [-1, 1]; louder samples are clipped."""
+    return bytes(np.clip(np.rint(window * 32768.0), -32768, 32767).astype("<i2"))

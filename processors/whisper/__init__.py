@@ -1,0 +1,1 @@
+"""Speech translation into English with Whisper (faster-whisper on CTranslate2)."""

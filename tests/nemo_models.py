@@ -1,0 +1,168 @@
+"""Builds a tiny Canary-architecture model with random weights: real NeMo, real tokenizer, a second to make.
+
+The layout is that of canary-1b-v2 (one SentencePiece tokenizer with the special tokens as user-defined symbols, the
+``canary2`` prompt, FastConformer encoder, Transformer decoder); only the sizes are not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+SPECIAL = [
+    "<|nospeech|>", "<pad>", "<|endoftext|>", "<|startoftranscript|>", "<|pnc|>", "<|nopnc|>", "<|startofcontext|>",
+    "<|itn|>", "<|noitn|>", "<|timestamp|>", "<|notimestamp|>", "<|diarize|>", "<|nodiarize|>", "<|emo:undefined|>",
+    "<|unklang|>", "<|en|>", "<|ru|>",
+]  # fmt: skip
+
+SENTENCES = [
+    "Where is the station? I would like a cup of coffee and some bread, please.",
+    "Где находится вокзал? Я бы хотел чашку кофе и немного хлеба, пожалуйста.",
+]
+
+WIDTH = 32
+DROPOUT = 0.3  # so that a model left in train() mode betrays itself
+
+
+def build(folder: Path, *, seed: int = 7, prompt_format: str = "canary2") -> Path:
+    """Make ``tiny.nemo`` in ``folder``."""
+    import torch
+    from nemo.collections.asr.models import EncDecMultiTaskModel
+    from omegaconf import OmegaConf
+
+    _tokenizer(folder / "tokenizer")
+    torch.manual_seed(seed)
+    model = EncDecMultiTaskModel(OmegaConf.create(_config(folder / "tokenizer", prompt_format)))
+    # Random weights end a text at once or never: a likelier end gives texts of many lengths.
+    with torch.no_grad():
+        model.log_softmax.mlp.layer0.bias[model.tokenizer.eos_id] += 1.0
+    path = folder / "tiny.nemo"
+    model.save_to(str(path))
+    return path
+
+
+def _tokenizer(folder: Path) -> None:
+    import sentencepiece
+
+    folder.mkdir(parents=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 20),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=128,
+        model_type="bpe",
+        character_coverage=1.0,
+        user_defined_symbols=SPECIAL,
+        unk_id=0,
+        bos_id=-1,
+        eos_id=-1,
+        pad_id=-1,
+        minloglevel=2,
+    )
+    vocabulary = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    pieces = (vocabulary.id_to_piece(i) for i in range(vocabulary.get_piece_size()))
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+
+
+def _config(tokenizer: Path, prompt_format: str) -> dict[str, Any]:
+    from nemo.collections.asr.parts.submodules.multitask_decoding import MultiTaskDecodingConfig
+    from omegaconf import OmegaConf
+
+    decoding = OmegaConf.to_container(OmegaConf.structured(MultiTaskDecodingConfig))
+    decoding["strategy"] = "greedy"
+    decoding["greedy"]["max_generation_delta"] = 20
+    slots = {
+        "decodercontext": "",
+        "source_lang": "<|en|>",
+        "target_lang": "<|en|>",
+        "emotion": "<|emo:undefined|>",
+        "pnc": "<|pnc|>",
+        "itn": "<|noitn|>",
+        "timestamp": "<|notimestamp|>",
+        "diarize": "<|nodiarize|>",
+    }
+    asr = "nemo.collections.asr.modules"
+    return {
+        "target": "nemo.collections.asr.models.aed_multitask_models.EncDecMultiTaskModel",
+        "sample_rate": 16000,
+        "prompt_format": prompt_format,
+        "prompt_defaults": [{"role": "user", "slots": slots}],
+        "model_defaults": {"asr_enc_hidden": WIDTH, "lm_enc_hidden": WIDTH, "lm_dec_hidden": WIDTH},
+        "tokenizer": {
+            "dir": str(tokenizer),
+            "type": "bpe",
+            "custom_tokenizer": {
+                "_target_": "nemo.collections.common.tokenizers.canary_tokenizer.CanaryBPETokenizer",
+                "tokenizer": None,
+            },
+        },
+        "preprocessor": {
+            "_target_": f"{asr}.AudioToMelSpectrogramPreprocessor",
+            "sample_rate": 16000,
+            "normalize": "per_feature",
+            "window_size": 0.025,
+            "window_stride": 0.01,
+            "features": 32,
+            "n_fft": 512,
+            "dither": 1e-5,
+            "pad_to": 16,
+        },
+        "encoder": {
+            "_target_": f"{asr}.ConformerEncoder",
+            "feat_in": 32,
+            "n_layers": 1,
+            "d_model": WIDTH,
+            "subsampling": "dw_striding",
+            "subsampling_factor": 8,
+            "subsampling_conv_channels": 8,
+            "n_heads": 2,
+            "conv_kernel_size": 9,
+            "dropout": DROPOUT,
+            "dropout_pre_encoder": DROPOUT,
+            "dropout_att": DROPOUT,
+        },
+        "transf_encoder": {
+            "_target_": f"{asr}.transformer.transformer_encoders.TransformerEncoder",
+            "num_layers": 0,
+            "hidden_size": WIDTH,
+            "inner_size": WIDTH,
+            "num_attention_heads": 2,
+        },
+        "transf_decoder": {
+            "_target_": f"{asr}.transformer.get_nemo_transformer",
+            "model_name": None,
+            "pretrained": False,
+            "encoder": None,
+            "pre_ln_final_layer_norm": True,
+            "config_dict": {
+                "max_sequence_length": 128,
+                "num_token_types": 0,
+                "embedding_dropout": DROPOUT,
+                "learn_positional_encodings": False,
+                "hidden_size": WIDTH,
+                "inner_size": 2 * WIDTH,
+                "num_layers": 1,
+                "num_attention_heads": 2,
+                "ffn_dropout": DROPOUT,
+                "attn_score_dropout": DROPOUT,
+                "attn_layer_dropout": DROPOUT,
+                "pre_ln": True,
+                "vocab_size": "None",
+            },
+        },
+        "head": {
+            "_target_": "nemo.collections.asr.parts.submodules.token_classifier.TokenClassifier",
+            "num_layers": 1,
+            "activation": "relu",
+            "log_softmax": True,
+            "hidden_size": WIDTH,
+            "num_classes": "None",
+            "dropout": DROPOUT,
+            "use_transformer_init": True,
+        },
+        "decoding": decoding,
+        "loss": {
+            "_target_": "nemo.collections.common.losses.smoothed_cross_entropy.SmoothedCrossEntropyLoss",
+            "label_smoothing": 0.0,
+            "pad_id": None,
+        },
+    }

@@ -1,0 +1,205 @@
+"""What all speech translation engines share: grouping, order, rejection, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.caps import Caps
+from pipelines.errors import ElementError
+from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from pipelines.testing import Harness, chop
+from processors.languages import language_name, primary_language, script_of
+from processors.utterances import UtteranceCollector
+from tests.unit.echo_ast import SPEC, EchoAst
+
+RATE = 16000
+
+
+def speech(number: int, level: float, start: int = 0, samples: int = 800, chunk: int = 160) -> list[Frame]:
+    """An utterance of one level, starting at sample ``start``."""
+    pts_ns = samples_to_ns(start, RATE)
+    audio = AudioFrame(np.full((samples, 1), level, np.float32), RATE, pts_ns, number)
+    end = UtteranceEnd(number, pts_ns, samples_to_ns(start + samples, RATE))
+    return [UtteranceStart(number, pts_ns), *chop(audio, chunk), end]
+
+
+def silence(start: int, samples: int = 1600) -> AudioFrame:
+    return AudioFrame(np.zeros((samples, 1), np.float32), RATE, samples_to_ns(start, RATE))
+
+
+def texts(harness: Harness) -> list[Any]:
+    return [(f.utterance, f.text, f.rejected) for f in harness.output() if isinstance(f, TranslationFrame)]
+
+
+async def run(frames: list[Frame], **settings: Any) -> tuple[Harness, list[int]]:
+    async with Harness(SPEC, **settings) as harness:
+        assert isinstance(harness.element, EchoAst)
+        await harness.push(*frames)
+        await harness.eos()
+        return harness, harness.element.model.batches
+
+
+async def test_each_utterance_gives_one_frame_with_its_span_and_is_on_the_bus():
+    harness, _ = await run([silence(0), *speech(3, 0.5, 1600), silence(2400), *speech(4, 0.25, 8000)])
+    first, second = harness.output()
+    assert first == TranslationFrame(3, 100_000_000, 150_000_000, "en", "ru", "50% of 800", logprob=-0.5, engine="echo")
+    assert (second.utterance, second.pts_ns, second.end_ns) == (4, 500_000_000, 550_000_000)
+    posted = [m for m in harness.messages if m.kind == "translation"]
+    assert [m.text for m in posted] == ["50% of 800", "25% of 800"]
+    assert posted[0].pts_ns == 100_000_000
+    assert posted[0].data["end_ns"] == 150_000_000
+    assert posted[0].data["logprob"] == -0.5
+
+
+@pytest.mark.parametrize(
+    ("group", "batches"), [(1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (50, [7])], ids=lambda v: str(v)
+)
+async def test_groups_are_closed_by_count_or_the_end_of_the_stream(group: int, batches: list[int]):
+    frames = [f for n in range(1, 8) for f in speech(n, n / 10, n * 1600)]
+    harness, seen = await run(frames, group=group)
+    assert seen == batches
+    assert [t[0] for t in texts(harness)] == list(range(1, 8))
+
+
+async def test_an_utterance_still_open_at_the_end_is_translated():
+    harness, _ = await run(speech(1, 0.5)[:-1])
+    (frame,) = harness.output()
+    assert (frame.text, frame.end_ns) == ("50% of 800", 50_000_000)
+
+
+async def test_an_utterance_without_end_is_closed_by_the_next_one():
+    harness, _ = await run([*speech(1, 0.5)[:-1], *speech(2, 0.25, 1600)])
+    assert texts(harness) == [(1, "50% of 800", None), (2, "25% of 800", None)]
+
+
+async def test_rejections_keep_their_frame_and_lose_their_text():
+    frames = [*speech(1, 0.9), *speech(2, 0.0, 1600), *speech(3, 0.1, 3200), *speech(4, 0.0, 4800, samples=0)]
+    harness, batches = await run(frames, min_logprob=-0.5, group=4)
+    assert texts(harness) == [
+        (1, "", "low confidence"),
+        (2, "", "no speech"),
+        (3, "10% of 800", None),
+        (4, "", "no speech"),
+    ]
+    assert batches == [3]
+    assert [f.logprob for f in harness.output()] == [pytest.approx(-0.9), 0.0, pytest.approx(-0.1), None]
+
+
+async def test_an_utterance_too_long_is_reported_and_not_kept():
+    frames = [*speech(1, 0.5, samples=RATE + 1), *speech(2, 0.5, RATE * 2)]
+    harness, _ = await run(frames, max_utterance_ms=1000)
+    assert texts(harness) == [(1, "", "longer than 1 s"), (2, "50% of 800", None)]
+    assert [m.text for m in harness.messages if m.kind == "warning"] == [
+        "Utterance 1 was not translated: longer than 1 s."
+    ]
+
+
+async def test_an_utterance_that_an_element_upstream_lost_is_not_guessed_at():
+    frames = speech(1, 0.5)
+    end = frames[-1]
+    assert isinstance(end, UtteranceEnd)
+    frames[-1] = UtteranceEnd(1, end.pts_ns, end.end_ns, "error")
+    harness, batches = await run(frames)
+    assert texts(harness) == [(1, "", "lost to a failure upstream")]
+    assert batches == []
+
+
+async def test_a_failed_utterance_leaves_a_trace_and_spares_its_neighbours():
+    frames = [f for n, level in enumerate([0.1, 2.0, 0.3], 1) for f in speech(n, level, n * 1600)]
+    async with Harness(SPEC, group=3) as harness:
+        await harness.push(*frames)
+        await harness.element.drain()
+        await asyncio.sleep(0)  # the harness hears of a failed task a moment after the drain that waited for it
+        with pytest.raises(ElementError, match="utterance 2 could not be translated: OverflowError: clipped") as caught:
+            await harness.eos()
+    assert caught.value.pts_ns == samples_to_ns(2 * 1600, RATE)
+    assert texts(harness) == [(1, "10% of 800", None), (2, "", "the engine failed"), (3, "30% of 800", None)]
+
+
+async def test_audio_of_another_rate_names_the_remedy():
+    async with Harness(SPEC) as harness:
+        await harness.push(UtteranceStart(1, 0))
+        with pytest.raises(ElementError, match="resample"):
+            await harness.push(AudioFrame(np.zeros((10, 1), np.float32), 48000, 0, 1))
+
+
+async def test_reset_forgets_one_utterance_or_all():
+    async with Harness(SPEC, group=10) as harness:
+        await harness.push(*speech(1, 0.1), *speech(2, 0.2, 1600), *speech(3, 0.3, 3200)[:-1])
+        harness.element.reset(1)
+        harness.element.reset(3)
+        await harness.push(*speech(3, 0.3, 3200)[-2:], *speech(4, 0.4, 4800))
+        await harness.eos()
+        assert [t[0] for t in texts(harness)] == [2, 4]
+        await harness.push(*speech(5, 0.5, 8000))
+        harness.element.reset(None)
+        await harness.eos()
+        assert [t[0] for t in texts(harness)] == [2, 4]
+
+
+async def test_stop_throws_away_what_waits_and_is_safe_any_time():
+    harness = Harness(SPEC)
+    await harness.stop()
+    await harness.element.start()
+    element = harness.element
+    assert isinstance(element, EchoAst)
+    element.model.gate.clear()
+    await harness.push(*speech(1, 0.1), *speech(2, 0.2, 1600), *speech(3, 0.3, 3200))
+    await harness.stop()
+    element.model.gate.set()
+    await harness.stop()
+    assert harness.output() == []
+
+
+@given(chunk=st.integers(1, 900), group=st.integers(1, 5))
+def test_the_output_does_not_depend_on_chunking(chunk: int, group: int):
+    def frames(chunk: int) -> list[Frame]:
+        return [f for n in range(1, 5) for f in speech(n, n / 10, n * 1600, chunk=chunk)]
+
+    assert asyncio.run(run(frames(chunk), group=group))[0].output() == asyncio.run(run(frames(160)))[0].output()
+
+
+def test_the_collector_remembers_only_the_span_of_what_is_too_long():
+    collector = UtteranceCollector(1000)
+    collector.take(UtteranceStart(1, 0))
+    for at in range(0, 100_000, 100):
+        collector.take(AudioFrame(np.zeros((100, 1), np.float32), RATE, samples_to_ns(at, RATE), 1))
+        assert sum(map(len, collector._blocks)) <= 1000
+    utterance = collector.flush()
+    assert utterance is not None
+    assert (utterance.end_ns, len(utterance.samples)) == (samples_to_ns(100_000, RATE), 0)
+    assert collector.flush() is None
+
+
+def test_pads_carry_language_and_script():
+    sink, src = SPEC.pads_for(SPEC.settings(target_lang="uk"))
+    assert sink.caps == Caps.parse("audio/raw, rate=16000, channels=1, segmented=true")
+    assert src.caps == Caps.parse("text/x-translation, lang=uk, script=cyrl")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"source_lang": "xx"}, {"target_lang": "English"}, {"device": "gpu"}, {"min_logprob": 0.1}, {"cpu_threads": -1}],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any]):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        SPEC.settings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("tag", "script"), [("ru", "cyrl"), ("en", "latn"), ("EL", "grek"), ("pt-BR", "latn"), ("sr-Latn-RS", "latn")]
+)
+def test_scripts_of_languages(tag: str, script: str):
+    assert script_of(tag) == script
+
+
+def test_languages_have_names_and_unknown_ones_are_refused():
+    assert (language_name("ru-RU"), language_name("xx"), primary_language("pt_BR")) == ("Russian", "xx", "pt")
+    with pytest.raises(ValueError, match="BCP-47"):
+        script_of("xx")

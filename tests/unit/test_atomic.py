@@ -1,0 +1,135 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import GraphError
+from transports.files.atomic import AtomicFile, resolve
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_the_file_appears_with_commit_only(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "dub.wav"
+    output = AtomicFile(target, overwrite=True)
+    output.open()
+    output.write(b"whole")
+    (temporary,) = names(target.parent)
+    assert temporary.startswith(".dub.wav.part-")
+    output.commit()
+    assert names(target.parent) == ["dub.wav"]
+    assert target.read_bytes() == b"whole"
+    output.discard()
+    assert target.read_bytes() == b"whole"
+
+
+def test_discard_leaves_nothing_and_is_safe_twice(tmp_path: Path) -> None:
+    output = AtomicFile(tmp_path / "dub.wav", overwrite=True)
+    output.open()
+    output.write(b"half")
+    output.discard()
+    output.discard()
+    output.commit()
+    output.write(b"late")
+    assert names(tmp_path) == []
+
+
+def test_a_file_given_up_before_it_was_opened_is_never_made(tmp_path: Path) -> None:
+    output = AtomicFile(tmp_path / "dub.wav", overwrite=True)
+    output.discard()
+    with pytest.raises(GraphError, match="given up"):
+        output.open()
+    assert names(tmp_path) == []
+
+
+def test_an_existing_file_survives_until_commit(tmp_path: Path) -> None:
+    target = tmp_path / "dub.wav"
+    target.write_bytes(b"old")
+    output = AtomicFile(target, overwrite=True)
+    output.open()
+    output.write(b"new")
+    assert target.read_bytes() == b"old"
+    output.commit()
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path) == ["dub.wav"]
+
+
+def test_an_existing_file_is_kept_without_overwrite(tmp_path: Path) -> None:
+    target = tmp_path / "dub.wav"
+    target.write_bytes(b"old")
+    with pytest.raises(GraphError, match=r"exists already.*--overwrite"):
+        AtomicFile(target, overwrite=False).open()
+    assert names(tmp_path) == ["dub.wav"]
+
+
+def test_a_file_that_comes_meanwhile_is_kept_without_overwrite(tmp_path: Path) -> None:
+    target = tmp_path / "dub.wav"
+    output = AtomicFile(target, overwrite=False)
+    output.open()
+    output.write(b"new")
+    target.write_bytes(b"somebody else's")
+    with pytest.raises(GraphError, match="exists already"):
+        output.commit()
+    output.discard()
+    assert target.read_bytes() == b"somebody else's"
+    assert names(tmp_path) == ["dub.wav"]
+
+
+def test_without_overwrite_a_free_name_is_taken(tmp_path: Path) -> None:
+    output = AtomicFile(tmp_path / "dub.wav", overwrite=False)
+    output.open()
+    output.write(b"new")
+    output.commit()
+    assert names(tmp_path) == ["dub.wav"]
+    assert (tmp_path / "dub.wav").read_bytes() == b"new"
+
+
+def test_a_folder_is_never_written_through(tmp_path: Path) -> None:
+    (tmp_path / "dub.wav").mkdir()
+    with pytest.raises(GraphError, match="is a folder"):
+        AtomicFile(tmp_path / "dub.wav", overwrite=True).open()
+    assert names(tmp_path) == ["dub.wav"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dub.wav")
+    with pytest.raises(GraphError, match="not a regular file"):
+        AtomicFile(tmp_path / "dub.wav", overwrite=True).open()
+    assert stat.S_ISFIFO((tmp_path / "dub.wav").stat().st_mode)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(GraphError, match=r"dub\.wav: cannot be written: "):
+        AtomicFile(tmp_path / "file" / "dub.wav", overwrite=True).open()
+
+
+def test_the_file_gets_the_usual_permissions(tmp_path: Path) -> None:
+    output = AtomicFile(tmp_path / "dub.wav", overwrite=True)
+    output.open()
+    output.commit()
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "dub.wav").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_the_longest_name_fits(tmp_path: Path) -> None:
+    target = tmp_path / ("я" * 125 + ".wav")  # 254 bytes, and the cut must not halve a letter
+    output = AtomicFile(target, overwrite=True)
+    output.open()
+    output.commit()
+    assert names(tmp_path) == [target.name]
+
+
+def test_paths_start_from_the_base_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert resolve(tmp_path, "out/dub.wav") == tmp_path / "out" / "dub.wav"
+    assert resolve(tmp_path, "/srv/dub.wav") == Path("/srv/dub.wav")
+    assert resolve(tmp_path, "~/dub.wav") == Path("/home/ann/dub.wav")

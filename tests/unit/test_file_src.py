@@ -1,0 +1,561 @@
+"""Recordings in: every format, every chunking, and every way a file can be broken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pipelines.errors import MediaError
+from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
+from pipelines.testing import Harness
+from transports.files.specs import FILE_SRC
+
+SPEECH = Path(__file__).parents[2].parent / "shared" / "speech"
+SECONDS = 1.5
+
+# name: (codec, muxer options, sample rate, channels, format of the encoder, lossless)
+FORMATS: dict[str, tuple[str, dict[str, str], int, int, str, bool]] = {
+    "phone.wav": ("pcm_s16le", {}, 8000, 1, "s16", True),
+    "cd.wav": ("pcm_s16le", {}, 44100, 2, "s16", True),
+    "studio.wav": ("pcm_s24le", {}, 48000, 2, "s32", True),
+    "float.wav": ("pcm_f32le", {}, 44100, 2, "flt", True),
+    "byte.wav": ("pcm_u8", {}, 11025, 1, "u8", False),
+    "tape.flac": ("flac", {}, 44100, 2, "s16", True),
+    "song.mp3": ("libmp3lame", {}, 44100, 2, "s16p", False),
+    "call.ogg": ("libopus", {}, 48000, 2, "s16", False),
+    "note.opus": ("libopus", {}, 24000, 1, "s16", False),
+    "memo.m4a": ("aac", {"movflags": "+faststart"}, 44100, 1, "fltp", False),
+    "clip.mp4": ("aac", {"movflags": "+faststart"}, 48000, 2, "fltp", False),
+    "film.mkv": ("aac", {}, 44100, 2, "fltp", False),
+    "page.webm": ("libopus", {}, 48000, 1, "s16", False),
+}
+CUTTABLE = [name for name in FORMATS if name != "byte.wav"]
+
+
+def signal(rate_hz: int, channels: int, seconds: float = SECONDS) -> Samples:
+    """A chirp, another one in each channel: any shift in time shows."""
+    t = np.arange(round(rate_hz * seconds)) / rate_hz
+    tones = [0.5 * np.sin(2 * np.pi * (300 + 200 * c + 150 * t) * t) for c in range(channels)]
+    return np.rint(np.stack(tones, axis=1) * 32767).astype(np.float32) / np.float32(32768)
+
+
+def write(
+    path: Path,
+    codec: str,
+    samples: Samples,
+    rate_hz: int,
+    *,
+    encoder_format: str = "s16",
+    options: dict[str, str] | None = None,
+    pts: Any = lambda at: at,
+) -> Path:
+    layout = {1: "mono", 2: "stereo", 6: "5.1", 16: "hexadecagonal"}[samples.shape[1]]
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate_hz)
+        stream.codec_context.layout = layout
+        stream.codec_context.format = encoder_format
+        stream.codec_context.time_base = Fraction(1, rate_hz)
+        resampler = av.AudioResampler(format=encoder_format, layout=layout, rate=rate_hz)
+        for at in range(0, len(samples), 960):
+            block = np.ascontiguousarray(samples[at : at + 960])
+            frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout=layout)
+            frame.sample_rate = rate_hz
+            for ready in resampler.resample(frame):
+                ready.pts = pts(at)
+                container.mux(stream.encode(ready))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    for name, (codec, options, rate_hz, channels, encoder_format, _) in FORMATS.items():
+        write(folder / name, codec, signal(rate_hz, channels), rate_hz, encoder_format=encoder_format, options=options)
+    return folder
+
+
+async def read(path: Path, **chosen: Any) -> Harness:
+    async with Harness(FILE_SRC, path=str(path), **chosen) as harness:
+        await harness.run()
+    return harness
+
+
+async def attempt(path: Path) -> Harness | None:
+    """None when the file was refused, as a broken one may be, in one line that names it."""
+    refusal = ""
+    try:
+        return await read(path)
+    except MediaError as error:
+        refusal = str(error)
+    assert refusal.startswith(f"{path}: ")
+    assert "\n" not in refusal
+    return None
+
+
+def errors(harness: Harness) -> list[str]:
+    return [m.text for m in harness.messages if m.kind == "error"]
+
+
+def rate_of(harness: Harness) -> int:
+    (rate_hz,) = {f.rate_hz for f in harness.output() if isinstance(f, AudioFrame)}
+    return rate_hz
+
+
+# --- what comes out ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_every_format_gives_its_audio(recordings: Path, name: str) -> None:
+    _, _, rate_hz, channels, _, lossless = FORMATS[name]
+    harness = await read(recordings / name)
+    got, want = harness.audio(), signal(rate_hz, channels)
+    assert {m.kind for m in harness.messages} == {"progress"}
+    assert got.dtype == np.float32
+    assert got.flags.c_contiguous
+    if lossless:
+        assert rate_of(harness) == rate_hz
+        np.testing.assert_array_equal(got, want)
+        return
+    rate_out_hz = rate_of(harness)
+    want = signal(rate_out_hz, channels)
+    # AAC pads its last frame: nothing may be missing, little may be added.
+    assert 0 <= len(got) - len(want) <= 2048
+    inside = slice(rate_out_hz // 4, rate_out_hz)
+    for channel in range(channels):
+        heard, played = got[inside, channel], want[inside, channel]
+        assert np.corrcoef(heard, played)[0, 1] > 0.99, "shifted in time, or another channel"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_timestamps_count_samples(recordings: Path, name: str) -> None:
+    harness = await read(recordings / name, chunk_ms=7)
+    at = 0
+    for frame in harness.output():
+        assert isinstance(frame, AudioFrame)
+        assert frame.utterance is None
+        assert frame.pts_ns == samples_to_ns(at, frame.rate_hz)
+        at += len(frame.samples)
+
+
+@pytest.mark.parametrize("name", ["cd.wav", "song.mp3", "call.ogg", "film.mkv"])
+@pytest.mark.parametrize("chunk_ms", [1, 10, 37, 100, 999])
+async def test_the_chunk_size_changes_nothing(recordings: Path, name: str, chunk_ms: int) -> None:
+    whole = await read(recordings / name)
+    chopped = await read(recordings / name, chunk_ms=chunk_ms)
+    np.testing.assert_array_equal(whole.audio(), chopped.audio())
+    longest = max(len(f.samples) for f in chopped.output() if isinstance(f, AudioFrame))
+    assert abs(longest - chunk_ms * rate_of(chopped) / 1000) < 1
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["cd.wav", "tape.flac", "song.mp3", "call.ogg", "memo.m4a", "page.webm"]),
+    start_ms=st.integers(0, 1400),
+    duration_ms=st.one_of(st.none(), st.integers(0, 1700)),
+    chunk_ms=st.sampled_from([10, 20, 37, 100]),
+)
+def test_start_and_duration_are_exact_to_the_sample(
+    recordings: Path, name: str, start_ms: int, duration_ms: int | None, chunk_ms: int
+) -> None:
+    async def both() -> tuple[Harness, Harness]:
+        path = recordings / name
+        return (
+            await read(path),
+            await read(path, start_ms=start_ms, duration_ms=duration_ms, chunk_ms=chunk_ms),
+        )
+
+    whole, part = asyncio.run(both())
+    rate_hz = rate_of(whole)
+    first = (start_ms * rate_hz + 500) // 1000
+    last = ((start_ms + duration_ms) * rate_hz + 500) // 1000 if duration_ms else len(whole.audio())
+    np.testing.assert_array_equal(part.audio(), whole.audio()[first:last])
+    frame = part.output()[0]
+    assert frame.pts_ns == samples_to_ns(first, rate_hz)
+    assert errors(part) == []
+
+
+async def test_a_start_behind_the_end_is_an_error(recordings: Path) -> None:
+    harness = await read(recordings / "cd.wav", start_ms=60_000)
+    assert harness.output() == []
+    (text,) = errors(harness)
+    assert "start_ms=60000 lies behind its end" in text
+
+
+async def test_channels_can_be_chosen_and_mixed(recordings: Path) -> None:
+    stereo = (await read(recordings / "cd.wav")).audio()
+    right = (await read(recordings / "cd.wav", channel=1)).audio()
+    mixed = (await read(recordings / "cd.wav", channel="mix")).audio()
+    np.testing.assert_array_equal(right, stereo[:, 1:])
+    np.testing.assert_allclose(mixed[:, 0], stereo.mean(axis=1), atol=1e-7)
+
+
+async def test_a_channel_that_is_not_there_is_refused(recordings: Path) -> None:
+    with pytest.raises(MediaError, match=r"cd\.wav: has channels 0 to 1; `channel: 2` is not there"):
+        await read(recordings / "cd.wav", channel=2)
+
+
+async def test_more_than_eight_channels_need_a_choice(tmp_path: Path) -> None:
+    path = write(tmp_path / "array.wav", "pcm_s16le", signal(8000, 16), 8000)
+    with pytest.raises(MediaError, match="has 16 channels, more than 8"):
+        await read(path)
+    assert (await read(path, channel=15)).audio().shape == (12000, 1)
+    assert (await read(path, channel="mix")).audio().shape == (12000, 1)
+
+
+@pytest.mark.parametrize("chosen", ["left", -1, 64, None])
+def test_wrong_channel_settings_are_refused(chosen: Any) -> None:
+    with pytest.raises(ValidationError):
+        FILE_SRC.settings(path="a.wav", channel=chosen)
+
+
+async def test_relative_paths_start_from_the_base_folder(recordings: Path) -> None:
+    async with Harness(FILE_SRC, path="cd.wav", base_dir=recordings) as harness:
+        await harness.run()
+    assert len(harness.audio())
+
+
+async def test_progress_comes_every_second_and_at_the_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.wav", "pcm_s16le", signal(8000, 1, 5.25), 8000)
+    harness = await read(path, start_ms=1000)
+    seen = [(m.pts_ns, m.data["position_ns"], m.data["duration_ns"]) for m in harness.messages]
+    s = 1_000_000_000
+    assert seen == [(s + p, p, 4.25 * s) for p in (s, 2 * s, 3 * s, 4 * s, 4.25 * s)]
+
+
+async def test_a_pause_in_a_film_becomes_silence(tmp_path: Path) -> None:
+    rate_hz = 48000
+    path = write(
+        tmp_path / "muted.mkv",
+        "pcm_s16le",
+        signal(rate_hz, 1),
+        rate_hz,
+        pts=lambda at: at if at < rate_hz // 2 else at + 2 * rate_hz,
+    )
+    harness = await read(path)
+    audio, (warning,) = harness.audio(), [m for m in harness.messages if m.kind != "progress"]
+    assert warning.kind == "warning"
+    assert "2.000 s without audio at 0.500 s" in warning.text
+    np.testing.assert_array_equal(audio[: rate_hz // 2], signal(rate_hz, 1)[: rate_hz // 2])
+    assert not audio[rate_hz // 2 : 5 * rate_hz // 2].any()
+    np.testing.assert_array_equal(audio[5 * rate_hz // 2 :], signal(rate_hz, 1)[rate_hz // 2 :])
+
+
+async def test_sound_that_starts_after_the_picture_keeps_its_place(tmp_path: Path) -> None:
+    path, rate_hz = tmp_path / "film.mkv", 16000
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width = video.height = 64
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=rate_hz)
+        audio.codec_context.layout = "mono"
+        for number in range(15):
+            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            picture.pts = number
+            picture.time_base = Fraction(1, 10)
+            container.mux(video.encode(picture))
+        block = np.full((1, rate_hz // 2), 8192, np.int16)
+        frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate_hz, rate_hz, Fraction(1, rate_hz)
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+        container.mux(video.encode(None))
+    harness = await read(path)
+    assert errors(harness) == []
+    np.testing.assert_array_equal(harness.audio()[:rate_hz], np.zeros((rate_hz, 1)))
+    np.testing.assert_array_equal(harness.audio()[rate_hz:], np.full((rate_hz // 2, 1), 0.25))
+
+
+# --- pace, end, cancel ------------------------------------------------------------------------------------------------
+
+
+class Probe(Harness):
+    """Calls a function with each frame."""
+
+    on_frame: Any = None
+
+    async def _take(self, frame: Frame, pad: str = "src") -> None:
+        await super()._take(frame, pad)
+        if self.on_frame is not None:
+            await self.on_frame(frame)
+
+
+async def test_real_time_is_not_faster_than_time(recordings: Path) -> None:
+    loop = asyncio.get_running_loop()
+    late_s: list[float] = []
+
+    async with Probe(FILE_SRC, path=str(recordings / "cd.wav"), pace="realtime", duration_ms=200) as harness:
+        began_s = loop.time()
+
+        async def note(frame: Frame) -> None:
+            assert isinstance(frame, AudioFrame)
+            late_s.append(loop.time() - began_s - frame.end_ns / 1e9)
+
+        harness.on_frame = note
+        await harness.run()
+    # A lower bound only: a busy machine may be later, but no frame comes before its last sample was heard.
+    assert len(late_s) == 10
+    assert min(late_s) > -1e-3
+    np.testing.assert_array_equal(harness.audio(), signal(44100, 2)[:8820])
+
+
+@pytest.mark.parametrize("pace", ["asap", "realtime"])
+async def test_finish_ends_after_the_frame_in_hand(recordings: Path, pace: str) -> None:
+    async with Probe(FILE_SRC, path=str(recordings / "cd.wav"), pace=pace) as harness:
+
+        async def finish(_: Frame) -> None:
+            if len(harness.output()) == 3:
+                harness.element.finish()  # type: ignore[attr-defined]
+
+        harness.on_frame = finish
+        await harness.run()
+    assert len(harness.output()) == 3
+    assert errors(harness) == []
+
+
+async def test_cancel_closes_the_file(recordings: Path) -> None:
+    path = recordings / "song.mp3"
+    harness = Probe(FILE_SRC, path=str(path))
+    first = asyncio.Event()
+
+    async def block(_: Frame) -> None:
+        first.set()
+        await asyncio.Event().wait()
+
+    harness.on_frame = block
+    await harness.element.start()
+    assert str(path) in open_files()
+    task = asyncio.create_task(harness.run())
+    await first.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await harness.stop()
+    await harness.stop()
+    assert str(path) not in open_files()
+
+
+def open_files() -> set[str]:
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc to see which files are open")
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(str(entry.readlink()))
+        except OSError:  # closed meanwhile
+            continue
+    return found
+
+
+async def test_it_can_start_again_after_stop(recordings: Path) -> None:
+    async with Harness(FILE_SRC, path=str(recordings / "cd.wav")) as harness:
+        await harness.run()
+        once = len(harness.audio())
+        await harness.element.stop()
+        await harness.element.start()
+        await harness.run()
+    assert len(harness.audio()) == 2 * once
+
+
+# --- broken files -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CUTTABLE)
+async def test_a_file_that_is_cut_off_gives_its_beginning_and_an_error(
+    recordings: Path, tmp_path: Path, name: str
+) -> None:
+    data = (recordings / name).read_bytes()
+    whole = (await read(recordings / name)).audio()
+    path = tmp_path / name
+    decoded = 0
+    positions = np.random.default_rng(7).integers(1, len(data) - 100, 25)
+    for size in sorted({*map(int, positions), len(data) // 2, len(data) - 100}):
+        path.write_bytes(data[:size])
+        if (harness := await attempt(path)) is None:
+            continue
+        got = harness.audio()
+        assert len(got) <= len(whole)
+        # What is there is right; a frame that leans on its cut-off neighbour may differ.
+        kept = max(0, len(got) - 4800)
+        np.testing.assert_array_equal(got[:kept], whole[:kept])
+        (message,) = [m for m in harness.messages if m.kind == "error"]
+        assert message.data == {"path": str(path), "at_ns": message.pts_ns, "fatal": False}
+        assert str(path) in message.text
+        assert 0 <= message.data["at_ns"] <= samples_to_ns(len(got), rate_of(harness) if len(got) else 8000)
+        decoded += 1
+    assert decoded, "no cut gave any audio"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(sorted(FORMATS)), seed=st.integers(0, 2**32 - 1), header=st.booleans())
+def test_damaged_bytes_never_give_anything_but_audio_or_a_media_error(
+    recordings: Path, tmp_path: Path, name: str, seed: int, header: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    data = bytearray((recordings / name).read_bytes())
+    reach = min(len(data), 400) if header else len(data)
+    for at in rng.integers(0, reach, rng.integers(1, 12)):
+        data[at] = rng.integers(0, 256)
+    path = tmp_path / name
+    path.write_bytes(data)
+    if (harness := asyncio.run(attempt(path))) is None:
+        return
+    audio = harness.audio()
+    assert np.isfinite(audio).all()
+    assert len(audio) < 600 * 48000, "a broken timestamp filled the stream with silence"
+
+
+async def test_a_hole_in_an_ogg_keeps_the_time_behind_it(tmp_path: Path) -> None:
+    rate_hz = 48000
+    path = write(tmp_path / "talk.ogg", "libopus", signal(rate_hz, 1, 6.0), rate_hz)
+    whole = (await read(path)).audio()
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    path.write_bytes(data)
+    harness = await read(path)
+    got, (text,) = harness.audio(), errors(harness)
+    assert "of audio are missing" in text
+    assert len(got) == len(whole)
+    np.testing.assert_allclose(got[5 * rate_hz :], whole[5 * rate_hz :], atol=0.05)
+
+
+async def test_a_second_format_in_one_file_is_left_out_and_said(tmp_path: Path) -> None:
+    first = write(tmp_path / "one.mp3", "libmp3lame", signal(44100, 2), 44100, encoder_format="s16p")
+    bare = {"write_xing": "0", "id3v2_version": "0"}
+    second = write(tmp_path / "two.mp3", "libmp3lame", signal(22050, 1), 22050, encoder_format="s16p", options=bare)
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    harness = await read(joined)
+    assert rate_of(harness) == 44100
+    assert 44100 * SECONDS - 3000 <= len(harness.audio()) <= 44100 * SECONDS + 3000
+    (text,) = errors(harness)
+    assert "the audio changes from 44100 Hz, 2 channels to" in text
+
+
+async def test_values_that_are_not_numbers_become_silence(tmp_path: Path) -> None:
+    samples = signal(16000, 1)
+    samples[8000:8010] = np.nan
+    samples[9000] = np.inf
+    path = write(tmp_path / "nan.wav", "pcm_f32le", samples, 16000, encoder_format="flt")
+    harness = await read(path)
+    want = np.nan_to_num(samples, nan=0.0, posinf=0.0)
+    np.testing.assert_array_equal(harness.audio(), want)
+    assert "not numbers" in errors(harness)[0]
+
+
+def text_file(path: Path) -> Path:
+    path.write_text("Dear diary, today nobody recorded anything.\n" * 20)
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def empty(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def playlist(path: Path) -> Path:
+    write(path.with_name("secret.wav"), "pcm_s16le", signal(8000, 1), 8000)
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:2,\nsecret.wav\n#EXT-X-ENDLIST\n")
+    return path
+
+
+def concat_list(path: Path) -> Path:
+    write(path.with_name("secret.wav"), "pcm_s16le", signal(8000, 1), 8000)
+    path.write_text("ffconcat version 1.0\nfile 'secret.wav'\n")
+    return path
+
+
+def header_only(path: Path) -> Path:
+    path.write_bytes(write(path, "pcm_s16le", signal(8000, 1), 8000).read_bytes()[:30])
+    return path
+
+
+def silent_film(path: Path) -> Path:
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width = video.height = 64
+        video.pix_fmt = "yuv420p"
+        container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        container.mux(video.encode(None))
+    return path
+
+
+def high_rate(path: Path) -> Path:
+    data = bytearray(write(path, "pcm_s16le", signal(8000, 1), 8000).read_bytes())
+    data[24:28] = (2_000_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path, "no such file"),
+        (folder, "is a folder"),
+        (empty, r"is empty \(0 bytes\)"),
+        (text_file, "is no recording that can be decoded"),
+        (playlist, "is no recording that can be decoded"),
+        (concat_list, "is no recording that can be decoded"),
+        (header_only, "is no recording|holds no audio|has no audio"),
+        (silent_film, r"has no audio stream \(streams: video\)"),
+        (high_rate, "sample rate of 2000000 Hz"),
+    ],
+)
+async def test_what_cannot_be_decoded_is_one_clear_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], make: Any, said: str
+) -> None:
+    path = make(tmp_path / "diary.wav")
+    with pytest.raises(MediaError, match=said) as caught:
+        await read(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.path == str(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+async def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(MediaError, match="not a regular file"):
+        await read(tmp_path / "pipe.wav")
+
+
+@pytest.mark.parametrize("name", ["song.mp3", "tape.flac", "memo.m4a", "film.mkv"])
+async def test_libav_does_not_write_on_the_terminal(
+    recordings: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    data = bytearray((recordings / name).read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 500] = bytes(range(250)) * 2
+    (tmp_path / name).write_bytes(data)
+    await read(tmp_path / name)
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_real_recordings_decode() -> None:
+    if not SPEECH.is_dir():
+        warnings.warn(f"no real recordings at {SPEECH}: not tested", stacklevel=1)
+        pytest.skip(f"no real recordings at {SPEECH}")
+    paths = sorted(p for p in SPEECH.rglob("*") if p.suffix in (".wav", ".flac", ".ogg", ".mp3", ".m4a"))
+    assert paths
+    for path in paths:
+        harness = await read(path, channel="mix")
+        assert errors(harness) == [], path
+        last = harness.messages[-1].data
+        assert last["position_ns"] == samples_to_ns(len(harness.audio()), rate_of(harness))
+        assert abs(last["position_ns"] - last["duration_ns"]) < 50_000_000, path

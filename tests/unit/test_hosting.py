@@ -1,0 +1,312 @@
+"""The model host: load once, answer in order, keep requests apart, never block the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pipelines.errors import ModelError
+from processors.hosting import HostKey, HostPool, ThreadHost
+
+KEY = HostKey("doubler", "test", "cpu")
+
+
+class Doubler:
+    """Doubles numbers; refuses negative ones; waits at the gate when there is one."""
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        self.batches: list[list[int]] = []
+        self.threads: set[int] = set()
+        self.warmed = 0
+        self.entered = threading.Event()
+        self._gate = gate
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return {"factor": 2}
+
+    def warm(self) -> None:
+        self.warmed += 1
+
+    def run(self, items: Sequence[int]) -> list[int]:
+        self.threads.add(threading.get_ident())
+        self.batches.append(list(items))
+        self.entered.set()
+        if self._gate is not None:
+            assert self._gate.wait(30)
+        if any(item < 0 for item in items):
+            raise ValueError("negative")
+        return [2 * item for item in items]
+
+
+def host_of(model: Doubler, **options: int) -> ThreadHost[int, int]:
+    return ThreadHost(KEY, lambda: model, **options)
+
+
+async def entered(model: Doubler) -> None:
+    assert await asyncio.to_thread(model.entered.wait, 30)
+
+
+async def test_a_request_is_one_batch_in_the_hosts_thread():
+    model = Doubler()
+    host = host_of(model)
+    assert await host.submit([1, 2, 3]) == [2, 4, 6]
+    assert await host.submit([4]) == [8]
+    assert await host.submit([]) == []
+    assert model.batches == [[1, 2, 3], [4]]
+    assert len(model.threads) == 1
+    assert threading.get_ident() not in model.threads
+    host.close()
+
+
+async def test_a_large_request_is_cut_at_the_same_places():
+    model = Doubler()
+    host = host_of(model, max_batch=2)
+    assert await host.submit([1, 2, 3, 4, 5]) == [2, 4, 6, 8, 10]
+    assert model.batches == [[1, 2], [3, 4], [5]]
+    host.close()
+
+
+@pytest.mark.parametrize(("merge", "batches"), [(False, [[0], [1, 2], [3], [4]]), (True, [[0], [1, 2, 3], [4]])])
+async def test_requests_share_a_batch_only_when_asked(merge: bool, batches: list[list[int]]):
+    gate = threading.Event()
+    model = Doubler(gate)
+    host = host_of(model, max_batch=3)
+    first = asyncio.create_task(host.submit([0]))
+    await entered(model)
+    waiting = [asyncio.create_task(host.submit(items, merge=merge)) for items in ([1, 2], [3], [4])]
+    await asyncio.sleep(0)  # each submits
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.gather(first, *waiting) == [[0], [2, 4], [6], [8]]
+    assert model.batches == batches
+    host.close()
+
+
+async def test_the_loop_runs_while_the_model_does():
+    gate = threading.Event()
+    model = Doubler(gate)
+    host = host_of(model)
+    request = asyncio.create_task(host.submit([1]))
+    await entered(model)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not request.done()
+    gate.set()
+    assert await request == [2]
+    host.close()
+
+
+async def test_a_bad_item_fails_alone():
+    model = Doubler()
+    host = host_of(model)
+    good, bad, other = await host.submit([1, -1, 3])
+    assert (good, other) == (2, 6)
+    assert isinstance(bad, ValueError)
+    assert await host.submit([5]) == [10]
+    host.close()
+
+
+async def test_a_bad_request_does_not_poison_the_one_it_was_merged_with():
+    gate = threading.Event()
+    model = Doubler(gate)
+    host = host_of(model)
+    first = asyncio.create_task(host.submit([0]))
+    await entered(model)
+    bad = asyncio.create_task(host.submit([-1], merge=True))
+    good = asyncio.create_task(host.submit([7], merge=True))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gate.set()
+    await first
+    assert isinstance((await bad)[0], ValueError)
+    assert await good == [14]
+    assert [-1, 7] in model.batches
+    host.close()
+
+
+async def test_too_few_results_are_an_error():
+    class Lossy(Doubler):
+        def run(self, items: Sequence[int]) -> list[int]:
+            return []
+
+    host = host_of(Lossy())
+    (outcome,) = await host.submit([1])
+    assert isinstance(outcome, ModelError)
+    assert "0 results for 1 items" in str(outcome)
+    host.close()
+
+
+async def test_cancelling_a_waiting_request_takes_it_out():
+    gate = threading.Event()
+    model = Doubler(gate)
+    host = host_of(model)
+    running = asyncio.create_task(host.submit([1]))
+    await entered(model)
+    unwanted = asyncio.create_task(host.submit([2]))
+    wanted = asyncio.create_task(host.submit([3]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    unwanted.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unwanted
+    gate.set()
+    assert await asyncio.gather(running, wanted) == [[2], [6]]
+    assert model.batches == [[1], [3]]
+    host.close()
+
+
+async def test_cancelling_a_running_request_leaves_the_host_whole():
+    gate = threading.Event()
+    model = Doubler(gate)
+    host = host_of(model)
+    running = asyncio.create_task(host.submit([1]))
+    await entered(model)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    gate.set()
+    assert await host.submit([2]) == [4]
+    host.close()
+
+
+async def test_a_closed_host_refuses_and_fails_what_waits():
+    gate = threading.Event()
+    model = Doubler(gate)
+    host = host_of(model)
+    running = asyncio.create_task(host.submit([1]))
+    await entered(model)
+    waiting = asyncio.create_task(host.submit([2]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    host.close()
+    host.close()
+    with pytest.raises(ModelError, match="closed"):
+        await waiting
+    gate.set()
+    assert await running == [2]
+    with pytest.raises(ModelError, match="closed"):
+        await host.submit([3])
+    assert model.batches == [[1]]
+
+
+async def test_warm_runs_the_model_and_info_is_the_models():
+    model = Doubler()
+    host = host_of(model)
+    assert host.info == {}
+    await host.warm()
+    assert model.warmed == 1
+    assert host.info == {"factor": 2}
+    host.close()
+
+
+async def test_graphs_share_a_load_and_the_model_outlives_its_leases():
+    pool = HostPool()
+    loads: list[Doubler] = []
+
+    def load() -> Doubler:
+        loads.append(Doubler())
+        return loads[-1]
+
+    leases = await asyncio.gather(*(pool.acquire(KEY, load) for _ in range(5)))
+    other = await pool.acquire(KEY._replace(device="cuda:0"), load)
+    assert len(loads) == 2
+    assert pool.leases(KEY) == 5
+    assert await asyncio.gather(*(lease.submit([n]) for n, lease in enumerate(leases))) == [[0], [2], [4], [6], [8]]
+    for lease in leases:
+        lease.release()
+        lease.release()
+    assert pool.leases(KEY) == 0
+    again = await pool.acquire(KEY, load)
+    assert len(loads) == 2
+    again.release()
+    assert pool.unload_idle() == 1
+    assert KEY not in pool
+    assert await other.submit([1]) == [2]
+    other.release()
+    pool.unload_idle()
+
+
+async def test_a_failed_load_fails_all_who_wait_and_is_tried_again():
+    pool = HostPool()
+    attempts: list[int] = []
+
+    def load() -> Doubler:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ModelError("no weights")
+        return Doubler()
+
+    failed = await asyncio.gather(*(pool.acquire(KEY, load) for _ in range(3)), return_exceptions=True)
+    assert [str(error) for error in failed] == ["no weights"] * 3
+    assert len(attempts) == 1
+    lease = await pool.acquire(KEY, load)
+    assert await lease.submit([2]) == [4]
+    lease.release()
+    pool.unload_idle()
+
+
+async def test_cancelling_one_who_waits_for_a_load_leaves_it_to_the_others():
+    pool = HostPool()
+    gate = threading.Event()
+    loading = threading.Event()
+
+    def load() -> Doubler:
+        loading.set()
+        assert gate.wait(30)
+        return Doubler()
+
+    impatient = asyncio.create_task(pool.acquire(KEY, load))
+    patient = asyncio.create_task(pool.acquire(KEY, load))
+    assert await asyncio.to_thread(loading.wait, 30)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    gate.set()
+    lease = await patient
+    assert pool.leases(KEY) == 1
+    assert await lease.submit([1]) == [2]
+    lease.release()
+    pool.unload_idle()
+
+
+async def test_a_lease_bounds_what_it_has_under_way():
+    gate = threading.Event()
+    model = Doubler(gate)
+    pool = HostPool()
+    lease = await pool.acquire(KEY, lambda: model, max_in_flight=2)
+    tasks = [asyncio.create_task(lease.submit([n])) for n in range(5)]
+    await entered(model)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    host = lease._host
+    assert isinstance(host, ThreadHost)
+    assert len(host._waiting) == 1  # one runs, one waits, three are held back
+    gate.set()
+    assert await asyncio.gather(*tasks) == [[0], [2], [4], [6], [8]]
+    lease.release()
+    pool.unload_idle()
+
+
+def test_one_host_serves_several_event_loops():
+    model = Doubler()
+    pool = HostPool()
+    results: dict[int, list[Any]] = {}
+
+    async def graph(number: int) -> None:
+        lease = await pool.acquire(KEY, lambda: model)
+        results[number] = [await lease.submit([number, n]) for n in range(20)]
+        lease.release()
+
+    threads = [threading.Thread(target=lambda n=n: asyncio.run(graph(n))) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == {number: [[2 * number, 2 * n] for n in range(20)] for number in range(4)}
+    assert len(model.threads) == 1
+    assert pool.unload_idle() == 1

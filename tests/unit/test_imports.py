@@ -1,0 +1,94 @@
+"""The tools around a graph import nothing heavy, and each answers without it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.checking_spec import heavy_imports
+
+BLOCKER = """\
+import sys
+
+BLOCKED = {"torch", "nemo", "pipecat", "aiortc", "onnxruntime", "av", "scipy", "faster_whisper", "transformers"}
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ImportError(f"{name} must not be imported here")
+
+sys.meta_path.insert(0, Blocker())
+from pipelines.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+GRAPH = """\
+version: 1
+elements:
+  in: {type: file_src, path: a.wav}
+  to_16k: {type: resample, rate_hz: 16000, channels: 1}
+  vad: {type: silero_vad}
+  ast: {type: canary_ast, source_lang: en, target_lang: ru}
+  fork: {type: tee}
+  tts: {type: espeak_tts, lang: ru}
+  dub: {type: file_sink, path: b.wav}
+  subs: {type: subtitle_sink, path: b.srt}
+links:
+  - in -> to_16k -> vad -> ast -> fork -> tts -> dub
+  - fork -> subs
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "graph.yaml"],
+        ["check", "phrasebook", "recording", "subtitles", "vad", "whisper"],
+        ["inspect"],
+        ["inspect", "canary_ast"],
+        ["graph", "graph.yaml", "--format", "svg"],
+        ["graph", "graph.yaml", "--format", "dot"],
+        ["graph", "graph.yaml", "--format", "mermaid"],
+        ["schema"],
+        ["schema", "--check"],
+        ["--help"],
+        ["run", "--help"],
+        ["fetch", "--help"],
+        ["doctor", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_tool_needs_no_heavy_module(command: list[str], tmp_path: Path, root: Path):
+    (tmp_path / "graph.yaml").write_text(GRAPH)
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKER, *command],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root), "PATH": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_blocker_blocks(root: Path):
+    """The test above proves nothing if the blocker does nothing."""
+    script = BLOCKER.replace("from pipelines.cli import main", "import scipy")
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "scipy must not be imported here" in done.stderr
+
+
+def test_the_harness_for_plugin_authors_is_light():
+    assert heavy_imports("pipelines.checking") == ()
+
+
+def test_heavy_imports_are_found_through_other_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "sly_outer.py").write_text("import sly_inner\n")
+    (tmp_path / "sly_inner.py").write_text("import av\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert heavy_imports("sly_outer") == ("av",)
+    with pytest.raises(AssertionError, match="module no_such_module_here cannot be imported alone"):
+        heavy_imports("no_such_module_here")

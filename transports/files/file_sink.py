@@ -1,0 +1,176 @@
+"""``file_sink``: audio to a file that appears when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+import av
+
+from pipelines.element import Context, Element
+from pipelines.errors import ElementError
+from pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
+from transports.files.atomic import AtomicFile, resolve
+from transports.files.encode import Encoder
+from transports.files.specs import FileSinkSettings
+from transports.files.timeline import Placed, Timeline
+
+__all__ = ["FileSink"]
+
+_EMPTY_FORMAT = (16000, 1)  # of a file for which neither a frame nor the negotiated caps say rate and channels
+_MIN_RATE_HZ, _MAX_RATE_HZ, _MAX_CHANNELS = 8000, 48000, 2
+
+
+class FileSink(Element):
+    """Places audio on the file's timeline and writes it, half a second a thread hop."""
+
+    settings: FileSinkSettings
+
+    def __init__(self, settings: FileSinkSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self._output: AtomicFile | None = None
+        self._encoder: Encoder | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._file: BinaryIO | None = None
+        self._format: tuple[int, int] | None = None
+        self._timeline = Timeline(self.settings.timeline, self.settings.gap_ms)
+        self._parts: list[Samples | int] = []
+        self._pending = 0  # samples in _parts that hold memory
+
+    async def start(self) -> None:
+        """Open the file under its temporary name.
+
+        Raises:
+            GraphError: If it cannot be written, or exists and may not be replaced.
+        """
+        await self.stop()
+        target = resolve(self.context.base_dir, self.settings.path)
+        self._output = AtomicFile(target, overwrite=self.context.overwrite)
+        self._file = await asyncio.to_thread(self._output.open)
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Take audio and the marks of utterances; other frames are ignored.
+
+        Raises:
+            ElementError: If rate or channels change or are none that a file can have, timestamps jump by days, or the
+                disk refuses the audio.
+        """
+        if isinstance(frame, UtteranceStart):
+            self._timeline.start(frame.utterance, frame.pts_ns)
+        elif isinstance(frame, UtteranceEnd):
+            self._timeline.end(frame.utterance)
+        elif isinstance(frame, AudioFrame) and len(frame.samples):
+            await self._take(frame)
+
+    async def drain(self) -> None:
+        """Write the rest and give the file its name.
+
+        Raises:
+            ElementError: If the disk refuses the rest.
+            GraphError: If the name was taken meanwhile and may not be replaced.
+        """
+        if self._output is None:
+            return
+        await self._flush()
+        encoder = self._encoder or self._make_encoder(self._format or self._negotiated())
+        await self._in_thread(encoder.close)
+        await self._in_thread(self._output.commit)
+        if encoder.clipped:
+            self.context.post(
+                "warning",
+                f"{self.settings.path}: {encoder.clipped} values were louder than full scale and were clipped",
+                data={"path": self.settings.path, "clipped": encoder.clipped},
+            )
+
+    async def stop(self) -> None:
+        """Remove what was not finished."""
+        output, self._output = self._output, None
+        encoder, self._encoder = self._encoder, None
+        self._forget()
+        if encoder is not None:
+            await asyncio.to_thread(encoder.abort)
+        if output is not None:
+            await asyncio.to_thread(output.discard)
+
+    async def _take(self, frame: AudioFrame) -> None:
+        self._check_format(frame)
+        try:
+            silence, placed = self._timeline.place(len(frame.samples), frame.rate_hz, frame.pts_ns, frame.utterance)
+        except ValueError as error:
+            raise self._failure(str(error), frame.pts_ns) from error
+        if silence:
+            self._parts.append(silence)
+        self._parts.append(frame.samples)
+        self._pending += len(frame.samples)
+        if placed is not None:
+            self._post_lag(placed)
+        if self._pending >= frame.rate_hz // 2 or silence > frame.rate_hz:
+            await self._flush()
+
+    def _check_format(self, frame: AudioFrame) -> None:
+        found = (frame.rate_hz, frame.channels)
+        if self._format is None:
+            if not (_MIN_RATE_HZ <= found[0] <= _MAX_RATE_HZ and 1 <= found[1] <= _MAX_CHANNELS):
+                raise self._failure(
+                    f"cannot hold {_words(found)} (8000 to 48000 Hz, 1 or 2 channels); put a resample before it",
+                    frame.pts_ns,
+                )
+            self._format = found
+        elif self._format != found:
+            raise self._failure(
+                f"the audio changes from {_words(self._format)} to {_words(found)}, which a file cannot; "
+                "put a resample with rate_hz and channels before it",
+                frame.pts_ns,
+            )
+
+    def _post_lag(self, placed: Placed) -> None:
+        self.context.post(
+            "latency",
+            pts_ns=placed.source_start_ns,
+            data={
+                "utterance": placed.utterance,
+                "source_start_ns": placed.source_start_ns,
+                "placed_ns": placed.placed_ns,
+                "lag_ns": placed.lag_ns,
+            },
+        )
+
+    def _negotiated(self) -> tuple[int, int]:
+        caps = self.context.caps.get("sink")
+        rate_hz, channels = (caps.value("rate"), caps.value("channels")) if caps is not None else (None, None)
+        return (
+            rate_hz if isinstance(rate_hz, int) else _EMPTY_FORMAT[0],
+            channels if isinstance(channels, int) else _EMPTY_FORMAT[1],
+        )
+
+    async def _flush(self) -> None:
+        parts, self._parts, self._pending = self._parts, [], 0
+        if not parts or self._format is None:
+            return
+        encoder = self._encoder or self._make_encoder(self._format)
+        await self._in_thread(encoder.write, parts)
+
+    def _make_encoder(self, audio_format: tuple[int, int]) -> Encoder:
+        assert self._file is not None  # noqa: S101 -- start() opened it; without start there is no process()
+        self._encoder = Encoder(self._file, PurePath(self.settings.path).suffix.lower(), *audio_format)
+        return self._encoder
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            await asyncio.to_thread(function, *arguments)
+        except (OSError, av.FFmpegError) as error:
+            raise self._failure(f"cannot be written: {error.strerror or error}", None) from error
+
+    def _failure(self, text: str, pts_ns: int | None) -> ElementError:
+        return ElementError(
+            f"{self.settings.path}: {text}", element=self.context.name, graph=self.context.graph, pts_ns=pts_ns
+        )
+
+
+def _words(audio_format: tuple[int, int]) -> str:
+    rate_hz, channels = audio_format
+    return f"{rate_hz} Hz, {channels} channel{'s' if channels != 1 else ''}"

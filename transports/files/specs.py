@@ -1,0 +1,173 @@
+"""What the graph tools need to know about the file elements; imports no codec."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from pipelines.element import ElementSpec, Field, Pad, Settings
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "FILE_SINK",
+    "FILE_SRC",
+    "JSONL_SINK",
+    "MAX_CHANNELS",
+    "MAX_RATE_HZ",
+    "MIN_RATE_HZ",
+    "SUBTITLE_SINK",
+    "SUBTITLE_SUFFIXES",
+    "FileSinkSettings",
+    "FileSrcSettings",
+    "JsonlSinkSettings",
+    "SubtitleSinkSettings",
+]
+
+MIN_RATE_HZ = 4000
+"""Below telephone quality; speech models hear nothing in it."""
+MAX_RATE_HZ = 384_000
+"""The highest rate studio interfaces record at; a header that says more is broken."""
+MAX_CHANNELS = 8
+"""7.1 surround; recordings with more channels need ``channel: mix`` or an index."""
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".opus", ".ogg")
+SUBTITLE_SUFFIXES = (".srt", ".vtt")
+
+_MAX_TIME_MS = 1_000_000_000  # eleven days: longer than any recording, small enough for ns in 64 bits
+
+
+def _path(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a path cannot hold a NUL character")
+    return value
+
+
+def _suffix(value: str, allowed: tuple[str, ...]) -> str:
+    suffix = PurePath(value).suffix.lower()
+    if suffix not in allowed:
+        said = f"{suffix!r}" if suffix else "no suffix"
+        raise ValueError(f"the file's suffix chooses its format: {', '.join(allowed)}; {value!r} has {said}")
+    return value
+
+
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+AudioPath = Annotated[FilePath, AfterValidator(lambda value: _suffix(value, AUDIO_SUFFIXES))]
+SubtitlePath = Annotated[FilePath, AfterValidator(lambda value: _suffix(value, SUBTITLE_SUFFIXES))]
+
+
+class FileSrcSettings(Settings):
+    """Settings of ``file_src``."""
+
+    path: FilePath = Field(description="The recording; any container and codec that PyAV (FFmpeg) decodes.")
+    channel: Literal["mix", "all"] | Annotated[int, Field(ge=0, le=63)] = Field(
+        "all", description="`all` channels, their `mix` (mean) as one, or the index of one channel, from 0."
+    )
+    pace: Literal["asap", "realtime"] = Field(
+        "asap", description="As fast as the graph takes it, or at the pace of a live source."
+    )
+    start_ms: int = Field(0, ge=0, le=_MAX_TIME_MS, description="Where to begin, ms from the start, exact to a sample.")
+    duration_ms: int | None = Field(
+        None, ge=0, le=_MAX_TIME_MS, description="How much to read, ms; 0 or null: to the end."
+    )
+    chunk_ms: int = Field(20, ge=1, le=1000, description="Length of the frames pushed, ms.")
+
+
+FILE_SRC = ElementSpec(
+    type="file_src",
+    summary="Read a recording.",
+    settings=FileSrcSettings,
+    pads=(
+        Pad.src(
+            f"audio/raw, rate=[{MIN_RATE_HZ}, {MAX_RATE_HZ}], channels=[1, {MAX_CHANNELS}], segmented=false",
+            dynamic=True,
+        ),
+    ),
+    build="transports.files.file_src:FileSrc",
+    doc="""\
+Decodes wav, flac, mp3, ogg, opus, m4a, mp4, mkv and whatever else FFmpeg knows, at the file's own rate. Put
+`resample` behind it.
+
+`pts_ns` is the time in the recording: with `start_ms: 5000` the first frame says 5 s. It counts decoded samples; gaps
+of more than 50 ms in the container's timestamps are filled with silence, so that subtitles still fit the film. MP3
+and AAC encoder delay is cut where the file declares it (LAME tag, MP4 edit list) and stays where it does not.
+
+A file that is cut off or damaged gives everything that can be decoded, then one `error` message (`fatal: false`)
+which says where it broke. A file with nothing to decode fails at start. `start_ms` decodes and discards what comes
+before, because seeking in compressed audio gives neither the same samples nor their exact place.""",
+    example="{type: file_src, path: talk.mp3, channel: mix}",
+)
+
+
+class FileSinkSettings(Settings):
+    """Settings of ``file_sink``."""
+
+    path: AudioPath = Field(description="The file to write; .wav, .flac, .opus or .ogg (Opus) chooses the format.")
+    timeline: Literal["aligned", "compact"] = Field(
+        "aligned",
+        description="`aligned`: each utterance no earlier than its source; `compact`: one after the other.",
+    )
+    gap_ms: int = Field(200, ge=0, le=60_000, description="Silence between utterances in a `compact` file, ms.")
+
+
+FILE_SINK = ElementSpec(
+    type="file_sink",
+    summary="Write audio to a wav, flac or opus file.",
+    settings=FileSinkSettings,
+    pads=(Pad.sink("audio/raw, rate=[8000, 48000], channels=[1, 2]"),),
+    build="transports.files.file_sink:FileSink",
+    doc="""\
+Writes 16-bit samples under a temporary name in the same folder and renames the file when it is whole: a cancelled or
+failed run leaves nothing behind. The bytes depend on the audio alone.
+
+`aligned` puts each utterance at its source's start, or right behind the previous one where that is still speaking;
+how late that is goes on the bus as `latency` with `utterance`, `source_start_ns`, `placed_ns` and `lag_ns`. Audio
+that is not cut into utterances is written as it comes, with silence for gaps in its timestamps. Opus knows 8, 12, 16,
+24 and 48 kHz; other rates are converted to 48 kHz. An input without any audio gives a file of 20 ms of silence.""",
+    example="{type: file_sink, path: out/dub.wav}",
+)
+
+
+class SubtitleSinkSettings(Settings):
+    """Settings of ``subtitle_sink``."""
+
+    path: SubtitlePath = Field(description="The file to write; .srt or .vtt chooses the format.")
+    max_chars_per_line: int = Field(42, ge=10, le=200, description="Longest line, characters.")
+    max_lines: int = Field(2, ge=1, le=4, description="Most lines on screen at once.")
+    max_chars_per_s: int = Field(
+        17, ge=5, le=100, description="Reading speed; a cue stays longer for it where there is room, characters/s."
+    )
+
+
+SUBTITLE_SINK = ElementSpec(
+    type="subtitle_sink",
+    summary="Write translations as subtitles (SubRip or WebVTT).",
+    settings=SubtitleSinkSettings,
+    pads=(Pad.sink("text/x-translation"),),
+    build="transports.files.subtitle_sink:SubtitleSink",
+    doc="""\
+One cue per translated utterance, in balanced lines broken after punctuation where possible; a text too long for one
+cue becomes several that share its time in proportion to their length. A cue that is too short to read stays into the
+following silence but never over the next one. Partial and rejected translations are left out.""",
+    example="{type: subtitle_sink, path: out/subtitles.srt}",
+)
+
+
+class JsonlSinkSettings(Settings):
+    """Settings of ``jsonl_sink``."""
+
+    path: FilePath = Field(description="The file to write, one JSON object a line.")
+
+
+JSONL_SINK = ElementSpec(
+    type="jsonl_sink",
+    summary="Write what passes as JSON lines.",
+    settings=JsonlSinkSettings,
+    pads=(Pad.sink("ANY"),),
+    build="transports.files.jsonl_sink:JsonlSink",
+    doc="""\
+One line per utterance (start, end, why it ended, what audio it has) and per translation, in order, with media times
+in ns. The schema is in docs/EVENTS.md and stays compatible within `"v": 1`. The bytes depend on the frames alone.""",
+    example="{type: jsonl_sink, path: out/events.jsonl}",
+)

@@ -1,0 +1,191 @@
+"""Line breaking, timing and the written forms of subtitles: pure functions.
+
+The numbers are those of the Netflix Timed Text Style Guide (General Requirements; English Template): 42 characters a
+line, two lines, 17 characters a second for adult programmes, at least 5/6 s an event (here a round second), breaks
+after punctuation.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from pipelines.frames import NS_PER_MS, NS_PER_S
+
+__all__ = ["Cue", "Layout", "break_text", "clean", "format_srt", "format_vtt", "schedule"]
+
+MIN_CUE_NS = NS_PER_S
+"""Shortest time a cue should stay, where there is room."""
+FLASH_NS = 200 * NS_PER_MS
+"""Shortest time a cue stays even where there is no room (two utterances that start together); the next one waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How much fits on the screen.
+
+    Attributes:
+        max_chars_per_line: Longest line, characters.
+        max_lines: Most lines of a cue.
+        max_chars_per_s: Reading speed, characters/s, spaces included.
+    """
+
+    max_chars_per_line: int = 42
+    max_lines: int = 2
+    max_chars_per_s: int = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Some lines on the screen from ``start_ns`` to ``end_ns`` (media time)."""
+
+    start_ns: int
+    end_ns: int
+    lines: tuple[str, ...]
+
+
+# Breakable white space only: a no-break space (U+00A0, U+202F) keeps "10 000" together, which str.split() would not.
+_SPACE = re.compile(r"[ \t\n\v\f\r\x1c-\x1f\x85\u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """``text`` on one line: white space collapsed, control characters and lone surrogates removed."""
+    return _CONTROL.sub("", _SPACE.sub(" ", text)).strip(" \u00a0")
+
+
+def break_text(text: str, layout: Layout) -> list[tuple[str, ...]]:
+    """Cut a text into cues and these into lines.
+
+    Few cues come before even ones; among equally many, breaks after a sentence or a clause and lines of like length
+    win. Words longer than a line are cut.
+
+    Args:
+        text: Any text; it is cleaned first.
+        layout: What fits.
+
+    Returns:
+        The lines of each cue; empty when the text is.
+    """
+    words = _words(clean(text), layout.max_chars_per_line)
+    if not words:
+        return []
+    cues = _split(words, layout.max_chars_per_line, layout.max_lines)
+    return [tuple(" ".join(line) for line in _split(cue, layout.max_chars_per_line, 1)) for cue in cues]
+
+
+def schedule(
+    cues: Sequence[tuple[str, ...]], start_ns: int, end_ns: int, next_start_ns: int | None, layout: Layout
+) -> list[Cue]:
+    """Give the cues of one utterance their times.
+
+    They share the utterance's time in proportion to their length. Where that is shorter than a reader needs, they stay
+    into the silence behind it, but never over the next utterance.
+
+    Args:
+        cues: The lines of each cue, as from :func:`break_text`.
+        start_ns: Start of the utterance (or end of the previous cue, if that is later), ns.
+        end_ns: End of the utterance, ns.
+        next_start_ns: Start of the next utterance, ns; None when there is none.
+        layout: The reading speed.
+
+    Returns:
+        Cues in order that do not overlap. Only if the next utterance starts within :data:`FLASH_NS` a cue do they
+        reach into it: the caller then lets it start later.
+    """
+    if not cues:
+        return []
+    # What a reader needs, in characters: a short cue counts as one that takes the shortest time to read.
+    shortest = layout.max_chars_per_s * MIN_CUE_NS // NS_PER_S
+    weights = [max(shortest, sum(len(line) for line in lines) + len(lines) - 1) for lines in cues]
+    total = max(end_ns - start_ns, -(-sum(weights) * NS_PER_S // layout.max_chars_per_s))
+    if next_start_ns is not None:
+        total = min(total, next_start_ns - start_ns)
+    total = max(total, FLASH_NS * len(cues))
+    ends = [start_ns + total * done // sum(weights) for done in accumulate(weights)]
+    starts = [start_ns, *ends[:-1]]
+    return [Cue(a, b, lines) for a, b, lines in zip(starts, ends, cues, strict=True)]
+
+
+def format_srt(number: int, cue: Cue) -> str:
+    """A cue in SubRip form, with the empty line behind it. ``number`` counts from 1."""
+    # SubRip has no escapes; an arrow inside a text would be read as a time line.
+    lines = "\n".join(line.replace("-->", "→") for line in cue.lines)
+    return f"{number}\n{_clock(cue.start_ns, ',')} --> {_clock(cue.end_ns, ',')}\n{lines}\n\n"
+
+
+def format_vtt(cue: Cue) -> str:
+    """A cue in WebVTT form, with the empty line behind it; ``&``, ``<`` and ``>`` are escaped (W3C WebVTT, 4.2.2)."""
+    lines = "\n".join(html.escape(line, quote=False) for line in cue.lines)
+    return f"{_clock(cue.start_ns, '.')} --> {_clock(cue.end_ns, '.')}\n{lines}\n\n"
+
+
+def _clock(time_ns: int, point: str) -> str:
+    ms = (time_ns + NS_PER_MS // 2) // NS_PER_MS
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
+
+
+def _words(text: str, limit: int) -> list[str]:
+    return [word[at : at + limit] for word in text.split(" ") for at in range(0, len(word), limit)]
+
+
+def _split(words: list[str], line: int, lines: int) -> list[list[str]]:
+    """Cut ``words`` into the fewest groups of at most ``lines`` lines of ``line`` characters, well broken.
+
+    Dynamic programming over the word at which a group starts, as Knuth and Plass break paragraphs (Software: Practice
+    and Experience 11, 1981): the cost of a group is (groups, badness), badness the square of what it is shorter than
+    an even share plus a penalty where it does not end a clause.
+    """
+    count = len(words)
+    at = [0, *accumulate(len(word) + 1 for word in words)]  # where each word starts in the joined text
+    even = (at[count] - 1) / _fewest(words, line, lines)
+    best: list[tuple[int, float, int]] = [(0, 0.0, count)] * (count + 1)
+    for start in range(count - 1, -1, -1):
+        options = []
+        for end in range(start + 1, _reach(words, start, line, lines) + 1):
+            groups, badness, _ = best[end]
+            size = at[end] - at[start] - 1
+            badness += (size - even) ** 2 + (0.0 if end == count else _penalty(words[end - 1], even))
+            options.append((groups + 1, badness, end))
+        best[start] = min(options)
+    groups_found, start = [], 0
+    while start < count:
+        end = best[start][2]
+        groups_found.append(words[start:end])
+        start = end
+    return groups_found
+
+
+def _penalty(word: str, even: float) -> float:
+    """What a break behind ``word`` costs, in squared characters, for groups of about ``even`` characters."""
+    ending = word.rstrip("\"'»”’)]}")[-1:]
+    if ending in tuple(".!?…。！？"):
+        return 0.0
+    if ending in tuple(",;:—–、，；"):
+        return (even / 8) ** 2
+    return (even / 2) ** 2
+
+
+def _reach(words: list[str], start: int, line: int, lines: int) -> int:
+    """The index behind the last word that fits when ``words[start]`` begins a group (lines filled greedily)."""
+    at = start
+    for _ in range(lines):
+        width = -1
+        while at < len(words) and width + 1 + len(words[at]) <= line:
+            width += 1 + len(words[at])
+            at += 1
+    return at
+
+
+def _fewest(words: list[str], line: int, lines: int) -> int:
+    at, groups = 0, 0
+    while at < len(words):
+        at = _reach(words, at, line, lines)
+        groups += 1
+    return groups
