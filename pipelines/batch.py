@@ -175,9 +175,9 @@ class Batch:
         return notes.record(record, status, result.playing_s, errors)
 
     def _report(self, job: Job, message: Message) -> None:
-        if message.kind == "progress" and message.pts_ns is not None:
+        if message.kind == "progress":
             duration = message.data.get("duration_ns")
-            self.watcher.progress(job, message.pts_ns, duration if isinstance(duration, int) else None)
+            self.watcher.progress(job, int(message.data["position_ns"]), int(duration) if duration else None)
 
 
 class _Notes:
@@ -231,7 +231,7 @@ class _Notes:
             self.lag_ns = max(lag, self.lag_ns or 0)
 
     def _progress(self, message: Message) -> None:
-        self.position_ns = max(self.position_ns, message.pts_ns or 0)
+        self.position_ns = max(self.position_ns, int(message.data["position_ns"]))
 
     def record(self, record: Record, status: RecordStatus, wall_s: float, errors: tuple[str, ...]) -> Record:
         """The finished record."""

@@ -28,7 +28,8 @@ class Message:
         graph: Name of the graph.
         pts_ns: Media time it speaks of, ns, or None.
         text: For people; complete sentence for errors and warnings.
-        data: For programs; plain JSON values only.
+        data: For programs; plain JSON values only. ``progress`` carries ``position_ns`` (length of media read so far)
+            and ``duration_ns`` (or None).
     """
 
     kind: MessageKind

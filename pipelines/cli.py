@@ -31,7 +31,6 @@ COMMANDS: Mapping[str, str] = {
     "schema": "print the JSON Schema of graph files",
     "fetch": "download and verify the models a graph needs",
     "doctor": "say what this machine can run, and what is missing",
-    "bench": "measure the engine on this machine",
 }
 """Name → one line for ``tolmach --help``; the module is ``pipelines.commands.<name>``."""
 

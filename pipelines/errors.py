@@ -5,6 +5,7 @@
     TolmachError
     ├── GraphError           the graph, a setting or the command is wrong   exit status 2
     ├── MediaError           a recording is broken or unreadable            that input failed, exit status 1
+    ├── OutputError          an output cannot be written                    that input failed, exit status 1
     ├── ModelError           a model is missing, refused or unusable
     │   ├── ModelMissingError    not on this machine; says which command fetches it
     │   └── ModelRefusedError    its SHA-256 is neither pinned nor allowed
@@ -52,6 +53,10 @@ class MediaError(TolmachError):
         super().__init__(message)
         self.path = path
         self.at_ns = at_ns
+
+
+class OutputError(TolmachError):
+    """An output cannot be written: it exists already, its folder is not writable, the disk is full."""
 
 
 class ModelError(TolmachError):

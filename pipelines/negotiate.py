@@ -110,7 +110,7 @@ class _Negotiation:
         """First caps of a link: what the src pad offers and the sink pad accepts."""
         state.open = _open_fields(state)
         offered = state.src.caps
-        for before in sorted(state.like, key=lambda s: s.open is not None):
+        for before in state.like:
             # Behind a broken link go on as if what its sink pad takes had arrived.
             repeated = _forward(before.sink.caps if before.broken else before.caps, state.src)
             if repeated is None:
@@ -151,7 +151,7 @@ class _Negotiation:
         if _forward(before.caps, after.src) is None:
             return False
         wanted = _backward(after)
-        caps = _common(before.caps, wanted, before.open) if before.open is None else _narrow_open(before, wanted)
+        caps = _follow(before, wanted)
         if caps.is_empty:
             # Somebody else decided differently upstream: the link that cannot follow is the one to report.
             offered = _forward(before.caps, after.src) or after.src.caps
@@ -255,13 +255,12 @@ def _accept(mine: Structure, other: Structure, open_fields: frozenset[str]) -> S
     return mine.intersect(other.without_fields(closed))
 
 
-def _narrow_open(before: _State, wanted: Caps) -> Caps:
-    # What a dynamic pad decides is not up for negotiation; only the open fields may follow a wish.
-    if wanted.structures is None or not before.open:
-        return before.caps
-    assert before.open is not None  # noqa: S101 -- only called behind a dynamic pad
-    closed = {name for s in wanted.structures for name, _ in s.fields if name not in before.open}
-    return before.caps.intersect(wanted.map({}, closed))
+def _follow(before: _State, wanted: Caps) -> Caps:
+    """What is left of a link that follows a wish; what a dynamic pad decides does not."""
+    if before.open is not None:
+        closed = {name for s in wanted.structures or () for name, _ in s.fields} - before.open
+        wanted = wanted.map({}, closed)
+    return before.caps.intersect(wanted)
 
 
 def _fixed_fields(caps: Caps) -> Iterator[tuple[str, Scalar]]:

@@ -99,20 +99,22 @@ def _settings(declared: Declared, spec: ElementSpec, problems: Diagnostics) -> S
         # A setting whose param has no value yet keeps its default, so that a graph can be checked without its inputs.
         if not (setting.value.unset and name in fields and not fields[name].is_required()):
             values[name] = setting.value.value
+    failed = any(setting.value.failed for setting in given.values())
     try:
-        return spec.settings.model_validate(values)
+        settings = spec.settings.model_validate(values)
     except ValidationError as error:
+        unset = any(setting.value.unset for setting in given.values())
         excused = {name for name, setting in given.items() if setting.value.failed or setting.value.unset}
-        if any(setting.value.unset for setting in given.values()):
-            excused.add("")  # rules about several settings may stumble over a placeholder
-        found = [_Found(spec, e, given) for e in error.errors(include_url=False)]
-        blamed = [f for f in found if f.field not in excused]
+        if failed or unset:
+            excused.add("")  # a rule about several settings may stumble over what stands in for one of them
+        blamed = [
+            f for f in (_Found(spec, e, given) for e in error.errors(include_url=False)) if f.field not in excused
+        ]
         for group in _grouped(blamed):
             _report(group, declared, spec, problems)
-        if blamed or any(setting.value.failed for setting in given.values()):
-            return None
-        # All that is wrong are placeholders of unset params.
-        return spec.settings.model_construct(None, **values)
+        # When only placeholders of unset params are wrong, the element is as right as it can be before it gets them.
+        return None if failed or blamed else spec.settings.model_construct(None, **values)
+    return None if failed else settings
 
 
 class _Found:

@@ -32,7 +32,7 @@ class RunResult:
         error: What failed the graph, or None.
         errors: Error messages posted on the bus, those that did not stop the graph included.
         warnings: Warning messages posted on the bus.
-        media_ns: Furthest media time a source reported, ns.
+        media_ns: Length of media the furthest source has read, ns.
         wall_s: Wall time from start (models included) to end, s.
         playing_s: Wall time while frames flowed, s.
         elements: Figures per element when traced.
@@ -107,8 +107,8 @@ class GraphRunner:
                 errors.append(message)
             elif message.kind == "warning":
                 warnings.append(message)
-            elif message.kind == "progress" and message.pts_ns is not None:
-                position[0] = max(position[0], message.pts_ns)
+            elif message.kind == "progress":
+                position[0] = max(position[0], int(message.data["position_ns"]))
 
         unsubscribe = self.bus.subscribe(note)
         self._run_task = asyncio.current_task()

@@ -24,21 +24,38 @@ WIDTH = 32
 DROPOUT = 0.3  # so that a model left in train() mode betrays itself
 
 
-def build(folder: Path, *, seed: int = 7, prompt_format: str = "canary2") -> Path:
-    """Make ``tiny.nemo`` in ``folder``."""
+def build(folder: Path, *, seed: int = 2, beam_size: int | None = None) -> Path:
+    """Make ``tiny.nemo`` in ``folder``; it decodes greedily unless it is given a beam."""
     import torch
     from nemo.collections.asr.models import EncDecMultiTaskModel
     from omegaconf import OmegaConf
 
     _tokenizer(folder / "tokenizer")
     torch.manual_seed(seed)
-    model = EncDecMultiTaskModel(OmegaConf.create(_config(folder / "tokenizer", prompt_format)))
-    # Random weights end a text at once or never: a likelier end gives texts of many lengths.
-    with torch.no_grad():
-        model.log_softmax.mlp.layer0.bias[model.tokenizer.eos_id] += 1.0
+    model = EncDecMultiTaskModel(OmegaConf.create(_config(folder / "tokenizer", beam_size)))
+    _enliven(model)
     path = folder / "tiny.nemo"
     model.save_to(str(path))
     return path
+
+
+def _enliven(model: Any) -> None:
+    """Make the texts depend on the audio, and differ in length.
+
+    With NeMo's initial weights every audio gives one text. Wider ones saturate attention and softmax; special tokens
+    become impossible and the end likely.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if weights.dim() >= 2:
+                width = 4 if name.startswith(("transf_decoder", "log_softmax")) else 3
+                weights.copy_(torch.randn_like(weights) * weights.std() * width)
+        bias = model.log_softmax.mlp.layer0.bias
+        bias.zero_()
+        bias[: len(SPECIAL) + 1] = -20.0
+        bias[model.tokenizer.eos_id] = 5.5
 
 
 def _tokenizer(folder: Path) -> None:
@@ -63,13 +80,14 @@ def _tokenizer(folder: Path) -> None:
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
 
 
-def _config(tokenizer: Path, prompt_format: str) -> dict[str, Any]:
+def _config(tokenizer: Path, beam_size: int | None) -> dict[str, Any]:
     from nemo.collections.asr.parts.submodules.multitask_decoding import MultiTaskDecodingConfig
     from omegaconf import OmegaConf
 
     decoding = OmegaConf.to_container(OmegaConf.structured(MultiTaskDecodingConfig))
-    decoding["strategy"] = "greedy"
-    decoding["greedy"]["max_generation_delta"] = 20
+    decoding["strategy"] = "beam" if beam_size else "greedy"
+    decoding["beam"]["beam_size"] = beam_size or 1
+    decoding["beam"]["max_generation_delta"] = decoding["greedy"]["max_generation_delta"] = 20
     slots = {
         "decodercontext": "",
         "source_lang": "<|en|>",
@@ -84,7 +102,8 @@ def _config(tokenizer: Path, prompt_format: str) -> dict[str, Any]:
     return {
         "target": "nemo.collections.asr.models.aed_multitask_models.EncDecMultiTaskModel",
         "sample_rate": 16000,
-        "prompt_format": prompt_format,
+        "prompt_format": "canary2",
+        "restore_timestamps_model": False,  # or NeMo looks for it in whatever model this process restored before
         "prompt_defaults": [{"role": "user", "slots": slots}],
         "model_defaults": {"asr_enc_hidden": WIDTH, "lm_enc_hidden": WIDTH, "lm_dec_hidden": WIDTH},
         "tokenizer": {

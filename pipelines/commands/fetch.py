@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipelines.build import check_graph, load_graph, parse_set
-from pipelines.caches import added, size_text, snapshot
+from pipelines.caches import added, files_in, size_text, snapshot
 from pipelines.cli import EXIT_FAILED, EXIT_OK
 from pipelines.describe import example_values
 from pipelines.element import ElementSpec, Settings
@@ -126,7 +126,7 @@ def _fetch(job: Job) -> bool:
     before = snapshot()
     try:
         prefetch: Callable[[Settings], Any] = getattr(importlib.import_module(module), function)
-        prefetch(job.settings)
+        paths = _paths(prefetch(job.settings))
     except TolmachError as error:
         print(f"{job.name}: {error}", file=sys.stderr)
         return False
@@ -134,11 +134,24 @@ def _fetch(job: Job) -> bool:
         print(f"{job.name}: cannot be imported: {error}; `tolmach doctor` says more", file=sys.stderr)
         return False
     fresh = added(before, snapshot())
-    if not fresh:
-        print(f"{job.name}: ready, nothing had to be downloaded")
+    there = {path: size for path, size in paths.items() if path not in fresh}
     for path, size in sorted(fresh.items()):
-        print(f"{job.name}: {size_text(size)} in {path}")
+        print(f"{job.name}: downloaded {size_text(size)} to {path}")
+    for path, size in sorted(there.items()):
+        print(f"{job.name}: ready, {size_text(size)} in {path}")
+    if not fresh and not there:
+        print(f"{job.name}: ready, nothing had to be downloaded")
     return True
+
+
+def _paths(result: object) -> dict[Path, int]:
+    """What a prefetch function says it made sure of: nothing, a path, or several; a folder counts with all in it."""
+    found = [result] if isinstance(result, Path) else result if isinstance(result, list | tuple) else []
+    sizes = {}
+    for path in found:
+        if isinstance(path, Path) and path.exists():
+            sizes[path] = sum(files_in(path).values()) if path.is_dir() else path.stat().st_size
+    return sizes
 
 
 def _show_progress(package: str) -> None:

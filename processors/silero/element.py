@@ -73,7 +73,11 @@ class SileroTts(SpeechElement):
         options = {name: getattr(settings, name) for name in ("put_accent", "put_yo", "put_stress_homo", "put_yo_homo")}
         pause = np.zeros(settings.rate_hz * settings.pause_ms // 1000, np.float32)
         spoke = False
-        for sentence in self._sentences(frame, lease.info["symbols"]):
+        # Preparing ten thousand characters takes half a second, so it does not happen on the loop.
+        sentences, lost = await asyncio.to_thread(_sentences, frame.text, settings.language, lease.info["symbols"])
+        if lost:
+            self._warn(frame, f"the voice has no way to say {lost!r}; the rest is spoken")
+        for sentence in sentences:
             [outcome] = await lease.submit([silero.Utterable(sentence, self._speaker, settings.rate_hz, options)])
             if isinstance(outcome, Exception):
                 raise outcome
@@ -85,19 +89,14 @@ class SileroTts(SpeechElement):
                 yield outcome.samples
                 spoke = True
 
-    def _sentences(self, frame: TranslationFrame, symbols: str | None) -> list[str]:
-        prepared = prepare(frame.text, self.settings.language)
-        sentences = []
-        lost = prepared.lost
-        for sentence in split_text(prepared.text, silero.MAX_CHARS, prepared=True):
-            fitted = fit_symbols(sentence, symbols)
-            lost += fitted.lost
-            if any(char.isalpha() for char in fitted.text):
-                sentences.append(fitted.text)
-        if lost:
-            self._warn(frame, f"the voice has no way to say {''.join(dict.fromkeys(lost))!r}; the rest is spoken")
-        return sentences
-
     def _warn(self, frame: TranslationFrame, text: str) -> None:
         data = {"utterance": frame.utterance, "text": frame.text}
         self.context.post("warning", f"utterance {frame.utterance}: {text}", pts_ns=frame.pts_ns, data=data)
+
+
+def _sentences(text: str, lang: str, symbols: str | None) -> tuple[list[str], str]:
+    """Sentences as the model reads them, and the letters that were lost, each once."""
+    prepared = prepare(text, lang)
+    fitted = [fit_symbols(piece, symbols) for piece in split_text(prepared.text, silero.MAX_CHARS, prepared=True)]
+    sentences = [piece.text for piece in fitted if any(char.isalpha() for char in piece.text)]
+    return sentences, "".join(dict.fromkeys(prepared.lost + "".join(piece.lost for piece in fitted)))

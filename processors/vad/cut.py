@@ -45,6 +45,8 @@ class CutSearch:
     def push(self, window: npt.NDArray[np.float32], speech: bool) -> None:
         """Look at the next window."""
         self._position += len(window)
+        if self._position < self._limit - self._search - self._context:
+            return
         self._recent.append((self._position, speech, float(np.square(window, dtype=np.float64).sum())))
         while len(self._recent) > 1 and self._recent[1][0] <= self._position - 2 * self._context - 2 * len(window):
             self._recent.popleft()

@@ -32,9 +32,9 @@ class Leveller:
     def level(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Amplified copies of consecutive windows, float32[count, window]."""
         gains = np.ones((len(windows), 1), np.float32)
-        for i, peak in enumerate(np.abs(windows).max(axis=1)):
-            self._peak = max(float(peak), self._peak * self._fade)
-            gains[i] = np.clip(TARGET_PEAK / max(self._peak, 1e-9), 1.0, self._max_gain)
+        for i, peak in enumerate(np.abs(windows).max(axis=1).tolist()):
+            self._peak = max(peak, self._peak * self._fade)
+            gains[i] = min(max(TARGET_PEAK / max(self._peak, 1e-9), 1.0), self._max_gain)
         return windows * gains
 
     def restart(self) -> None:

@@ -13,6 +13,8 @@ vowels, which every word's vowel does and breath and room noise do not, however 
 count as speech (closures of plosives), stretches under 60 ms do not (clicks). In ``noise/`` nothing is speech.
 
 - **missed**: reference speech outside every utterance. A lost word costs at least a vowel, a tenth of a second.
+  (The one longer miss in ``../shared/speech``, the first 0.6 s of ``riva-ru-RU.wav``, is breath: unvoiced, 20 dB below
+  the words.)
 - **false**: audio of utterances farther than pre-roll and post-roll from any reference speech.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import GraphError
+from pipelines.errors import OutputError
 from transports.files.atomic import AtomicFile, resolve
 
 
@@ -44,7 +44,7 @@ def test_discard_leaves_nothing_and_is_safe_twice(tmp_path: Path) -> None:
 def test_a_file_given_up_before_it_was_opened_is_never_made(tmp_path: Path) -> None:
     output = AtomicFile(tmp_path / "dub.wav", overwrite=True)
     output.discard()
-    with pytest.raises(GraphError, match="given up"):
+    with pytest.raises(OutputError, match="given up"):
         output.open()
     assert names(tmp_path) == []
 
@@ -64,7 +64,7 @@ def test_an_existing_file_survives_until_commit(tmp_path: Path) -> None:
 def test_an_existing_file_is_kept_without_overwrite(tmp_path: Path) -> None:
     target = tmp_path / "dub.wav"
     target.write_bytes(b"old")
-    with pytest.raises(GraphError, match=r"exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
         AtomicFile(target, overwrite=False).open()
     assert names(tmp_path) == ["dub.wav"]
 
@@ -75,7 +75,7 @@ def test_a_file_that_comes_meanwhile_is_kept_without_overwrite(tmp_path: Path) -
     output.open()
     output.write(b"new")
     target.write_bytes(b"somebody else's")
-    with pytest.raises(GraphError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         output.commit()
     output.discard()
     assert target.read_bytes() == b"somebody else's"
@@ -93,7 +93,7 @@ def test_without_overwrite_a_free_name_is_taken(tmp_path: Path) -> None:
 
 def test_a_folder_is_never_written_through(tmp_path: Path) -> None:
     (tmp_path / "dub.wav").mkdir()
-    with pytest.raises(GraphError, match="is a folder"):
+    with pytest.raises(OutputError, match="is a folder"):
         AtomicFile(tmp_path / "dub.wav", overwrite=True).open()
     assert names(tmp_path) == ["dub.wav"]
 
@@ -101,14 +101,14 @@ def test_a_folder_is_never_written_through(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dub.wav")
-    with pytest.raises(GraphError, match="not a regular file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         AtomicFile(tmp_path / "dub.wav", overwrite=True).open()
     assert stat.S_ISFIFO((tmp_path / "dub.wav").stat().st_mode)
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(GraphError, match=r"dub\.wav: cannot be written: "):
+    with pytest.raises(OutputError, match=r"dub\.wav: cannot be written: "):
         AtomicFile(tmp_path / "file" / "dub.wav", overwrite=True).open()
 
 

@@ -44,6 +44,18 @@ def test_params_of_the_graph_reach_bins_only_through_their_own():
     assert "bin 'direction' has no param named 'left'" in shown
 
 
+def test_an_unset_param_of_the_graph_may_be_handed_to_a_bin():
+    unset = CONVERSATION.replace("right: {default: ru, choices: [en, ru]}", "right:")
+    assert check(unset, overrides={"back.from": "ru"}).ok is False  # the pads of a voice depend on its language
+    assert {d.message for d in check(unset).diagnostics} == {
+        "the pads of 'tts' depend on param 'right', which has no value",
+    }
+    speaker = CONVERSATION.replace("  input:\n", "  input:\n  voice:\n").replace(
+        'lang: "${param:to}"}', 'lang: "${param:to}", speaker: "${param:voice}"}'
+    )
+    assert check(speaker).ok
+
+
 def test_the_environment_is_seen_inside_bins():
     assert graph_of(CONVERSATION, env={"VOICE": "kseniya"}).nodes["back.say.tts"].settings.speaker == "kseniya"
 

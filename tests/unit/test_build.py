@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import model_validator
 
 from pipelines.build import COMMAND_LINE, check_graph, load_graph, parse_set
 from pipelines.diagnostics import CODES, format_json
@@ -109,6 +110,42 @@ def test_a_required_setting_of_another_type_waits_for_its_param():
     pads = check(text.replace("strict_src", "pads_src"), registry=registry)
     assert [d.message for d in pads.diagnostics] == ["the pads of 'in' depend on param 'rate', which has no value"]
     assert check(text.replace("strict_src", "pads_src"), registry=registry, params={"rate": 8000}).ok
+
+
+def test_a_rule_about_several_settings_waits_too():
+    text = "params: {min: }\n" + document(
+        {"in": SRC, "v": 'type: ordered, low: "${param:min}", high: 5', "o": OUT}, "in -> v -> o"
+    )
+
+    class Ordered(NoSettings):
+        low: str
+        high: int
+
+        @model_validator(mode="after")
+        def _order(self) -> Ordered:
+            if int(self.low.strip("<>") or 0, 36) > self.high:
+                raise ValueError("low must not exceed high")
+            return self
+
+    registry = REGISTRY.extended(spec("ordered", Ordered, (Pad.sink(), Pad.src(like="sink"))))
+    assert check(text, registry=registry).ok
+    assert codes(text, registry=registry, params={"min": "9"}) == ["bad-value"]
+
+
+def test_a_path_is_a_text():
+    assert graph_of(GOOD, params={"input": Path("a.wav")}).nodes["in"].settings.path == "a.wav"
+
+
+def test_a_variable_that_failed_has_no_further_consequences():
+    assert codes(GOOD.replace('"${param:target_lang}"', '"${env:LANG_OF_DUB}"')) == ["missing-env"]
+    assert codes(GOOD.replace("500", '"${env:HANGOVER}"')) == ["missing-env"]
+
+
+def test_a_choice_is_of_the_type_it_is_declared():
+    text = "params: {channels: {default: 1, choices: [1, 2]}}\n" + document({"in": SRC, "o": OUT}, "in -> o")
+    assert check(text, params={"channels": 2}).ok
+    assert codes(text, params={"channels": True}) == ["bad-value"]
+    assert codes(text, params={"channels": "2"}) == ["bad-value"]
 
 
 def test_a_param_keeps_its_type_and_text_becomes_what_a_setting_wants():

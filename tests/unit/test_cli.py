@@ -258,8 +258,10 @@ def test_fetch_says_what_came_and_goes_on_after_a_failure(
         "from pipelines.errors import ModelMissingError\n"
         "def missing(settings): raise ModelMissingError('no network')\n"
         "def download(settings):\n"
-        "    cache_dir().mkdir(parents=True)\n"
-        "    (cache_dir() / 'model.bin').write_bytes(bytes(2048))\n"
+        "    cache_dir().mkdir(parents=True, exist_ok=True)\n"
+        "    path = cache_dir() / 'model.bin'\n"
+        "    path.write_bytes(bytes(2048))\n"
+        "    return path\n"
         "class S(Settings): '''None.'''\n"
         "def spec(name, fetch):\n"
         "    return ElementSpec(type=name, summary='X.', settings=S, pads=(Pad.sink(),),\n"
@@ -274,7 +276,9 @@ def test_fetch_says_what_came_and_goes_on_after_a_failure(
     assert main(["fetch", "lost", "found"]) == 1
     shown = capsys.readouterr()
     assert shown.err == "lost: no network\n"
-    assert shown.out == f"found: 2.0 KiB in {tmp_path / 'cache' / 'model.bin'}\n"
+    assert shown.out == f"found: downloaded 2.0 KiB to {tmp_path / 'cache' / 'model.bin'}\n"
+    assert main(["fetch", "found"]) == 0
+    assert capsys.readouterr().out == f"found: ready, 2.0 KiB in {tmp_path / 'cache' / 'model.bin'}\n"
     assert main(["fetch", "tee"]) == 0
     assert capsys.readouterr().out == "nothing to fetch: no element of it downloads anything\n"
 

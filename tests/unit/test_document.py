@@ -117,6 +117,7 @@ def test_duplicate_keys_are_reported_and_the_first_counts():
         ("a: *nobody", "no anchor"),
         ("a: &x [*x]", "no anchor"),
         ("? [a]\n: b", "key must be text"),
+        ("a: &x b\n*x : 1", "alias cannot be a key"),
         ("a: 1\n---\nb: 2\n", "one document"),
         ("a: \x00", "U+0000"),
         ('a: "\\UFFFFFFFF"', "not YAML"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipelines.errors import ElementError, GraphError
+from pipelines.errors import ElementError, OutputError
 from pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
 from pipelines.testing import Harness, chop, tone
 from transports.files.pcm import to_int16
@@ -236,7 +236,7 @@ async def test_an_old_file_is_kept_unless_overwriting_is_allowed(tmp_path: Path)
     (tmp_path / "dub.wav").write_bytes(b"old")
     harness = Harness(FILE_SINK, path=str(tmp_path / "dub.wav"))
     harness.element.context = dataclasses.replace(harness.context, overwrite=False)
-    with pytest.raises(GraphError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         await harness.element.start()
     await harness.stop()
     assert (tmp_path / "dub.wav").read_bytes() == b"old"

@@ -396,6 +396,40 @@ async def test_a_file_that_is_cut_off_gives_its_beginning_and_an_error(
     assert decoded, "no cut gave any audio"
 
 
+@pytest.mark.parametrize("declared", [0xFFFFFFFF, 0x7FFFFFFF, 0, 24000 + 44])
+async def test_a_wav_whose_length_is_a_placeholder_is_whole(tmp_path: Path, declared: int) -> None:
+    path = write(tmp_path / "pipe.wav", "pcm_s16le", signal(8000, 1), 8000, options={"fflags": "+bitexact"})
+    data = bytearray(path.read_bytes())
+    assert data[36:40] == b"data"
+    data[40:44] = declared.to_bytes(4, "little")
+    path.write_bytes(data)
+    harness = await read(path)
+    assert errors(harness) == []
+    np.testing.assert_array_equal(harness.audio(), signal(8000, 1))
+
+
+async def test_a_long_wav_with_64_bit_sizes_is_checked_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.wav", "pcm_s16le", signal(8000, 1), 8000, options={"rf64": "always"})
+    assert path.read_bytes()[:4] == b"RF64"
+    assert errors(await read(path)) == []
+    path.write_bytes(path.read_bytes()[:10_000])
+    assert "cut off" in errors(await read(path))[0]
+
+
+@pytest.mark.parametrize("tag_counted", [False, True])
+async def test_an_mp3_with_a_tag_in_front_is_whole(recordings: Path, tmp_path: Path, tag_counted: bool) -> None:
+    data = bytearray((recordings / "song.mp3").read_bytes())
+    tag_bytes = 10 + (data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9])
+    field = data.find(b"Info") + 12 if b"Info" in data else data.find(b"Xing") + 12
+    if tag_counted:
+        data[field : field + 4] = (int.from_bytes(data[field : field + 4], "big") + tag_bytes).to_bytes(4, "big")
+    path = tmp_path / "tagged.mp3"
+    path.write_bytes(data)
+    assert errors(await read(path)) == []
+    path.write_bytes(data[: len(data) // 2])
+    assert "cut off" in errors(await read(path))[0]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(FORMATS)), seed=st.integers(0, 2**32 - 1), header=st.booleans())
 def test_damaged_bytes_never_give_anything_but_audio_or_a_media_error(

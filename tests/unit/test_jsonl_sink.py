@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import ElementError, GraphError
+from pipelines.errors import ElementError, OutputError
 from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from pipelines.testing import Harness, chop, tone
 from transports.files.events import dumps, translation_event
@@ -186,7 +186,7 @@ async def test_stop_before_the_end_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GraphError, match="is a folder"):
+    with pytest.raises(OutputError, match="is a folder"):
         await save(tmp_path)
 
 

@@ -158,6 +158,68 @@ def test_every_mismatch_is_reported_and_none_causes_another():
     assert mismatches(elements, "in -> v -> a -> t -> s") == ["in.src -> v.sink", "a.src -> t.sink", "t.src -> s.sink"]
 
 
+def test_behind_a_broken_link_goes_on_what_its_sink_pad_takes():
+    elements = {"in": "type: file_src, path: a, rate_hz: 48000", "v": VAD, "i": ID, "c": "type: cd_sink"}
+    assert mismatches(elements, "in -> v -> i -> c") == ["in.src -> v.sink", "i.src -> c.sink"]
+    assert mismatches({**elements, "c": OUT}, "in -> v -> i -> c") == ["in.src -> v.sink"]
+
+
+def test_a_wish_reaches_a_source_that_gives_anything():
+    registry = REGISTRY.extended(spec("any_src", NoSettings, (Pad.src(),)))
+    found = caps({"in": "type: any_src", "i": ID, "c": "type: cd_sink"}, "in -> i -> c", registry=registry)
+    assert found["in.src -> i.sink"] == "audio/raw, channels=2, rate=44100"
+
+
+def test_a_pad_that_is_like_another_medium_stands_for_itself():
+    words = spec(
+        "words", NoSettings, (Pad.sink("audio/raw"), Pad.src("text/x-translation, lang=ru, script=cyrl", like="sink"))
+    )
+    found = caps(
+        {"in": SRC, "w": "type: words", "t": "type: espeak_tts", "o": OUT},
+        "in -> w -> t -> o",
+        registry=REGISTRY.extended(words),
+    )
+    assert found["w.src -> t.sink"] == "text/x-translation, lang=ru, script=cyrl"
+
+
+def test_an_element_that_gives_a_range_of_its_own_ends_what_is_dynamic():
+    rerange = spec(
+        "rerange", NoSettings, (Pad.sink("audio/raw"), Pad.src("audio/raw, rate=[8000, 48000]", like="sink"))
+    )
+    sixteen = spec("sixteen_sink", NoSettings, (Pad.sink("audio/raw, rate=16000"),))
+    found = caps(
+        {"in": "type: file_src, path: a", "r": "type: rerange", "i": ID, "o": "type: sixteen_sink"},
+        "in -> r -> i -> o",
+        registry=REGISTRY.extended(rerange, sixteen),
+    )
+    assert found["r.src -> i.sink"] == "audio/raw, channels=[1, 64], rate=16000, segmented=false"
+
+
+def test_a_choice_made_for_one_input_holds_for_the_others():
+    found = caps(
+        {
+            "a": "type: file_src, path: a, rate_hz: 24000",
+            "b": "type: file_src, path: b, rate_hz: 16000",
+            "r": ANY_RATE,
+            "s": ANY_RATE,
+            "f": "type: funnel",
+            "o": OUT,
+        },
+        "a -> r -> f -> o",
+        "b -> s -> f",
+    )
+    assert (
+        found["s.src -> f.sink_1"] == found["r.src -> f.sink_0"] == "audio/raw, channels=2, rate=24000, segmented=false"
+    )
+
+
+def test_that_caps_are_dynamic_is_said_only_where_it_matters():
+    apart = check(document({"in": "type: file_src, path: a", "s": "type: subtitle_sink, path: s"}, "in -> s"))
+    assert [len(d.notes) for d in apart.diagnostics] == [2]
+    some = check(document({"in": "type: file_src, path: a", "s": "type: cd_sink"}, "in -> s"))
+    assert some.diagnostics[0].notes[2].startswith("the exact caps are known only when data flows")
+
+
 def test_branches_that_want_different_things_are_told_at_the_second():
     elements = {"in": SRC, "t": "type: tee", "v": VAD, "o": OUT, "c": "type: cd_sink"}
     assert mismatches(elements, "in -> t -> v -> o", "t -> c") == ["t.src_1 -> c.sink"]

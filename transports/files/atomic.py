@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.errors import GraphError
+from pipelines.errors import OutputError
 
 __all__ = ["AtomicFile", "resolve"]
 
@@ -44,20 +44,20 @@ class AtomicFile:
         """Create the folder and the temporary file.
 
         Raises:
-            GraphError: If the target is a folder or another special file, exists and may not be replaced, or its
+            OutputError: If the target is a folder or another special file, exists and may not be replaced, or its
                 folder cannot be written to.
         """
         with self._lock:
             self._check_target()
             if self._discarded:
-                raise GraphError(f"{self.target}: was given up before it was opened")
+                raise OutputError(f"{self.target}: was given up before it was opened")
             temporary = self.target.with_name(_temporary_name(self.target.name))
             try:
                 self.target.parent.mkdir(parents=True, exist_ok=True)
                 # Not tempfile: that makes files only their owner can read, and this one gets the target's name.
                 descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             except OSError as error:
-                raise GraphError(f"{self.target}: cannot be written: {error.strerror or error}") from error
+                raise OutputError(f"{self.target}: cannot be written: {error.strerror or error}") from error
             self._temporary = temporary
             self._file = os.fdopen(descriptor, "w+b")
             return self._file
@@ -76,7 +76,7 @@ class AtomicFile:
         """Close the file and give it its name; nothing happens if it was not open.
 
         Raises:
-            GraphError: If another file took the name meanwhile and may not be replaced.
+            OutputError: If another file took the name meanwhile and may not be replaced.
             OSError: If the rest cannot be written (disk full) or the file not renamed.
         """
         with self._lock:
@@ -102,21 +102,21 @@ class AtomicFile:
 
     def _check_target(self) -> None:
         if self.target.is_dir():
-            raise GraphError(f"{self.target}: is a folder; name a file in it")
+            raise OutputError(f"{self.target}: is a folder; name a file in it")
         if self.target.exists() and not self.target.is_file():
-            raise GraphError(f"{self.target}: is not a regular file and cannot be replaced by one")
+            raise OutputError(f"{self.target}: is not a regular file and cannot be replaced by one")
         if self.target.is_file() and not self._overwrite:
-            raise GraphError(self._exists())
+            raise OutputError(self._exists())
 
     def _rename_new(self, temporary: Path) -> None:
         # A hard link fails if the name is taken, which a rename does not.
         try:
             os.link(temporary, self.target)
         except FileExistsError as error:
-            raise GraphError(self._exists()) from error
+            raise OutputError(self._exists()) from error
         except OSError as error:  # a file system without hard links (FAT, some network mounts)
             if self.target.exists():
-                raise GraphError(self._exists()) from error
+                raise OutputError(self._exists()) from error
             temporary.replace(self.target)
         else:
             temporary.unlink()

@@ -45,7 +45,7 @@ class FileSink(Element):
         """Open the file under its temporary name.
 
         Raises:
-            GraphError: If it cannot be written, or exists and may not be replaced.
+            OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await self.stop()
         target = resolve(self.context.base_dir, self.settings.path)
@@ -71,7 +71,7 @@ class FileSink(Element):
 
         Raises:
             ElementError: If the disk refuses the rest.
-            GraphError: If the name was taken meanwhile and may not be replaced.
+            OutputError: If the name was taken meanwhile and may not be replaced.
         """
         if self._output is None:
             return

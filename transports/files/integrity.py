@@ -160,4 +160,6 @@ def _mp3_end(file: BinaryIO, size: int) -> int | None:
         return None
     field = at + 8 + (4 if flags & 1 else 0)
     length = int(struct.unpack(">I", frame[field : field + 4])[0])
-    return start + sync + length if length else None
+    end = start + sync + length
+    # Some writers count the tag in front as well; that is no damage.
+    return None if not length else size if size < end <= size + start else end

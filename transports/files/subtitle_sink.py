@@ -34,7 +34,7 @@ class SubtitleSink(TextSink):
         """Open the file under its temporary name.
 
         Raises:
-            GraphError: If it cannot be written, or exists and may not be replaced.
+            OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await super().start()
         self._forget()

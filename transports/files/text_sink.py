@@ -27,7 +27,7 @@ class TextSink(Element):
         """Open the file under its temporary name.
 
         Raises:
-            GraphError: If it cannot be written, or exists and may not be replaced.
+            OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await self.stop()
         target = resolve(self.context.base_dir, self.settings.path)
@@ -50,7 +50,7 @@ class TextSink(Element):
 
         Raises:
             ElementError: If the disk refuses it.
-            GraphError: If the name was taken meanwhile and may not be replaced.
+            OutputError: If the name was taken meanwhile and may not be replaced.
         """
         await self._flush()
         if self._output is not None:

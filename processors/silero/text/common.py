@@ -125,17 +125,20 @@ def finish(text: str, letters: str, replace_letter: Callable[[str], str] = lambd
 
 
 def _tidy(text: str, letters: str) -> str:
-    text = text.replace("...", "…")
+    # White space and runs of signs are collapsed first: every later pattern then sees short runs, and stays linear.
+    text = re.sub(r"\s+", " ", text.replace("...", "…"))
     text = re.sub(rf"(?<![{letters}])-|-(?![{letters}{STRESS}])", " ", text)  # a hyphen joins letters, or is none
-    text = re.sub(r"([.,!?…:;–])(?:\s*\1)+", r"\1", text)
-    text = re.sub(r"[,:;–\s]+([.!?…])", r"\1", text)
-    text = re.sub(r"\s*([,:;])(?:\s*[,:;–])*", r"\1 ", text)
-    text = re.sub(r"\s+([.!?…])", r"\1", text)
-    text = re.sub(r"([.!?…])[\s,:;–]*(?=[.!?…])", r"\1", text)
-    text = re.sub(r"([.!?…])(?=\w)", r"\1 ", text)
     text = re.sub(rf"{STRESS}(?![{letters}])", "", text).replace(STRESS, "+")
-    text = re.sub(r"\s+", " ", text).strip(" ,:;–-")
-    return re.sub(r"^[.!?…,:;–\s-]+", "", text)
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"([.!?…])(?: ?\1)+", r"\1", text)
+    text = re.sub(
+        r" ?([,:;–])(?: ?[,:;–])*", lambda m: " – " if m.group().strip(" –") == "" else f"{m[1].strip('–')} ", text
+    )
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r" ?(?:[,:;]|–)? ?([.!?…])", r"\1", text)
+    text = re.sub(r"([.!?…])(?: ?[,:;–])", r"\1", text)
+    text = re.sub(r"([.!?…])(?=\w)", r"\1 ", text)
+    return re.sub(r"\s+", " ", text).lstrip(PUNCTUATION + " ").rstrip(" ,:;–-")
 
 
 def fit_symbols(text: str, symbols: str | None) -> Prepared:
@@ -167,9 +170,12 @@ def whole_number(number: str) -> int | None:
 
 
 _ADDRESS = re.compile(
-    r"\b(?:[a-z][a-z0-9+.-]*://\S+|[\w.%+-]+@[\w-]+(?:\.[\w-]+)+|(?:[a-z0-9][a-z0-9-]+\.)+[a-z]{2,}\b(?:/\S*)?)",
+    r"\b(?:[a-z][a-z0-9+.-]{1,15}://\S+"
+    r"|[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+    r"|(?:[a-z0-9][a-z0-9-]{1,62}\.){1,8}[a-z]{2,24}\b(?:/\S*)?)",
     re.IGNORECASE,
 )
+"""Bounded everywhere (RFC 5321 and RFC 1035 give the numbers), so that no text makes it slow."""
 
 
 def say_address(text: str, signs: Mapping[str, str]) -> str:

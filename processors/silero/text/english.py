@@ -82,7 +82,7 @@ _SPECIAL = {"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d",
 def prepare_english(text: str) -> Prepared:
     """English text for a Silero model; Cyrillic letters, digits and signs become English words."""
     text = clean(text)
-    shouted = text.isupper()
+    shouted = text.isupper() and len(text.split()) > 2  # three capitalised words are no acronyms
     text = rewrite(say_address(text, _ADDRESS_SIGNS), _RULES)
     text = "".join(map(_romanise, text))
     text = _CAPITALS.sub(lambda m: m.group() if shouted else _acronym(m.group()), text)
@@ -155,7 +155,7 @@ def _month_day(match: Match) -> str:
     return f"{month} {_ordinal(int(day))}" + (f", {_year(int(year))}" if year else "")
 
 
-_NUMBER = r"(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.(\d+))?"
+_NUMBER = r"(?<!\d)(\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.(\d+))?"
 _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
 _CURRENCY = "[" + "".join(map(re.escape, _CURRENCIES)) + "]"
 _SCALE = "thousand|million|billion|trillion"
@@ -175,8 +175,8 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<![\d-])(\d{4})-(\d{2})-(\d{2})(?![\d-])"), lambda m: _date(*m.group(3, 2, 1, 0))),
     (re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?![\d:])\s?([ap]\.?\s?m\b\.?)?", re.IGNORECASE), _time),
     (re.compile(r"(?<![\d:.])(1[0-2]|[1-9])()\s?([ap]\.?m\b\.?)", re.IGNORECASE), _time),
-    (re.compile(r"\+?\d[\d()]*(?:[ -]\(?\d{2,4}\)?){2,}(?!\d)"), lambda m: _telephone(m.group())),
-    (re.compile(r"\d+(?:\.\d+){2,}"), lambda m: m.group().replace(".", " point ")),
+    (re.compile(r"(?<![\w-])\+?\d[\d()]*(?:[ -]\(?\d{2,4}\)?){2,}(?!\d)"), lambda m: _telephone(m.group())),
+    (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: m.group().replace(".", " point ")),
     (re.compile(rf"(?<!\w)({_MONTH})\s+(\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,?\s+(\d{{4}})(?!\d))?"), _month_day),
     (
         re.compile(rf"(?<!\w)({_MONTH}|[Ii]n|[Ss]ince|[Bb]y|[Uu]ntil)\s+(1[1-9]\d\d|20\d\d)(?![\w.,]*\d)(?!\s?%)"),
@@ -186,7 +186,7 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<![\w.,])(\d{1,15})(?:st|nd|rd|th)(?!\w)", re.IGNORECASE), lambda m: _ordinal(int(m[1]))),
     (re.compile(rf"({_CURRENCY})\s?{_NUMBER}(?:\s?({_SCALE})(?!\w))?"), _money),
     (re.compile(rf"{_NUMBER}\s?({_CURRENCY})"), lambda m: _counted(m[1], m[2], *_CURRENCIES[m[3]][:2])),
-    (re.compile(r"(?<![\w.,])(\d+)\s?[-–]\s?(?=\d)"), lambda m: f"{_cardinal(m[1])} to "),
+    (re.compile(r"(?<![\w.,])(\d+)(?:[-–]| [-–] )(?=\d)"), lambda m: f"{_cardinal(m[1])} to "),
     (re.compile(r"(?<![\w.,])-(?=\d)"), " minus "),
     (re.compile(rf"(?<![\d.,]){_NUMBER}\s?({_UNIT})(?!\w)"), lambda m: _counted(m[1], m[2], *_UNITS[m[3]])),
     (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " over "),
@@ -200,6 +200,8 @@ def _short(match: Match) -> str:
 
 
 def _telephone(number: str) -> str:
+    if sum(char.isdigit() for char in number) < 7:
+        return number
     groups = [" ".join(_DIGITS[d] for d in group) for group in re.findall(r"\d+", number)]
     return ("plus " if number.startswith("+") else "") + ", ".join(groups) + " "
 

@@ -43,6 +43,8 @@ _SINGLE = pair_up(
     "а б к д е ф г х и дж к л м н о п к р с т у в в кс и з",
 )
 _VOWELS = frozenset("aeiouy")
+_LONG = {"a": "эй", "e": "и", "i": "ай", "o": "оу", "u": "ю"}
+"""Vowels made long by a mute e behind the next consonant: Dave, Steve, Mike, Rome, Luke."""
 
 _GREEK = pair_up(
     "αβγδεζηθικλμνξοπρσςτυφχψω",
@@ -107,11 +109,17 @@ def _readable(word: str) -> bool:
 
 def _by_rules(word: str, *, mute: bool = False) -> str:
     # A final e after a consonant is mute when another vowel carries the word ("Steve"), as in English.
+    long_at = -1
     if mute and len(word) > 3 and word[-2] not in _VOWELS and _VOWELS & set(word[:-1]):
         word = word[:-1]
+        long_at = len(word) - 2 if word[-2] in _LONG and word[-3] not in _VOWELS else -1
     spoken: list[str] = []
     at = 0
     while at < len(word):
+        if at == long_at:
+            spoken.append(_LONG[word[at]])
+            at += 1
+            continue
         for latin, cyrillic in _DIGRAPHS:
             if word.startswith(latin, at):
                 spoken.append(cyrillic)

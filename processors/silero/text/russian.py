@@ -38,15 +38,14 @@ def prepare_russian(text: str) -> Prepared:
     """Russian text for a Silero model; Latin letters, digits and signs become Russian words."""
     text = re.sub("(?<=[аеёиоуыэюяАЕЁИОУЫЭЮЯ])[\u0301\u00b4]", "\u0301", clean(text))
     text = re.sub("([аеёиоуыэюяАЕЁИОУЫЭЮЯ])\u0301", rf"{STRESS}\1", text)
-    shouted = text.isupper()
     text = rewrite(say_address(text, ADDRESS_SIGNS), _RULES)
-    text = _WORD.sub(lambda m: _word(m.group(), shouted=shouted), text)
+    text = _WORD.sub(lambda m: _word(m.group()), text)
     return finish(text, LETTERS, letter_to_cyrillic)
 
 
 # Numbers ----------------------------------------------------------------------------------------------------------
 
-_NUMBER = r"(\d+)(?:[.,](\d+))?"
+_NUMBER = r"(?<!\d)(\d+)(?:[.,](\d+))?"
 _MONTH = "|".join(MONTHS)
 
 
@@ -160,6 +159,14 @@ def _measured(match: Match) -> str:
     return f"{_counted(whole, fraction, UNITS[unit])} "
 
 
+def _fraction(match: Match) -> str:
+    above, below = match.group(1, 2)
+    if len(above) > 2 or len(below) > 2 or not 0 < int(above) < int(below) <= 10:
+        return f"{cardinal(above)} дробь {cardinal(below)}"
+    parts = ordinal(int(below), gender="f") if int(above) == 1 else ordinal(int(below), "g", plural=True)
+    return f"{cardinal(above, gender='f')} {parts}"
+
+
 _GENITIVE = ("от", "до", "около", "после", "более", "менее", "больше", "меньше", "свыше", "без", "для", "из")
 _LOCATIVE = ("в", "во", "на", "о", "об", "при")
 
@@ -229,10 +236,10 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(?![\d:])"), _time),
     (re.compile(r"(?<=\d)[ ](?=\d{3}(?!\d))(?<!\d{4} )"), ""),
     (
-        re.compile(r"(?<![\d.,])\d{1,3}(?:([.,])\d{3})(?:\1\d{3})+(?![\d.,]*\d)"),
+        re.compile(r"(?<![\d.,])\d{1,3}(?:([.,])\d{3})(?:\1\d{3})+(?![.,]?\d)"),
         lambda m: re.sub("[.,]", "", m.group()),
     ),
-    (re.compile(r"\d+(?:\.\d+){2,}"), lambda m: m.group().replace(".", " точка ")),
+    (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: " точка ".join(map(cardinal, m.group().split(".")))),
     (re.compile(rf"(?<![\d.,])(\d{{1,2}})\s+({_MONTH})(?!\w)(?:\s+(\d{{4}})\s*(?:года|г\.|г)(?!\w))?"), _day_of_month),
     (re.compile(r"((?:(?<!\w)[вВ]о?\s+)?)(?<![\d.,-])(\d{4})\s*(г\.|г(?!\w)|год\w*)"), _year),
     (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)(?=\s+([а-яё]+))?"), _with_ending),
@@ -241,10 +248,11 @@ _RULES: tuple[Rule, ...] = (
         re.compile(rf"{_NUMBER}(?:\s?({_SCALE}){STOP})?\s?({_CURRENCY})"),
         lambda m: _money_after(m),
     ),
-    (re.compile(r"(?<![\w.,])(\d+)\s?[-–]\s?(?=\d)"), lambda m: f"{cardinal(m[1])} – "),
+    (re.compile(r"(?<![\w.,])(\d+)(?:[-–]| [-–] )(?=\d)"), lambda m: f"{cardinal(m[1])} – "),
     (re.compile(r"(?<![\w.,])-(?=\d)"), " минус "),
     (re.compile(rf"(?<![\d.,]){_NUMBER}\s?({_UNIT}){STOP}"), _measured),
     *BARE_UNITS,
+    (re.compile(r"(?<![\d.,/])(\d+)\s?/\s?(\d+)(?![\d/]|[.,]\d)"), _fraction),
     (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " дробь "),
     (re.compile(r"(?<!\w)([IVXLC]{1,7})\s+(век\w*)"), _century),
     (re.compile(r"(?<!\w)([А-ЯЁ][а-яё]{2,})\s+([IVX]{1,5})(?!\w)"), _reign),
@@ -267,9 +275,9 @@ _WORD = re.compile(
 )
 
 
-def _word(word: str, *, shouted: bool) -> str:
+def _word(word: str) -> str:
     if re.match(rf"[{_LATIN}]", word):
         return f" {to_cyrillic(word.replace(chr(39), ''))} " if word else ""
     if re.match("[А-ЯЁ]", word):
-        return word if shouted else (spell(word) or word)
+        return spell(word) or word
     return f" {greek_word(word)} "

@@ -1,0 +1,183 @@
+"""The Silero voice around a real torch package with Silero's layout and interface."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.checking import check_element
+from pipelines.errors import GraphError, ModelError, ModelRefusedError
+from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
+from pipelines.testing import Harness
+from processors.hosting import HOSTS
+from processors.silero.spec import SPEC
+from tests.data.silero_package import ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package
+
+pytestmark = pytest.mark.models
+
+RATE_HZ = 8000
+SYMBOL = int(SYMBOL_S * RATE_HZ)
+
+
+@pytest.fixture
+def russian(tmp_path: Path) -> dict[str, Any]:
+    return settings_for(build_package(tmp_path / "ru.pt"), lang="ru")
+
+
+def settings_for(path: Path, **more: Any) -> dict[str, Any]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"model": str(path), "sha256": digest, "rate_hz": RATE_HZ, "pause_ms": 0, **more}
+
+
+def says(number: int, text: str, lang: str = "ru") -> TranslationFrame:
+    start_ns = number * 1_000_000_000
+    return TranslationFrame(number, start_ns, start_ns + 500_000_000, "en", lang, text)
+
+
+async def spoken(settings: dict[str, Any], *texts: str) -> Harness:
+    async with Harness(SPEC, **settings) as h:
+        for number, text in enumerate(texts, 1):
+            await h.push(says(number, text))
+        await h.eos()
+    return h
+
+
+def heard(audio: Samples, symbols: str = RUSSIAN) -> str:
+    """Which symbols the tones of the test's model stand for."""
+    pitches = np.linspace(200.0, 1800.0, len(symbols))
+    spectrum = np.abs(np.fft.rfft(audio.reshape(-1, SYMBOL), n=RATE_HZ, axis=1))
+    peaks = np.argmax(spectrum, axis=1)
+    return "".join(symbols[int(np.argmin(np.abs(pitches - peak)))] for peak in peaks)
+
+
+async def test_the_element_keeps_the_contract(russian: dict[str, Any]) -> None:
+    assert (await check_element(SPEC, russian))["src"] > 0
+
+
+async def test_a_translation_is_heard_word_for_word(russian: dict[str, Any]) -> None:
+    h = await spoken(russian, "Билет стоит 5 €, код USB.")
+    assert heard(h.audio()) == "билет стоит пять евро, код ю эс би."
+    start, *frames, end = h.output()
+    assert start == UtteranceStart(1, 1_000_000_000, 1_500_000_000)
+    assert isinstance(end, UtteranceEnd)
+    assert end.end_ns - end.pts_ns == len(h.audio()) * 1_000_000_000 // RATE_HZ
+    assert {(f.rate_hz, f.channels, f.utterance) for f in frames if isinstance(f, AudioFrame)} == {(RATE_HZ, 1, 1)}
+    assert h.messages == []
+
+
+async def test_an_english_model_reads_english(tmp_path: Path) -> None:
+    path = build_package(tmp_path / "en.pt", symbols=ENGLISH, speakers=("en_0",))
+    h = await spoken(settings_for(path, lang="en"), "Москва: 2 km.")
+    assert heard(h.audio(), ENGLISH) == "moskva: two kilometers."
+
+
+async def test_sentences_are_separated_by_a_pause(russian: dict[str, Any]) -> None:
+    h = await spoken({**russian, "pause_ms": 250}, "Раз. Два.")
+    audio = h.audio()[:, 0]
+    pause = RATE_HZ // 4
+    assert heard(audio[: 4 * SYMBOL]) == "раз."
+    assert not audio[4 * SYMBOL : 4 * SYMBOL + pause].any()
+    assert heard(audio[4 * SYMBOL + pause :]) == "два."
+
+
+async def test_long_text_is_cut_under_the_models_limit(russian: dict[str, Any]) -> None:
+    words = "слово " * 400
+    h = await spoken(russian, words)
+    assert heard(h.audio()).replace(" ", "") == words.replace(" ", "")
+    assert h.messages == []
+
+
+async def test_what_the_model_cannot_speak_is_named_and_the_rest_is_spoken(russian: dict[str, Any]) -> None:
+    h = await spoken(russian, f"Вижу {FORBIDDEN}уку в реке. И рыбу.")
+    assert heard(h.audio()).replace(" ", "") == "вижувреке.ирыбу."
+    [warning] = h.messages
+    assert warning.kind == "warning"
+    assert f"cannot speak '{FORBIDDEN}уку' (AttributeError" in warning.text
+    assert warning.pts_ns == 1_000_000_000
+    assert warning.data["utterance"] == 1
+
+
+async def test_letters_without_a_sound_are_named(russian: dict[str, Any]) -> None:
+    h = await spoken(russian, "Город 北京.", "北京")
+    assert heard(h.audio()) == "город."
+    assert ["北京" in m.text for m in h.messages] == [True, True]
+    assert {f.utterance for f in h.output()} == {1}  # nothing at all leaves for the second
+
+
+async def test_the_same_text_gives_the_same_bytes_whatever_was_said_before(russian: dict[str, Any]) -> None:
+    first = (await spoken(russian, "Доброе утро.")).audio().tobytes()
+    h = await spoken(russian, "Совсем другое.", "Доброе утро.")
+    second = [f.samples for f in h.output() if isinstance(f, AudioFrame) and f.utterance == 2]
+    assert np.concatenate(second).tobytes() == first
+
+
+async def test_the_callers_random_numbers_are_left_alone(russian: dict[str, Any]) -> None:
+    import torch
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    await spoken(russian, "Раз.")
+    assert torch.equal(torch.rand(3), expected)
+
+
+async def test_speaker_and_options_reach_the_model(tmp_path: Path, russian: dict[str, Any]) -> None:
+    loudness = [
+        float(np.abs((await spoken({**russian, **more}, "Раз.")).audio()).max())
+        for more in ({}, {"speaker": "baya"}, {"put_accent": False})
+    ]
+    assert loudness == pytest.approx([0.35, 0.45, 0.3], abs=0.01)
+    fifth = settings_for(build_package(tmp_path / "v5.pt", v5=True), lang="ru", put_stress_homo=False)
+    assert heard((await spoken(fifth, "Раз.")).audio()) == "раз."
+
+
+async def test_a_stranger_is_no_speaker(russian: dict[str, Any]) -> None:
+    with pytest.raises(GraphError, match="no speaker 'xenia'; it has aidar, baya"):
+        async with Harness(SPEC, **russian, speaker="xenia"):
+            pass
+
+
+async def test_graphs_share_one_model_and_give_it_back(russian: dict[str, Any]) -> None:
+    HOSTS.unload_idle()
+    both = await asyncio.gather(*(spoken(russian, "Раз. Два. Три.") for _ in range(2)))
+    assert both[0].audio().tobytes() == both[1].audio().tobytes()
+    assert HOSTS.unload_idle() == 1
+
+
+async def test_a_file_nobody_allowed_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOLMACH_ALLOW_SHA256", raising=False)
+    path = build_package(tmp_path / "ru.pt")
+    with pytest.raises(ModelRefusedError, match=hashlib.sha256(path.read_bytes()).hexdigest()):
+        async with Harness(SPEC, model=str(path), lang="ru"):
+            pass
+
+
+async def test_a_file_that_is_no_package_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "text.pt"
+    path.write_text("not a model")
+    with pytest.raises(ModelError, match=r"text\.pt cannot be loaded as a Silero model"):
+        async with Harness(SPEC, **settings_for(path, lang="ru")):
+            pass
+
+
+async def test_a_package_that_is_no_voice_is_refused(tmp_path: Path) -> None:
+    from torch.package.package_exporter import PackageExporter
+
+    path = tmp_path / "other.pt"
+    with PackageExporter(str(path)) as exporter:
+        exporter.extern("torch.**")
+        exporter.save_pickle("tts_models", "model", __import__("torch").nn.Linear(1, 1))
+    with pytest.raises(ModelError, match="no Silero model of version 3 or later"):
+        async with Harness(SPEC, **settings_for(path, lang="ru")):
+            pass
+
+
+async def test_a_device_that_is_not_there_is_named(russian: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="no device cuda:99"):
+        async with Harness(SPEC, **russian, device="cuda:99"):
+            pass

@@ -1,0 +1,246 @@
+"""The table of models, the settings, and where model files come from; no torch."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import http.server
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pydantic import ValidationError
+
+from pipelines.caps import Caps
+from pipelines.errors import ModelMissingError, ModelRefusedError
+from processors.silero import files
+from processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
+from processors.silero.spec import SPEC, SileroTtsSettings
+from processors.silero.voices import LICENCE, MODELS
+
+CONTENT = b"a model, as far as anybody can tell without loading it" * 1000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_the_table_is_whole() -> None:
+    assert {"v5_5_ru", "v5_ru", "v4_ru", "v3_en"} <= set(MODELS)
+    for name, model in MODELS.items():
+        assert model.name == name
+        assert model.url == f"https://models.silero.ai/models/tts/{model.lang}/{name}.pt"
+        assert model.default_speaker in model.speakers
+        assert len(set(model.speakers)) == len(model.speakers)
+        assert model.licence == LICENCE
+        assert model.sha256 is None or len(model.sha256) == 64
+    assert MODELS["v3_en"].speakers[-1] == "en_117"
+    assert "v5_5_ru" in SPEC.licence
+    assert LICENCE in SPEC.licence
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": "v9_ru"}, "no model 'v9_ru': use v5_5_ru"),
+        ({"model": "http://example.org/a.pt", "lang": "ru"}, "come over http: use an https URL"),
+        ({"model": "file:///etc/a.pt", "lang": "ru"}, "come over file"),
+        ({"model": "some.pt"}, "set lang"),
+        ({"model": "v5_5_ru", "lang": "en"}, "speaks 'ru', not 'en'; v3_en does"),
+        ({"model": "v5_5_ru", "speaker": "en_0"}, "no speaker 'en_0'; it has aidar, baya"),
+        ({"model": "v3_en", "speaker": "baya"}, "en_0, en_1, en_2, …, en_117"),
+        ({"rate_hz": 16000}, "8000, 24000 or 48000"),
+        ({"sha256": "abc"}, "64 hexadecimal digits"),
+        ({"device": "tpu"}, "no device 'tpu'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_check_time(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SileroTtsSettings(**given)
+
+
+def test_pads_follow_the_model() -> None:
+    sink, src = SPEC.pads_for(SileroTtsSettings(model="v3_en", rate_hz=24000))
+    assert sink.caps == Caps.parse("text/x-translation, lang=en, script=latn")
+    assert src.caps == Caps.parse("audio/raw, rate=24000, channels=1, segmented=true, lang=en")
+    sink, _ = SPEC.pads_for(SileroTtsSettings())
+    assert sink.caps == Caps.parse("text/x-translation, lang=ru, script=cyrl")
+    sink, _ = SPEC.pads_for(SileroTtsSettings(model="kazakh.pt", lang="kk"))
+    assert sink.caps == Caps.parse("text/x-translation, lang=kk, script=cyrl")
+
+
+def test_a_path_starts_from_the_graphs_folder(tmp_path: Path) -> None:
+    settings = SileroTtsSettings(model="voices/mine.pt", lang="ru")
+    with pytest.raises(ModelMissingError, match=r"no Silero model at .*voices/mine\.pt"):
+        find_or_fetch(settings, tmp_path)
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "voices" / "mine.pt").write_bytes(CONTENT)
+    assert find_or_fetch(settings, tmp_path).read_bytes() == CONTENT
+
+
+def test_an_unknown_file_is_refused_until_its_digest_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.pt"
+    path.write_bytes(CONTENT)
+    monkeypatch.delenv(ALLOW_VARIABLE, raising=False)
+    with pytest.raises(ModelRefusedError, match=DIGEST) as refusal:
+        read_allowed(path, SileroTtsSettings(model=str(path), lang="ru"))
+    assert f"sha256: {DIGEST}" in str(refusal.value)
+    assert f"{ALLOW_VARIABLE}={DIGEST}" in str(refusal.value)
+    with pytest.raises(ModelRefusedError, match=f"not {'0' * 64} as set"):
+        read_allowed(path, SileroTtsSettings(model=str(path), lang="ru", sha256="0" * 64))
+    package = read_allowed(path, SileroTtsSettings(model=str(path), lang="ru", sha256=DIGEST.upper()))
+    assert (package.content, package.sha256) == (CONTENT, DIGEST)
+    monkeypatch.setenv(ALLOW_VARIABLE, f"{'1' * 64}, sha256:{DIGEST}")
+    assert read_allowed(path, SileroTtsSettings(model=str(path), lang="ru")).sha256 == DIGEST
+
+
+def test_what_is_too_large_or_unreadable_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "huge.pt"
+    path.write_bytes(CONTENT)
+    monkeypatch.setattr(files, "MAX_PACKAGE_BYTES", 1000)
+    settings = SileroTtsSettings(model=str(path), lang="ru", sha256=DIGEST)
+    with pytest.raises(ModelRefusedError, match="larger than"):
+        read_allowed(path, settings)
+    with pytest.raises(ModelMissingError, match="cannot read"):
+        read_allowed(tmp_path, settings)
+
+
+# Downloads: a real server with a certificate of its own, in this process -------------------------------------------
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], str]]:
+    """Starts an https server that answers every request the same way; gives its address."""
+    certificate, key = _certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv(ALLOW_VARIABLE, raising=False)
+    servers: list[http.server.ThreadingHTTPServer] = []
+
+    def start(answer: Answer) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
+                pass
+
+        server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"https://localhost:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "server.pem", folder / "server.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
+
+
+def gives(content: bytes, length: int | None = None) -> Answer:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content) if length is None else length))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+def redirects(to: str) -> Answer:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", to)
+        handler.end_headers()
+
+    return answer
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
+def test_a_model_is_downloaded_once_and_stays_when_refused(serve: Callable[[Answer], str], tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        gives(CONTENT)(handler)
+
+    url = serve(answer) + "/tts/mine.pt"
+    with pytest.raises(ModelRefusedError, match=DIGEST):
+        fetch(SileroTtsSettings(model=url, lang="ru"))
+    fetch(SileroTtsSettings(model=url, lang="ru", sha256=DIGEST))
+    assert asked == ["/tts/mine.pt"]
+    [path] = cached(tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert path.name.startswith("mine-")
+
+
+def test_two_addresses_never_share_a_file(serve: Callable[[Answer], str], tmp_path: Path) -> None:
+    first, second = serve(gives(CONTENT)), serve(gives(CONTENT + b"!"))
+    for server in (first, second):
+        find_or_fetch(SileroTtsSettings(model=f"{server}/mine.pt", lang="ru"))
+    assert len(cached(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (gives(CONTENT, length=len(CONTENT) + 5), "cannot be downloaded"),
+        (gives(CONTENT, length=1 << 40), "larger than 1024 MiB"),
+        (redirects("http://localhost/mine.pt"), "not https"),
+        (redirects("file:///etc/passwd"), "not allowed"),
+        (lambda handler: handler.send_error(404), "Not Found"),
+    ],
+    ids=["cut off", "too large", "to http", "to file", "missing"],
+)
+def test_a_bad_download_leaves_nothing_behind(
+    serve: Callable[[Answer], str], tmp_path: Path, answer: Answer, message: str
+) -> None:
+    url = serve(answer) + "/mine.pt"
+    with pytest.raises(ModelMissingError, match=message) as missing:
+        find_or_fetch(SileroTtsSettings(model=url, lang="ru"))
+    assert "tolmach fetch" in str(missing.value)
+    assert cached(tmp_path) == []
+
+
+def test_without_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path / "cache"))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://localhost:9")  # the discard port: nobody listens
+    with pytest.raises(ModelMissingError, match=r"v5_5_ru.*cannot be downloaded from https://models\.silero\.ai"):
+        fetch(SileroTtsSettings())
+    assert cached(tmp_path) == []
