@@ -281,7 +281,8 @@ def _assemble(document: _Document, level: Level, registry: Registry, problems: D
     if order is None:
         return None
     check_queues(order, drafts, linked.links, problems)
-    caps = negotiate(order, linked.pads, linked.links, problems)
+    unsure = {name for name, draft in drafts.items() if draft.unsure}
+    caps = negotiate(order, linked.pads, linked.links, problems, unsure)
     if problems.has_errors:
         return None
     return Graph(

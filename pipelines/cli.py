@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "schema": "print the JSON Schema of graph files",
     "fetch": "download and verify the models a graph needs",
     "doctor": "say what this machine can run, and what is missing",
+    "bench": "measure a graph on this machine: speed, memory, where the time goes",
 }
 """Name → one line for ``tolmach --help``; the module is ``pipelines.commands.<name>``."""
 

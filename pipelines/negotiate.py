@@ -5,14 +5,14 @@ travel both ways through ``identity``, ``tee`` and ``queue`` until nothing chang
 what a VAD wants three elements further down. What is left open is then fixated from the sources on, preferring the
 value of the field upstream, so that nothing is converted without need (GStreamer, design/negotiation.md).
 
-A ``dynamic`` src pad knows its exact caps only when data flows. Its link is never narrowed, and neither are the fields
-that ``like`` elements behind it repeat: a peer must accept all that is offered.
+A ``dynamic`` src pad knows its exact caps only when data flows. Its link must accept all that is offered,
+and so must the links of ``like`` elements behind it, as far as these repeat its fields.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.caps import Caps, Scalar, Structure, value_is_subset
@@ -29,7 +29,11 @@ most recordings; without this a range would be fixated to its lowest rate."""
 
 
 def negotiate(
-    order: Sequence[str], pads: Mapping[str, tuple[Pad, ...]], links: Sequence[DraftLink], problems: Diagnostics
+    order: Sequence[str],
+    pads: Mapping[str, tuple[Pad, ...]],
+    links: Sequence[DraftLink],
+    problems: Diagnostics,
+    unsure: Collection[str] = (),
 ) -> list[Caps]:
     """Find the caps of every link; reports ``caps-mismatch`` for each that cannot have any.
 
@@ -38,12 +42,13 @@ def negotiate(
         pads: Their pads.
         links: The links; both pads of each exist.
         problems: Takes the mismatches. One mismatch does not cause others: nothing travels over a broken link.
+        unsure: Elements whose pads depend on params without a value. What they cause is not a mismatch yet.
 
     Returns:
         Caps for each link, in the order of ``links``: fixed, except for what a dynamic pad leaves open and what no pad
-        constrains. A broken link has EMPTY.
+        constrains. A broken link has EMPTY; so has one that cannot be right before an unset param has a value.
     """
-    return _Negotiation(order, pads, links, problems).run()
+    return _Negotiation(order, pads, links, problems, unsure).run()
 
 
 @dataclass(slots=True)
@@ -58,6 +63,7 @@ class _State:
         open: For a link behind a dynamic pad the fields that are still negotiable, else None (all are).
         like: Links whose caps the src pad repeats.
         behind: Links of src pads that repeat this link's caps.
+        unsure: Whether what is offered or accepted may change with a param that has no value yet.
     """
 
     link: DraftLink
@@ -67,6 +73,7 @@ class _State:
     open: frozenset[str] | None
     like: list[_State]
     behind: list[_State]
+    unsure: bool
 
     @property
     def broken(self) -> bool:
@@ -80,11 +87,21 @@ class _Negotiation:
         pads: Mapping[str, tuple[Pad, ...]],
         links: Sequence[DraftLink],
         problems: Diagnostics,
+        unsure: Collection[str],
     ) -> None:
         self.problems = problems
         find = {(node, pad.name): pad for node, found in pads.items() for pad in found}
         self.states = [
-            _State(li, find[li.src.node, li.src.pad], find[li.sink.node, li.sink.pad], Caps.any(), None, [], [])
+            _State(
+                link=li,
+                src=find[li.src.node, li.src.pad],
+                sink=find[li.sink.node, li.sink.pad],
+                caps=Caps.any(),
+                open=None,
+                like=[],
+                behind=[],
+                unsure=li.src.node in unsure or li.sink.node in unsure,
+            )
             for li in links
         ]
         place = {name: at for at, name in enumerate(order)}
@@ -96,6 +113,10 @@ class _Negotiation:
             state.like = [s for s in self.arriving.get(state.link.src.node, ()) if _repeats(state.src, s.sink)]
             for before in state.like:
                 before.behind.append(state)
+        for state in reversed(self.flow):
+            state.unsure |= any(after.unsure for after in state.behind)
+        for state in self.flow:
+            state.unsure |= any(before.unsure for before in state.like)
 
     def run(self) -> list[Caps]:
         for state in self.flow:
@@ -116,7 +137,8 @@ class _Negotiation:
             if repeated is None:
                 continue
             if len(state.like) > 1 and not before.broken and before.open is not None and not _is_certain(before):
-                explain_join(before.link, before.caps, self.problems)
+                if not before.unsure:
+                    explain_join(before.link, before.caps, self.problems)
                 before.caps = Caps.empty()
             else:
                 offered = offered.intersect(repeated)
@@ -125,7 +147,7 @@ class _Negotiation:
     def narrow(self, state: _State, offered: Caps, accepted: Caps) -> bool:
         """Restrict a link to what is offered and accepted; returns whether that changed it."""
         caps = _common(offered, accepted, state.open)
-        if caps.is_empty:
+        if caps.is_empty and not state.unsure:
             explain(state.link, offered, accepted, state.open, self.problems)
         changed = caps != state.caps
         state.caps = caps
@@ -150,12 +172,12 @@ class _Negotiation:
         """Let a link want what the link behind wants; returns whether that changed it."""
         if _forward(before.caps, after.src) is None:
             return False
-        wanted = _backward(after)
-        caps = _follow(before, wanted)
+        caps = before.caps.intersect(_backward(after))
         if caps.is_empty:
             # Somebody else decided differently upstream: the link that cannot follow is the one to report.
             offered = _forward(before.caps, after.src) or after.src.caps
-            explain(after.link, offered, after.caps, after.open, self.problems)
+            if not after.unsure:
+                explain(after.link, offered, after.caps, after.open, self.problems)
             after.caps = Caps.empty()
             return False
         changed = caps != before.caps
@@ -253,14 +275,6 @@ def _accept(mine: Structure, other: Structure, open_fields: frozenset[str]) -> S
     if not all(name in have and value_is_subset(have[name], value) for name, value in closed.items()):
         return None
     return mine.intersect(other.without_fields(closed))
-
-
-def _follow(before: _State, wanted: Caps) -> Caps:
-    """What is left of a link that follows a wish; what a dynamic pad decides does not."""
-    if before.open is not None:
-        closed = {name for s in wanted.structures or () for name, _ in s.fields} - before.open
-        wanted = wanted.map({}, closed)
-    return before.caps.intersect(wanted)
 
 
 def _fixed_fields(caps: Caps) -> Iterator[tuple[str, Scalar]]:

@@ -36,6 +36,7 @@ class Draft:
         settings: Valid settings; None when they are not.
         templates: Its pads and pad templates; None when they cannot be known, and nothing is said about its links.
         on_error: Its failure policy.
+        unsure: Whether its pads depend on a param that has no value yet.
     """
 
     declared: Declared
@@ -43,6 +44,7 @@ class Draft:
     settings: Settings | None = None
     templates: tuple[Pad, ...] | None = None
     on_error: OnError = "fail"
+    unsure: bool = False
 
 
 def make_nodes(elements: Iterable[Declared], registry: Registry, problems: Diagnostics) -> dict[str, Draft]:
@@ -63,20 +65,54 @@ def _make_node(declared: Declared, registry: Registry, problems: Diagnostics) ->
     if settings is None:
         # Pads of a fixed tuple are known whatever the settings: links to the element can still be checked.
         return Draft(declared, spec, None, spec.pads if isinstance(spec.pads, tuple) else None)
-    unset = sorted(frozenset[str]().union(*(s.value.unset for s in declared.settings.values())))
+    unset = {name: min(s.value.unset) for name, s in declared.settings.items() if s.value.unset}
+    if unset and not isinstance(spec.pads, tuple):
+        return _unsure_node(declared, spec, settings, unset, on_error or spec.on_error, problems)
     try:
         templates = spec.pads_for(settings)
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        if unset:
-            message = f"the pads of {declared.local!r} depend on param {unset[0]!r}, which has no value"
-            hint = f"give one with --set {unset[0]}=..."
-            problems.add("missing-param", declared.span, message, hint=hint)
-        elif isinstance(error, ValueError):
-            problems.add("bad-value", declared.span, f"{spec.type}: {error}")
-        else:
-            raise
+    except ValueError as error:
+        problems.add("bad-value", declared.span, f"{spec.type}: {error}")
         return Draft(declared, spec)
     return Draft(declared, spec, settings, templates, on_error or spec.on_error)
+
+
+class _Watch:
+    """Settings that remember what was read of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.read: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(self._settings, name)
+
+
+def _unsure_node(
+    declared: Declared,
+    spec: ElementSpec,
+    settings: Settings,
+    unset: Mapping[str, str],
+    on_error: OnError,
+    problems: Diagnostics,
+) -> Draft:
+    """A node some settings of which (name → param) have no value yet, but may decide what its pads are."""
+    fields = type(settings).model_fields
+    # "<name>" is no word that caps can hold; the bare name is, and which one it is will not matter.
+    words = {name: param for name, param in unset.items() if name in fields and fields[name].is_required()}
+    for stand_in in (settings, settings.model_copy(update=words)):
+        watch = _Watch(stand_in)
+        try:
+            templates = spec.pads_for(cast("Settings", watch))
+        except (ValueError, TypeError, AttributeError, LookupError):
+            continue
+        # A property may have read anything.
+        unsure = any(name in unset or name not in fields for name in watch.read)
+        return Draft(declared, spec, settings, templates, on_error, unsure)
+    param = next(iter(unset.values()))
+    message = f"the pads of {declared.local!r} depend on param {param!r}, which has no value"
+    problems.add("missing-param", declared.span, message, hint=f"give one with --set {param}=...")
+    return Draft(declared, spec)
 
 
 def _on_error(declared: Declared, problems: Diagnostics) -> OnError | None:

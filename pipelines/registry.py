@@ -136,7 +136,13 @@ def _default() -> Registry:
 
 
 def _specs(point: EntryPoint, origin: str) -> tuple[ElementSpec, ...]:
-    loaded = point.load()
+    try:
+        loaded = point.load()
+    except Exception as error:  # somebody else's module; whatever it raises, every command would end in a traceback
+        raise RegistryError(
+            f"{origin}: entry point {point.name} = {point.value} cannot be imported "
+            f"({type(error).__name__}: {error}); update or uninstall {origin}"
+        ) from error
     specs = loaded if isinstance(loaded, tuple) else (loaded,)
     if not specs or not all(isinstance(s, ElementSpec) for s in specs):
         raise RegistryError(f"{origin}: entry point {point.name} = {point.value} gives no ElementSpec")

@@ -24,25 +24,32 @@ FRAME, FRAME_TITLE = 16.0, 22.0
 MARGIN, TITLE_PX = 20.0, 34.0
 SLANT = 10.0  # by how much a source's or a sink's box leans in
 
+# Plain colours, not CSS variables: many SVG viewers outside browsers know no var() and would paint everything black.
 STYLE = """
-  :root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --line: #6e7781;
-          --box: #f3f6fa; --source: #e3f3e6; --sink: #fdeee0; --frame: #8c959f; }
-  @media (prefers-color-scheme: dark) {
-    :root { --paper: #0d1117; --ink: #e6edf3; --soft: #9aa5b1; --line: #8b949e;
-            --box: #1c2430; --source: #16301d; --sink: #3a2716; --frame: #6e7681; } }
-  .paper { fill: var(--paper); }
-  text { fill: var(--ink); text-anchor: middle;
+  .paper { fill: #ffffff; }
+  text { fill: #1b1f24; text-anchor: middle;
          font: 11px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
   .title { font: 600 16px system-ui, sans-serif; text-anchor: start; }
   .name { font-weight: 700; font-size: 13px; }
-  .soft { fill: var(--soft); }
-  .box { fill: var(--box); stroke: var(--line); }
-  .source { fill: var(--source); }
-  .sink { fill: var(--sink); }
-  .frame { fill: none; stroke: var(--frame); stroke-dasharray: 5 4; }
-  .frame-name { text-anchor: start; font-weight: 700; fill: var(--soft); }
-  .link { fill: none; stroke: var(--line); stroke-width: 1.5; }
-  .arrow { fill: var(--line); }
+  .soft { fill: #57606a; }
+  .box { fill: #f3f6fa; stroke: #6e7781; }
+  .source { fill: #e3f3e6; }
+  .sink { fill: #fdeee0; }
+  .frame { fill: none; stroke: #8c959f; stroke-dasharray: 5 4; }
+  .frame-name { text-anchor: start; font-weight: 700; fill: #57606a; }
+  .link { fill: none; stroke: #6e7781; stroke-width: 1.5; }
+  .arrow { fill: #6e7781; }
+  @media (prefers-color-scheme: dark) {
+    .paper { fill: #0d1117; }
+    text { fill: #e6edf3; }
+    .soft, .frame-name { fill: #9aa5b1; }
+    .box { fill: #1c2430; stroke: #8b949e; }
+    .source { fill: #16301d; }
+    .sink { fill: #3a2716; }
+    .frame { stroke: #6e7681; }
+    .link { stroke: #8b949e; }
+    .arrow { fill: #8b949e; }
+  }
 """
 
 

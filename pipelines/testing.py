@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,17 @@ from pipelines.caps import Caps
 from pipelines.element import Context, Element, ElementSpec, SourceElement
 from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
 
-__all__ = ["Harness", "chop", "load_runtime", "tone"]
+if TYPE_CHECKING:
+    from pipelines.checking import check_element, check_spec
+
+__all__ = ["Harness", "check_element", "check_spec", "chop", "load_runtime", "tone"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily, because the checks themselves are written with the harness of this module.
+    if name in ("check_element", "check_spec"):
+        return getattr(importlib.import_module("pipelines.checking"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_runtime(spec: ElementSpec) -> type[Element]:

@@ -62,6 +62,8 @@ class ThreadHost(ModelHost[Item, Result]):
         """Wait until the model is loaded. See :meth:`ModelHost.loaded`."""
         with self._lock:
             self._refuse_if_closed()
+            if self._model is not None:
+                return
             if self._loading is None:
                 self._loading = self._executor.submit(self._load_model)
             loading = self._loading

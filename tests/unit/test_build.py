@@ -107,9 +107,54 @@ def test_a_required_setting_of_another_type_waits_for_its_param():
     registry = REGISTRY.extended(waits, knows)
     text = "params: {rate: }\n" + document({"in": 'type: strict_src, rate_hz: "${param:rate}"', "o": OUT}, "in -> o")
     assert check(text, registry=registry).ok
-    pads = check(text.replace("strict_src", "pads_src"), registry=registry)
+    assert check(text.replace("strict_src", "pads_src"), registry=registry).ok
+    counts = spec("counting_src", Strict, lambda s: (Pad.src(name=f"src_{s.rate_hz + 1}"),))
+    pads = check(text.replace("strict_src", "counting_src"), registry=registry.extended(counts))
     assert [d.message for d in pads.diagnostics] == ["the pads of 'in' depend on param 'rate', which has no value"]
     assert check(text.replace("strict_src", "pads_src"), registry=registry, params={"rate": 8000}).ok
+
+
+def test_what_an_unset_param_will_decide_is_no_mismatch_yet():
+    text = "params: {lang: , path: }\n" + document(
+        {
+            "in": SRC,
+            "v": "type: silero_vad",
+            "a": 'type: canary_ast, target_lang: "${param:lang}"',
+            "q": QUEUE,
+            "t": "type: espeak_tts, lang: en",
+            "o": 'type: file_sink, path: "${param:path}"',
+        },
+        "in -> v -> a -> q -> t -> o",
+    )
+    assert check(text).ok
+    assert check(text, params={"lang": "en"}).ok
+    assert codes(text, params={"lang": "ru"}) == ["caps-mismatch"]
+    # A param that no pad depends on excuses nothing.
+    speaker = text.replace("lang: en", 'lang: ru, speaker: "${param:lang}"')
+    assert codes(speaker.replace('target_lang: "${param:lang}"', "target_lang: en")) == ["caps-mismatch"]
+
+
+def test_nor_is_what_it_will_decide_on_another_branch():
+    class Rate(NoSettings):
+        rate_hz: int = 8000
+
+    registry = REGISTRY.extended(spec("at_sink", Rate, lambda s: (Pad.sink(f"audio/raw, rate={s.rate_hz}"),)))
+    text = "params: {rate: }\n" + document(
+        {
+            "in": SRC,
+            "t": TEE,
+            "q": ID,
+            "o": 'type: at_sink, rate_hz: "${param:rate}"',
+            "i": ID,
+            "v": "type: silero_vad",
+            "p": OUT,
+        },
+        "in -> t -> q -> o",
+        "t -> i -> v -> p",
+    )
+    assert check(text, registry=registry).ok
+    assert check(text, registry=registry, params={"rate": 16000}).ok
+    assert codes(text, registry=registry, params={"rate": 8000}) == ["caps-mismatch"]
 
 
 def test_a_rule_about_several_settings_waits_too():

@@ -47,6 +47,15 @@ def host_of(model: Doubler, **options: int) -> ThreadHost[int, int]:
     return ThreadHost(KEY, lambda: model, **options)
 
 
+async def queued(host: Any, requests: int) -> None:
+    """Until so many requests wait in the host; what submits them runs on this loop."""
+    for _ in range(1000):
+        if len(host._waiting) == requests:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"{len(host._waiting)} requests wait, not {requests}")
+
+
 async def entered(model: Doubler) -> None:
     assert await asyncio.to_thread(model.entered.wait, 30)
 
@@ -79,8 +88,7 @@ async def test_requests_share_a_batch_only_when_asked(merge: bool, batches: list
     first = asyncio.create_task(host.submit([0]))
     await entered(model)
     waiting = [asyncio.create_task(host.submit(items, merge=merge)) for items in ([1, 2], [3], [4])]
-    await asyncio.sleep(0)  # each submits
-    await asyncio.sleep(0)
+    await queued(host, 3)
     gate.set()
     assert await asyncio.gather(first, *waiting) == [[0], [2, 4], [6], [8]]
     assert model.batches == batches
@@ -118,9 +126,9 @@ async def test_a_bad_request_does_not_poison_the_one_it_was_merged_with():
     first = asyncio.create_task(host.submit([0]))
     await entered(model)
     bad = asyncio.create_task(host.submit([-1], merge=True))
+    await queued(host, 1)
     good = asyncio.create_task(host.submit([7], merge=True))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await queued(host, 2)
     gate.set()
     await first
     assert isinstance((await bad)[0], ValueError)
@@ -149,11 +157,11 @@ async def test_cancelling_a_waiting_request_takes_it_out():
     await entered(model)
     unwanted = asyncio.create_task(host.submit([2]))
     wanted = asyncio.create_task(host.submit([3]))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await queued(host, 2)
     unwanted.cancel()
     with pytest.raises(asyncio.CancelledError):
         await unwanted
+    await queued(host, 1)
     gate.set()
     assert await asyncio.gather(running, wanted) == [[2], [6]]
     assert model.batches == [[1], [3]]
@@ -181,8 +189,7 @@ async def test_a_closed_host_refuses_and_fails_what_waits():
     running = asyncio.create_task(host.submit([1]))
     await entered(model)
     waiting = asyncio.create_task(host.submit([2]))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await queued(host, 1)
     host.close()
     host.close()
     with pytest.raises(ModelError, match="closed"):
@@ -281,11 +288,10 @@ async def test_a_lease_bounds_what_it_has_under_way():
     lease = await pool.acquire(KEY, lambda: model, max_in_flight=2)
     tasks = [asyncio.create_task(lease.submit([n])) for n in range(5)]
     await entered(model)
-    for _ in range(20):
+    await queued(lease._host, 1)
+    for _ in range(100):
         await asyncio.sleep(0)
-    host = lease._host
-    assert isinstance(host, ThreadHost)
-    assert len(host._waiting) == 1  # one runs, one waits, three are held back
+    await queued(lease._host, 1)  # one runs, one waits, three are held back
     gate.set()
     assert await asyncio.gather(*tasks) == [[0], [2], [4], [6], [8]]
     lease.release()

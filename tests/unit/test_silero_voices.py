@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import http.server
+import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -18,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
+from pipelines.build import load_graph
 from pipelines.caps import Caps
-from pipelines.errors import ModelMissingError, ModelRefusedError
+from pipelines.errors import GraphError, ModelMissingError, ModelRefusedError
+from pipelines.registry import Registry
 from processors.silero import files
 from processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
 from processors.silero.spec import SPEC, SileroTtsSettings
@@ -71,6 +74,34 @@ def test_pads_follow_the_model() -> None:
     assert sink.caps == Caps.parse("text/x-translation, lang=ru, script=cyrl")
     sink, _ = SPEC.pads_for(SileroTtsSettings(model="kazakh.pt", lang="kk"))
     assert sink.caps == Caps.parse("text/x-translation, lang=kk, script=cyrl")
+
+
+@pytest.mark.parametrize(
+    ("target_lang", "voice", "fits"),
+    [
+        ("ru", {"type": "silero_tts"}, True),
+        ("en", {"type": "silero_tts"}, False),
+        ("en", {"type": "silero_tts", "model": "v3_en"}, True),
+        ("ru", {"type": "silero_tts", "model": "v3_en"}, False),
+        ("ru", {"type": "espeak_tts", "lang": "ru"}, True),
+        ("ru", {"type": "espeak_tts", "lang": "bg"}, False),
+    ],
+)
+def test_a_voice_is_not_given_a_language_it_cannot_speak(target_lang: str, voice: dict[str, str], fits: bool) -> None:
+    elements = {
+        "in": {"type": "test_src", "rate_hz": 16000},
+        "vad": {"type": "webrtc_vad"},
+        "ast": {"type": "canary_ast", "source_lang": "en", "target_lang": target_lang},
+        "tts": voice,
+        "out": {"type": "fake_sink"},
+    }
+    document = {"version": 1, "name": "voices", "elements": elements, "links": ["in -> vad -> ast -> tts -> out"]}
+    if fits:
+        load_graph("voices.yaml", text=json.dumps(document), registry=Registry.builtin())
+    else:
+        with pytest.raises(GraphError) as refusal:
+            load_graph("voices.yaml", text=json.dumps(document), registry=Registry.builtin())
+        assert [d.code for d in refusal.value.diagnostics] == ["caps-mismatch"]
 
 
 def test_a_path_starts_from_the_graphs_folder(tmp_path: Path) -> None:

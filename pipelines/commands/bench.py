@@ -1,0 +1,91 @@
+"""Measure a graph on this machine: speed, memory, and where the time goes.
+
+GRAPH runs several times over one recording (the shipped demo recording when none is given); what it makes is thrown
+away. RTFx is audio time over wall time: above 1 the graph keeps up with live speech. The best round counts, because
+what disturbs a round only ever makes it slower. The first round also loads the models and is shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.runner import RunResult
+
+DEMO = "demo/phrasebook-en.flac"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("graph", metavar="GRAPH", nargs="?", default="phrasebook", help="default: phrasebook")
+    parser.add_argument("input", metavar="INPUT", nargs="?", help="a recording; default: the shipped English one")
+    parser.add_argument(
+        "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[], help="as for `tolmach run`"
+    )
+    parser.add_argument("--rounds", type=int, choices=range(1, 101), default=3, metavar="N", help="default: 3")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit status."""
+    from rich.console import Console
+
+    from pipelines.build import check_graph, parse_set
+    from pipelines.diagnostics import format_text
+    from pipelines.jobs import Job, job_params
+    from pipelines.shipped import shipped_file, shipped_graph
+
+    path = shipped_graph(args.graph)
+    params, overrides = parse_set(args.settings)
+    declared = {p.name for p in check_graph(path).params}
+    source = Path(args.input) if args.input else shipped_file(DEMO) if "input" in declared else None
+    with tempfile.TemporaryDirectory(prefix="tolmach-bench-") as folder:
+        job = Job("bench", source, Path(folder))
+        values = job_params(job, params, declared)
+        result = check_graph(path, params=values, overrides=overrides, require_params=True)
+        if result.graph is None:
+            print(format_text(result.diagnostics, result.sources, color=sys.stderr.isatty()), file=sys.stderr)
+            return 2
+        rounds = asyncio.run(_rounds(path, values, overrides, args.rounds))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    _print(console, str(args.graph), source, rounds)
+    return 0 if all(r.ok for r in rounds) else 1
+
+
+async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any], count: int) -> list[RunResult]:
+    from pipelines.build import load_graph
+    from pipelines.runner import GraphRunner
+
+    results = []
+    for _ in range(count):
+        graph = load_graph(path, params=params, overrides=overrides, require_params=True)
+        results.append(await GraphRunner(graph, trace=True).run())
+    return results
+
+
+def _print(console: Any, name: str, source: Path | None, rounds: list[RunResult]) -> None:
+    from pipelines.frames import NS_PER_S
+    from pipelines.report import print_trace
+
+    best = min(rounds, key=lambda r: r.playing_s)
+    media_s = best.media_ns / NS_PER_S
+    print_trace(console, name, best.elements)
+    console.print(f"recording   {source.name if source else 'none'}, {media_s:.1f} s", highlight=False)
+    console.print(
+        f"start-up    {rounds[0].wall_s - rounds[0].playing_s:.1f} s (imports and models, once)", highlight=False
+    )
+    console.print(f"best round  {best.playing_s:.2f} s, RTFx {media_s / best.playing_s:.1f}", highlight=False)
+    console.print(f"memory      {_peak_rss_mib():.0f} MiB at its highest", highlight=False)
+    for message in (m for r in rounds for m in r.errors):
+        console.print(f"[red]error[/]: {message.element}: {message.text}", highlight=False)
+
+
+def _peak_rss_mib() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes on macOS, KiB on Linux

