@@ -5,8 +5,8 @@ travel both ways through ``identity``, ``tee`` and ``queue`` until nothing chang
 what a VAD wants three elements further down. What is left open is then fixated from the sources on, preferring the
 value of the field upstream, so that nothing is converted without need (GStreamer, design/negotiation.md).
 
-A ``dynamic`` src pad knows its exact caps only when data flows. Its link must accept all that is offered,
-and so must the links of ``like`` elements behind it, as far as these repeat its fields.
+A ``dynamic`` src pad knows its exact caps only when data flows. Its peer must accept all that is offered, and so must
+the peers of ``like`` elements behind it, as far as these repeat its fields.
 """
 
 from __future__ import annotations

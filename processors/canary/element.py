@@ -60,14 +60,14 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             self.engine = Path(model).stem
         else:
             self.engine = model.rpartition("/")[2]
-        self.context.post("progress", f"loading {self.engine}")
+        self.context.post("info", f"loading {self.engine}")
         lease = await self._acquire(model, sha256)
         try:
             self._check_languages(tuple(lease.info["languages"]))
         except ModelError:
             lease.release()
             raise
-        self.context.post("progress", f"loaded {self.engine}", data={"device": lease.info["device"]})
+        self.context.post("info", f"loaded {self.engine}", data={"device": lease.info["device"]})
         return lease
 
     async def _acquire(self, model: str, sha256: str | None) -> Lease[CanaryRequest, Hypothesis]:

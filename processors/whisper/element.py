@@ -48,7 +48,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         threads = f", {settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("whisper", model, device, settings.compute_type + threads)
         load = partial(_load, model, device, settings.compute_type, settings.cpu_threads)
-        self.context.post("progress", f"loading {self.engine}")
+        self.context.post("info", f"loading {self.engine}")
         lease = await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight)
         known = lease.info["languages"]
         if settings.source_lang not in known:
@@ -57,7 +57,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
                 f"{self.context.name}: source_lang {settings.source_lang!r} is not a language of {self.engine}; it "
                 f"has {', '.join(known)}"
             )
-        self.context.post("progress", f"loaded {self.engine}", data={"device": lease.info["device"]})
+        self.context.post("info", f"loaded {self.engine}", data={"device": lease.info["device"]})
         return lease
 
     def request(self, utterance: Utterance) -> WhisperRequest:

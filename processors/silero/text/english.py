@@ -61,7 +61,7 @@ _SIGNS = {
     ">": "greater than", "~": "about", "≈": "about", "±": "plus or minus", "×": "times", "÷": "divided by",
     "§": "section", "°": "degrees", "℃": "degrees Celsius", "℉": "degrees Fahrenheit", "²": "squared", "³": "cubed",
     "½": "one half", "¼": "one quarter", "¾": "three quarters", "⅓": "one third", "⅔": "two thirds", "^": "to the",
-    "√": "square root of", "∞": "infinity", "≤": "at most", "≥": "at least", "≠": "is not",
+    "√": "square root of", "∞": "infinity", "¢": "cents", "≤": "at most", "≥": "at least", "≠": "is not",
 }  # fmt: skip
 _SIGNS |= {sign: names[1] for sign, names in _CURRENCIES.items()}
 _ADDRESS_SIGNS = {
@@ -87,7 +87,9 @@ def prepare_english(text: str) -> Prepared:
     text = "".join(map(_romanise, text))
     text = _CAPITALS.sub(lambda m: m.group() if shouted else _acronym(m.group()), text)
     text = _HISSING.sub(lambda m: _acronym(m.group().upper()), text)
-    return finish(text, LETTERS, _letter)
+    prepared = finish(text, LETTERS, _letter)
+    words = re.sub(r"(?<![a-z])'|'(?![a-z])", "", prepared.text)
+    return Prepared(" ".join(words.split()), prepared.lost)
 
 
 def _cardinal(number: str) -> str:
@@ -168,19 +170,31 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\w)e\.\s?g\.", re.IGNORECASE), "for example "),
     (re.compile(r"(?<!\w)i\.\s?e\.", re.IGNORECASE), "that is "),
     (re.compile(r"(?<!\w)St\.(?=\s+[A-Z])"), "Saint "),
+    (re.compile(r"(?<!\w)Ph\.\s?D(?:\.|(?!\w))"), "pee aitch dee "),
     (re.compile(r"(?<!\w)No\.(?=\s*\d)"), "number "),
     (re.compile(rf"(?<!\w)({'|'.join(_SHORT)})\.(?=(\s*$|\s+[A-Z])?)"), lambda m: _short(m)),
     (re.compile(r"(?<!\w)(?:[A-Z]\.){2,}"), lambda m: _acronym(m.group().replace(".", "")) + " "),
+    (re.compile(r"(?<!\w)([A-Z])\.\s(?=[A-Z](?:\.\s|[a-z]))"), lambda m: f"{_LETTER_NAMES[m[1].lower()]} "),
     (re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?!\d)"), lambda m: _date(*m.group(1, 2, 3, 0))),
     (re.compile(r"(?<![\d-])(\d{4})-(\d{2})-(\d{2})(?![\d-])"), lambda m: _date(*m.group(3, 2, 1, 0))),
     (re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?![\d:])\s?([ap]\.?\s?m\b\.?)?", re.IGNORECASE), _time),
     (re.compile(r"(?<![\d:.])(1[0-2]|[1-9])()\s?([ap]\.?m\b\.?)", re.IGNORECASE), _time),
+    (re.compile(r"(?<=\d):(?=\d)"), " to "),
     (re.compile(r"(?<![\w-])\+?\d[\d()]*(?:[ -]\(?\d{2,4}\)?){2,}(?!\d)"), lambda m: _telephone(m.group())),
     (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: m.group().replace(".", " point ")),
     (re.compile(rf"(?<!\w)({_MONTH})\s+(\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,?\s+(\d{{4}})(?!\d))?"), _month_day),
     (
-        re.compile(rf"(?<!\w)({_MONTH}|[Ii]n|[Ss]ince|[Bb]y|[Uu]ntil)\s+(1[1-9]\d\d|20\d\d)(?![\w.,]*\d)(?!\s?%)"),
+        re.compile(rf"(?<!\w)({_MONTH}|[Ii]n|[Ss]ince|[Bb]y|[Uu]ntil)\s+(1[1-8]\d\d)(?![\w.,]*\d)(?!\s?%)"),
         lambda m: f"{m[1]} {_year(int(m[2]))}",
+    ),
+    (
+        re.compile(r"(?<![\w.,+-])(\d{1,2})/(\d{1,2})/((?:19|20)\d\d)(?!\w)"),
+        lambda m: ", ".join(map(_cardinal, m.group(1, 2))) + f", {_year(int(m[3]))}",
+    ),
+    # "1950 people" is rarer than the year, and said the same way by many.
+    (
+        re.compile(rf"(?<![\w.,:/$€£¥₽+-])((?:19|20)\d\d)(?![\w%°]|[.,:/-]\d|\s?(?:{_UNIT})(?!\w))"),
+        lambda m: _year(int(m[1])),
     ),
     (re.compile(r"(?<![\w.,])(\d{2}|\d{4})'?s(?!\w)"), _decade),
     (re.compile(r"(?<![\w.,])(\d{1,15})(?:st|nd|rd|th)(?!\w)", re.IGNORECASE), lambda m: _ordinal(int(m[1]))),

@@ -7,19 +7,18 @@ single signs last. Rules produce words, so later rules find nothing to misread.
 from __future__ import annotations
 
 import re
-from datetime import date
 from typing import cast
 
 from processors.silero.text.common import STRESS, Prepared, Rule, clean, finish, rewrite, say_address, whole_number
 from processors.silero.text.latin import greek_word, letter_to_cyrillic, to_cyrillic
-from processors.silero.text.russian_numbers import Case, Gender, agree, cardinal, decimal, digits, joined, ordinal
+from processors.silero.text.russian_dates import DATE_RULES
+from processors.silero.text.russian_numbers import Case, Gender, agree, cardinal, decimal, joined, ordinal
 from processors.silero.text.russian_words import (
     ABBREVIATIONS,
     ADDRESS_SIGNS,
     BARE_UNITS,
     CURRENCIES,
     LETTER_NAMES,
-    MONTHS,
     SIGNS,
     STOP,
     UNITS,
@@ -46,55 +45,6 @@ def prepare_russian(text: str) -> Prepared:
 # Numbers ----------------------------------------------------------------------------------------------------------
 
 _NUMBER = r"(?<!\d)(\d+)(?:[.,](\d+))?"
-_MONTH = "|".join(MONTHS)
-
-
-def _telephone(match: Match) -> str:
-    groups = re.findall(r"\+|\d+", match.group())
-    return " " + ", ".join(" ".join(_telephone_group(group) for group in groups).split(" , ")) + " "
-
-
-def _telephone_group(group: str) -> str:
-    if group == "+":
-        return "плюс"
-    if len(group) == 4:
-        return f"{cardinal(group[:2])} {cardinal(group[2:])}"
-    return cardinal(group) if len(group) < 4 else digits(group)
-
-
-def _date(day: str, month: str, year: str, rest: str) -> str:
-    try:
-        date(int(year), int(month), int(day))
-    except ValueError:
-        return rest
-    return f" {ordinal(int(day), 'g', 'n')} {MONTHS[int(month) - 1]} {ordinal(int(year), 'g')} года "
-
-
-def _day_of_month(match: Match) -> str:
-    day, month, year = match.group(1, 2, 3)
-    if not 1 <= int(day) <= 31:
-        return match.group()
-    spoken = f"{ordinal(int(day), 'g', 'n')} {month}"
-    return f"{spoken} {ordinal(int(year), 'g')} года " if year else spoken
-
-
-def _time(match: Match) -> str:
-    hours, minutes, seconds = match.group(1, 2, 3)
-    rest = ["ноль ноль" if part == "00" else cardinal(part) for part in (minutes, seconds) if part is not None]
-    return " ".join([cardinal(str(int(hours))), *rest])
-
-
-_YEAR_FORMS: dict[str, Case] = {"год": "n", "года": "g", "году": "p", "годом": "i", "годе": "p"}
-
-
-def _year(match: Match) -> str:
-    before, number, word = match.group(1, 2, 3)
-    if word.startswith("г") and word[1:] in ("", "."):
-        # "в 2024 г." is the year in which; elsewhere ("12 мая 2024 г.", "издание 2024 г.") the year's.
-        word = "году" if before.strip().lower() in ("в", "во") else "года"
-    if word not in _YEAR_FORMS:
-        return match.group()
-    return f"{before}{ordinal(int(number), _YEAR_FORMS[word])} {word}"
 
 
 _ENDINGS: dict[str, tuple[Case, Gender, bool]] = (
@@ -131,7 +81,9 @@ def _with_ending(match: Match) -> str:
     if ending in _ENDINGS:
         case, gender, plural = _ENDINGS[ending]
         return ordinal(value, case, gender, plural=plural)
-    return f"{joined(value)}{ending}" if value < 1000 else f"{cardinal(number, 'g')} {ending}"
+    if value <= 1000 and len(ending) > 3:
+        return f"{joined(value)}{ending}"
+    return f"{cardinal(number)} {ending}"
 
 
 def _money(match: Match) -> str:
@@ -151,12 +103,16 @@ def _counted(whole: str, fraction: str | None, unit: Unit, case: Case = "n") -> 
     value = whole_number(whole)
     if value is None:
         return f"{cardinal(whole)} {unit.many}"
-    return f"{cardinal(whole, case, unit.gender)} {agree(value, unit.one, unit.few, unit.many)}"
+    number = cardinal(whole, case, unit.gender)
+    if case == "g":  # "до одного процента", "до двух процентов"
+        return f"{number} {agree(value, unit.few, unit.many, unit.many)}"
+    return f"{number} {agree(value, unit.one, unit.few, unit.many)}"
 
 
 def _measured(match: Match) -> str:
-    whole, fraction, unit = match.group(1, 2, 3)
-    return f"{_counted(whole, fraction, UNITS[unit])} "
+    before, whole, fraction, unit = match.group(1, 2, 3, 4)
+    case = _case((before or "").strip().lower(), whole, "")
+    return f"{before or ''}{_counted(whole, fraction, UNITS[unit], case)} "
 
 
 def _fraction(match: Match) -> str:
@@ -191,6 +147,8 @@ def _case(before: str, number: str, noun: str) -> Case:
 
 def _gender(number: str, noun: str, case: Case) -> Gender:
     # After 1 the noun's own ending tells; after 2 the genitive's does: две минуты, but два часа and два окна.
+    if len(noun) < 3:  # a preposition
+        return "m"
     feminine, neuter = (("а", "я"), ("о", "е")) if number.endswith("1") else (("ы", "и"), ())
     if case != "n":
         feminine, neuter = ("ы", "и"), ()
@@ -209,9 +167,11 @@ _CENTURY: dict[str, Case] = {"век": "n", "века": "g", "веку": "d", "�
 
 
 def _century(match: Match) -> str:
-    numeral, word = match.group(1, 2)
+    first, numeral, word = match.group(1, 2, 3)
     case = _CENTURY.get(word)
-    return f"{ordinal(_roman(numeral), case)} {word}" if case else match.group()
+    if case is None:
+        return match.group()
+    return (f"{ordinal(_roman(first), case)} – " if first else "") + f"{ordinal(_roman(numeral), case)} {word}"
 
 
 def _reign(match: Match) -> str:
@@ -223,25 +183,25 @@ _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _CURRENCY = "[" + "".join(map(re.escape, CURRENCIES)) + "]"
 _SCALE = "тыс|млн|млрд|трлн"
 
+_NUMBERED = r"(?i:пункт|раздел|верси|параграф|таблиц|рисун|част|стать|глав)[а-яё]*\s"
+"""What is followed by the number of a part, not by a decimal fraction."""
+
 _RULES: tuple[Rule, ...] = (
     *ABBREVIATIONS,
-    (re.compile(r"(?<!\w)([А-ЯЁ])\.\s?(?=[А-ЯЁ](?:\.|[а-яё]))"), lambda m: f"{LETTER_NAMES[m[1].lower()]} "),
-    (re.compile(r"\+\d[\d() -]{7,18}\d|(?<!\d)8[ -]?\(?\d{3}\)?[ -]?\d{3}[ -]\d{2}[ -]\d{2}(?!\d)"), _telephone),
-    (re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{2}(?![\d-])"), _telephone),
+    (re.compile(r"(?<!\w)C#"), "си-шарп "),
+    (re.compile(r"(?<![\w.])\.(?=[A-Za-z])"), " точка "),  # .NET
     (
-        re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\d])(?:\s*г(?:ода|\.)?(?!\w))?"),
-        lambda m: _date(*m.group(1, 2, 3, 0)),
+        re.compile(rf"(?<!\w)({_NUMBERED})(\d+)\.(\d+)(?![.,]?\d)"),
+        lambda m: f"{m[1]}{cardinal(m[2])} точка {cardinal(m[3])}",
     ),
-    (re.compile(r"(?<![\d-])(\d{4})-(\d{2})-(\d{2})(?![\d-])"), lambda m: _date(*m.group(3, 2, 1, 0))),
-    (re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(?![\d:])"), _time),
+    (re.compile(r"(?<!\w)([А-ЯЁ])\.\s?(?=[А-ЯЁ](?:\.|[а-яё]))"), lambda m: f"{LETTER_NAMES[m[1].lower()]} "),
+    *DATE_RULES,
     (re.compile(r"(?<=\d)[ ](?=\d{3}(?!\d))(?<!\d{4} )"), ""),
     (
         re.compile(r"(?<![\d.,])\d{1,3}(?:([.,])\d{3})(?:\1\d{3})+(?![.,]?\d)"),
         lambda m: re.sub("[.,]", "", m.group()),
     ),
     (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: " точка ".join(map(cardinal, m.group().split(".")))),
-    (re.compile(rf"(?<![\d.,])(\d{{1,2}})\s+({_MONTH})(?!\w)(?:\s+(\d{{4}})\s*(?:года|г\.|г)(?!\w))?"), _day_of_month),
-    (re.compile(r"((?:(?<!\w)[вВ]о?\s+)?)(?<![\d.,-])(\d{4})\s*(г\.|г(?!\w)|год\w*)"), _year),
     (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)(?=\s+([а-яё]+))?"), _with_ending),
     (re.compile(rf"({_CURRENCY})\s?{_NUMBER}(?:\s?({_SCALE}){STOP})?"), _money),
     (
@@ -250,12 +210,14 @@ _RULES: tuple[Rule, ...] = (
     ),
     (re.compile(r"(?<![\w.,])(\d+)(?:[-–]| [-–] )(?=\d)"), lambda m: f"{cardinal(m[1])} – "),
     (re.compile(r"(?<![\w.,])-(?=\d)"), " минус "),
-    (re.compile(rf"(?<![\d.,]){_NUMBER}\s?({_UNIT}){STOP}"), _measured),
+    (re.compile(rf"((?<!\w)(?:{'|'.join(_GENITIVE)})\s)?(?<![\d.,]){_NUMBER}\s?({_UNIT}){STOP}"), _measured),
     *BARE_UNITS,
     (re.compile(r"(?<![\d.,/])(\d+)\s?/\s?(\d+)(?![\d/]|[.,]\d)"), _fraction),
     (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " дробь "),
-    (re.compile(r"(?<!\w)([IVXLC]{1,7})\s+(век\w*)"), _century),
+    (re.compile(r"(?<!\w)(?:([IVXLC]{1,7})\s?[-–]\s?)?([IVXLC]{1,7})\s+(век\w*)"), _century),
     (re.compile(r"(?<!\w)([А-ЯЁ][а-яё]{2,})\s+([IVX]{1,5})(?!\w)"), _reign),
+    (re.compile(r"(?<!\w)[IVX]{2,7}(?!\w)"), lambda m: cardinal(str(_roman(m.group())))),
+    (re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"), " "),
     (re.compile(rf"((?<!\w)[а-яёА-ЯЁ]+\s)?(?<![\d]){_NUMBER}(?=\s+([а-яё]+))?"), _plain),
     (re.compile("[" + "".join(map(re.escape, SIGNS)) + "]"), lambda m: f" {SIGNS[m.group()]} "),
 )

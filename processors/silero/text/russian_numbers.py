@@ -67,10 +67,10 @@ def agree(count: int, one: str, few: str, many: str) -> str:
 
 def joined(number: int) -> str:
     """The first part of a compound: 5 → пяти(этажный), 100 → сто(процентный)."""
-    if number == 1:
-        return "одно"
+    if number in (1, 1000):
+        return "одно" if number == 1 else "тысяче"
     words = cardinal(str(number), "g").split()
-    exceptions = {"ста": "сто", "девяноста": "девяносто", "одной": "", "тысячи": "тысяче", "одного": "одно"}
+    exceptions = {"ста": "сто", "девяноста": "девяносто", "одного": "одно"}
     return "".join(exceptions.get(word, word) for word in words)
 
 
