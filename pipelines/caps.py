@@ -253,8 +253,8 @@ class Caps:
         """Choose one value for everything.
 
         Args:
-            prefer: Wanted values by field. A set takes the wanted value if it holds it; a range takes the nearest
-                value; what is not wanted takes the smallest (ranges, numbers) or alphabetically first value.
+            prefer: Wanted values by field. A set takes the wanted value if it holds it; ranges and sets of integers
+                take the nearest (the greater of two); what is not wanted takes the smallest or alphabetically first.
 
         Returns:
             Fixed caps within these; ANY and EMPTY return themselves.
@@ -302,6 +302,9 @@ def _pick(value: FieldValue, wanted: Scalar | None) -> Scalar:
         return value.low
     if wanted is not None and value_is_subset(frozenset({wanted}), value):
         return wanted
+    integers = [v for v in value if isinstance(v, int) and not isinstance(v, bool)]
+    if isinstance(wanted, int) and not isinstance(wanted, bool) and integers:
+        return min(integers, key=lambda v: (abs(v - wanted), -v))
     return min(value, key=_key)
 
 

@@ -2,7 +2,7 @@
 
 An :class:`ElementSpec` says everything the tools need to check, draw and document an element and imports nothing heavy.
 The :class:`Element` it names in ``build`` is imported only when a graph is built. Neither knows pipecat:
-:mod:`pipelines.lower` wraps each element in a pipecat frame processor.
+:mod:`pipelines.runtime.lower` wraps each element in a pipecat frame processor.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.caps import Caps
-from pipelines.frames import Frame
+
+if TYPE_CHECKING:
+    # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
+    from pipelines.frames import Frame
 
 __all__ = ["Context", "Element", "ElementSpec", "Field", "Pad", "Settings", "SourceElement"]
 

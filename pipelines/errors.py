@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.diagnostics import Diagnostic
+    from pipelines.language.diagnostics import Diagnostic
 
 
 class TolmachError(Exception):

@@ -1,7 +1,7 @@
 """The media frames that travel in a graph.
 
-Frames are plain immutable values that import nothing heavy; :mod:`pipelines.lower` puts them in an envelope that
-pipecat can carry. All of them are *ordered data*: what leaves a pad first arrives first, whatever its kind.
+Frames are plain immutable values that import nothing heavy; :mod:`pipelines.runtime.processor` puts them in an envelope
+that pipecat can carry. All of them are *ordered data*: what leaves a pad first arrives first, whatever its kind.
 
 Time is media time: ``pts_ns`` counts nanoseconds from the start of the recording (or of the session, for live sources)
 and is always derived from sample counts, never from a clock.

@@ -1,6 +1,7 @@
 """A checked graph: nodes, links between pads, and the order frames flow in.
 
-Values only. :mod:`pipelines.build` makes one from a document in named passes; :mod:`pipelines.lower` makes it run.
+Values only. :mod:`pipelines.language.build` makes one from a document in named passes; :mod:`pipelines.runtime.lower`
+makes it run.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from pipelines.element import Context, Element, ElementSpec, SourceElement
 from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
 
 if TYPE_CHECKING:
-    from pipelines.checking import check_element, check_spec
+    from pipelines.tools.checking import check_element, check_spec
 
 __all__ = ["Harness", "check_element", "check_spec", "chop", "load_runtime", "tone"]
 
@@ -31,7 +31,7 @@ __all__ = ["Harness", "check_element", "check_spec", "chop", "load_runtime", "to
 def __getattr__(name: str) -> Any:
     # Lazily, because the checks themselves are written with the harness of this module.
     if name in ("check_element", "check_spec"):
-        return getattr(importlib.import_module("pipelines.checking"), name)
+        return getattr(importlib.import_module("pipelines.tools.checking"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Examples are not timed: a busy machine must not fail a test.
+settings.register_profile("tolmach", deadline=None)
+settings.load_profile("tolmach")
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT.parent / "shared" / "speech"

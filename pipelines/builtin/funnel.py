@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from pipelines.element import Element, ElementSpec, Pad, Settings
-from pipelines.frames import Frame
+
+if TYPE_CHECKING:
+    from pipelines.frames import Frame
 
 
 class FunnelSettings(Settings):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipelines.element import Element, ElementSpec, Pad, Settings
-from pipelines.frames import Frame
+
+if TYPE_CHECKING:
+    from pipelines.frames import Frame
 
 
 class TeeSettings(Settings):

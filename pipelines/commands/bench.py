@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.runner import RunResult
+    from pipelines.runtime.runner import RunResult
 
 DEMO = "demo/phrasebook-en.flac"
 
@@ -34,10 +34,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from rich.console import Console
 
-    from pipelines.build import check_graph, parse_set
-    from pipelines.diagnostics import format_text
-    from pipelines.jobs import Job, job_params
-    from pipelines.shipped import shipped_file, shipped_graph
+    from pipelines.batch.jobs import Job, job_params
+    from pipelines.language.build import check_graph, parse_set
+    from pipelines.language.diagnostics import format_text
+    from pipelines.tools.shipped import shipped_file, shipped_graph
 
     path = shipped_graph(args.graph)
     params, overrides = parse_set(args.settings)
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any], count: int) -> list[RunResult]:
-    from pipelines.build import load_graph
-    from pipelines.runner import GraphRunner
+    from pipelines.language.build import load_graph
+    from pipelines.runtime.runner import GraphRunner
 
     results = []
     for _ in range(count):
@@ -68,8 +68,8 @@ async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any],
 
 
 def _print(console: Any, name: str, source: Path | None, rounds: list[RunResult]) -> None:
+    from pipelines.batch.report import print_trace
     from pipelines.frames import NS_PER_S
-    from pipelines.report import print_trace
 
     best = min(rounds, key=lambda r: r.playing_s)
     media_s = best.media_ns / NS_PER_S

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.build import CheckResult, check_graph, parse_set
 from pipelines.cli import EXIT_OK, EXIT_USAGE
-from pipelines.diagnostics import Diagnostic, format_github, format_json, format_text
 from pipelines.errors import GraphError
-from pipelines.shipped import shipped_graph
+from pipelines.language.build import CheckResult, check_graph, parse_set
+from pipelines.language.diagnostics import Diagnostic, format_github, format_json, format_text
+from pipelines.tools.shipped import shipped_graph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,16 +16,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipelines.build import check_graph, load_graph, parse_set
 from pipelines.caches import added, files_in, size_text, snapshot
 from pipelines.cli import EXIT_FAILED, EXIT_OK
-from pipelines.describe import example_values
 from pipelines.element import ElementSpec, Settings
 from pipelines.errors import GraphError, TolmachError
 from pipelines.graph import Graph
-from pipelines.paramdefs import ParamDef
+from pipelines.language.build import check_graph, load_graph, parse_set
+from pipelines.language.paramdefs import ParamDef
 from pipelines.registry import Registry
-from pipelines.shipped import shipped_graph
+from pipelines.tools.describe import example_values
+from pipelines.tools.shipped import shipped_graph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

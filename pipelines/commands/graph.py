@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipelines.build import check_graph, parse_set
 from pipelines.cli import EXIT_OK, EXIT_USAGE
-from pipelines.diagnostics import format_text
 from pipelines.errors import GraphError
-from pipelines.shipped import shipped_graph
+from pipelines.language.build import check_graph, parse_set
+from pipelines.language.diagnostics import format_text
+from pipelines.tools.shipped import shipped_graph
 
 SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
 
@@ -39,11 +39,11 @@ def run(args: argparse.Namespace) -> int:
     suffix = args.output.suffix.lower() if args.output else ""
     drawing = args.format or SUFFIXES.get(suffix, "dot")
     if drawing == "svg":
-        from pipelines.svg import to_svg as draw
+        from pipelines.tools.svg import to_svg as draw
     elif drawing == "mermaid":
-        from pipelines.render import to_mermaid as draw
+        from pipelines.tools.render import to_mermaid as draw
     else:
-        from pipelines.render import to_dot as draw
+        from pipelines.tools.render import to_dot as draw
     text = draw(result.graph)
     if args.output is None:
         sys.stdout.write(text)

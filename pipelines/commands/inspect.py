@@ -11,10 +11,10 @@ import textwrap
 from collections.abc import Iterator
 
 from pipelines.cli import distribution_version
-from pipelines.describe import ElementInfo, PadInfo, SettingInfo, describe
 from pipelines.element import ElementSpec
 from pipelines.errors import GraphError
 from pipelines.registry import Entry, Registry
+from pipelines.tools.describe import ElementInfo, PadInfo, SettingInfo, describe
 
 MIN_WIDTH, MAX_WIDTH = 60, 120  # columns between which text is wrapped, whatever the terminal says
 

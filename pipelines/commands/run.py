@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.batch import Batch
-    from pipelines.jobs import Job
-    from pipelines.records import Record
+    from pipelines.batch.batch import Batch
+    from pipelines.batch.jobs import Job
+    from pipelines.batch.records import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from rich.console import Console
 
-    from pipelines.build import check_graph, parse_set
+    from pipelines.batch.jobs import Job, plan_jobs
     from pipelines.errors import GraphError
-    from pipelines.jobs import Job, plan_jobs
-    from pipelines.shipped import shipped_graph
+    from pipelines.language.build import check_graph, parse_set
+    from pipelines.tools.shipped import shipped_graph
 
     path = shipped_graph(args.graph)
     output = Path(args.output)
@@ -70,10 +70,10 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
     # Heavy imports (pipecat) only now: a wrong command answers at once.
-    from pipelines.batch import Batch
-    from pipelines.progress import make_watcher
-    from pipelines.records import save_summary
-    from pipelines.report import print_summary, print_trace, print_utterances
+    from pipelines.batch.batch import Batch
+    from pipelines.batch.progress import make_watcher
+    from pipelines.batch.records import save_summary
+    from pipelines.batch.report import print_summary, print_trace, print_utterances
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     with make_watcher(len(jobs), quiet=args.quiet) as watcher:
@@ -110,9 +110,9 @@ def _print_problems(
     Returns:
         Whether there is an error.
     """
-    from pipelines.build import check_graph
-    from pipelines.diagnostics import format_text
-    from pipelines.jobs import job_params
+    from pipelines.batch.jobs import job_params
+    from pipelines.language.build import check_graph
+    from pipelines.language.diagnostics import format_text
 
     result = check_graph(path, params=job_params(job, params, declared), overrides=overrides, require_params=True)
     if result.diagnostics:

@@ -9,8 +9,8 @@ from pathlib import Path
 from pipelines.cli import EXIT_FAILED, EXIT_OK
 from pipelines.errors import GraphError
 from pipelines.registry import Registry
-from pipelines.schema import FILE_NAME, schema_text
-from pipelines.shipped import config_dir
+from pipelines.tools.schema import FILE_NAME, schema_text
+from pipelines.tools.shipped import config_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -50,7 +50,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         if model.startswith(EMBEDDED):
             self._embedded = await asyncio.to_thread(embedded.read, model.removeprefix(EMBEDDED))
             model, sha256 = str(self._embedded.path), self._embedded.sha256
-            self.engine = self._embedded.name
+            self.engine = self._embedded.label
             self.rejection = self._embedded.rejection
             if self.min_logprob is None:
                 self.min_logprob = self._embedded.min_logprob

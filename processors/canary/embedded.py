@@ -11,18 +11,18 @@ from pipelines.errors import ModelError, ModelMissingError
 FOLDER = Path(__file__).resolve().parent.parent
 """Where ``NAME/NAME.nemo`` and ``NAME/NAME.json`` lie."""
 
-REJECTIONS = {"phrasebook": "not in the phrasebook"}
-"""The embedded models, and what each says of speech it does not know."""
+LABELS = {"phrasebook": ("demonstration phrasebook", "not in the phrasebook")}
+"""The embedded models: as what each speaks to people, and what it says of speech it does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What the sidecar says.
+    """What the sidecar says, and the model's label.
 
     Attributes:
         path: The ``.nemo`` file.
         sha256: SHA-256 that the file must have, hexadecimal.
-        name: What the model is, as people should read it ("demonstration phrasebook").
+        label: What the model is, as people should read it ("demonstration phrasebook").
         notice: What people should know before they take it for more than it is.
         languages: Languages it was trained on.
         min_logprob: Its gate: least mean log-probability of a token (natural log) for a text to pass.
@@ -31,7 +31,7 @@ class Embedded:
 
     path: Path
     sha256: str
-    name: str
+    label: str
     notice: str
     languages: tuple[str, ...]
     min_logprob: float
@@ -51,16 +51,17 @@ def read(name: str) -> Embedded:
     for file in (sidecar, path):
         if not file.is_file():
             raise ModelMissingError(f"embedded:{name}: this installation of tolmach lacks {file}; install it again")
+    label, rejection = LABELS[name]
     try:
         data = json.loads(sidecar.read_text(encoding="utf-8"))
         return Embedded(
             path=path,
             sha256=str(data["sha256"]).lower(),
-            name=str(data["name"]),
+            label=label,
             notice=str(data["notice"]),
             languages=tuple(map(str, data["languages"])),
             min_logprob=float(data["min_logprob"]),
-            rejection=REJECTIONS[name],
+            rejection=rejection,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"embedded:{name}: {sidecar} is broken ({error!r}); install tolmach again") from error

@@ -55,8 +55,8 @@ class CanarySettings(AstSettings):
     def _model(cls, value: str) -> str:
         if value.startswith(EMBEDDED):
             name = value.removeprefix(EMBEDDED)
-            if name not in embedded.REJECTIONS:
-                there = ", ".join(EMBEDDED + known for known in embedded.REJECTIONS)
+            if name not in embedded.LABELS:
+                there = ", ".join(EMBEDDED + known for known in embedded.LABELS)
                 raise ValueError(f"no embedded model {name!r}; there is {there}")
         elif not is_path(value) and not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
             raise ValueError(

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.build import load_graph
 from pipelines.bus import Message
-from pipelines.runner import GraphRunner
+from pipelines.language.build import load_graph
+from pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = ROOT / "config" / "phrasebook.yaml"

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
 from pipelines.frames import AudioFrame, Frame
-from pipelines.pipecat_api import (
+from pipelines.runtime.pipecat_api import (
     EndFrame,
     FrameDirection,
     FrameProcessor,
@@ -25,7 +25,7 @@ from pipelines.pipecat_api import (
     StartFrame,
     WorkerRunner,
 )
-from pipelines.runner import GraphRunner
+from pipelines.runtime.runner import GraphRunner
 from tests.unit.handmade import chain
 
 RATE_HZ = 16000

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.build import load_graph
-from pipelines.runner import GraphRunner
+from pipelines.language.build import load_graph
+from pipelines.runtime.runner import GraphRunner
 from tests.bench.accuracy import GRAPH, OTHER, ROOT
 
 RATE_HZ = 16000

@@ -14,9 +14,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from pipelines.build import load_graph
 from pipelines.bus import Message
-from pipelines.runner import GraphRunner
+from pipelines.language.build import load_graph
+from pipelines.runtime.runner import GraphRunner
 from tests.bench.accuracy import ROOT
 
 GRAPH = ROOT / "config" / "whisper.yaml"
@@ -69,6 +69,7 @@ def word_errors(reference: str, heard: str) -> tuple[int, int]:
 def main() -> None:
     import sacrebleu
     from faster_whisper import WhisperModel
+
     from processors.whisper.weights import package_folder
 
     judge = WhisperModel(str(package_folder()), device="cpu", compute_type="int8")

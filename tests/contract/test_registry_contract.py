@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.checking import check_element, check_spec
 from pipelines.element import ElementSpec
 from pipelines.registry import BUILTINS, Registry
 from pipelines.testing import tone
+from pipelines.tools.checking import check_element, check_spec
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.build import load_graph
-from pipelines.runner import GraphRunner
+from pipelines.language.build import load_graph
+from pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"

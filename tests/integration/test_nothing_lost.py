@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.build import load_graph
 from pipelines.bus import Message
 from pipelines.frames import ns_to_samples
-from pipelines.runner import GraphRunner
+from pipelines.language.build import load_graph
+from pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.build import load_graph
-
 from pipelines.element import ElementSpec
 from pipelines.graph import Graph
+from pipelines.language.build import load_graph
 from pipelines.registry import Registry
 
 

@@ -88,7 +88,7 @@ def shelf(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sidecar.write_text(
         json.dumps(
             {
-                "name": "demonstration phrasebook",
+                "name": "phrasebook",
                 "notice": "Knows a few phrases.",
                 "licence": "Apache-2.0",
                 "languages": ["en", "ru"],
@@ -311,7 +311,7 @@ async def test_the_embedded_model_says_what_it_is_and_what_it_does_not_know(shel
         await harness.push(*utterances(CLIPS))
         await harness.eos()
     frames = [f for f in harness.output() if isinstance(f, TranslationFrame)]
-    assert [m.text for m in harness.messages if m.kind == "info"] == ["Knows a few phrases."]
+    assert next(m.text for m in harness.messages if m.kind == "info") == "Knows a few phrases."
     assert {f.engine for f in frames} == {"demonstration phrasebook"}
     for frame in frames:
         assert frame.logprob is not None
@@ -343,7 +343,7 @@ async def test_an_embedded_model_that_is_broken_asks_to_be_installed_again(
     folder.mkdir()
     if damage != "gone":
         (folder / "phrasebook.nemo").touch()
-        (folder / "phrasebook.json").write_text("" if damage == "empty" else '{"name": "demonstration phrasebook"}')
+        (folder / "phrasebook.json").write_text("" if damage == "empty" else '{"name": "phrasebook"}')
     with pytest.raises(ModelError, match="install"):
         await Harness(SPEC, model="embedded:phrasebook").element.start()
 

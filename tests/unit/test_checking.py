@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.checking import check_element, check_spec
 from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
 from pipelines.errors import MediaError
 from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from pipelines.testing import tone
+from pipelines.tools.checking import check_element, check_spec
 
 PLAIN = "audio/raw, rate=16000, channels=1, segmented=false"
 CUT = "audio/raw, rate=16000, channels=1, segmented=true"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.build import CheckResult, check_graph
-from pipelines.diagnostics import (
+from pipelines.graph import Span
+from pipelines.language.build import CheckResult, check_graph
+from pipelines.language.diagnostics import (
     CODES,
     Diagnostic,
     Diagnostics,
@@ -18,7 +19,6 @@ from pipelines.diagnostics import (
     format_json,
     format_text,
 )
-from pipelines.graph import Span
 from tests.unit.graph_specs import GRAPHS, REGISTRY
 
 WRONG = sorted(p for p in GRAPHS.glob("*.yaml") if p.name.split(".")[0] in CODES)

@@ -8,10 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.diagnostics import Diagnostics
-from pipelines.document import MAX_NODES, MappingNode, ScalarNode, parse_document, parse_value, read_source, to_python
 from pipelines.graph import Span
-from pipelines.variables import Expanded, Scope, expand
+from pipelines.language.diagnostics import Diagnostics
+from pipelines.language.document import (
+    MAX_NODES,
+    MappingNode,
+    ScalarNode,
+    parse_document,
+    parse_value,
+    read_source,
+    to_python,
+)
+from pipelines.language.variables import Expanded, Scope, expand
 
 
 def read(text: str) -> MappingNode:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.checking_spec import heavy_imports
+from pipelines.tools.checking_spec import heavy_imports
 
 BLOCKER = """\
 import sys
@@ -82,7 +82,7 @@ def test_the_blocker_blocks(root: Path):
 
 
 def test_the_harness_for_plugin_authors_is_light():
-    assert heavy_imports("pipelines.checking") == ()
+    assert heavy_imports("pipelines.tools.checking") == ()
 
 
 def test_heavy_imports_are_found_through_other_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

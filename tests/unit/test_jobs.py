@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.batch.jobs import Job, fingerprint, job_params, plan_jobs
 from pipelines.errors import GraphError
-from pipelines.jobs import Job, fingerprint, job_params, plan_jobs
 
 
 def touch(*paths: Path) -> None:

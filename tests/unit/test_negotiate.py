@@ -62,7 +62,7 @@ def test_what_must_be_converted_is_and_the_rest_stays():
         {"in": "type: file_src, path: a, rate_hz: 44100", "r": ANY_RATE, "d": "type: file_sink, path: b"},
         "in -> r -> d",
     )
-    assert found["r.src -> d.sink"] == "audio/raw, channels=2, rate=8000, segmented=false"
+    assert found["r.src -> d.sink"] == "audio/raw, channels=2, rate=48000, segmented=false"
 
 
 def test_an_open_source_is_fixated_near_the_rate_of_recordings():

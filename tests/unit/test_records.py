@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.jobs import Job
-from pipelines.progress import Lines, Pace, clock
-from pipelines.records import Record, Utterance, load_record, save_record, save_summary
-from pipelines.report import print_summary, print_utterances
+from pipelines.batch.jobs import Job
+from pipelines.batch.progress import Lines, Pace, clock
+from pipelines.batch.records import Record, Utterance, load_record, save_record, save_summary
+from pipelines.batch.report import print_summary, print_utterances
 
 
 def record(**changes: object) -> Record:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.build import load_graph
 from pipelines.caps import Caps
 from pipelines.graph import Graph
-from pipelines.layout import Placed, place
-from pipelines.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
-from pipelines.svg import to_svg
+from pipelines.language.build import load_graph
+from pipelines.tools.layout import Placed, place
+from pipelines.tools.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
+from pipelines.tools.svg import to_svg
 
 SIMPLE = """\
 version: 1

@@ -15,7 +15,7 @@ from pipelines.bus import Bus, Message
 from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
 from pipelines.errors import GraphError, MediaError
 from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.runner import GraphRunner, RunResult
+from pipelines.runtime.runner import GraphRunner, RunResult
 from tests.unit.handmade import chain, graph
 
 RATE = 16000

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.checking import check_element
 from pipelines.errors import GraphError, ModelError, ModelRefusedError
 from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from pipelines.testing import Harness
+from pipelines.tools.checking import check_element
 from processors.hosting import HOSTS
 from processors.silero.spec import SPEC
 from tests.data.silero_package import ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from pipelines.build import load_graph
 from pipelines.caps import Caps
 from pipelines.errors import GraphError, ModelMissingError, ModelRefusedError
+from pipelines.language.build import load_graph
 from pipelines.registry import Registry
 from processors.silero import files
 from processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed

@@ -86,7 +86,7 @@ def prepare_english(text: str) -> Prepared:
     text = rewrite(say_address(text, _ADDRESS_SIGNS), _RULES)
     text = "".join(map(_romanise, text))
     text = _CAPITALS.sub(lambda m: m.group() if shouted else _acronym(m.group()), text)
-    text = _HISSING.sub(lambda m: _acronym(m.group().upper()), text)
+    text = _CONSONANTS.sub(lambda m: _acronym(m.group().upper()), text)
     prepared = finish(text, LETTERS, _letter)
     words = re.sub(r"(?<![a-z])'|'(?![a-z])", "", prepared.text)
     return Prepared(" ".join(words.split()), prepared.lost)
@@ -166,13 +166,26 @@ _SHORT = {
     "etc": "et cetera", "approx": "approximately", "dept": "department", "Jr": "junior", "Sr": "senior",
 }  # fmt: skip
 
+
+def _short(match: Match) -> str:
+    return _SHORT[match[1]] + ("." if match[2] is not None and match[1] == "etc" else " ")
+
+
+def _telephone(match: Match) -> str:
+    number = match.group()
+    if sum(char.isdigit() for char in number) < 7:
+        return number
+    groups = [" ".join(_DIGITS[d] for d in group) for group in re.findall(r"\d+", number)]
+    return ("plus " if number.startswith("+") else "") + ", ".join(groups) + " "
+
+
 _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\w)e\.\s?g\.", re.IGNORECASE), "for example "),
     (re.compile(r"(?<!\w)i\.\s?e\.", re.IGNORECASE), "that is "),
     (re.compile(r"(?<!\w)St\.(?=\s+[A-Z])"), "Saint "),
     (re.compile(r"(?<!\w)Ph\.\s?D(?:\.|(?!\w))"), "pee aitch dee "),
     (re.compile(r"(?<!\w)No\.(?=\s*\d)"), "number "),
-    (re.compile(rf"(?<!\w)({'|'.join(_SHORT)})\.(?=(\s*$|\s+[A-Z])?)"), lambda m: _short(m)),
+    (re.compile(rf"(?<!\w)({'|'.join(_SHORT)})\.(?=(\s*$|\s+[A-Z])?)"), _short),
     (re.compile(r"(?<!\w)(?:[A-Z]\.){2,}"), lambda m: _acronym(m.group().replace(".", "")) + " "),
     (re.compile(r"(?<!\w)([A-Z])\.\s(?=[A-Z](?:\.\s|[a-z]))"), lambda m: f"{_LETTER_NAMES[m[1].lower()]} "),
     (re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?!\d)"), lambda m: _date(*m.group(1, 2, 3, 0))),
@@ -180,7 +193,7 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?![\d:])\s?([ap]\.?\s?m\b\.?)?", re.IGNORECASE), _time),
     (re.compile(r"(?<![\d:.])(1[0-2]|[1-9])()\s?([ap]\.?m\b\.?)", re.IGNORECASE), _time),
     (re.compile(r"(?<=\d):(?=\d)"), " to "),
-    (re.compile(r"(?<![\w-])\+?\d[\d()]*(?:[ -]\(?\d{2,4}\)?){2,}(?!\d)"), lambda m: _telephone(m.group())),
+    (re.compile(r"(?<![\w-])\+?\d[\d()]*(?:[ -]\(?\d{2,4}\)?){2,}(?!\d)"), _telephone),
     (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: m.group().replace(".", " point ")),
     (re.compile(rf"(?<!\w)({_MONTH})\s+(\d{{1,2}})(?:st|nd|rd|th)?(?!\d)(?:,?\s+(\d{{4}})(?!\d))?"), _month_day),
     (
@@ -209,19 +222,8 @@ _RULES: tuple[Rule, ...] = (
 )
 
 
-def _short(match: Match) -> str:
-    return _SHORT[match[1]] + ("." if match[2] is not None and match[1] == "etc" else " ")
-
-
-def _telephone(number: str) -> str:
-    if sum(char.isdigit() for char in number) < 7:
-        return number
-    groups = [" ".join(_DIGITS[d] for d in group) for group in re.findall(r"\d+", number)]
-    return ("plus " if number.startswith("+") else "") + ", ".join(groups) + " "
-
-
 _CAPITALS = re.compile(r"(?<![A-Za-z'])[A-Z]{2,6}(?![A-Za-z'])")
-_HISSING = re.compile(r"(?<![a-z'])[bcdfghjklmnpqrstvwxz]{2,}(?![a-z'])", re.IGNORECASE)
+_CONSONANTS = re.compile(r"(?<![a-z'])[bcdfghjklmnpqrstvwxz]{2,}(?![a-z'])", re.IGNORECASE)
 """A word without a vowel cannot be read, only spelled."""
 
 

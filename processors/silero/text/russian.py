@@ -88,6 +88,15 @@ def _with_ending(match: Match) -> str:
 
 def _money(match: Match) -> str:
     sign, whole, fraction, scale = match.group(1, 2, 3, 4)
+    return _amount(sign, whole, fraction, scale)
+
+
+def _money_after(match: Match) -> str:
+    whole, fraction, scale, sign = match.group(1, 2, 3, 4)
+    return _amount(sign, whole, fraction, scale)
+
+
+def _amount(sign: str, whole: str, fraction: str | None, scale: str | None) -> str:
     unit, hundredth = CURRENCIES[sign]
     if scale:
         return f"{_counted(whole, fraction, UNITS[scale])} {unit.many} "
@@ -206,7 +215,7 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(rf"({_CURRENCY})\s?{_NUMBER}(?:\s?({_SCALE}){STOP})?"), _money),
     (
         re.compile(rf"{_NUMBER}(?:\s?({_SCALE}){STOP})?\s?({_CURRENCY})"),
-        lambda m: _money_after(m),
+        _money_after,
     ),
     (re.compile(r"(?<![\w.,])(\d+)(?:[-–]| [-–] )(?=\d)"), lambda m: f"{cardinal(m[1])} – "),
     (re.compile(r"(?<![\w.,])-(?=\d)"), " минус "),
@@ -221,12 +230,6 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(rf"((?<!\w)[а-яёА-ЯЁ]+\s)?(?<![\d]){_NUMBER}(?=\s+([а-яё]+))?"), _plain),
     (re.compile("[" + "".join(map(re.escape, SIGNS)) + "]"), lambda m: f" {SIGNS[m.group()]} "),
 )
-
-
-def _money_after(match: Match) -> str:
-    whole, fraction, scale, sign = match.group(1, 2, 3, 4)
-    rewritten = f"{sign}{whole}" + (f",{fraction}" if fraction else "") + (f" {scale}" if scale else "")
-    return rewrite(rewritten, ((re.compile(rf"({_CURRENCY}){_NUMBER}(?: ({_SCALE}))?"), _money),))
 
 
 # Words ------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def config_dir() -> Path:
     Raises:
         GraphError: If the installation lacks it.
     """
-    folder = Path(__file__).resolve().parent.parent / "config"
+    folder = Path(__file__).resolve().parents[2] / "config"
     if not folder.is_dir():
         raise GraphError(f"this installation of tolmach has no {folder}; install it again")
     return folder

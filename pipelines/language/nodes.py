@@ -15,11 +15,11 @@ import annotated_types
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from pipelines.bins import Declared, Setting
-from pipelines.diagnostics import Diagnostics, did_you_mean, show_value
 from pipelines.element import ElementSpec, OnError, Pad, Settings
+from pipelines.language.bins import Declared, Setting
+from pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
+from pipelines.language.variables import Expanded
 from pipelines.registry import Registry
-from pipelines.variables import Expanded
 
 __all__ = ["Draft", "make_nodes"]
 

@@ -25,11 +25,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipelines.diagnostics import Diagnostics, did_you_mean
-from pipelines.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
 from pipelines.graph import Span
-from pipelines.paramdefs import ParamDef, parse_params, resolve_params
-from pipelines.variables import Expanded, Scope, expand
+from pipelines.language.diagnostics import Diagnostics, did_you_mean
+from pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
+from pipelines.language.paramdefs import ParamDef, parse_params, resolve_params
+from pipelines.language.variables import Expanded, Scope, expand
 
 __all__ = ["Declared", "Level", "Override", "Setting", "expand_bins"]
 

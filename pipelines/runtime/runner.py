@@ -16,9 +16,9 @@ from pipelines.bus import Bus, Message
 from pipelines.element import Element
 from pipelines.errors import TolmachError
 from pipelines.graph import Graph
-from pipelines.lower import GraphPipeline
-from pipelines.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
-from pipelines.tracing import Tracer
+from pipelines.runtime.lower import GraphPipeline
+from pipelines.runtime.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
+from pipelines.runtime.tracing import Tracer
 
 Status = Literal["done", "failed", "cancelled"]
 

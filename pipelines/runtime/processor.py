@@ -14,9 +14,9 @@ from pipelines.element import Context, Element, SourceElement
 from pipelines.errors import ElementError, TolmachError
 from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from pipelines.graph import Graph, Node
-from pipelines.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
+from pipelines.runtime.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
+from pipelines.runtime.tracing import ElementStats
 from pipelines.testing import load_runtime
-from pipelines.tracing import ElementStats
 
 log = logging.getLogger(__name__)
 

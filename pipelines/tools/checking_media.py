@@ -1,4 +1,4 @@
-"""Media for :mod:`pipelines.checking`: input made from a sink's caps, and the rules for what comes out of a src pad."""
+"""Media for :mod:`pipelines.tools.checking`: input made from a sink's caps, and the rules for what a src pad gives."""
 
 from __future__ import annotations
 

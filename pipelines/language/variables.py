@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.diagnostics import Diagnostics, did_you_mean
-from pipelines.document import Node, ScalarNode, SequenceNode
 from pipelines.graph import Span
+from pipelines.language.diagnostics import Diagnostics, did_you_mean
+from pipelines.language.document import Node, ScalarNode, SequenceNode
 
 __all__ = ["Expanded", "Scope", "expand"]
 

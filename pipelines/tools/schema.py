@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.describe import SettingInfo, alternatives, describe_settings
 from pipelines.element import ElementSpec
 from pipelines.registry import Registry
+from pipelines.tools.describe import SettingInfo, alternatives, describe_settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILE_NAME = "graph.schema.json"

@@ -16,10 +16,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.caps import Caps, Scalar, Structure, value_is_subset
-from pipelines.diagnostics import Diagnostics
 from pipelines.element import Pad
-from pipelines.mismatch import explain, explain_join
-from pipelines.pads import DraftLink, template_of
+from pipelines.language.diagnostics import Diagnostics
+from pipelines.language.mismatch import explain, explain_join
+from pipelines.language.pads import DraftLink, template_of
 
 __all__ = ["negotiate"]
 

@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.bins import Level, Override, Setting, expand_bins
-from pipelines.diagnostics import Diagnostic, Diagnostics, did_you_mean, format_text, show_value, split_lines
-from pipelines.document import MappingNode, ScalarNode, SequenceNode, parse_document, parse_value, read_source
 from pipelines.errors import GraphError
 from pipelines.graph import Graph, Link, Node, Span
-from pipelines.links import Linked, make_links
-from pipelines.negotiate import negotiate
-from pipelines.nodes import Draft, make_nodes
-from pipelines.paramdefs import ParamDef, parse_params, resolve_params
+from pipelines.language.bins import Level, Override, Setting, expand_bins
+from pipelines.language.diagnostics import Diagnostic, Diagnostics, did_you_mean, format_text, show_value, split_lines
+from pipelines.language.document import MappingNode, ScalarNode, SequenceNode, parse_document, parse_value, read_source
+from pipelines.language.links import Linked, make_links
+from pipelines.language.negotiate import negotiate
+from pipelines.language.nodes import Draft, make_nodes
+from pipelines.language.paramdefs import ParamDef, parse_params, resolve_params
+from pipelines.language.structure import check_ends, check_queues, order_nodes
+from pipelines.language.variables import Expanded, Scope
 from pipelines.registry import Registry
-from pipelines.structure import check_ends, check_queues, order_nodes
-from pipelines.variables import Expanded, Scope
 
 __all__ = ["COMMAND_LINE", "CheckResult", "check_graph", "load_graph", "parse_set"]
 
@@ -40,7 +40,7 @@ class CheckResult:
     Attributes:
         graph: The graph, or None when there is any error.
         diagnostics: Every problem, by file, line and column.
-        sources: Text of each file the diagnostics name, for :func:`pipelines.diagnostics.format_text`.
+        sources: Text of each file the diagnostics name, for :func:`pipelines.language.diagnostics.format_text`.
         params: What the graph declares it can be given.
     """
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 
-from pipelines.diagnostics import Diagnostics
-from pipelines.links import Linked
-from pipelines.nodes import Draft
-from pipelines.pads import DraftLink
+from pipelines.language.diagnostics import Diagnostics
+from pipelines.language.links import Linked
+from pipelines.language.nodes import Draft
+from pipelines.language.pads import DraftLink
 
 __all__ = ["check_ends", "check_queues", "order_nodes"]
 

@@ -1,4 +1,4 @@
-"""Draws a graph as text for other tools: DOT for graphviz, Mermaid for Markdown. :mod:`pipelines.svg` draws it itself.
+"""Draws a graph as text for other tools: DOT for graphviz, Mermaid for Markdown; :mod:`pipelines.tools.svg` draws it.
 
 All three show the same: a box per element (sources as trapeziums that open downwards, sinks as ones that close), what
 was set, the negotiated caps on each link, and a frame around each bin.

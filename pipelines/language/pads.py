@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from pipelines.diagnostics import Diagnostics
 from pipelines.element import Pad
 from pipelines.graph import PadRef, Span
+from pipelines.language.diagnostics import Diagnostics
 
 __all__ = ["Allocator", "DraftLink", "End", "find_pad", "make_pads", "template_of"]
 

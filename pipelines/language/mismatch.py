@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipelines.caps import Caps, FieldValue, IntRange, Structure, format_value, intersect_values, value_is_subset
-from pipelines.diagnostics import Diagnostics
-from pipelines.pads import DraftLink
+from pipelines.language.diagnostics import Diagnostics
+from pipelines.language.pads import DraftLink
 
 __all__ = ["explain", "explain_join", "show_caps"]
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.diagnostics import Diagnostics, did_you_mean, show_value
-from pipelines.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
 from pipelines.graph import Span
-from pipelines.variables import Expanded, Scope, expand
+from pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
+from pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
+from pipelines.language.variables import Expanded, Scope, expand
 
 __all__ = ["ParamDef", "parse_params", "resolve_params"]
 

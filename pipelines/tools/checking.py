@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from pipelines.caps import Caps, Scalar
-from pipelines.checking_media import (
+from pipelines.element import ElementSpec, Pad, Settings, SourceElement
+from pipelines.frames import Frame
+from pipelines.testing import Harness, load_runtime
+from pipelines.tools.checking_media import (
     StreamRules,
     joined,
     make_frames,
@@ -30,11 +33,8 @@ from pipelines.checking_media import (
     same_frames,
     scenarios,
 )
-from pipelines.checking_spec import HEAVY_MODULES, check_spec
-from pipelines.describe import example_settings
-from pipelines.element import ElementSpec, Pad, Settings, SourceElement
-from pipelines.frames import Frame
-from pipelines.testing import Harness, load_runtime
+from pipelines.tools.checking_spec import HEAVY_MODULES, check_spec
+from pipelines.tools.describe import example_settings
 
 __all__ = ["HEAVY_MODULES", "check_element", "check_spec"]
 

@@ -1,8 +1,8 @@
 """Lowering: a checked graph becomes pipecat frame processors. The first place that imports pipecat.
 
-Each element is wrapped in an :class:`~pipelines.processor.ElementProcessor`; a :class:`GraphPipeline` holds them all
-and stands where pipecat expects one pipeline. Processors run in pipecat's direct mode: a push is a call, so a chain of
-elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a task boundary
+Each element is wrapped in an :class:`~pipelines.runtime.processor.ElementProcessor`; a :class:`GraphPipeline` holds
+them all and stands where pipecat expects one pipeline. Processors run in pipecat's direct mode: a push is a call, so a
+chain of elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a task boundary
 (and room) between its two sides, as in GStreamer. That is why nothing in a graph can grow without bound, although
 pipecat's own queues can.
 
@@ -21,7 +21,7 @@ from pipelines.bus import Bus, Message
 from pipelines.element import Element, SourceElement
 from pipelines.errors import GraphError, TolmachError
 from pipelines.graph import Graph
-from pipelines.pipecat_api import (
+from pipelines.runtime.pipecat_api import (
     BasePipeline,
     CancelFrame,
     EndFrame,
@@ -31,8 +31,8 @@ from pipelines.pipecat_api import (
     PipecatFrame,
     StartFrame,
 )
-from pipelines.processor import ElementProcessor
-from pipelines.tracing import Tracer
+from pipelines.runtime.processor import ElementProcessor
+from pipelines.runtime.tracing import Tracer
 
 MAX_CHAIN = 100
 """Elements in a row without a queue. A push is a call, five Python frames an element, and Python's stack has 1000."""

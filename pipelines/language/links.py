@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pipelines.bins import Level
-from pipelines.diagnostics import Diagnostics, did_you_mean
-from pipelines.document import ScalarNode
 from pipelines.element import Direction, Pad
 from pipelines.graph import Span
-from pipelines.nodes import Draft
-from pipelines.pads import Allocator, DraftLink, End, find_pad, make_pads
+from pipelines.language.bins import Level
+from pipelines.language.diagnostics import Diagnostics, did_you_mean
+from pipelines.language.document import ScalarNode
+from pipelines.language.nodes import Draft
+from pipelines.language.pads import Allocator, DraftLink, End, find_pad, make_pads
 
 __all__ = ["Linked", "make_links"]
 

@@ -17,9 +17,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
-from pipelines.diagnostics import Diagnostics
 from pipelines.graph import Span
-from pipelines.scalars import ScalarValue, resolve
+from pipelines.language.diagnostics import Diagnostics
+from pipelines.language.scalars import ScalarValue, resolve
 
 __all__ = ["Entry", "MappingNode", "Node", "ScalarNode", "SequenceNode", "parse_document", "parse_value", "read_source"]
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from pipelines.caps import Caps
-from pipelines.describe import SettingInfo, describe_settings, example_settings, example_values, unit_of
 from pipelines.element import ElementSpec, Pad, Settings
+from pipelines.tools.describe import SettingInfo, describe_settings, example_settings, example_values, unit_of
 
 HEAVY_MODULES = (
     "aiortc",

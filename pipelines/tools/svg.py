@@ -12,8 +12,8 @@ from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from pipelines.graph import Graph, Link, Node
-from pipelines.layout import Placed, Point, place
-from pipelines.render import Cluster, caps_lines, clusters, node_lines, pad_names
+from pipelines.tools.layout import Placed, Point, place
+from pipelines.tools.render import Cluster, caps_lines, clusters, node_lines, pad_names
 
 # Sizes in px. Text is measured by counting: 0.62 em is the width of a monospace character, wide scripts take two.
 NAME_PX, TEXT_PX, LINE_PX = 13.0, 11.0, 14.0

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.build import load_graph
+from pipelines.batch.jobs import Job, fingerprint, job_params
+from pipelines.batch.records import RECORD_NAME, Record, RecordStatus, Utterance, load_record, save_record
 from pipelines.bus import Bus, Message
 from pipelines.errors import GraphError, ModelError, TolmachError
 from pipelines.frames import NS_PER_MS, NS_PER_S
 from pipelines.graph import Graph
-from pipelines.jobs import Job, fingerprint, job_params
-from pipelines.records import RECORD_NAME, Record, RecordStatus, Utterance, load_record, save_record
+from pipelines.language.build import load_graph
 from pipelines.registry import Registry
-from pipelines.runner import GraphRunner, RunResult
+from pipelines.runtime.runner import GraphRunner, RunResult
 
 
 class Watcher(Protocol):

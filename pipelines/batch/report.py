@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.progress import clock
-from pipelines.records import Record, Utterance
+from pipelines.batch.progress import clock
+from pipelines.batch.records import Record, Utterance
 
 MAX_UTTERANCES = 60
 """Utterances shown for one recording; the rest stand in its files."""

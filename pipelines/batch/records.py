@@ -55,7 +55,7 @@ class Record:
         input: The recording, or None.
         output: Its output folder.
         status: ``running`` until it ended; ``skipped`` and ``stale`` only appear in summaries.
-        fingerprint: What it was made from, see :func:`pipelines.jobs.fingerprint`.
+        fingerprint: What it was made from, see :func:`pipelines.batch.jobs.fingerprint`.
         media_s: Media time processed, s.
         wall_s: Wall time of the run, s.
         rtfx: media_s / wall_s.

@@ -10,9 +10,9 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from pipelines.batch.jobs import Job
+from pipelines.batch.records import Record
 from pipelines.frames import NS_PER_S
-from pipelines.jobs import Job
-from pipelines.records import Record
 
 LINE_EVERY_S = 10.0
 """Seconds between two plain lines about one recording."""

@@ -1,0 +1,1 @@
+"""The graph language: from a YAML file to a checked graph, in named passes."""

@@ -1,0 +1,1 @@
+"""From a checked graph to a running one; the only room that knows pipecat."""

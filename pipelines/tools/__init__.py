@@ -1,0 +1,1 @@
+"""What people look at graphs and elements with: drawings, schema, descriptions, checks."""
