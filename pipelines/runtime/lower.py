@@ -2,9 +2,9 @@
 
 Each element is wrapped in an :class:`~pipelines.runtime.processor.ElementProcessor`; a :class:`GraphPipeline` holds
 them all and stands where pipecat expects one pipeline. Processors run in pipecat's direct mode: a push is a call, so a
-chain of elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a task boundary
-(and room) between its two sides, as in GStreamer. That is why nothing in a graph can grow without bound, although
-pipecat's own queues can.
+chain of elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a task
+boundary (and room) between its two sides, as in GStreamer. That is why nothing in a graph can grow without bound,
+although pipecat's own queues can.
 
 End of stream travels along the links (a tee needs it on every branch, a funnel waits for all of them). pipecat's
 ``EndFrame`` marks only the outer edge: it asks the sources to finish, and leaves the pipeline when every sink has.

@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.verb == "train":
         from .train import run
 
+        # A batch system's SIGTERM ends the run like Ctrl-C does: with a checkpoint.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run(
             options.work,
             recipe,

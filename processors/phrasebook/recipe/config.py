@@ -70,6 +70,7 @@ class TrainSettings(_Settings):
     weight_decay: float = 1e-3
     clip_norm: float = 2.0
     label_smoothing: float = 0.05
+    input_noise: float = Field(default=0.15, description="Share of answer tokens the decoder gets to see wrong.")
     ctc_weight: float = 0.4
     empty_weight: float = Field(default=3.0, description="Loss weight of the single token of an empty answer.")
     language_weight: float = Field(default=0.5, description="Loss weight of the source-language token of the prompt.")

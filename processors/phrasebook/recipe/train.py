@@ -72,6 +72,15 @@ class Objective:
         tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self._pad)
         return tokens, nn.utils.rnn.pad_sequence(weights, batch_first=True), torch.tensor(owners)
 
+    def _inputs(self, tokens: Tensor) -> Tensor:
+        """Replaces some answer tokens by others: the decoder has to listen instead of reciting sentences it knows."""
+        prompt = len(next(iter(self._prompts.values())))
+        noisy = torch.rand(tokens.shape) < self._settings.input_noise
+        noisy[:, :prompt] = False
+        noisy = noisy.to(tokens.device) & tokens.ne(self._pad)
+        others = torch.randint(self._end + 1, self._blank, tokens.shape).to(tokens.device)
+        return torch.where(noisy, others, tokens)
+
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Returns ``loss``, its parts ``ce`` and ``ctc``, and the token accuracy ``acc``."""
         model, device = self._model, self._device
@@ -86,8 +95,8 @@ class Objective:
             encoded = encoded.transpose(1, 2)
             heard = (torch.arange(encoded.shape[1], device=device)[None] < steps[:, None]).to(encoded.dtype)
             ctc_logits = self._ctc(encoded)
-            inputs = tokens[:, :-1]
-            used = inputs.ne(self._pad).to(encoded.dtype)
+            inputs = self._inputs(tokens[:, :-1])
+            used = tokens[:, :-1].ne(self._pad).to(encoded.dtype)
             hidden = model.transf_decoder(
                 input_ids=inputs,
                 decoder_mask=used,
