@@ -54,6 +54,7 @@ class OrderedJobs(Generic[T]):
         while not self._jobs.empty():
             waiting.append(self._jobs.get_nowait())
             self._jobs.task_done()
+            self._room.release()
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

@@ -106,6 +106,7 @@ class Harness:
     async def eos(self) -> None:
         """End of stream on all sink pads: the element drains. Raises what a spawned task failed with."""
         await self.element.drain()
+        await asyncio.sleep(0)  # a task that failed just now is recorded by its callback, one turn later
         if self.failures:
             raise self.failures[0]
 

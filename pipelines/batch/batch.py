@@ -29,6 +29,9 @@ class Watcher(Protocol):
     def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
         """Media time reached in a recording."""
 
+    def info(self, job: Job, text: str) -> None:
+        """Something people should see (a notice of a model, a download)."""
+
     def finished(self, job: Job, record: Record) -> None:
         """A recording has ended, one way or another."""
 
@@ -175,9 +178,11 @@ class Batch:
         return notes.record(record, status, result.playing_s, errors)
 
     def _report(self, job: Job, message: Message) -> None:
-        if message.kind == "progress":
+        if message.kind == "progress" and "position_ns" in message.data:
             duration = message.data.get("duration_ns")
             self.watcher.progress(job, int(message.data["position_ns"]), int(duration) if duration else None)
+        elif message.kind in ("info", "progress") and message.text:
+            self.watcher.info(job, message.text)
 
 
 class _Notes:
@@ -231,7 +236,7 @@ class _Notes:
             self.lag_ns = max(lag, self.lag_ns or 0)
 
     def _progress(self, message: Message) -> None:
-        self.position_ns = max(self.position_ns, int(message.data["position_ns"]))
+        self.position_ns = max(self.position_ns, int(message.data.get("position_ns", 0)))
 
     def record(self, record: Record, status: RecordStatus, wall_s: float, errors: tuple[str, ...]) -> Record:
         """The finished record."""

@@ -86,13 +86,16 @@ class Quiet:
         pass
 
     def started(self, job: Job) -> None:
-        """See :class:`pipelines.batch.Watcher`."""
+        """See :class:`pipelines.batch.batch.Watcher`."""
 
     def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
-        """See :class:`pipelines.batch.Watcher`."""
+        """See :class:`pipelines.batch.batch.Watcher`."""
+
+    def info(self, job: Job, text: str) -> None:
+        """See :class:`pipelines.batch.batch.Watcher`."""
 
     def finished(self, job: Job, record: Record) -> None:
-        """See :class:`pipelines.batch.Watcher`."""
+        """See :class:`pipelines.batch.batch.Watcher`."""
 
 
 class Lines(Quiet):
@@ -104,6 +107,7 @@ class Lines(Quiet):
         self._done = 0
         self._paces: dict[str, Pace] = {}
         self._said: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def started(self, job: Job) -> None:
         """Say which recording is opened."""
@@ -119,6 +123,12 @@ class Lines(Quiet):
         if now - self._said.get(job.name, 0.0) >= LINE_EVERY_S:
             self._said[job.name] = now
             self._say(f"{_label(job)}: {pace}")
+
+    def info(self, job: Job, text: str) -> None:
+        """Say it once, however many recordings it is said for."""
+        if text not in self._told:
+            self._told.add(text)
+            self._say(text)
 
     def finished(self, job: Job, record: Record) -> None:
         """Say how it ended."""
@@ -142,6 +152,7 @@ class Bars(Quiet):
         )
         self._all = self._progress.add_task("all", total=total, pace="", visible=total > 1)
         self._tasks: dict[str, TaskID] = {}
+        self._told: set[str] = set()
         self._paces: dict[str, Pace] = {}
 
     def __enter__(self) -> Bars:
@@ -165,6 +176,12 @@ class Bars(Quiet):
         pace = self._paces[job.name]
         pace.update(position_ns, duration_ns)
         self._progress.update(self._tasks[job.name], completed=pace.position_s, total=pace.duration_s, pace=str(pace))
+
+    def info(self, job: Job, text: str) -> None:
+        """Say it once, above the bars."""
+        if text not in self._told:
+            self._told.add(text)
+            self._progress.console.print(text, highlight=False, markup=False)
 
     def finished(self, job: Job, record: Record) -> None:
         """Replace its bar by a line."""

@@ -108,7 +108,7 @@ class GraphRunner:
             elif message.kind == "warning":
                 warnings.append(message)
             elif message.kind == "progress":
-                position[0] = max(position[0], int(message.data["position_ns"]))
+                position[0] = max(position[0], int(message.data.get("position_ns", 0)))
 
         unsubscribe = self.bus.subscribe(note)
         self._run_task = asyncio.current_task()

@@ -44,10 +44,13 @@ class PlainScript:
     """The baseline, as a class so that its models stay loaded between rounds."""
 
     def __init__(self) -> None:
+        import torch
         from nemo.collections.asr.models import ASRModel
         from nemo.utils import logging
         from silero_vad import load_silero_vad
 
+        # What canary_ast uses for a model this small; two threads lose on a busy machine.
+        torch.set_num_threads(1)
         logging.setLevel(logging.ERROR)
         model = ROOT / "processors" / "phrasebook" / "phrasebook.nemo"
         self.model = ASRModel.restore_from(str(model), map_location="cpu").eval()
