@@ -39,22 +39,25 @@ def print_utterances(console: Console, record: Record) -> None:
 def print_summary(console: Console, records: Sequence[Record]) -> None:
     """One line a recording."""
     table = Table(title="summary", title_justify="left", expand=False)
-    table.add_column("recording", overflow="fold")
+    lagging = any(r.lag_ms is not None for r in records)
+    table.add_column("recording", min_width=14, max_width=40, no_wrap=True, overflow="ellipsis")
     table.add_column("status", no_wrap=True)
     table.add_column("length", justify="right", no_wrap=True)
     table.add_column("utterances", justify="right")
     table.add_column("speed", justify="right", no_wrap=True)
-    table.add_column("largest lag", justify="right", no_wrap=True)
+    if lagging:
+        table.add_column("largest lag", justify="right", no_wrap=True)
     table.add_column("files", overflow="fold")
     for record in records:
         colour = {"done": "green", "skipped": "dim", "cancelled": "yellow"}.get(record.status, "red")
+        lag = f"{record.lag_ms / 1000:.1f} s" if record.lag_ms is not None else ""
         table.add_row(
             escape(record.name or "graph"),
             f"[{colour}]{record.status}[/]",
             clock(record.media_s),
             _counts(record),
             f"{record.rtfx:.1f}x" if record.rtfx else "",
-            f"{record.lag_ms / 1000:.1f} s" if record.lag_ms is not None else "",
+            *([lag] if lagging else []),
             escape(", ".join(record.outputs)),
         )
     console.print(table)
