@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from pipelines.element import Context
+from pipelines.errors import ElementError
 
 T = TypeVar("T")
 
@@ -30,7 +31,8 @@ class OrderedJobs(Generic[T]):
         self._emit = emit
         self._room = asyncio.Semaphore(limit)
         self._jobs: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
-        self._running = False
+        self._in_hand: asyncio.Task[T] | None = None
+        self._turn: object | None = None  # whose it is to deliver; None: nobody's
 
     async def submit(self, job: Coroutine[Any, Any, T]) -> None:
         """Start ``job``; returns when there is room for it. Cancelled by: cancel of the graph."""
@@ -40,17 +42,18 @@ class OrderedJobs(Generic[T]):
             job.close()
             raise
         self._jobs.put_nowait(asyncio.ensure_future(job))
-        if not self._running:
-            self._running = True
-            self._context.spawn(self._deliver(), "ordered-jobs")
+        if self._turn is None:
+            self._start_delivery()
 
     async def drain(self) -> None:
         """Wait until every job has been emitted (or has failed)."""
         await self._jobs.join()
 
     async def close(self) -> None:
-        """Cancel what is under way and throw it away. Safe twice."""
-        waiting = []
+        """Cancel what is under way and throw it away; jobs may be submitted again. Safe twice."""
+        # The task that delivers may have been cancelled before its first step and cannot give its turn back itself.
+        self._turn = None
+        waiting = [self._in_hand] if self._in_hand is not None else []
         while not self._jobs.empty():
             waiting.append(self._jobs.get_nowait())
             self._jobs.task_done()
@@ -59,28 +62,48 @@ class OrderedJobs(Generic[T]):
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _deliver(self) -> None:
+    def _start_delivery(self) -> None:
+        self._turn = turn = object()
+        self._context.spawn(self._deliver(turn), "ordered-jobs")
+
+    async def _deliver(self, turn: object) -> None:
         try:
-            while True:
+            while self._turn is turn and not self._jobs.empty():
+                job = self._in_hand = self._jobs.get_nowait()
                 try:
-                    job = self._jobs.get_nowait()
-                except asyncio.QueueEmpty:
-                    return
-                try:
-                    try:
-                        result = await job
-                    except BaseException:
-                        job.cancel()
-                        raise
-                    await self._emit(result)
+                    result = await self._result(job, turn)
+                    if self._turn is turn:
+                        await self._emit(result)
                 finally:
                     self._jobs.task_done()
                     self._room.release()
+        except _ClosedError:
+            pass
         finally:
-            self._running = False
-            if not self._jobs.empty() and not _cancelling():
-                self._running = True
-                self._context.spawn(self._deliver(), "ordered-jobs")
+            if self._turn is turn:
+                self._turn = None
+                if not self._jobs.empty() and not _cancelling():
+                    self._start_delivery()
+
+    async def _result(self, job: asyncio.Task[T], turn: object) -> T:
+        try:
+            return await job
+        except asyncio.CancelledError:
+            job.cancel()
+            if _cancelling():
+                raise
+            if self._turn is not turn:
+                raise _ClosedError from None
+            # Somebody else cancelled it (a model host that shut down): a failure, or its result were lost silently.
+            name = self._context.name
+            text = f"{name}: a request was cancelled before its answer"
+            raise ElementError(text, element=name, graph=self._context.graph) from None
+        finally:
+            self._in_hand = None
+
+
+class _ClosedError(Exception):
+    """The job in hand was thrown away by ``close()``."""
 
 
 def _cancelling() -> bool:

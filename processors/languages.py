@@ -8,7 +8,10 @@ codes in lower case, the default script of a language as CLDR's likelySubtags gi
 
 from __future__ import annotations
 
-__all__ = ["LANGUAGES", "language_name", "primary_language", "script_of"]
+import re
+import unicodedata
+
+__all__ = ["LANGUAGES", "is_in_script", "language_name", "primary_language", "script_of"]
 
 _TABLE = """
 af Afrikaans latn;       am Amharic ethi;         ar Arabic arab;          as Assamese beng;        az Azerbaijani latn
@@ -40,6 +43,9 @@ def _read(table: str) -> dict[str, tuple[str, str]]:
     return {code: (name.replace("-", " "), script) for code, name, script in rows}
 
 
+# RFC 5646, section 2.1, as far as it matters here: what is no tag must not find its way into written caps.
+_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+
 LANGUAGES = _read(_TABLE)
 """English name and default script of each language, by its primary subtag."""
 
@@ -61,9 +67,9 @@ def script_of(lang: str) -> str:
     A script subtag in the tag itself wins over the table (RFC 5646, section 2.2.3: four letters after the language).
 
     Raises:
-        ValueError: If the language is not in the table and the tag names no script.
+        ValueError: If it is no tag, or the language is not in the table and the tag names no script.
     """
-    subtags = lang.replace("_", "-").split("-")
+    subtags = lang.replace("_", "-").split("-") if _TAG.fullmatch(lang) else [""]
     for subtag in subtags[1:]:
         if len(subtag) == 4 and subtag.isalpha():
             return subtag.lower()
@@ -71,3 +77,18 @@ def script_of(lang: str) -> str:
     if entry is None:
         raise ValueError(f"unknown language {lang!r}: use a BCP-47 tag such as en, ru or pt-BR")
     return entry[1]
+
+
+_LETTERS = {"latn": "LATIN", "cyrl": "CYRILLIC", "grek": "GREEK"}
+"""How Unicode names the letters of a script begin; only scripts that Canary's languages are written in."""
+
+
+def is_in_script(text: str, script: str) -> bool:
+    """Whether a text may be in a script: False for three words or more without one letter of it.
+
+    Names stay in the script they came in ("Windows", "Rolling Stones"), so fewer words prove nothing.
+    """
+    name = _LETTERS.get(script)
+    if name is None or sum(any(map(str.isalpha, word)) for word in text.split()) < 3:
+        return True
+    return any(unicodedata.name(letter, "").startswith(name) for letter in text)

@@ -42,7 +42,7 @@ class SpeechElement(Element):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self._jobs = self._new_jobs()
+        self._jobs: OrderedJobs[_Speech] = OrderedJobs(context, _AHEAD, self._deliver)
         self._speeches: set[_Speech] = set()
 
     def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
@@ -84,10 +84,6 @@ class SpeechElement(Element):
             speech.task.cancel()
         await self._jobs.close()
         await asyncio.gather(*(speech.task for speech in speeches), return_exceptions=True)
-        self._jobs = self._new_jobs()  # jobs that were thrown away never gave their room back
-
-    def _new_jobs(self) -> OrderedJobs[_Speech]:
-        return OrderedJobs(self.context, _AHEAD, self._deliver)
 
     async def _begin(self, frame: TranslationFrame) -> _Speech:
         speech = _Speech(frame, self.synthesise(frame), self.rate_hz * _AHEAD_S)

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.batch.jobs import Job, fingerprint, job_params
-from pipelines.batch.records import RECORD_NAME, Record, RecordStatus, Utterance, load_record, save_record
+from pipelines.batch.records import (
+    RECORD_NAME,
+    Record,
+    RecordStatus,
+    Utterance,
+    is_whole,
+    load_record,
+    save_record,
+)
 from pipelines.bus import Bus, Message
-from pipelines.errors import GraphError, ModelError, TolmachError
+from pipelines.errors import GraphError, ModelError, OutputError, TolmachError
 from pipelines.frames import NS_PER_MS, NS_PER_S
 from pipelines.graph import Graph
 from pipelines.language.build import load_graph
 from pipelines.registry import Registry
-from pipelines.runtime.runner import GraphRunner, RunResult
+from pipelines.runtime.runner import MAX_MESSAGES, GraphRunner, RunResult
 
 
 class Watcher(Protocol):
@@ -121,30 +129,37 @@ class Batch:
         return [records[at] for at in sorted(records)]
 
     async def _one(self, job: Job) -> Record:
+        try:
+            return await self._recording(job)
+        except OSError as error:
+            # Its folder cannot be written, the disk is full, the recording is gone: it fails, the others go on.
+            where = error.filename or job.output
+            record = replace(_record(job, ""), status="failed", errors=(f"{where}: {error.strerror or error}",))
+            self.watcher.finished(job, record)
+            return record
+
+    async def _recording(self, job: Job) -> Record:
         graph = self.load(job)
         text = await asyncio.to_thread(self.graph_path.read_text, encoding="utf-8")
         mark = await asyncio.to_thread(
             fingerprint, text, job_params(job, self.params, self.declared), self.overrides, job.input
         )
         old = await asyncio.to_thread(load_record, job.output)
-        if old is not None and old.status == "done" and not self.overwrite:
-            record = old.as_status("skipped" if old.fingerprint == mark else "stale")
+        same = old is not None and old.fingerprint == mark
+        # Somebody who deleted an output wants it made again.
+        lost = old is not None and same and not await asyncio.to_thread(is_whole, job.output, old)
+        if old is not None and old.status == "done" and not self.overwrite and not lost:
+            record = old.as_status("skipped" if same else "stale")
             if record.status == "stale":
                 note = f"{job.output} was made with another graph, other settings or another recording; --overwrite"
                 record = _with_error(record, f"{note} replaces it")
             self.watcher.finished(job, record)
             return record
-        record = Record(
-            name=job.name,
-            input=str(job.input) if job.input is not None else None,
-            output=str(job.output),
-            status="running",
-            fingerprint=mark,
-        )
+        # What an earlier run left is ours to replace; any other file is the user's.
+        replaceable = self.overwrite or (old is not None and old.owned)
+        record = replace(_record(job, mark), owned=replaceable)
         await asyncio.to_thread(save_record, job.output, record)
         self.watcher.started(job)
-        # A folder with an unfinished record of ours holds nothing worth keeping; any other is the user's.
-        replaceable = self.overwrite or old is not None
         record = await self._play(job, graph, record, replaceable)
         await asyncio.to_thread(save_record, job.output, record)
         self.watcher.finished(job, record)
@@ -157,6 +172,8 @@ class Batch:
         bus.subscribe(lambda m: self._report(job, m))
         runner = GraphRunner(graph, bus=bus, overwrite=overwrite, trace=self.trace)
         self._runners.add(runner)
+        if self._cancelled:  # while the record was written
+            runner.cancel()
         started = time.perf_counter()
         try:
             result = await runner.run()
@@ -172,7 +189,7 @@ class Batch:
             raise result.error
         self.results[job.name] = result
         status: RecordStatus = "done" if result.ok else "cancelled" if result.status == "cancelled" else "failed"
-        errors = tuple(f"{m.element}: {m.text}" if m.element else m.text for m in result.errors)
+        errors = tuple(_told(m) for m in result.errors)
         if result.error is not None and not errors:
             errors = (str(result.error),)
         return notes.record(record, status, result.playing_s, errors)
@@ -194,6 +211,7 @@ class _Notes:
         self.segments = 0
         self.position_ns = 0
         self.lag_ns: int | None = None
+        self.opened = False
 
     def take(self, message: Message) -> None:
         handlers: dict[str, Callable[[Message], None]] = {
@@ -202,6 +220,8 @@ class _Notes:
             "warning": self._warning,
             "latency": self._latency,
             "progress": self._progress,
+            "state": self._state,
+            "error": self._error,
         }
         if handler := handlers.get(message.kind):
             handler(message)
@@ -228,7 +248,15 @@ class _Notes:
         self.segments += 1
 
     def _warning(self, message: Message) -> None:
-        self.warnings.append(f"{message.element}: {message.text}")
+        if len(self.warnings) < MAX_MESSAGES:
+            self.warnings.append(_told(message))
+
+    def _state(self, message: Message) -> None:
+        self.opened = self.opened or message.text == "ready"
+
+    def _error(self, message: Message) -> None:
+        if message.data.get("error") == OutputError.__name__:  # somebody else's file took the name while it ran
+            self.opened = False
 
     def _latency(self, message: Message) -> None:
         lag = message.data.get("lag_ns")
@@ -256,14 +284,30 @@ class _Notes:
             errors=errors,
             warnings=tuple(self.warnings),
             utterances=tuple(self.utterances),
+            owned=record.owned or self.opened,
         )
 
 
 def _files(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
-    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    return tuple(sorted(n for n in names if Path(n).name != RECORD_NAME))
+    # ``a.wav`` and ``a/b.wav`` go to ``OUT/a`` and ``OUT/a/b``: what lies beside another record is that one's.
+    others = {p.parent for p in folder.rglob(RECORD_NAME)} - {folder}
+    files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != RECORD_NAME)
+    return tuple(sorted(p.relative_to(folder).as_posix() for p in files if others.isdisjoint(p.parents)))
+
+
+def _record(job: Job, mark: str) -> Record:
+    source = str(job.input) if job.input is not None else None
+    return Record(name=job.name, input=source, output=str(job.output), status="running", fingerprint=mark)
+
+
+def _told(message: Message) -> str:
+    """An error or warning with its element and media time."""
+    if not message.element:
+        return message.text
+    at = f" at {message.pts_ns / NS_PER_S:.3f} s" if message.pts_ns is not None else ""
+    return f"{message.element}{at}: {message.text.removeprefix(f'{message.element}: ')}"
 
 
 def _with_error(record: Record, error: str) -> Record:

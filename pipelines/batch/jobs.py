@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,46 +61,63 @@ def plan_jobs(inputs: Sequence[str | Path], output: Path) -> list[Job]:
     ``a.mp3``), and if that is not enough, a number is added.
 
     Raises:
-        GraphError: If an input does not exist, a folder holds no recordings, or there are too many.
+        GraphError: If an input does not exist or cannot be read, a folder holds no recordings, or there are too many.
     """
     found: list[tuple[Path, Path]] = []  # file, path below the output root
     for given in inputs:
         path = Path(given)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in MEDIA_SUFFIXES)
-            # A run's own output folder inside the input folder is not input.
-            inside = [p for p in inside if not p.resolve().is_relative_to(output.resolve())]
-            if not inside:
-                raise GraphError(f"no recordings in folder {path} (looked for {', '.join(sorted(MEDIA_SUFFIXES))})")
-            found += [(p, p.relative_to(path)) for p in inside]
-        elif path.exists():
-            found.append((path, Path(path.name)))
-        else:
-            raise GraphError(f"no such file or folder: {path}")
+        try:
+            found += _recordings(path, output)
+        except OSError as error:
+            raise GraphError(f"{path}: {error.strerror or error}") from error
         if len(found) > MAX_INPUTS:
             raise GraphError(f"more than {MAX_INPUTS} recordings; give them in several runs")
     unique = dict.fromkeys(found)
     return [Job(str(below), path, output / below) for path, below in _distinct(unique)]
 
 
+def _recordings(path: Path, output: Path) -> list[tuple[Path, Path]]:
+    if not path.is_dir():
+        if not path.exists():
+            raise GraphError(f"no such file or folder: {path}")
+        return [(path, Path(path.name))]
+    inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in MEDIA_SUFFIXES)
+    # A run's own output folder inside the input folder is not input.
+    root = output.resolve()
+    mine = [p for p in inside if not p.resolve().is_relative_to(root)]
+    if inside and not mine:
+        raise GraphError(f"all recordings in folder {path} lie in the output folder {output}; name another with -o")
+    if not mine:
+        raise GraphError(f"no recordings in folder {path} (looked for {', '.join(sorted(MEDIA_SUFFIXES))})")
+    return [(p, p.relative_to(path)) for p in mine]
+
+
 def _distinct(found: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     pairs = list(found)
-    counts: dict[Path, int] = {}
+    counts: dict[str, int] = {}
     for _, below in pairs:
-        stem = below.with_suffix("")
-        counts[stem] = counts.get(stem, 0) + 1
-    taken: set[Path] = set()
+        counts[_key(_stem(below))] = counts.get(_key(_stem(below)), 0) + 1
+    taken: set[str] = set()
     result = []
     for path, below in pairs:
-        stem = below.with_suffix("")
-        folder = stem if counts[stem] == 1 else below
+        folder = _stem(below) if counts[_key(_stem(below))] == 1 else below
         number = 2
-        while folder in taken:
+        while _key(folder) in taken:
             folder = below.with_name(f"{below.name}-{number}")
             number += 1
-        taken.add(folder)
+        taken.add(_key(folder))
         result.append((path, folder))
     return result
+
+
+def _stem(below: Path) -> Path:
+    # ``..wav`` without its suffix would be the folder itself, and ``...wav`` the one above.
+    return below.with_name(below.stem) if below.stem.strip(".") else below
+
+
+def _key(folder: Path) -> str:
+    # Two names that differ only in case or Unicode form are one folder on macOS and Windows.
+    return unicodedata.normalize("NFC", str(folder)).casefold()
 
 
 def job_params(job: Job, params: Mapping[str, Any], declared: Collection[str]) -> dict[str, Any]:

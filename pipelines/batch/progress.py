@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from pipelines.batch.jobs import Job
@@ -144,9 +145,9 @@ class Bars(Quiet):
 
     def __init__(self, total: int, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[pace]}"),
+            TextColumn("{task.fields[pace]}", markup=False),
             console=console,
             transient=False,
         )
@@ -188,7 +189,8 @@ class Bars(Quiet):
         if job.name in self._tasks:
             self._progress.remove_task(self._tasks.pop(job.name))
         colour = {"done": "green", "skipped": "dim", "cancelled": "yellow"}.get(record.status, "red")
-        self._progress.console.print(f"[{colour}]{_label(job)}[/]: {describe(record)}", highlight=False)
+        line = f"[{colour}]{escape(_label(job))}[/]: {escape(describe(record))}"
+        self._progress.console.print(line, highlight=False)
         self._progress.advance(self._all)
 
 

@@ -1,7 +1,7 @@
 """What a batch run remembers: ``run.json`` beside each recording's outputs, ``summary.json`` for all of them.
 
 ``run.json`` is what makes a second run skip finished recordings, and what allows it to replace the half-made outputs of
-an interrupted one: a folder whose record does not say ``done`` holds nothing worth keeping.
+an interrupted one: a folder whose record says ``owned`` but not ``done`` holds nothing worth keeping.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Record:
         errors: What went wrong, for people.
         warnings: What they should know.
         utterances: What was translated.
+        owned: Whether all its sinks could open, so that files under their names are this run's or an earlier one's,
+            and the next run may replace them.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Record:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     utterances: tuple[Utterance, ...] = field(default=())
+    owned: bool = False
 
     @property
     def ok(self) -> bool:
@@ -104,6 +107,11 @@ def load_record(folder: Path) -> Record | None:
         return Record(utterances=utterances, **data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def is_whole(folder: Path, record: Record) -> bool:
+    """Whether everything the run wrote is still in ``folder``."""
+    return all((folder / name).is_file() for name in record.outputs)
 
 
 def save_record(folder: Path, record: Record) -> None:
@@ -133,7 +141,8 @@ def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        # A file name that is not UTF-8 reaches us as lone surrogates; escaped like \\udcff they are still JSON.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(data, file, ensure_ascii=False, indent=1)
             file.write("\n")
         Path(temporary).chmod(0o644)

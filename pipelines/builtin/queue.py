@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import Literal
 
+from pydantic import model_validator
+
 from pipelines.element import Element, ElementSpec, Field, Pad, Settings
 from pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame
 
@@ -23,6 +25,12 @@ class QueueSettings(Settings):
         description="What to do when full: `no` makes the element in front wait, `upstream` drops what arrives, "
         "`downstream` drops what has waited longest. Utterance marks are never dropped.",
     )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> QueueSettings:
+        if not (self.max_ms or self.max_frames or self.max_bytes):
+            raise ValueError("max_ms, max_frames and max_bytes must not all be 0: the queue would have no limit")
+        return self
 
 
 class Queue(Element):

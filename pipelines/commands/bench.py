@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from pipelines.batch.jobs import Job, job_params
+    from pipelines.commands.check import use_color
     from pipelines.language.build import check_graph, parse_set
     from pipelines.language.diagnostics import format_text
     from pipelines.tools.shipped import shipped_file, shipped_graph
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         values = job_params(job, params, declared)
         result = check_graph(path, params=values, overrides=overrides, require_params=True)
         if result.graph is None:
-            print(format_text(result.diagnostics, result.sources, color=sys.stderr.isatty()), file=sys.stderr)
+            print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
             return 2
         rounds = asyncio.run(_rounds(path, values, overrides, args.rounds))
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -68,20 +69,26 @@ async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any],
 
 
 def _print(console: Any, name: str, source: Path | None, rounds: list[RunResult]) -> None:
+    from rich.markup import escape
+
     from pipelines.batch.report import print_trace
     from pipelines.frames import NS_PER_S
 
-    best = min(rounds, key=lambda r: r.playing_s)
+    for message in (m for r in rounds for m in r.errors):
+        console.print(f"[red]error[/]: {escape(f'{message.element}: {message.text}')}", highlight=False)
+    # A round that broke off was not fast.
+    whole = [r for r in rounds if r.ok]
+    if not whole:
+        return
+    best = min(whole, key=lambda r: r.playing_s)
     media_s = best.media_ns / NS_PER_S
     print_trace(console, name, best.elements)
-    console.print(f"recording   {source.name if source else 'none'}, {media_s:.1f} s", highlight=False)
+    console.print(f"recording   {escape(source.name) if source else 'none'}, {media_s:.1f} s", highlight=False)
     console.print(
         f"start-up    {rounds[0].wall_s - rounds[0].playing_s:.1f} s (imports and models, once)", highlight=False
     )
     console.print(f"best round  {best.playing_s:.2f} s, RTFx {media_s / best.playing_s:.1f}", highlight=False)
     console.print(f"memory      {_peak_rss_mib():.0f} MiB at its highest", highlight=False)
-    for message in (m for r in rounds for m in r.errors):
-        console.print(f"[red]error[/]: {message.element}: {message.text}", highlight=False)
 
 
 def _peak_rss_mib() -> float:

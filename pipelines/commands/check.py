@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from pipelines.cli import EXIT_OK, EXIT_USAGE
 from pipelines.errors import GraphError
@@ -59,9 +59,9 @@ def summary(result: CheckResult) -> str:
     return f"ok ({', '.join(counts)})"
 
 
-def use_color() -> bool:
-    """Whether standard output is a terminal that wants colours (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def use_color(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that wants colours (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _check(name: str, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> CheckResult:
@@ -75,7 +75,7 @@ def _check(name: str, params: Mapping[str, Any], overrides: Mapping[str, Any]) -
 
 def _print_text(name: str, result: CheckResult) -> None:
     if result.diagnostics:
-        print(format_text(result.diagnostics, result.sources, use_color()))
+        print(format_text(result.diagnostics, result.sources, use_color(sys.stdout)))
     print(f"{name}: {summary(result)}")
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from pipelines.cli import EXIT_OK, EXIT_USAGE
+from pipelines.commands.check import use_color
 from pipelines.errors import GraphError
 from pipelines.language.build import check_graph, parse_set
 from pipelines.language.diagnostics import format_text
@@ -31,12 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the graph, then draw it."""
+    suffix = args.output.suffix.lower() if args.output else ""
+    if suffix and suffix not in SUFFIXES and not args.format:
+        raise GraphError(f"{args.output}: no drawing has the suffix {suffix}; use {', '.join(SUFFIXES)}, or --format")
     params, overrides = parse_set(args.set)
     result = check_graph(shipped_graph(args.graph), params=params, overrides=overrides)
     if result.graph is None:
-        sys.stderr.write(format_text(result.diagnostics, result.sources))
+        sys.stderr.write(format_text(result.diagnostics, result.sources, use_color(sys.stderr)))
         return EXIT_USAGE
-    suffix = args.output.suffix.lower() if args.output else ""
     drawing = args.format or SUFFIXES.get(suffix, "dot")
     if drawing == "svg":
         from pipelines.tools.svg import to_svg as draw

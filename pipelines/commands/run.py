@@ -1,7 +1,7 @@
 """Translate recordings with a graph.
 
 Each INPUT (a file, or a folder searched for recordings) runs through GRAPH on its own; what it makes goes to a folder
-of its name below OUT. Finished recordings are skipped when the command is repeated. Exit status: 0 all good, 1 some
+of its name below DIR. Finished recordings are skipped when the command is repeated. Exit status: 0 all good, 1 some
 recordings failed, 2 the graph or the command is wrong, 130 interrupted (finished recordings stay whole).
 """
 
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
+import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("graph", metavar="GRAPH", help="graph file, or the name of a shipped graph (phrasebook)")
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="recordings and folders of recordings")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", default=[], help="recordings and folders of recordings")
     parser.add_argument("-o", "--output", metavar="DIR", default="out", help="folder for the results (default: out)")
     parser.add_argument(
         "--set",
@@ -40,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _jobs(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if not 1 <= value <= 64:
-        raise argparse.ArgumentTypeError("must be between 1 and 64")
+        raise argparse.ArgumentTypeError("must be a whole number between 1 and 64")
     return value
 
 
@@ -50,31 +53,46 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from rich.console import Console
 
-    from pipelines.batch.jobs import Job, plan_jobs
+    from pipelines.batch.jobs import MEDIA_SUFFIXES, Job, plan_jobs
     from pipelines.errors import GraphError
     from pipelines.language.build import check_graph, parse_set
     from pipelines.tools.shipped import shipped_graph
 
+    if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES:
+        raise GraphError(
+            f"{args.graph} is named like a recording; GRAPH comes first: tolmach run phrasebook {args.graph}"
+        )
     path = shipped_graph(args.graph)
     output = Path(args.output)
-    if output.exists() and not output.is_dir():
-        raise GraphError(f"{output} is a file; -o names a folder")
     params, overrides = parse_set(args.settings)
     jobs = plan_jobs(args.inputs, output) if args.inputs else [Job("", None, output)]
-    declared = {p.name for p in check_graph(path).params}
+    defs = check_graph(path).params
+    declared = {p.name for p in defs}
+    if not args.inputs and "input" not in params and any(p.name == "input" and p.required for p in defs):
+        raise GraphError(f"no recording given for param 'input': tolmach run {args.graph} INPUT... -o DIR")
     if args.inputs and "input" not in declared:
         raise GraphError(f"{path} declares no param 'input', so it cannot take recordings; run it without INPUT")
     if args.inputs and "input" in params:
         raise GraphError("give recordings either as INPUT or as --set input=..., not both")
+    if args.inputs and "output" in params and "output" in declared:
+        # Each recording has a folder of its own; one for all would have them overwrite each other.
+        raise GraphError("with INPUT the folder is given with -o, not with --set output=...")
     if _print_problems(path, jobs[0], params, overrides, declared):
         return 2
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise GraphError(f"{output} is a file; -o names a folder") from None
+    except OSError as error:
+        raise GraphError(f"{output}: cannot be made: {error.strerror or error}") from error
 
     # Heavy imports (pipecat) only now: a wrong command answers at once.
     from pipelines.batch.batch import Batch
     from pipelines.batch.progress import make_watcher
-    from pipelines.batch.records import save_summary
     from pipelines.batch.report import print_summary, print_trace, print_utterances
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that is not UTF-8 must not end in a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(width=None if sys.stdout.isatty() else 120)
     with make_watcher(len(jobs), quiet=args.quiet) as watcher:
         batch = Batch(
@@ -89,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             trace=args.trace,
         )
         records = asyncio.run(_run(batch))
-    save_summary(output, str(args.graph), records)
+    unsaved = _save_summary(output, str(args.graph), records)
     if not args.quiet:
         for record in records:
             print_utterances(console, record)
@@ -97,9 +115,22 @@ def run(args: argparse.Namespace) -> int:
         for name, result in batch.results.items():
             print_trace(console, name, result.elements)
     print_summary(console, records)
+    if unsaved:
+        print(f"tolmach: error: {unsaved}", file=sys.stderr)
     if batch.cancelled:
         return 130
-    return 0 if all(r.ok for r in records) else 1
+    return 0 if all(r.ok for r in records) and not unsaved else 1
+
+
+def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
+    """Write summary.json; returns why it could not be, or ""."""
+    from pipelines.batch.records import save_summary
+
+    try:
+        save_summary(output, graph, records)
+    except OSError as error:
+        return f"{output}: summary.json cannot be written: {error.strerror or error}"
+    return ""
 
 
 def _print_problems(
@@ -111,20 +142,32 @@ def _print_problems(
         Whether there is an error.
     """
     from pipelines.batch.jobs import job_params
+    from pipelines.commands.check import use_color
     from pipelines.language.build import check_graph
     from pipelines.language.diagnostics import format_text
 
     result = check_graph(path, params=job_params(job, params, declared), overrides=overrides, require_params=True)
     if result.diagnostics:
-        print(format_text(result.diagnostics, result.sources, color=sys.stderr.isatty()), file=sys.stderr)
+        print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
     return any(d.severity == "error" for d in result.diagnostics)
 
 
 async def _run(batch: Batch) -> list[Record]:
     loop = asyncio.get_running_loop()
+    asked = 0
+
+    def interrupt() -> None:
+        nonlocal asked
+        asked += 1
+        batch.cancel()
+        if asked == 2:
+            print("tolmach: still stopping; interrupt once more to leave at once", file=sys.stderr, flush=True)
+        elif asked > 2:  # a thread (a model that loads) cannot be stopped, only left
+            os._exit(130)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, batch.cancel)
-        except NotImplementedError:  # Windows event loops have none; Ctrl-C then arrives as KeyboardInterrupt
-            break
+            loop.add_signal_handler(number, interrupt)
+        except NotImplementedError:  # Windows event loops have none
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt))
     return await batch.run()

@@ -39,6 +39,7 @@ MAX_EXPANDED_NODES = 100_000
 """Bounds of what bins expand to; ten bins of ten bins of ten bins are ten lines."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _GHOST = re.compile(r"(sink|src)(_[A-Za-z0-9_]+)?")
 _BIN_KEYS = ("description", "params", "elements", "links", "pads")
 _NAME_HINT = "use letters, digits, '_' and '-', not starting with a digit or '-'"
@@ -91,10 +92,14 @@ class Level:
     Attributes:
         name: "" for the graph, else the name of the instance.
         span: Where it is declared.
-        elements: Elements and bin instances by local name; None for one that is broken and reported.
+        elements: Elements and bin instances by local name; None for one that is broken and reported, also under what
+            a link may call it when its name is what is wrong.
         spans: Where each local name is declared.
         links: Chains as written.
         ghosts: Ghost pads: name → ``element.pad`` as written.
+        links_broken: Whether a link, or all of them, could not be read: who seems unlinked may be in it.
+        ghosts_broken: Whether a ghost pad was refused, so that it may be the one a link asks for.
+        bins: Names of the bins of the document; only the graph's own level has them.
     """
 
     name: str
@@ -103,6 +108,9 @@ class Level:
     spans: dict[str, Span] = field(default_factory=dict)
     links: tuple[ScalarNode, ...] = ()
     ghosts: dict[str, ScalarNode] = field(default_factory=dict)
+    links_broken: bool = False
+    ghosts_broken: bool = False
+    bins: tuple[str, ...] = ()
 
     def walk(self) -> Iterator[Declared]:
         """All elements of this level and those below, in the order of declaration."""
@@ -193,7 +201,7 @@ class _Expander:
         self.full = False
 
     def graph(self, root: MappingNode, scope: Scope) -> Level:
-        level = Level("", root.span)
+        level = Level("", root.span, bins=tuple(self.bins))
         self.fill(level, root, scope, (), None)
         for element, overrides in self.overrides.items():
             if element not in self.names:
@@ -212,38 +220,46 @@ class _Expander:
     def fill(
         self, level: Level, body: MappingNode, scope: Scope, chain: tuple[str, ...], on_error: Expanded | None
     ) -> None:
-        for entry in _mapping(body.get("elements"), "elements", self.problems):
+        elements = body.get("elements")
+        for entry in _mapping(elements, "elements", self.problems):
             if not _NAME.fullmatch(entry.key):
                 message = f"{entry.key!r} is not a name for an element"
                 self.problems.add("bad-value", entry.key_span, message, hint=_NAME_HINT)
+                for called in (entry.key, *_WORD.findall(entry.key)[:1]):
+                    level.elements.setdefault(called)
                 continue
             level.spans[entry.key] = entry.key_span
             level.elements[entry.key] = self.element(level, entry, scope, chain, on_error)
-        level.links = self.links(body.get("links"))
+        if elements is None or not isinstance(elements.value, SequenceNode):  # else no link can be right
+            level.links = self.links(level, body.get("links"))
         for entry in _mapping(body.get("pads"), "pads", self.problems) if chain else ():
             self.ghost(level, entry)
 
-    def links(self, entry: Entry | None) -> tuple[ScalarNode, ...]:
+    def links(self, level: Level, entry: Entry | None) -> tuple[ScalarNode, ...]:
         if entry is None or (isinstance(entry.value, ScalarNode) and entry.value.value is None):
             return ()
         if not isinstance(entry.value, SequenceNode):
-            self.problems.add(
-                "bad-value", entry.value.span, "links must be a list of chains", hint="links: [a -> b -> c]"
-            )
+            level.links_broken = True
+            text = entry.value.text.lstrip("-").strip() if isinstance(entry.value, ScalarNode) else ""
+            hint = f"- {text}" if text and "\n" not in text and len(text) <= 80 else "links: [a -> b -> c]"
+            self.problems.add("bad-value", entry.value.span, "links must be a list of chains", hint=hint)
             return ()
         chains = []
         for item in entry.value.items:
             if isinstance(item, ScalarNode):
                 chains.append(item)
             else:
+                level.links_broken = True
                 self.problems.add("bad-value", item.span, "a link must be a chain such as a -> b -> c")
         return tuple(chains)
 
     def ghost(self, level: Level, entry: Entry) -> None:
         if not _GHOST.fullmatch(entry.key):
             message = f"{entry.key!r} is not a name for a pad of a bin"
+            level.ghosts_broken = True
             self.problems.add("bad-value", entry.key_span, message, hint="start it with sink or src")
         elif not isinstance(entry.value, ScalarNode) or not entry.value.text:
+            level.ghosts_broken = True
             message = f"pad {entry.key!r} of a bin must name a pad inside"
             self.problems.add("bad-value", entry.value.span, message, hint=f"{entry.key}: element.{entry.key[:4]}")
         else:
@@ -255,8 +271,10 @@ class _Expander:
         name = f"{level.name}.{entry.key}" if level.name else entry.key
         self.names[name] = entry.key_span
         if not isinstance(entry.value, MappingNode):
-            said = entry.value.text if isinstance(entry.value, ScalarNode) else ""
+            said = entry.value.text if isinstance(entry.value, ScalarNode) else "?"
             hint = f"{entry.key}: {{type: {said if _NAME.fullmatch(said) else 'identity'}}}"
+            if not said:
+                hint = "indent its settings below it, further than its name"
             self.problems.add("bad-value", entry.value.span, f"element {entry.key!r} must be a mapping", hint=hint)
             return None
         if not self.afford(1, entry.key_span):
@@ -267,7 +285,10 @@ class _Expander:
         kind = settings.pop("type", None)
         own_on_error = settings.pop("on_error", None)
         if kind is None:
+            glued = next((s for s in settings if s.startswith("type:")), None)
             hint = f"{entry.key}: {{type: identity}}"
+            if glued:
+                hint = f"put a space behind the ':' in {glued!r}"
             self.problems.add("bad-value", entry.key_span, f"element {entry.key!r} has no type", hint=hint)
             return None
         if not self.is_type(entry.key, kind.value):
@@ -276,6 +297,7 @@ class _Expander:
         declared = Declared(name, entry.key, level.name, entry.key_span, kind.value, settings, on_error)
         if kind.value.value.startswith("bin/"):
             return self.instance(declared, chain)
+        self.used.add(kind.value.value)  # a bin written without "bin/" is meant to be used
         return declared
 
     def is_type(self, local: str, kind: Expanded) -> bool:
@@ -316,17 +338,19 @@ class _Expander:
 
     def params(self, declared: Declared, found: _Bin) -> dict[str, Expanded]:
         given = {}
+        mistyped = set()
         for name, setting in declared.settings.items():
             if name in found.params:
                 given[name] = setting.value
                 continue
             close = did_you_mean(name, found.params)
+            mistyped.add(close)
             hint = f"did you mean '{close}'? declared on line {found.params[close].span.line}" if close else None
             self.problems.add("unknown-field", setting.key_span, f"bin {found.name!r} has no param {name!r}", hint=hint)
         values = resolve_params(found.params, given, self.env, self.problems)
         for name, value in values.items():
             absent = name not in given or (given[name].value is None and not given[name].failed)
-            if absent and value.unset:
+            if absent and value.unset and name not in mistyped:
                 message = f"bin {found.name!r} needs param {name!r}"
                 hint = f"{declared.local}: {{type: bin/{found.name}, {name}: ...}}"
                 self.problems.add("missing-param", declared.span, message, hint=hint)

@@ -94,6 +94,8 @@ def check_graph(
     environment = os.environ if env is None else env
     if path is not None:
         text = read_source(path, file, problems)
+    elif text is not None:
+        text = text.removeprefix("\ufeff")  # spans do not count it, so neither may what they are shown in
     root = parse_document(text, file, problems) if text is not None else None
     declared: dict[str, ParamDef] = {}
     graph = None
@@ -234,10 +236,24 @@ def _check_root(root: object, problems: Diagnostics) -> bool:
     elif not isinstance(version.value, ScalarNode) or version.value.value != 1 or version.value.value is True:
         problems.add("bad-value", version.value.span, "version must be 1", hint="this release reads version 1")
     missing = [key for key in ("elements", "links") if root.get(key) is None]
+    if (elements := root.get("elements")) and _is_empty(elements.value):
+        problems.add("bad-value", elements.key_span, "the graph has no elements", hint=_ELEMENTS_HINT)
+    meant = {did_you_mean(entry.key, _KEYS) for entry in root if entry.key not in _KEYS}
     for key in missing:
-        hint = "elements: {in: {type: file_src, path: a.wav}}" if key == "elements" else "links: [in -> out]"
+        if key in meant:
+            continue  # said where it is misspelt
+        hint = _ELEMENTS_HINT if key == "elements" else "links: [in -> out]"
         problems.add("bad-value", top, f"the graph has no {key}", hint=hint)
     return not missing
+
+
+_ELEMENTS_HINT = "elements: {in: {type: file_src, path: a.wav}}"
+
+
+def _is_empty(node: ScalarNode | SequenceNode | MappingNode) -> bool:
+    if isinstance(node, ScalarNode):
+        return node.value is None
+    return not (node.items if isinstance(node, SequenceNode) else node.entries)
 
 
 def _text(root: MappingNode, key: str, problems: Diagnostics) -> str | None:
@@ -274,7 +290,7 @@ def _resolve(
 
 
 def _assemble(document: _Document, level: Level, registry: Registry, problems: Diagnostics) -> Graph | None:
-    drafts = make_nodes(level.walk(), registry, problems)
+    drafts = make_nodes(level.walk(), registry, problems, level.bins)
     linked = make_links(level, drafts, problems)
     check_ends(drafts, linked, problems)
     order = order_nodes(tuple(drafts), linked.links, problems)

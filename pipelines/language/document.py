@@ -18,8 +18,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from pipelines.graph import Span
-from pipelines.language.diagnostics import Diagnostics
+from pipelines.language.diagnostics import Diagnostics, split_lines
 from pipelines.language.scalars import ScalarValue, resolve
+from pipelines.language.yaml_words import explain
 
 __all__ = ["Entry", "MappingNode", "Node", "ScalarNode", "SequenceNode", "parse_document", "parse_value", "read_source"]
 
@@ -136,10 +137,9 @@ def parse_document(text: str, file: str, problems: Diagnostics) -> Node | None:
         code = error.character if isinstance(error.character, int) else ord(error.character[:1])
         problems.add("yaml-syntax", Span(file, line, column), f"character U+{code:04X} is not allowed in YAML")
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file, 1, 1)
-        notes = [str(error.context)] if error.context and error.problem else []
-        problems.add("yaml-syntax", span, str(error.problem or error.context or "not YAML"), notes=notes)
+        said = explain(error, split_lines(text))
+        span = Span(file, said.line + 1, said.column + 1)
+        problems.add("yaml-syntax", span, said.message, notes=said.notes, hint=said.hint)
     except (YAMLError, ValueError, OverflowError, IndexError) as error:
         # ruamel.yaml 0.19 lets a few built-in errors escape on broken escapes and directives ("\UFFFFFFFF").
         problems.add("yaml-syntax", Span(file, 1, 1), f"not YAML: {error}")
@@ -252,6 +252,8 @@ class _Builder:
         offset = 0 if raw == text else 1 if raw[1:-1] == text and event.style in ("'", '"') else None
         plain = event.style is None
         parent = self.stack[-1] if self.stack else None
+        if parent is not None and parent.key is not None and not raw and span.line != parent.key[1].line:
+            span, offset = parent.key[1], None  # the reader puts an empty value where the next token begins
         if parent is not None and parent.is_mapping and parent.key is None:
             if plain and text == "<<":
                 raise _Refused(span, "merge keys are not YAML 1.2", "write the settings out, or use a bin with params")

@@ -24,6 +24,7 @@ __all__ = ["Linked", "make_links"]
 
 MAX_LINKS = 10_000
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_BACKWARDS = re.compile(r"([\w.-]+)\s*<-+\s*([\w.-]+)")
 _ENDPOINT = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?")
 
 
@@ -84,8 +85,11 @@ class _Resolver:
     def level(self, level: Level) -> None:
         for name in level.ghosts:
             self.ghost(level, name)
+        if level.links_broken:
+            self.excused |= self.everybody(level)
+            self.mentioned |= self.everybody(level)
         for chain in level.links:
-            tokens, whole = self.tokens(chain)
+            tokens, whole = self.tokens(level, chain)
             for token in tokens:
                 self.mentioned |= self.meant(level, token.element)
             if not whole:  # the rest of the chain may mention anybody
@@ -107,6 +111,11 @@ class _Resolver:
                 else:
                     self.excused |= self.meant(level, first.element) | self.meant(level, second.element)
 
+    @staticmethod
+    def everybody(level: Level) -> set[str]:
+        """All elements of a level and those below."""
+        return {element.name for element in level.walk()}
+
     def meant(self, level: Level, local: str) -> set[str]:
         """Elements that a name in a chain stands for: several when it is a bin."""
         element = level.elements.get(local)
@@ -115,11 +124,13 @@ class _Resolver:
             return {name for inner in inside for name in self.meant(element, inner)}
         return {element.name} if element is not None else set()
 
-    def tokens(self, chain: ScalarNode) -> tuple[list[_Token], bool]:
+    def tokens(self, level: Level, chain: ScalarNode) -> tuple[list[_Token], bool]:
         """The elements of a chain up to the first that cannot be read, and whether that is all of it."""
         tokens: list[_Token] = []
         if not isinstance(chain.value, str):
             self.problems.add("bad-value", chain.span, "a link must be a chain such as a -> b -> c")
+            self.excused |= self.everybody(level)
+            self.mentioned |= self.everybody(level)
             return tokens, False
         at = 0
         for piece in chain.text.split("->"):
@@ -130,12 +141,16 @@ class _Resolver:
             if found := _ENDPOINT.fullmatch(word):
                 tokens.append(_Token(found[1], found[2], span, start, start + len(word)))
                 continue
-            if not word:
+            if word in level.elements:
+                pass  # its name was refused where it is declared
+            elif not word:
                 self.problems.add("bad-value", span, "expected an element here", hint="write a -> b -> c")
             elif "${" in word:
                 self.problems.add("bad-value", span, "variables are not expanded in links", hint="name the element")
             else:
                 hint = "write a -> b.pad -> c" if not re.search(r"[!→>]", word) else "elements are joined by ->"
+                if found := _BACKWARDS.fullmatch(word):
+                    hint = f"links are written downstream: {found[2]} -> {found[1]}"
                 self.problems.add("bad-value", span, f"{word[:60]!r} is not an element or element.pad", hint=hint)
             return tokens, False
         return tokens, True
@@ -144,7 +159,9 @@ class _Resolver:
         if token.element not in level.elements:
             close = did_you_mean(token.element, level.spans)
             hint = f"did you mean '{close}'? declared on line {level.spans[close].line}" if close else None
-            place = replace(token.span, length=len(token.element))
+            place = token.span
+            if place.length == token.end - token.start:  # else it is that of the whole chain, over several lines
+                place = replace(place, length=len(token.element))
             self.problems.add("unknown-element", place, f"no element named {token.element!r}", hint=hint)
             if close:  # most likely it is linked after all
                 self.mentioned |= self.meant(level, close)
@@ -171,6 +188,10 @@ class _Resolver:
         if pad is None and len(mine) == 1:
             pad = mine[0]
         if pad not in mine:
+            self.excused |= self.everybody(level)
+            self.mentioned |= self.everybody(level)
+            if level.ghosts_broken:
+                return None
             listed = ", ".join(level.ghosts) or "none"
             what = f"has {'several' if mine else 'no'} {side} pads"
             if pad is not None:
@@ -224,7 +245,7 @@ class _Resolver:
         found = find_pad(templates, name)
         if found is None:
             close = did_you_mean(name, [t.name for t in templates])
-            hint = f"did you mean '{shown}.{close}'?" if close else f"its pads are {listed}"
+            hint = f"did you mean '{shown}.{close.replace('%u', '0')}'?" if close else f"its pads are {listed}"
             self.problems.add("unknown-pad", span, f"{shown!r} has no pad {name!r}", hint=hint)
             return None
         template, pad = found

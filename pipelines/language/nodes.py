@@ -7,7 +7,7 @@ field, at the place of the value.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -47,16 +47,25 @@ class Draft:
     unsure: bool = False
 
 
-def make_nodes(elements: Iterable[Declared], registry: Registry, problems: Diagnostics) -> dict[str, Draft]:
-    """Look up types and check settings; reports ``unknown-type``, ``unknown-field`` and ``bad-value``."""
-    return {declared.name: _make_node(declared, registry, problems) for declared in elements}
+def make_nodes(
+    elements: Iterable[Declared], registry: Registry, problems: Diagnostics, bins: Sequence[str] = ()
+) -> dict[str, Draft]:
+    """Look up types and check settings; reports ``unknown-type``, ``unknown-field`` and ``bad-value``.
+
+    Args:
+        elements: As declared.
+        registry: Element types.
+        problems: Takes what is wrong.
+        bins: Names of the document's bins, for a type that was meant to be one.
+    """
+    return {declared.name: _make_node(declared, registry, problems, bins) for declared in elements}
 
 
-def _make_node(declared: Declared, registry: Registry, problems: Diagnostics) -> Draft:
+def _make_node(declared: Declared, registry: Registry, problems: Diagnostics, bins: Sequence[str]) -> Draft:
     on_error = _on_error(declared, problems)
     name = declared.type.value
     if name not in registry:
-        close = did_you_mean(name, registry)
+        close = f"bin/{name}" if name in bins else did_you_mean(name, registry)
         hint = f"did you mean '{close}'?" if close else "`tolmach inspect` lists the types there are"
         problems.add("unknown-type", declared.type.span, f"no element type named {name!r}", hint=hint)
         return Draft(declared)
@@ -150,6 +159,13 @@ def _settings(declared: Declared, spec: ElementSpec, problems: Diagnostics) -> S
             _report(group, declared, spec, problems)
         # When only placeholders of unset params are wrong, the element is as right as it can be before it gets them.
         return None if failed or blamed else spec.settings.model_construct(None, **values)
+    for name, value in values.items():
+        # Pydantic takes true for 1; nobody writes `channels: true` and means it.
+        if isinstance(value, bool) and type(getattr(settings, name)) in (int, float):
+            notes = [_describe(name, fields[name])]
+            message = f"{name} must be a number, got {show_value(value)}"
+            problems.add("bad-value", given[name].value.span, message, notes=notes)
+            failed = True
     return None if failed else settings
 
 
@@ -202,6 +218,8 @@ def _report(group: list[_Found], declared: Declared, spec: ElementSpec, problems
             f"its settings are {', '.join(known)}" if known else "it has no settings" if len(first.path) == 1 else None
         )
         hint = f"did you mean '{close}'?" if close else listed
+        if str(first.path[-1]).partition(":")[0] in known:
+            hint = f"put a space behind the ':' in {str(first.path[-1])!r}"
         problems.add("unknown-field", span, f"{spec.type} has no setting {first.name!r}", hint=hint)
     elif first.kind == "missing":
         message = f"{spec.type} needs the setting {first.name!r}"

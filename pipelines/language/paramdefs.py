@@ -53,7 +53,9 @@ def parse_params(entry: Entry | None, problems: Diagnostics) -> dict[str, ParamD
         return {}
     if not isinstance(entry.value, MappingNode):
         problems.add("bad-value", entry.value.span, "params must be a mapping", hint="params: {input: , output: out}")
-        return {}
+        # What a list names was meant to be declared: whoever uses it is not wrong as well.
+        items = entry.value.items if isinstance(entry.value, SequenceNode) else ()
+        return {i.text: ParamDef(i.text, None, (), "", True, i.span) for i in items if isinstance(i, ScalarNode)}
     params = {}
     for item in entry.value:
         if not item.key.isidentifier() or not item.key.isascii():

@@ -114,6 +114,9 @@ class _Scalar:
 
     def env(self, match: re.Match[str]) -> str:
         name, rest = match["name"], match["rest"] or ""
+        if "${" in rest:  # it would end at the inner "}", and the outer one would stay in the text
+            self.fail("bad-value", match, "a variable cannot stand inside another", "give a default that is plain text")
+            return ""
         value = self.scope.env.get(name)
         if value is not None and not (value == "" and rest):  # as in a shell, ":-" and ":?" also stand in for ""
             return value

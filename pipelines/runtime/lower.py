@@ -79,6 +79,7 @@ class GraphPipeline(BasePipeline):
         self.observed = observed
         self.error: TolmachError | None = None
         self.cancelled = False
+        self.finishing = False
         chain, last = longest_chain(graph)
         if chain > MAX_CHAIN:
             raise GraphError(f"{chain} elements in a row end in {last!r}; put a queue in between (at most {MAX_CHAIN})")
@@ -105,6 +106,20 @@ class GraphPipeline(BasePipeline):
         """The running element called ``name``. Raises KeyError."""
         return self._elements[name].element
 
+    @property
+    def latency_ns(self) -> int:
+        """Media time that the slowest path from a source to a sink holds back, ns, as far as its elements know yet."""
+        behind: dict[str, int] = {}
+        for name in self.graph.order:
+            before = max((behind[link.src.node] for link in self.graph.links_to(name)), default=0)
+            behind[name] = before + self._elements[name].element.latency_ns
+        return max(behind.values(), default=0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over: finished, failed or cancelled."""
+        return self._drained.is_set()
+
     # Life ---------------------------------------------------------------------------------------------------------
 
     async def start_elements(self) -> None:
@@ -117,11 +132,17 @@ class GraphPipeline(BasePipeline):
             processor = self._elements[name]
             try:
                 await processor.element.start()
-            except BaseException as error:
+            except Exception as error:
                 await self.stop_elements()
-                if isinstance(error, TolmachError):
-                    processor.post("error", str(error), data={"error": type(error).__name__, "fatal": True})
+                failure = processor.cannot_start(error)
+                if failure is error:
+                    raise
+                raise failure from error
+            except BaseException:
+                await self.stop_elements()
                 raise
+            if self.ended:  # a task of an element failed already: why load the rest
+                return
 
     async def stop_elements(self) -> None:
         """Stop everything: sources first, so that nobody pushes to a stopped element."""
@@ -171,7 +192,8 @@ class GraphPipeline(BasePipeline):
     # End ----------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Ask all sources to end; what is under way is finished and written."""
+        """Ask all sources to end; what is under way is finished and written. A source not begun never will be."""
+        self.finishing = True
         for processor in self._elements.values():
             if isinstance(processor.element, SourceElement):
                 processor.element.finish()
@@ -192,8 +214,14 @@ class GraphPipeline(BasePipeline):
         """A sink has written everything; the last one ends the run."""
         self._pending_sinks.discard(name)
         if not self._pending_sinks and not self._drained.is_set():
+            self.post_latency()
             self.bus.post(Message("eos", "", self.graph.name))
             self._end()
+
+    def post_latency(self) -> None:
+        """Say what the graph holds back: when it begins, and at its end, when every element knows."""
+        latency_ns = self.latency_ns
+        self.bus.post(Message("latency", "", self.graph.name, data={"latency_ns": latency_ns}))
 
     def _end(self) -> None:
         if self._pending_sinks:  # not a natural end

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pipelines.bus import Bus, Message
 from pipelines.element import Context, Element, SourceElement
-from pipelines.errors import ElementError, TolmachError
+from pipelines.errors import ElementError, GraphError, MediaError, TolmachError
 from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from pipelines.graph import Graph, Node
 from pipelines.runtime.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
@@ -34,6 +34,7 @@ class Host(Protocol):
 
     bus: Bus
     observed: bool
+    finishing: bool
 
     def fail(self, error: TolmachError) -> None:
         """The graph cannot go on."""
@@ -75,7 +76,7 @@ class ElementProcessor(FrameProcessor):
         self._pushes_left = YIELD_EVERY if node.is_source else -1
         caps = {link.sink.pad: link.caps for link in graph.links_to(node.name)}
         caps |= {link.src.pad: link.caps for link in graph.links_from(node.name)}
-        self.element: Element = load_runtime(node.spec)(
+        self.element: Element = _runtime(node)(
             node.settings,
             Context(
                 name=node.name,
@@ -128,9 +129,14 @@ class ElementProcessor(FrameProcessor):
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task of the element; its failure meets the element's failure policy."""
+        if self._dead:  # nobody would ever end it
+            coroutine.close()
+            return
         task = asyncio.create_task(self._guard(coroutine), name=f"{self.node.name}:{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task cancelled before its first step never awaits what it guards, and Python would complain.
+        task.add_done_callback(lambda _: coroutine.close())
 
     async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
@@ -177,11 +183,12 @@ class ElementProcessor(FrameProcessor):
         element = self.element
         if not isinstance(element, SourceElement):
             raise TypeError(f"{self.node.name} is not a source")
-        while not self._dead:
+        while not (self._dead or self._pipeline.finishing):
             try:
                 await element.produce()
             except Exception as error:  # see _guard
-                if await self._failed(error, None):
+                # Under `skip` there is nothing behind what it failed on: its stream ends here.
+                if await self._failed(error, None) and self.node.on_error == "restart":
                     continue
             break
         await self._end_of_stream(None)
@@ -215,7 +222,7 @@ class ElementProcessor(FrameProcessor):
         """Apply the failure policy. Returns whether the element goes on."""
         if self._dead:
             return False
-        pts_ns = media.pts_ns if media is not None else None
+        pts_ns = media.pts_ns if media is not None else _time_of(error)
         policy = self.node.on_error
         if policy == "restart" and self._restarts >= MAX_RESTARTS:
             policy = "fail"
@@ -223,7 +230,7 @@ class ElementProcessor(FrameProcessor):
             log.error("element %r failed", self.node.name, exc_info=error)
         self.post(
             "error",
-            str(error) or type(error).__name__,
+            str(error) if isinstance(error, TolmachError) else _words(error),
             pts_ns=pts_ns,
             data={"error": type(error).__name__, "policy": policy, "fatal": policy == "fail"},
         )
@@ -234,32 +241,48 @@ class ElementProcessor(FrameProcessor):
         utterance = media.utterance if media is not None else None
         if utterance is not None and not isinstance(media, UtteranceEnd):
             self._skipped.add(utterance)
-        await self._close_open_utterances(pts_ns)
-        if policy == "restart":
-            self._restarts += 1
-            try:
-                await self.element.stop()
-                await self.element.start()
-            except Exception as again:  # it cannot come back: the graph cannot either
-                self._dead = True
-                self._pipeline.fail(self._as_element_error(again, pts_ns))
-                return False
-            self.post("warning", f"restarted after a failure ({self._restarts} of {MAX_RESTARTS})", pts_ns=pts_ns)
-        else:
-            self.element.reset(utterance)
+        await self._close_open_utterances(utterance if policy == "skip" else None, pts_ns)
+        try:
+            if policy == "restart":
+                await self._restart(pts_ns)
+            else:
+                self.element.reset(utterance)
+        except Exception as again:  # it cannot come back: the graph cannot either
+            failure = self.cannot_start(again)
+            self._dead = True
+            self._pipeline.fail(failure)
+            return False
         return True
 
-    async def _close_open_utterances(self, pts_ns: int | None) -> None:
-        # Downstream has seen these begin and must not wait for their end.
+    async def _restart(self, pts_ns: int | None) -> None:
+        self._restarts += 1
+        await self._end_tasks()
+        await self.element.stop()
+        await self.element.start()
+        self.post("warning", f"restarted after a failure ({self._restarts} of {MAX_RESTARTS})", pts_ns=pts_ns)
+
+    async def _close_open_utterances(self, utterance: int | None, pts_ns: int | None) -> None:
+        # Downstream has seen these begin and must not wait for their end. When only one utterance is skipped, another
+        # may be on its way out of a task of the element (OrderedJobs) and will be closed by it.
         for pad, start in tuple(self._open_utterances.items()):
+            if utterance is not None and start.utterance != utterance:
+                continue
             end_ns = max(start.pts_ns, pts_ns if pts_ns is not None else start.pts_ns)
             await self.push(UtteranceEnd(start.utterance, start.pts_ns, end_ns, "error"), pad)
+
+    def cannot_start(self, error: Exception) -> TolmachError:
+        """What to raise because ``start`` (or ``reset``) raised ``error``; posts it."""
+        if not isinstance(error, TolmachError):
+            log.error("element %r cannot start", self.node.name, exc_info=error)
+        failure = self._as_element_error(error, None)
+        self.post("error", str(failure), data={"error": type(error).__name__, "fatal": True})
+        return failure
 
     def _as_element_error(self, error: Exception, pts_ns: int | None) -> TolmachError:
         if isinstance(error, TolmachError):
             return error
         wrapped = ElementError(
-            f"element {self.node.name!r} failed: {type(error).__name__}: {error}",
+            f"element {self.node.name!r} failed: {_words(error)}",
             element=self.node.name,
             graph=self._graph.name,
             pts_ns=pts_ns,
@@ -276,11 +299,34 @@ class ElementProcessor(FrameProcessor):
     async def halt(self) -> None:
         """Cancel the element's tasks and stop it. Safe at any moment and twice."""
         self.kill()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_tasks()
         try:
             await self.element.stop()
         except Exception:
             log.exception("element %r failed to stop", self.node.name)
+
+    async def _end_tasks(self) -> None:
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _runtime(node: Node) -> type[Element]:
+    try:
+        return load_runtime(node.spec)
+    except ImportError as error:
+        raise GraphError(
+            f"element {node.name!r} cannot be loaded: {error}; `tolmach doctor` says what is missing"
+        ) from error
+
+
+def _time_of(error: Exception) -> int | None:
+    """Media time an error names itself, ns."""
+    if isinstance(error, ElementError):
+        return error.pts_ns
+    return error.at_ns if isinstance(error, MediaError) else None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -22,6 +22,9 @@ from pipelines.runtime.tracing import Tracer
 
 Status = Literal["done", "failed", "cancelled"]
 
+MAX_MESSAGES = 1000
+"""Errors and warnings a result keeps, each: an element that fails on every frame must not fill the memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -30,8 +33,8 @@ class RunResult:
     Attributes:
         status: ``done`` (every sink finished), ``failed`` or ``cancelled``.
         error: What failed the graph, or None.
-        errors: Error messages posted on the bus, those that did not stop the graph included.
-        warnings: Warning messages posted on the bus.
+        errors: Error messages posted on the bus, those that did not stop the graph included; the first MAX_MESSAGES.
+        warnings: Warning messages posted on the bus; the first MAX_MESSAGES.
         media_ns: Length of media the furthest source has read, ns.
         wall_s: Wall time from start (models included) to end, s.
         playing_s: Wall time while frames flowed, s.
@@ -83,8 +86,9 @@ class GraphRunner:
         self._base_dir = base_dir or Path.cwd()
         self._overwrite = overwrite
         self._cancel_asked = False
+        self._finish_asked = False
         self._run_task: asyncio.Task[Any] | None = None
-        self._starting = False
+        self._starting: asyncio.Task[None] | None = None
 
     async def run(self) -> RunResult:
         """Run to the end.
@@ -94,24 +98,27 @@ class GraphRunner:
 
         Raises:
             TolmachError: If an element cannot start (missing file or model, unreadable recording).
+            RuntimeError: If it has run before.
 
         Cancelled by: :meth:`cancel`, or cancelling the task, which first stops all elements.
         """
+        if self._run_task is not None:
+            raise RuntimeError("a GraphRunner runs once; make another one")
+        task = self._run_task = asyncio.current_task()
+        cancels = task.cancelling() if task is not None else 0
         started = time.perf_counter()
         errors: list[Message] = []
         warnings: list[Message] = []
         position = [0]
 
         def note(message: Message) -> None:
-            if message.kind == "error":
-                errors.append(message)
-            elif message.kind == "warning":
-                warnings.append(message)
+            if message.kind in ("error", "warning"):
+                kept = errors if message.kind == "error" else warnings
+                if len(kept) < MAX_MESSAGES:
+                    kept.append(message)
             elif message.kind == "progress":
                 position[0] = max(position[0], int(message.data.get("position_ns", 0)))
 
-        unsubscribe = self.bus.subscribe(note)
-        self._run_task = asyncio.current_task()
         pipeline = GraphPipeline(
             self.graph,
             self.bus,
@@ -121,22 +128,26 @@ class GraphRunner:
             observed=bool(self._observers),
         )
         self._pipeline = pipeline
+        if self._finish_asked:
+            pipeline.finish()
+        unsubscribe = self.bus.subscribe(note)
         playing = started
         try:
-            self._starting = True
-            if not self._cancel_asked:
-                await pipeline.start_elements()
-            self._starting = False
-            self._post_state("ready")
-            playing = time.perf_counter()
             if self._cancel_asked:
                 pipeline.cancel()
             else:
-                await self._play(pipeline)
+                # A task of its own, so that cancel() ends the start-up and never the caller's task.
+                self._starting = asyncio.create_task(pipeline.start_elements(), name="start-elements")
+                await self._starting
+            playing = time.perf_counter()
+            if not pipeline.ended:  # cancelled, or a task of an element failed while others started
+                self._post_state("ready")
+            if not pipeline.ended:  # a subscriber may have cancelled at the news
+                await self._play(pipeline, cancels)
         except asyncio.CancelledError:
             # Our own cancel during start-up is a result, not an exception; somebody else's goes on.
             pipeline.cancel()
-            if not (self._cancel_asked and self._starting):
+            if not self._cancel_asked or (task is not None and task.cancelling() > cancels):
                 raise
         finally:
             ended = time.perf_counter()
@@ -162,19 +173,22 @@ class GraphRunner:
         return self._pipeline.element(name)
 
     def finish(self) -> None:
-        """End gracefully: sources stop, everything under way is translated and written."""
+        """End gracefully: sources stop, everything under way is translated and written. Holds for a run to come too."""
+        self._finish_asked = True
         if self._pipeline is not None:
             self._pipeline.finish()
 
     def cancel(self) -> None:
-        """Stop now: unfinished outputs are thrown away. :meth:`run` returns with status ``cancelled``."""
+        """Stop now: unfinished outputs are thrown away. :meth:`run` returns with status ``cancelled``. Safe twice."""
+        if self._cancel_asked:
+            return
         self._cancel_asked = True
         if self._pipeline is not None:
             self._pipeline.cancel()
-        if self._starting and self._run_task is not None:
-            self._run_task.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
 
-    async def _play(self, pipeline: GraphPipeline) -> None:
+    async def _play(self, pipeline: GraphPipeline, cancels: int) -> None:
         # rtvi and turn tracking are for voice agents and halve the speed; idle time-outs and wall-clock limits have no
         # place in a run that is as long as its recording.
         worker = PipelineWorker(
@@ -195,9 +209,10 @@ class GraphRunner:
         runner = WorkerRunner(handle_sigint=False, handle_sigterm=False, check_dangling_tasks=False)
         await runner.add_workers(worker)
         self._post_state("playing")
+        pipeline.post_latency()
         await runner.run()
         await asyncio.gather(*ending, return_exceptions=True)
-        if asyncio.current_task() is not None and asyncio.current_task().cancelling():  # type: ignore[union-attr]
+        if self._run_task is not None and self._run_task.cancelling() > cancels:
             # WorkerRunner.run() swallows cancellation to clean up; pass it on.
             raise asyncio.CancelledError
 

@@ -13,6 +13,7 @@ from pipelines.frames import Frame, TranslationFrame
 from pipelines.ordered import OrderedJobs
 from processors.ast.settings import RATE_HZ, AstSettings
 from processors.hosting import Lease
+from processors.languages import is_in_script, script_of
 from processors.utterances import Utterance, UtteranceCollector
 
 Item = TypeVar("Item")
@@ -99,16 +100,22 @@ class SpeechTranslation(Element, Generic[Item]):
 
     async def stop(self) -> None:
         """Throw away what is under way and release the model, which stays loaded for the next graph."""
-        self.reset(None)
+        self._collector.drop()
+        self._group = []
         await self._jobs.close()
         if self._lease is not None:
             self._lease.release()
             self._lease = None
 
     def reset(self, utterance: int | None) -> None:
-        """Forget what was collected of an utterance (None: of all)."""
-        self._collector.drop(utterance)
-        self._group = [] if utterance is None else [u for u in self._group if u.number != utterance]
+        """Forget what was collected of an utterance.
+
+        None is a request that failed: its utterances have left their traces, and what was collected since has nothing
+        to do with it. Forgetting that too would lose good utterances, and which ones would depend on timing.
+        """
+        if utterance is not None:
+            self._collector.drop(utterance)
+            self._group = [u for u in self._group if u.number != utterance]
 
     async def _add(self, utterance: Utterance) -> None:
         self._group.append(utterance)
@@ -157,7 +164,10 @@ class SpeechTranslation(Element, Generic[Item]):
         if not hypothesis.text:
             return self.empty_rejection
         gate, logprob = self.min_logprob, hypothesis.logprob
-        return self.rejection if gate is not None and logprob is not None and logprob < gate else None
+        if gate is not None and logprob is not None and logprob < gate:
+            return self.rejection
+        # Both engines may answer in the source language; the src pad has promised another script.
+        return None if is_in_script(hypothesis.text, script_of(self.settings.target_lang)) else "wrong script"
 
     @property
     def empty_rejection(self) -> str:

@@ -20,7 +20,7 @@ class AstSettings(Settings):
     target_lang: str = Field("ru", description="Language of the text, a BCP-47 tag; the source language transcribes.")
     device: str = Field("auto", description="Where the model runs: auto (a GPU if there is one), cpu, cuda or cuda:N.")
     cpu_threads: int = Field(
-        0, ge=0, le=256, description="CPU threads the model computes with; 0 lets the model's size decide."
+        0, ge=0, le=256, description="CPU threads the model computes with; 0 lets the engine decide."
     )
     min_logprob: float | None = Field(
         None,

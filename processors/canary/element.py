@@ -109,22 +109,25 @@ def _load(model: str, device: str, sha256: str | None, cpu_threads: int) -> Mode
     return load(model, device, sha256=sha256, cpu_threads=cpu_threads)
 
 
-def fetch(settings: CanarySettings) -> None:
+def fetch(settings: CanarySettings) -> Path:
     """Download the model if it is named, verify it if it is embedded.
+
+    Returns:
+        Its file.
 
     Raises:
         ModelMissingError: If it cannot be had.
         ModelRefusedError: If the embedded model is not the one its sidecar pins.
     """
-    from processors.canary import model as nemo
-
     if settings.model.startswith(EMBEDDED):
         held = embedded.read(settings.model.removeprefix(EMBEDDED))
-        nemo.verify(held.path, held.sha256)
-    elif is_path(settings.model):
-        _existing(settings.model, Path.cwd())
-    else:
-        nemo.download(settings.model)
+        embedded.verify(held.path, held.sha256)
+        return held.path
+    if is_path(settings.model):
+        return _existing(settings.model, Path.cwd())
+    from processors.canary.model import download  # imports NeMo: seconds
+
+    return download(settings.model).resolve()  # out of the snapshot of links, to the file itself
 
 
 def _existing(model: str, base_dir: Path) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import ModelError, ModelMissingError
+from pipelines.errors import ModelError, ModelMissingError, ModelRefusedError
 
 FOLDER = Path(__file__).resolve().parent.parent
 """Where ``NAME/NAME.nemo`` and ``NAME/NAME.json`` lie."""
@@ -65,3 +66,15 @@ def read(name: str) -> Embedded:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"embedded:{name}: {sidecar} is broken ({error!r}); install tolmach again") from error
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Check a file against its pin.
+
+    Raises:
+        ModelRefusedError: If it is another file.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise ModelRefusedError(f"{path} has SHA-256 {found}, not the pinned {sha256}; install tolmach again")

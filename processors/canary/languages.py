@@ -1,6 +1,8 @@
-"""Which languages the published Canary models translate; models given by path are asked when they are loaded."""
+"""Which languages the published Canary models translate; other models are asked when they are loaded."""
 
 from __future__ import annotations
+
+from pathlib import PurePath
 
 from processors.ast.settings import require_language
 
@@ -30,9 +32,11 @@ def check_pair(model: str, source_lang: str, target_lang: str) -> None:
     """Refuse a language, or a direction, that a published model does not translate.
 
     Raises:
-        ValueError: Says what the model can do. Never for models that are not in :data:`PUBLISHED`.
+        ValueError: Says what the model can do. Never for models that are not in :data:`PUBLISHED`, by name or as a file
+            that has kept its name (their tokens would promise too much).
     """
-    known = PUBLISHED.get(model)
+    path = PurePath(model)
+    known = PUBLISHED.get(f"nvidia/{path.stem}" if path.suffix == ".nemo" else model)
     if known is None:
         return
     require_language("source_lang", source_lang, known, model)

@@ -5,7 +5,6 @@ The only module, with :mod:`processors.canary.nemo_file`, that imports NeMo; it 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import threading
@@ -27,13 +26,15 @@ nemo.utils.logging.set_verbosity(nemo.utils.logging.ERROR)
 import torch  # noqa: E402
 from nemo.collections.asr.models import EncDecMultiTaskModel  # noqa: E402
 
-from pipelines.errors import ModelError, ModelMissingError, ModelRefusedError  # noqa: E402
+from pipelines.errors import ModelError, ModelMissingError  # noqa: E402
 from processors.ast.element import Hypothesis  # noqa: E402
 from processors.ast.settings import RATE_HZ  # noqa: E402
+from processors.canary import embedded  # noqa: E402
 from processors.canary.nemo_file import Connector  # noqa: E402
 from processors.canary.request import CanaryRequest  # noqa: E402
 from processors.canary.spec import is_path  # noqa: E402
 from processors.languages import LANGUAGES  # noqa: E402
+from processors.torch_threads import use_threads  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +48,6 @@ PROMPT_FORMAT = "canary2"
 SMALL = 50_000_000
 """Parameters below which one thread is the fastest: the embedded model (4.5 M) takes 50 ms an utterance with one thread
 on an idle machine and with two, but ten times as long with two when another program wants the cores (barriers)."""
-
-_ALL_THREADS = torch.get_num_threads()  # now: set_num_threads() in one host's thread changes what the next one inherits
 
 _SLOTS = {
     "decodercontext": "",
@@ -80,7 +79,7 @@ def load(model: str, device: str, *, sha256: str | None = None, cpu_threads: int
         raise ModelError(f"no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here; use device: cpu")
     path = Path(model) if is_path(model) else download(model)
     if sha256 is not None:
-        verify(path, sha256)
+        embedded.verify(path, sha256)
     connector = Connector()
     if path.is_dir():
         connector.model_extracted_dir = str(path)
@@ -113,18 +112,6 @@ def download(name: str) -> Path:
         ) from error
 
 
-def verify(path: Path, sha256: str) -> None:
-    """Check a file against its pin.
-
-    Raises:
-        ModelRefusedError: If it is another file.
-    """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise ModelRefusedError(f"{path} has SHA-256 {found}, not the pinned {sha256}; install tolmach again")
-
-
 class CanaryModel:
     """A loaded model; all calls from one thread.
 
@@ -148,7 +135,7 @@ class CanaryModel:
         self._model = model
         self._device = next(model.parameters()).device
         self._parameters = sum(p.numel() for p in model.parameters())
-        self._cpu_threads = cpu_threads or (1 if self._parameters < SMALL else _ALL_THREADS)
+        self._cpu_threads = cpu_threads or (1 if self._parameters < SMALL else 0)
         self._languages = _languages(model.tokenizer)
         self._prompts: dict[tuple[str, str], torch.Tensor] = {}
         # transcribe() sets both for its own time only: noise in the features, and padding that depends on the batch.
@@ -172,9 +159,7 @@ class CanaryModel:
     @torch.inference_mode()
     def run(self, items: Sequence[CanaryRequest]) -> list[Hypothesis]:
         """Translate a batch: the same numbers, in the same order, as ``transcribe()`` on these arrays as one batch."""
-        # Every time, because it belongs to the thread, and any other user of PyTorch may have changed it: with another
-        # number of threads sums are added in another order, and the log-probabilities differ in the last digits.
-        torch.set_num_threads(self._cpu_threads)
+        use_threads(self._cpu_threads)
         # After every decode NeMo leaves encoder or decoder in train() mode, in which batch norm and dropout differ.
         self._model.eval()
         signal, lengths = self._collate(items)

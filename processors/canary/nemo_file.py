@@ -8,6 +8,7 @@ members that lead out of the folder without a word, and loads the aligner that o
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -17,7 +18,8 @@ import torch
 from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from omegaconf import OmegaConf
 
-from pipelines.errors import ModelRefusedError
+from pipelines.caches import size_text
+from pipelines.errors import ModelError, ModelRefusedError
 
 ALIGNER_WEIGHTS = "timestamps_asr_model_weights.ckpt"
 
@@ -66,6 +68,7 @@ def unpack(path: Path, folder: Path) -> None:
 
     Raises:
         ModelRefusedError: If a member is a link or device, or leads out of the folder.
+        ModelError: If there is no room for it.
         tarfile.TarError, OSError: If it is no archive, or cannot be read.
     """
     with tarfile.open(path, "r:*") as archive:
@@ -73,6 +76,12 @@ def unpack(path: Path, folder: Path) -> None:
         for member in members:
             if not (member.isfile() or member.isdir()):
                 raise ModelRefusedError(f"{path}: refused to unpack it: {member.name!r} is no file or folder")
+        needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
+        if needed > free:
+            raise ModelError(
+                f"{path} needs {size_text(needed)} to be unpacked in {folder.parent}, which has {size_text(free)} "
+                "free: set TMPDIR to a folder with more room"
+            )
         try:
             archive.extractall(folder, members=members, filter="data")
         except tarfile.FilterError as error:

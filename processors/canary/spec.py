@@ -100,8 +100,8 @@ Collects each utterance, asks the model host for its text, and pushes the texts 
 The model is loaded once per process and shared by every graph that asks for the same model on the same device; it
 stays loaded until the process ends.
 
-A text whose mean token log-probability is below `min_logprob`, or an empty one, becomes a frame without text that
-says why (`rejected`), so that every utterance leaves a trace.
+A text whose mean token log-probability is below `min_logprob`, an empty one, and a sentence without one letter of the
+target language's script become frames without text that say why (`rejected`), so that every utterance leaves a trace.
 
 `embedded:phrasebook` is a demonstration: it knows about 1600 travel phrases in English and Russian and says
 "not in the phrasebook" to everything else. It is used only when it is named.

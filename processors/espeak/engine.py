@@ -160,6 +160,11 @@ class _Library:
     """The library; every method is called in the worker thread."""
 
     def __init__(self) -> None:
+        if not hasattr(os, "memfd_create"):
+            raise ModelError(
+                "espeak_tts runs on Linux only, where it can keep a private copy of the library in memory (memfd); "
+                "here, speak with silero_tts, or run a graph without a voice (subtitles)"
+            )
         try:
             import espeakng_loader
 
@@ -169,8 +174,6 @@ class _Library:
             raise ModelMissingError(
                 f"espeak-ng is not installed ({error}): pip install espeakng-loader, which carries library and data"
             ) from error
-        if not hasattr(os, "memfd_create"):
-            raise ModelError("espeak_tts needs Linux: it keeps a private copy of the library in a memfd")
         self._path = _memory_file("libespeak-ng.so", image)
         self._files: dict[str, str] = {}
         dl = ctypes.CDLL(None)

@@ -47,9 +47,10 @@ class SileroTts(SpeechElement):
 
         def load() -> silero.SileroModel:
             package: Package = packages.pop()
-            return silero.load(package, settings.language, device, settings.threads)
+            return silero.load(package, settings.language, device, settings.cpu_threads)
 
-        key = HostKey("silero", f"{path} {packages[0].sha256}", device)
+        threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
+        key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)
         self._lease = await HOSTS.acquire(key, load)
         packages.clear()
         speakers = self._lease.info["speakers"]

@@ -52,14 +52,17 @@ class Package:
     content: bytes
 
 
-def fetch(settings: SileroTtsSettings) -> None:
+def fetch(settings: SileroTtsSettings) -> Path:
     """Have the model on this machine and check that it may be loaded; what ``tolmach fetch`` runs.
+
+    Returns:
+        Its file.
 
     Raises:
         ModelMissingError: If it cannot be had.
         ModelRefusedError: If its SHA-256 is neither pinned nor allowed. The file stays, so that allowing it is enough.
     """
-    read_allowed(find_or_fetch(settings), settings)
+    return read_allowed(find_or_fetch(settings), settings).path
 
 
 def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, progress: Progress = log.info) -> Path:
@@ -110,8 +113,9 @@ def read_allowed(path: Path, settings: SileroTtsSettings) -> Package:
     why = f"not {expected} as {'set' if settings.sha256 else 'pinned'}" if expected else "which nobody has vouched for"
     raise ModelRefusedError(
         f"{path} is not loaded: a torch package is a program, and this one has SHA-256 {digest}, {why}. If you trust "
-        f"where it came from, allow it with `sha256: {digest}` on the element or with {ALLOW_VARIABLE}={digest}; "
-        f"if you do not, delete the file and run `tolmach fetch GRAPH` again"
+        f"where it came from, allow it with `export {ALLOW_VARIABLE}={digest}`, with "
+        f"`--set ELEMENT.sha256={digest}`, or with `sha256: {digest}` on the element in the graph, and run "
+        f"`tolmach fetch` again. If you do not, delete the file"
     )
 
 

@@ -79,14 +79,14 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def load(package: Package, lang: str, device: str, threads: int | None = None) -> SileroModel:
+def load(package: Package, lang: str, device: str, cpu_threads: int = 0) -> SileroModel:
     """Run the package and move its model to a device. Blocks for seconds.
 
     Args:
         package: The checked file.
         lang: Language the model speaks, for the warm-up.
         device: Resolved device.
-        threads: CPU threads of torch in this process; None leaves them.
+        cpu_threads: CPU threads to compute with; 0 takes PyTorch's own number.
 
     Raises:
         ModelError: If this is no Silero model with the interface of the third generation or later.
@@ -94,8 +94,9 @@ def load(package: Package, lang: str, device: str, threads: int | None = None) -
     import torch
     from torch.package.package_importer import PackageImporter
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    from processors.torch_threads import use_threads
+
+    use_threads(cpu_threads)
     try:
         model = PackageImporter(io.BytesIO(package.content)).load_pickle("tts_models", "model")
         model.to(torch.device(device))
@@ -107,7 +108,7 @@ def load(package: Package, lang: str, device: str, threads: int | None = None) -
         raise ModelError(
             f"{package.path} is no Silero model of version 3 or later: it has no apply_tts(text, speaker, …)"
         )
-    return SileroModel(model, lang, device, frozenset(parameters), str(package.path))
+    return SileroModel(model, lang, device, frozenset(parameters), str(package.path), cpu_threads)
 
 
 class SileroModel:
@@ -119,14 +120,18 @@ class SileroModel:
         device: Where it is.
         parameters: Names of ``apply_tts``'s parameters.
         name: What to call it in errors.
+        cpu_threads: CPU threads to compute with; 0 takes PyTorch's own number.
     """
 
-    def __init__(self, model: Any, lang: str, device: str, parameters: frozenset[str], name: str) -> None:
+    def __init__(
+        self, model: Any, lang: str, device: str, parameters: frozenset[str], name: str, cpu_threads: int = 0
+    ) -> None:
         self._model = model
         self._lang = lang
         self._device = device
         self._parameters = parameters
         self._name = name
+        self._cpu_threads = cpu_threads
         self._warm = False
 
     @property
@@ -182,6 +187,9 @@ class SileroModel:
     def _apply(self, item: Utterable) -> Samples:
         import torch
 
+        from processors.torch_threads import use_threads
+
+        use_threads(self._cpu_threads)
         options = {name: value for name, value in item.options.items() if name in self._parameters}
         # The speaker "random" and dropout-like layers draw numbers: seeded here, without touching anybody else's state.
         devices = [self._device] if self._device.startswith("cuda") else []

@@ -37,8 +37,8 @@ class SileroTtsSettings(Settings):
     put_yo_homo: bool = Field(True, description="Let the model restore ё in homographs (v5 models).")
     pause_ms: int = Field(200, ge=0, le=5000, description="Silence between sentences, ms.")
     chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
-    threads: int | None = Field(
-        None, ge=1, le=256, description="CPU threads of torch in this process; empty leaves them as they are."
+    cpu_threads: int = Field(
+        0, ge=0, le=256, description="CPU threads the model computes with; 0 takes PyTorch's own number."
     )
 
     @field_validator("model")

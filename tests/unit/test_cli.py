@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import io
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from pipelines import cli
 from pipelines.cli import COMMANDS, main
+from pipelines.commands.check import use_color
 from pipelines.registry import Registry
 
 GOOD = """\
@@ -225,6 +227,54 @@ def test_graph_refuses_a_bad_graph_and_writes_nothing(bad: Path, tmp_path: Path,
     assert main(["graph", str(bad), "-o", str(tmp_path / "g.svg")]) == 2
     assert "error[unknown-element]" in capsys.readouterr().err
     assert not (tmp_path / "g.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "the following arguments are required: GRAPH\n"),
+        (["run", "vad"], "no recording given for param 'input': tolmach run vad INPUT... -o DIR\n"),
+        (
+            ["run", "talk.mp3"],
+            "talk.mp3 is named like a recording; GRAPH comes first: tolmach run phrasebook talk.mp3\n",
+        ),
+        (
+            ["run", "vad", "HERE", "--set", "output=x"],
+            "with INPUT the folder is given with -o, not with --set output=...\n",
+        ),
+        (["run", "vad", "--jobs", "two"], "argument --jobs: must be a whole number between 1 and 64\n"),
+    ],
+    ids=lambda a: " ".join(a) if isinstance(a, list) else "",
+)
+def test_a_wrong_run_says_what_is_missing(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    recording = tmp_path / "talk.wav"
+    recording.touch()
+    assert main([str(recording) if a == "HERE" else a for a in arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_no_color_is_kept_on_standard_error_too(monkeypatch: pytest.MonkeyPatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert use_color(Terminal())
+    assert not use_color(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not use_color(Terminal())
+
+
+def test_graph_refuses_a_drawing_it_cannot_make(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    target = tmp_path / "g.png"
+    assert main(["graph", str(good), "-o", str(target)]) == 2
+    assert not target.exists()
+    said = f"tolmach: error: {target}: no drawing has the suffix .png; use .dot, .gv, .mmd, .svg, or --format\n"
+    assert capsys.readouterr().err == said
+    assert main(["graph", str(good), "-o", str(target), "--format", "dot"]) == 0
 
 
 def test_graph_that_cannot_be_written_is_one_line(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.caps import Caps
-from pipelines.errors import GraphError
+from pipelines.errors import GraphError, ModelError
 from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
 from pipelines.testing import Harness
 from processors.espeak import engine
@@ -35,6 +35,14 @@ async def test_every_language_has_a_voice_that_speaks_it() -> None:
         assert voice.split("-")[0] == lang
     assert len(VOICES) == 25
     assert await engine.rate_hz() == RATE_HZ
+
+
+async def test_a_system_without_memfd_is_told_what_speaks_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.memfd_create")
+    monkeypatch.setattr(engine, "_library", engine._Library)  # not the one that is loaded already
+    assert SPEC.pads_for(EspeakSettings())  # checking and inspecting need no library
+    with pytest.raises(ModelError, match=r"Linux only.*silero_tts"):
+        await Harness(SPEC).element.start()
 
 
 @pytest.mark.parametrize(

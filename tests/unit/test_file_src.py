@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pipelines.errors import MediaError
 from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
 from pipelines.testing import Harness
+from transports.files.atomic import AtomicFile
 from transports.files.specs import FILE_SRC
 
 SPEECH = Path(__file__).parents[2].parent / "shared" / "speech"
@@ -593,3 +594,16 @@ async def test_real_recordings_decode() -> None:
         last = harness.messages[-1].data
         assert last["position_ns"] == samples_to_ns(len(harness.audio()), rate_of(harness))
         assert abs(last["position_ns"] - last["duration_ns"]) < 50_000_000, path
+
+
+async def test_a_recording_that_an_output_would_replace_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "diary.wav"
+    write(path, "pcm_s16le", signal(16000, 1), 16000)
+    before = path.read_bytes()
+    output = AtomicFile(path, overwrite=True)  # as file_sink opens it; sinks start before sources
+    output.open()
+    with pytest.raises(MediaError, match="is this recording and an output too; write the output elsewhere"):
+        await read(path)
+    output.discard()
+    assert await read(path)
+    assert path.read_bytes() == before

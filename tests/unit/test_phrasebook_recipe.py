@@ -18,6 +18,7 @@ from torch import nn
 import processors.phrasebook
 from processors.phrasebook.recipe import augment, corpus, unknown_text
 from processors.phrasebook.recipe.batches import Batch, Batches, loader
+from processors.phrasebook.recipe.companions import companions
 from processors.phrasebook.recipe.config import MixSettings, Recipe, TrainSettings, seeded, stable_seed
 from processors.phrasebook.recipe.evaluate import choose_gate
 from processors.phrasebook.recipe.library import Library
@@ -86,6 +87,14 @@ class TestSentences:
 
     def test_the_split_depends_on_its_seed_alone(self):
         assert split(3) == split(3) != split(4)
+
+    def test_companions_are_no_phrasebook_sentences_but_use_its_words(self):
+        taken = {text for item in build() for text in (item.en, item.ru)}
+        known = {word for item in split()[0] for word in words(item.en) + words(item.ru)} | {"нужно"}
+        assert companions() == companions.__wrapped__()
+        for item in companions():
+            assert not {item.en, item.ru} & taken
+            assert set(words(item.en) + words(item.ru)) <= known
 
     def test_held_out_voices_are_not_among_the_training_voices(self):
         for language in LANGUAGES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,34 @@ async def test_speaker_and_options_reach_the_model(tmp_path: Path, russian: dict
     assert loudness == pytest.approx([0.35, 0.45, 0.3], abs=0.01)
     fifth = settings_for(build_package(tmp_path / "v5.pt", v5=True), lang="ru", put_stress_homo=False)
     assert heard((await spoken(fifth, "Раз.")).audio()) == "раз."
+
+
+@pytest.mark.parametrize("cpu_threads", [0, 1, 3])
+def test_it_computes_with_its_own_threads_whatever_other_models_do(cpu_threads: int) -> None:
+    import torch
+
+    from processors.silero.model import SileroModel, Utterable
+    from processors.torch_threads import USUAL, use_threads
+
+    class Voice:
+        symbols, speakers = "ab", ("aidar",)
+
+        def apply_tts(self, text: str, speaker: str, sample_rate: int) -> torch.Tensor:
+            return torch.full((1,), torch.get_num_threads() / 1000)
+
+    model = SileroModel(Voice(), "ru", "cpu", frozenset(), "voice", cpu_threads)
+    with ThreadPoolExecutor(1) as mine, ThreadPoolExecutor(1) as other:
+        for count in (1, 2):
+            other.submit(torch.set_num_threads, count).result()
+            [spoken] = mine.submit(model.run, [Utterable("a", "aidar", RATE_HZ)]).result()
+            assert round(float(spoken.samples[0]) * 1000) == (cpu_threads or USUAL)
+        other.submit(use_threads, 0).result()
+
+
+async def test_graphs_with_other_numbers_of_threads_share_no_model(russian: dict[str, Any]) -> None:
+    HOSTS.unload_idle()
+    await asyncio.gather(spoken(russian, "Раз."), spoken({**russian, "cpu_threads": 1}, "Раз."))
+    assert HOSTS.unload_idle() == 2
 
 
 async def test_a_stranger_is_no_speaker(russian: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from pipelines.errors import OutputError
 
-__all__ = ["AtomicFile", "resolve"]
+__all__ = ["AtomicFile", "is_being_written", "resolve"]
 
 _NAME_BYTES = 255  # longest file name of ext4, xfs, btrfs and APFS
 
@@ -19,6 +19,16 @@ _NAME_BYTES = 255  # longest file name of ext4, xfs, btrfs and APFS
 def resolve(base_dir: Path, path: str) -> Path:
     """The absolute path a setting means: ``~`` expanded, relative paths from ``base_dir``."""
     return (base_dir / Path(path).expanduser()).absolute()
+
+
+_writing: set[Path] = set()
+_writing_lock = threading.Lock()
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether an open :class:`AtomicFile` of this process will take this path, whatever links lead to it."""
+    with _writing_lock:
+        return path.resolve() in _writing
 
 
 class AtomicFile:
@@ -38,6 +48,7 @@ class AtomicFile:
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._temporary: Path | None = None
+        self._claimed: Path | None = None
         self._discarded = False
 
     def open(self) -> BinaryIO:
@@ -45,18 +56,20 @@ class AtomicFile:
 
         Raises:
             OutputError: If the target is a folder or another special file, exists and may not be replaced, or its
-                folder cannot be written to.
+                folder cannot be written to; or if another one that is open means to write it.
         """
         with self._lock:
             self._check_target()
             if self._discarded:
                 raise OutputError(f"{self.target}: was given up before it was opened")
+            self._claim()
             temporary = self.target.with_name(_temporary_name(self.target.name))
             try:
                 self.target.parent.mkdir(parents=True, exist_ok=True)
                 # Not tempfile: that makes files only their owner can read, and this one gets the target's name.
                 descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             except OSError as error:
+                self._release()
                 raise OutputError(f"{self.target}: cannot be written: {error.strerror or error}") from error
             self._temporary = temporary
             self._file = os.fdopen(descriptor, "w+b")
@@ -88,6 +101,7 @@ class AtomicFile:
             else:
                 self._rename_new(self._temporary)
             self._file = self._temporary = None
+            self._release()
 
     def discard(self) -> None:
         """Close and remove the temporary file."""
@@ -99,6 +113,22 @@ class AtomicFile:
             if self._temporary is not None:
                 self._temporary.unlink(missing_ok=True)
             self._file = self._temporary = None
+            self._release()
+
+    def _claim(self) -> None:
+        # With overwriting allowed the last of two elements with one path would win in silence.
+        target = self.target.resolve()
+        with _writing_lock:
+            if target in _writing:
+                raise OutputError(f"{self.target}: is being written already; give each output a path of its own")
+            _writing.add(target)
+        self._claimed = target
+
+    def _release(self) -> None:
+        with _writing_lock:
+            if self._claimed is not None:
+                _writing.discard(self._claimed)
+        self._claimed = None
 
     def _check_target(self) -> None:
         if self.target.is_dir():

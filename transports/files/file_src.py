@@ -9,7 +9,7 @@ import itertools
 from pipelines.element import Context, SourceElement
 from pipelines.errors import MediaError
 from pipelines.frames import NS_PER_S, AudioFrame, Samples, samples_to_ns
-from transports.files.atomic import resolve
+from transports.files.atomic import is_being_written, resolve
 from transports.files.decode import Decoder
 from transports.files.specs import FileSrcSettings
 
@@ -32,13 +32,18 @@ class FileSrc(SourceElement):
         """Open the recording.
 
         Raises:
-            MediaError: If there is nothing to decode: no such file, a folder, no audio, or not a recording.
+            MediaError: If there is nothing to decode: no such file, a folder, no audio, or not a recording; or if an
+                output would replace it.
         """
         await self.stop()
         self._finishing.clear()
         settings = self.settings
+        path = resolve(self.context.base_dir, settings.path)
+        if is_being_written(path):  # sinks start first
+            said = f"{settings.path}: is this recording and an output too; write the output elsewhere"
+            raise MediaError(said, path=settings.path)
         self._decoder = Decoder(
-            resolve(self.context.base_dir, settings.path),
+            path,
             settings.path,
             channel=settings.channel,
             start_ms=settings.start_ms,

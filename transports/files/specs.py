@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import Annotated, Literal
 
@@ -41,6 +42,8 @@ _MAX_TIME_MS = 1_000_000_000  # eleven days: longer than any recording, small en
 def _path(value: str) -> str:
     if "\0" in value:
         raise ValueError("a path cannot hold a NUL character")
+    if re.match(r"[A-Za-z]:[^/]*[\a\b\t\n\v\f\r]", value):  # "C:\talk\new.wav" in double quotes has two of them
+        raise ValueError("a backslash in double quotes begins an escape; write the path in single quotes")
     return value
 
 

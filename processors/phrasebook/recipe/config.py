@@ -54,14 +54,15 @@ class MixSettings(_Settings):
     noise: float = Field(default=0.05, description="Noise, tones and music without speech.")
     wrong_language: float = Field(default=0.03, description="Phrasebook speech asked for in the other language.")
     fixed: float = Field(default=0.25, description="Share of fixed phrases within phrasebook speech.")
-    several: float = Field(default=0.12, description="Share of phrasebook samples of two or three phrases.")
+    companions: float = Field(default=0.25, description="Share of companion sentences within phrasebook speech.")
+    several: float = Field(default=0.35, description="Share of phrasebook samples of two or three phrases.")
 
 
 class TrainSettings(_Settings):
     """Optimisation. The schedule is in minutes of wall clock, because the share of a processor one gets varies."""
 
     seed: int = 5
-    minutes: float = 86.0
+    minutes: float = 80.0
     batch: int = 32
     pool_batches: int = Field(default=8, description="Batches drawn at once and sorted by length against padding.")
     learning_rate: float = 1.1e-3
@@ -70,7 +71,7 @@ class TrainSettings(_Settings):
     weight_decay: float = 1e-3
     clip_norm: float = 2.0
     label_smoothing: float = 0.05
-    input_noise: float = Field(default=0.15, description="Share of answer tokens the decoder gets to see wrong.")
+    input_noise: float = Field(default=0.05, description="Share of answer tokens the decoder gets to see wrong.")
     ctc_weight: float = 0.4
     empty_weight: float = Field(default=3.0, description="Loss weight of the single token of an empty answer.")
     language_weight: float = Field(default=0.5, description="Loss weight of the source-language token of the prompt.")

@@ -10,7 +10,7 @@ import itertools
 import json
 import logging
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ood, voices
+from .companions import companions
 from .config import CorpusSettings, seeded
 from .sentences import FIXED_TEMPLATE, LANGUAGES, Language, Sentence, split
 from .unknown_text import generate, load_prose
@@ -82,6 +83,15 @@ def _phrases(settings: CorpusSettings, group: str, language: Language, pool: tup
         # Draw without repeats first: a flite voice at another pace is worth less than another voice.
         drawn = list(itertools.islice(itertools.cycle(rng.sample(pool, len(pool))), times))
         jobs += [_speak(sentence, language, voice, (settings.seed, i)) for i, voice in enumerate(drawn)]
+    return jobs
+
+
+def _companions(settings: CorpusSettings, language: Language, pools: Sequence[tuple[str, ...]]) -> list[Job]:
+    """Jobs for a clip of each companion sentence from each pool of voices."""
+    jobs = []
+    for sentence in companions():
+        rng = seeded(settings.seed, "companion", language, sentence.en)
+        jobs += [_speak(sentence, language, rng.choice(pool), (settings.seed, i)) for i, pool in enumerate(pools)]
     return jobs
 
 
@@ -152,6 +162,8 @@ def parts(settings: CorpusSettings) -> dict[str, Callable[[], list[Job]]]:
         "phrase-espeak-en": lambda: _phrases(s, "espeak", "en", espeak_en, s.espeak_per_sentence),
         "phrase-espeak-ru": lambda: _phrases(s, "espeak", "ru", espeak_ru, s.espeak_per_sentence),
         "phrase-flite": lambda: _phrases(s, "flite", "en", voices.FLITE_TRAIN, s.flite_per_sentence),
+        "phrase-companion-ru": lambda: _companions(s, "ru", (espeak_ru, russian)),
+        "phrase-companion-en": lambda: _companions(s, "en", (espeak_en, voices.FLITE_TRAIN, voices.FESTIVAL_EN)),
         "unknown-espeak-en": lambda: _unknown(s, "espeak", "en", espeak_en, s.unknown_espeak),
         "unknown-espeak-ru": lambda: _unknown(s, "espeak", "ru", espeak_ru, s.unknown_espeak),
         "unknown-flite": lambda: _unknown(s, "flite", "en", voices.FLITE_TRAIN, s.unknown_flite),

@@ -74,7 +74,7 @@ def shrink(path: Path, out: Path) -> None:
                 config = YAML(typ="safe").load(data)
                 # NeMo finds the tokenizer by the archive's own file names; the folder it came from means nothing
                 # elsewhere.
-                config["tokenizer"]["dir"] = None
+                config["tokenizer"]["dir"] = "tokenizer"
                 text = BytesIO()
                 YAML(typ="safe").dump(config, text)
                 data = text.getvalue()

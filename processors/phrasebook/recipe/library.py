@@ -19,6 +19,7 @@ ENGINE_WEIGHTS = {
     "ru": {"espeak": 0.50, "festival": 0.50},
 }
 _MUSIC = "music"
+COMPANION = "companion"
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Library:
         phrases: Language, English sentence and engine to the numbers of its clips.
         fixed: English texts of the fixed phrases that have clips, by language.
         templates: Language to template to English texts, fixed phrases apart.
+        companions: Language to English texts of sentences beside the phrasebook.
         unknown: Part name to clips of synthetic speech outside the phrasebook.
         human: Source name to clips of human speech.
         music: Clips of music.
@@ -42,6 +44,7 @@ class Library:
     phrases: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     fixed: dict[str, list[str]] = field(default_factory=dict)
     templates: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    companions: dict[str, list[str]] = field(default_factory=dict)
     unknown: dict[str, list[int]] = field(default_factory=dict)
     human: dict[str, list[int]] = field(default_factory=dict)
     music: list[int] = field(default_factory=list)
@@ -86,13 +89,15 @@ class Library:
         if not self.phrases:
             message = "no phrasebook clips: render the corpus first"
             raise FileNotFoundError(message)
-        template_of = {item.en: item.template for item in split()[0]}
+        template_of = {clip.en: clip.template for clip in self.clips}
         for language in {language for language, _, _ in self.phrases}:
             texts = dict.fromkeys(en for lang, en, _ in self.phrases if lang == language)
-            self.fixed[language] = [en for en in texts if template_of.get(en, FIXED_TEMPLATE) == FIXED_TEMPLATE]
+            self.fixed[language] = [en for en in texts if template_of[en] == FIXED_TEMPLATE]
             groups: dict[str, list[str]] = {}
             for en in texts:
-                if en not in self.fixed[language]:
+                if template_of[en].startswith(COMPANION):
+                    self.companions.setdefault(language, []).append(en)
+                elif en not in self.fixed[language]:
                     groups.setdefault(template_of[en], []).append(en)
             self.templates[language] = groups
         self.whole = _whole()

@@ -120,7 +120,10 @@ class Planner:
     def _phrase(self, rng: Generator, language: str) -> int:
         library = self._library
         groups = library.templates[language]
-        if library.fixed[language] and (rng.random() < self._mix.fixed or not groups):
+        beside = library.companions.get(language, [])
+        if beside and rng.random() < self._mix.companions:
+            text = beside[_pick(rng, beside)]
+        elif library.fixed[language] and (rng.random() < self._mix.fixed or not groups):
             text = library.fixed[language][_pick(rng, library.fixed[language])]
         elif (
             rng.random() < 0.4

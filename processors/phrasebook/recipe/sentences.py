@@ -49,7 +49,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.lower().replace("ё", "е")))
 
 
-def _counted(number: str, few: str, many: str) -> str:
+def counted(number: str, few: str, many: str) -> str:
     """Returns the Russian noun form after a numeral: 2-4 take the ``few`` form, the others of the table ``many``."""
     return few if number in ("two", "three", "four") else many
 
@@ -68,7 +68,7 @@ def _places() -> Iterator[tuple[str, str, str]]:
         yield f"the {en} is near here.", f"{nom} находится рядом.", "near"
         yield f"please show me the way to the {en}.", f"покажите, пожалуйста, дорогу к {dat}.", "show"
         for number, masc, _ in NUMBERS[:6]:
-            unit = _counted(number, "километра", "километров")
+            unit = counted(number, "километра", "километров")
             yield f"it is {number} kilometers to the {en}.", f"до {gen} {masc} {unit}.", "km"
 
 
@@ -95,7 +95,7 @@ def _travel() -> Iterator[tuple[str, str, str]]:
             yield f"I am going to {city} {day}.", f"{day_ru} я еду в {acc}.", "going"
             yield f"we are flying to {city} {day}.", f"{day_ru} мы летим в {acc}.", "flying"
         for number, masc, _ in NUMBERS[:6]:
-            unit = _counted(number, "билета", "билетов")
+            unit = counted(number, "билета", "билетов")
             yield f"{number} tickets to {city}, please.", f"{masc} {unit} до {gen}, пожалуйста.", "tickets"
     for country, gen in COUNTRIES:
         yield f"I am from {country}.", f"я из {gen}.", "from"
@@ -129,16 +129,16 @@ def _amounts() -> Iterator[tuple[str, str, str]]:
     for number, masc, fem in NUMBERS:
         nights = fem if number == "two" else masc
         party = PARTIES.get(number, f"{masc} человек")
-        unit = _counted(number, "ночи", "ночей")
+        unit = counted(number, "ночи", "ночей")
         yield f"I need a room for {number} nights.", f"мне нужен номер на {nights} {unit}.", "room"
-        unit = _counted(number, "чемодана", "чемоданов")
+        unit = counted(number, "чемодана", "чемоданов")
         yield f"I have {number} suitcases.", f"у меня {masc} {unit}.", "suit"
-        unit = _counted(number, "доллара", "долларов")
+        unit = counted(number, "доллара", "долларов")
         yield f"it costs {number} dollars.", f"это стоит {masc} {unit}.", "dollars"
-        unit = _counted(number, "рубля", "рублей")
+        unit = counted(number, "рубля", "рублей")
         yield f"it costs {number} rubles.", f"это стоит {masc} {unit}.", "rubles"
         yield f"a table for {number} people, please.", f"столик на {party}, пожалуйста.", "tablefor"
-        unit = _counted(number, "дня", "дней")
+        unit = counted(number, "дня", "дней")
         yield f"we will stay for {number} days.", f"мы останемся на {masc} {unit}.", "stay"
 
 

@@ -1,0 +1,245 @@
+"""A batch among hostile files: whose file may be replaced, what cannot be written, names, races of an interrupt."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipelines.batch import batch as batch_module
+from pipelines.batch.batch import Batch
+from pipelines.batch.jobs import Job, plan_jobs
+from pipelines.batch.progress import Bars, Quiet
+from pipelines.batch.records import Record, load_record, save_record, save_summary
+from pipelines.commands.bench import _print as print_bench
+from pipelines.commands.run import _run as run_with_signals
+from pipelines.commands.run import _save_summary
+from pipelines.errors import GraphError, MediaError
+from pipelines.runtime.runner import RunResult
+
+GRAPH = """
+version: 1
+name: tone
+params: {input: {default: , description: recording}, output: out, level: -12}
+elements:
+  in:   {type: test_src, duration_ms: 200, level_db: "${param:level}"}
+  fork: {type: tee}
+  dub:  {type: file_sink, path: "${param:output}/dub.wav"}
+  more: {type: file_sink, path: "${param:output}/more.wav"}
+links: [in -> fork -> dub, fork -> more]
+"""
+DECLARED = frozenset({"input", "output", "level"})
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Any:
+    (tmp_path / "tone.yaml").write_text(GRAPH)
+
+    def batch(*names: str, **more: Any) -> Batch:
+        jobs = []
+        for name in names or ("a",):
+            source = tmp_path / f"{name}.wav"
+            source.touch()
+            os.utime(source, (1, 1))
+            jobs.append(Job(name, source, tmp_path / "out" / name))
+        options: dict[str, Any] = {"params": {}, "overrides": {}, "declared": DECLARED, "watcher": Quiet()}
+        return Batch(tmp_path / "tone.yaml", jobs, **(options | more))
+
+    return batch
+
+
+async def statuses(batch: Batch) -> list[str]:
+    return [r.status for r in await asyncio.wait_for(batch.run(), 60)]
+
+
+async def test_a_users_own_file_is_not_replaced_however_often_one_tries(make: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "out/a/more.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for _ in range(3):
+        assert await statuses(make()) == ["failed"]
+        assert mine.read_text() == "mine"
+    assert await statuses(make(overwrite=True)) == ["done"]
+    assert mine.read_bytes() != b"mine"
+
+
+async def test_a_run_that_is_interrupted_before_it_begins_claims_no_file(make: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "out/a/more.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    batch = make()
+    batch.watcher.started = lambda job: batch.cancel()
+    assert await statuses(batch) == ["cancelled"]
+    assert await statuses(make()) == ["failed"]
+    assert mine.read_text() == "mine"
+
+
+async def test_what_an_earlier_run_left_unfinished_is_replaced(make: Any, tmp_path: Path) -> None:
+    assert await statuses(make()) == ["done"]
+    record = load_record(tmp_path / "out/a")
+    assert record is not None
+    save_record(tmp_path / "out/a", record.as_status("failed"))
+    assert await statuses(make()) == ["done"]
+
+
+async def test_an_output_that_was_deleted_is_made_again(make: Any, tmp_path: Path) -> None:
+    assert await statuses(make()) == ["done"]
+    (tmp_path / "out/a/dub.wav").unlink()
+    assert await statuses(make()) == ["done"]
+    assert (tmp_path / "out/a/dub.wav").is_file()
+    assert await statuses(make()) == ["skipped"]
+
+
+async def test_a_file_where_a_folder_should_be_fails_its_recording_only(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").write_text("a file")
+    records = await make("a", "b").run()
+    assert [r.status for r in records] == ["failed", "done"]
+    assert str(tmp_path / "out/a") in records[0].errors[0]
+
+
+async def test_a_recording_that_vanished_fails_alone(make: Any, tmp_path: Path) -> None:
+    batch = make("a", "b")
+    (tmp_path / "a.wav").unlink()
+    records = await batch.run()
+    assert [r.status for r in records] == ["failed", "done"]
+    assert "a.wav: No such file" in records[0].errors[0]
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 64])
+async def test_more_workers_than_recordings(make: Any, parallel: int) -> None:
+    assert await statuses(make("a", "b", parallel=parallel)) == ["done", "done"]
+
+
+async def test_an_interrupt_while_a_record_is_written_starts_nothing_more(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = make("a", "b")
+
+    def interrupted(folder: Path, record: Record) -> None:
+        batch.cancel()
+        save_record(folder, record)
+
+    monkeypatch.setattr(batch_module, "save_record", interrupted)
+    assert await statuses(batch) == ["cancelled"]
+
+
+async def test_interrupt_where_the_loop_takes_no_signal_handlers(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: Any) -> None:
+        raise NotImplementedError
+
+    old = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", none)
+    batch = make("a", "b", overrides={"in.duration_ms": 0})
+    batch.watcher.progress = lambda *_: signal.raise_signal(signal.SIGINT)
+    try:
+        records = await asyncio.wait_for(run_with_signals(batch), 60)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
+            signal.signal(number, handler)
+    assert [r.status for r in records] == ["cancelled"]
+    assert batch.cancelled
+
+
+async def test_a_file_name_that_is_not_utf8_is_remembered(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    record = Record(name, f"{name}.wav", str(tmp_path / name), "done", "f", outputs=("дубляж.wav",))
+    save_record(tmp_path / name, record)
+    assert load_record(tmp_path / name) == record
+    path = save_summary(tmp_path, "g", [record])
+    assert "дубляж.wav" in path.read_text(encoding="utf-8")
+    assert json.loads(path.read_text(encoding="utf-8"))["runs"][0]["name"] == name
+
+
+def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "summary.json cannot be written" in _save_summary(tmp_path / "file", "g", [])
+    assert _save_summary(tmp_path, "g", []) == ""
+
+
+def test_names_and_errors_are_not_taken_for_markup_by_the_bars() -> None:
+    out = io.StringIO()
+    job = Job("[/b]", Path("[/b].wav"), Path("out"))
+    with Bars(2, Console(file=out, width=120, force_terminal=True, color_system=None)) as bars:
+        bars.started(job)
+        bars.progress(job, 1, 2)
+        bars.finished(job, Record("[/b]", None, "out", "failed", "f", errors=("[mp3 @ 0x1] no [/x] frame",)))
+    assert "[/b]: failed: [mp3 @ 0x1] no [/x] frame" in out.getvalue()
+
+
+def test_a_round_that_broke_off_is_not_the_fastest() -> None:
+    def round_(status: Any, playing_s: float) -> RunResult:
+        return RunResult(status, None, (), (), 10_000_000_000, playing_s + 1, playing_s)
+
+    out = io.StringIO()
+    print_bench(Console(file=out, width=120), "g", Path("[b]x.wav"), [round_("failed", 0.01), round_("done", 2.0)])
+    assert "RTFx 5.0" in out.getvalue()
+    assert "[b]x.wav" in out.getvalue()
+    print_bench(Console(file=out, width=120), "g", None, [round_("failed", 0.01)])
+
+
+async def test_outputs_of_a_folder_within_are_not_counted_twice(make: Any, tmp_path: Path) -> None:
+    batch = make("a")
+    inner = Job("a/b", tmp_path / "a.wav", tmp_path / "out/a/b")
+    batch.jobs = [inner, batch.jobs[0]]
+    records = await batch.run()
+    assert [r.outputs for r in records] == [("dub.wav", "more.wav")] * 2
+
+
+async def test_an_error_names_element_and_media_time(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.builtin.test_src import TestSrc
+
+    async def breaks(self: TestSrc) -> None:
+        raise MediaError("a.wav: broken", at_ns=1_500_000_000)
+
+    monkeypatch.setattr(TestSrc, "produce", breaks)
+    (record,) = await make().run()
+    assert record.errors == ("in at 1.500 s: a.wav: broken",)
+    assert not (tmp_path / "out/a/dub.wav").exists()
+
+
+# Planning -----------------------------------------------------------------------------------------------------------
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_output_folders_stay_below_the_root_and_apart_whatever_the_names(tmp_path: Path) -> None:
+    names = ["..wav", "...wav", ".wav", "a.wav", "A.WAV", "a.wav.flac", "a b.mp3", "й.wav", "и\u0306.wav", "[x].ogg"]
+    touch(*(tmp_path / "in" / n for n in names))
+    jobs = plan_jobs([tmp_path / "in" / n for n in names], tmp_path / "out")
+    folders = [j.output.resolve() for j in jobs]
+    assert all(f.parent == (tmp_path / "out").resolve() for f in folders)
+    assert len({str(f).casefold() for f in folders}) == len(names)
+
+
+def test_a_name_too_long_for_the_system_is_told(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="too long"):
+        plan_jobs(["a" * 5000], tmp_path)
+
+
+def test_recordings_that_all_lie_in_the_output_folder_are_explained(tmp_path: Path) -> None:
+    touch(tmp_path / "a.wav")
+    with pytest.raises(GraphError, match="lie in the output folder"):
+        plan_jobs([tmp_path], tmp_path)
+
+
+def test_a_link_to_a_recording_is_a_recording_and_a_broken_one_is_not(tmp_path: Path) -> None:
+    touch(tmp_path / "real.wav")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/link.wav").symlink_to(tmp_path / "real.wav")
+    (tmp_path / "in/broken.wav").symlink_to(tmp_path / "gone.wav")
+    (tmp_path / "in/loop").symlink_to(tmp_path / "in")
+    assert [j.name for j in plan_jobs([tmp_path / "in"], tmp_path / "out")] == ["link"]
