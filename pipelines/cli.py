@@ -84,6 +84,8 @@ def distribution_version() -> str:
 
 
 def _parse(arguments: list[str]) -> tuple[Command, argparse.Namespace]:
+    if arguments == ["help"]:
+        arguments = ["--help"]
     chosen = next((a for a in arguments if not a.startswith("-")), None)
     parser = _Parser(prog="tolmach", description="Streaming speech-to-speech translation graphs.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"tolmach {distribution_version()}")

@@ -27,7 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[], help="as for `tolmach run`"
     )
-    parser.add_argument("--rounds", type=int, choices=range(1, 101), default=3, metavar="N", help="default: 3")
+    parser.add_argument("--rounds", type=_rounds_wanted, default=3, metavar="N", help="default: 3")
+
+
+def _rounds_wanted(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if not 1 <= value <= 100:
+        raise argparse.ArgumentTypeError("must be a whole number between 1 and 100")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,8 @@ from typing import Any
 
 from pipelines.errors import GraphError
 from pipelines.graph import Graph, Link, Node, Span
-from pipelines.language.bins import Level, Override, Setting, expand_bins
+from pipelines.language.bins import expand_bins
+from pipelines.language.declared import Level, Override, Setting
 from pipelines.language.diagnostics import Diagnostic, Diagnostics, did_you_mean, format_text, show_value, split_lines
 from pipelines.language.document import MappingNode, ScalarNode, SequenceNode, parse_document, parse_value, read_source
 from pipelines.language.links import Linked, make_links

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from pipelines.element import Direction, Pad
 from pipelines.graph import Span
-from pipelines.language.bins import Level
+from pipelines.language.declared import Level
 from pipelines.language.diagnostics import Diagnostics, did_you_mean
 from pipelines.language.document import ScalarNode
 from pipelines.language.nodes import Draft

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from pipelines.element import ElementSpec, OnError, Pad, Settings
-from pipelines.language.bins import Declared, Setting
+from pipelines.language.declared import Declared, Setting
 from pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
 from pipelines.language.variables import Expanded
 from pipelines.registry import Registry

@@ -144,6 +144,8 @@ def _end(place: _Place, found: re.Match[str]) -> Explained:
 
 
 def _no_value(place: _Place, found: re.Match[str]) -> Explained:
+    if found[1].startswith("<"):  # "<stream end>" and other names of tokens
+        return place.says("a value is missing here", "is a bracket not closed?")
     return place.says(f"a value is missing before this {found[1]}", "an empty text is written ''")
 
 

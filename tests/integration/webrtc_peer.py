@@ -22,12 +22,13 @@ from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
 
 
 def babble(seconds: float, seed: int = 7) -> Samples:
-    """Noise of the band and the loudness of speech, float32[n], 48 kHz: every moment of it can be recognised."""
+    """Noise of the band and loudness of speech, with its pauses, float32[n], 48 kHz: each moment can be recognised."""
     count = round(seconds * RTP_RATE_HZ)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
     hz = np.fft.rfftfreq(count, 1 / RTP_RATE_HZ)
     spectrum[(hz < 200) | (hz > 3000)] = 0
     noise = np.fft.irfft(spectrum, count)
+    noise[np.arange(count) % RTP_RATE_HZ > 0.7 * RTP_RATE_HZ] = 0  # 0.3 s of silence each second
     return np.asarray(0.3 * noise / np.abs(noise).max(), np.float32)
 
 
@@ -123,8 +124,17 @@ class Peer:
         starts = [at - (timestamp - first) * NS_PER_S // RTP_RATE_HZ for at, timestamp, _ in chosen]
         return audio, int(np.median(starts))
 
-    def echo_ms(self, after_ns: int, seconds: float) -> tuple[float, float]:
-        """From microphone to ear, ms, by the best match of what was heard with what was said; and how good it is."""
+    def echo_ms(self, after_ns: int) -> float:
+        """From microphone to ear, ms: the median over three windows of 0.8 s that follow ``after_ns``.
+
+        Measure after the call: the mathematics stalls both ends, for they share the process.
+        """
+        windows = [self._echo_ms(after_ns + n * 800_000_000, 0.8) for n in range(3)]
+        assert max(match for _, match in windows) > 0.8, "what comes back is what was said"
+        return sorted(ms for ms, _ in windows)[1]
+
+    def _echo_ms(self, after_ns: int, seconds: float) -> tuple[float, float]:
+        """The latency at which what was heard matches what was said best, ms; and how well it does, up to 1."""
         from scipy.signal import correlate
 
         audio, start_ns = self.audio(after_ns, seconds)

@@ -242,17 +242,23 @@ def test_graph_refuses_a_bad_graph_and_writes_nothing(bad: Path, tmp_path: Path,
             ["run", "vad", "HERE", "--set", "output=x"],
             "with INPUT the folder is given with -o, not with --set output=...\n",
         ),
+        (["bench", "vad", "--rounds", "0"], "argument --rounds: must be a whole number between 1 and 100\n"),
         (["run", "vad", "--jobs", "two"], "argument --jobs: must be a whole number between 1 and 64\n"),
     ],
     ids=lambda a: " ".join(a) if isinstance(a, list) else "",
 )
-def test_a_wrong_run_says_what_is_missing(
+def test_a_wrong_command_says_what_is_wrong_with_it(
     arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     recording = tmp_path / "talk.wav"
     recording.touch()
     assert main([str(recording) if a == "HERE" else a for a in arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_help_is_what_people_type_first(capsys: pytest.CaptureFixture[str]):
+    assert main(["help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: tolmach [-h]")
 
 
 def test_no_color_is_kept_on_standard_error_too(monkeypatch: pytest.MonkeyPatch):

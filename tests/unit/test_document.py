@@ -118,7 +118,7 @@ def test_duplicate_keys_are_reported_and_the_first_counts():
     [
         ("", "empty"),
         ("# only a comment\n", "empty"),
-        ("a: [", "expected"),
+        ("a: [", "a value is missing here"),
         ("a: !!python/name:os.system", "tags"),
         ("a: !x b", "tags"),
         ("<<: {a: 1}", "merge keys"),
