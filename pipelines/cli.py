@@ -86,30 +86,31 @@ def distribution_version() -> str:
 def _parse(arguments: list[str]) -> tuple[Command, argparse.Namespace]:
     if arguments == ["help"]:
         arguments = ["--help"]
-    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    if arguments and arguments[0] in COMMANDS:
+        return _parse_command(arguments[0], arguments[1:])
     parser = _Parser(prog="tolmach", description="Streaming speech-to-speech translation graphs.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"tolmach {distribution_version()}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    command: Command | None = None
     for name, summary in COMMANDS.items():
-        if name != chosen:
-            subparsers.add_parser(name, help=summary)
-            continue
-        command = cast("Command", importlib.import_module(f"pipelines.commands.{name}"))
-        command.add_arguments(
-            subparsers.add_parser(
-                name,
-                help=summary,
-                description=(command.__doc__ or summary).strip(),
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-                allow_abbrev=False,
-            )
-        )
-    if chosen is not None and command is None:
+        subparsers.add_parser(name, help=summary)
+    chosen = next((a for a in arguments if not a.startswith("-")), None)
+    if chosen is not None:
         parser.unknown_command(chosen)
-    args = parser.parse_args(arguments)
-    assert command is not None  # noqa: S101 -- parse_args has left by SystemExit when no command was given
-    return command, args
+    parser.parse_args(arguments)
+    return parser.error("the command comes first")
+
+
+def _parse_command(name: str, arguments: list[str]) -> tuple[Command, argparse.Namespace]:
+    command = cast("Command", importlib.import_module(f"pipelines.commands.{name}"))
+    parser = _Parser(
+        prog=f"tolmach {name}",
+        description=(command.__doc__ or COMMANDS[name]).strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    # Intermixed: `run GRAPH --set a=b FILE` is how people write it.
+    return command, parser.parse_intermixed_args(arguments)
 
 
 class _Parser(argparse.ArgumentParser):

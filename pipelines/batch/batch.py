@@ -140,10 +140,8 @@ class Batch:
 
     async def _recording(self, job: Job) -> Record:
         graph = self.load(job)
-        text = await asyncio.to_thread(self.graph_path.read_text, encoding="utf-8")
-        mark = await asyncio.to_thread(
-            fingerprint, text, job_params(job, self.params, self.declared), self.overrides, job.input
-        )
+        values = job_params(job, self.params, self.declared)
+        mark = await asyncio.to_thread(fingerprint, _resolved(graph), values, self.overrides, job.input)
         old = await asyncio.to_thread(load_record, job.output)
         same = old is not None and old.fingerprint == mark
         # Somebody who deleted an output wants it made again.
@@ -295,6 +293,12 @@ def _files(folder: Path) -> tuple[str, ...]:
     others = {p.parent for p in folder.rglob(RECORD_NAME)} - {folder}
     files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != RECORD_NAME)
     return tuple(sorted(p.relative_to(folder).as_posix() for p in files if others.isdisjoint(p.parents)))
+
+
+def _resolved(graph: Graph) -> str:
+    """What the graph came to: environment variables and defaults count, comments do not."""
+    nodes = [f"{n.name} {n.spec.type} {n.on_error} {n.settings.model_dump_json()}" for n in graph.nodes.values()]
+    return "\n".join([*nodes, *(f"{link.src} -> {link.sink}" for link in graph.links)])
 
 
 def _record(job: Job, mark: str) -> Record:

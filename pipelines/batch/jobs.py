@@ -130,7 +130,7 @@ def job_params(job: Job, params: Mapping[str, Any], declared: Collection[str]) -
     return values
 
 
-def fingerprint(graph_text: str, params: Mapping[str, Any], overrides: Mapping[str, Any], source: Path | None) -> str:
+def fingerprint(graph: str, params: Mapping[str, Any], overrides: Mapping[str, Any], source: Path | None) -> str:
     """What a finished output was made from: graph, settings and recording. Equal fingerprints need no second run.
 
     The recording counts by size and modification time, not content: hashing hours of video to skip them would cost
@@ -138,7 +138,7 @@ def fingerprint(graph_text: str, params: Mapping[str, Any], overrides: Mapping[s
     """
     stat = source.stat() if source is not None else None
     made_from = {
-        "graph": graph_text,
+        "graph": graph,
         "params": {k: str(v) for k, v in sorted(params.items())},
         "overrides": {k: str(v) for k, v in sorted(overrides.items())},
         "source": [str(source.resolve()), stat.st_size, stat.st_mtime_ns] if source and stat else None,

@@ -129,7 +129,7 @@ def save_summary(output: Path, graph: str, records: Sequence[Record]) -> Path:
         "graph": graph,
         "counts": counts,
         "media_s": round(sum(r.media_s for r in records), 3),
-        "utterances": sum(len(r.utterances) for r in records),
+        "utterances": sum(len(r.utterances) or r.segments for r in records),
         "runs": [asdict(r) for r in records],
     }
     path = output / SUMMARY_NAME

@@ -97,6 +97,20 @@ async def test_an_output_that_was_deleted_is_made_again(make: Any, tmp_path: Pat
     assert await statuses(make()) == ["skipped"]
 
 
+async def test_what_the_environment_says_makes_finished_outputs_stale(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLMACH_TEST_FREQ", "440")
+    text = GRAPH.replace("duration_ms: 200", "duration_ms: 200, freq_hz: '${env:TOLMACH_TEST_FREQ}'")
+    (tmp_path / "tone.yaml").write_text(text)
+    assert await statuses(make()) == ["done"]
+    monkeypatch.setenv("TOLMACH_TEST_FREQ", "220")
+    assert await statuses(make()) == ["stale"]
+    monkeypatch.setenv("TOLMACH_TEST_FREQ", "440")
+    (tmp_path / "tone.yaml").write_text(text + "# a comment changes nothing\n")
+    assert await statuses(make()) == ["skipped"]
+
+
 async def test_a_file_where_a_folder_should_be_fails_its_recording_only(make: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a").write_text("a file")
@@ -146,6 +160,27 @@ async def test_interrupt_where_the_loop_takes_no_signal_handlers(make: Any, monk
             signal.signal(number, handler)
     assert [r.status for r in records] == ["cancelled"]
     assert batch.cancelled
+
+
+async def test_the_third_interrupt_leaves_at_once(
+    make: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    batch = make(overrides={"in.duration_ms": 0})
+    sent = iter(range(3))
+    batch.watcher.progress = lambda *_: [signal.raise_signal(signal.SIGINT) for _ in sent]
+    # The loop hears one wake-up a signal only where each is delivered apart, so the handler itself is called.
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "add_signal_handler", lambda number, call: signal.signal(number, lambda *_: call()))
+    old = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        await asyncio.wait_for(run_with_signals(batch), 60)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
+            signal.signal(number, handler)
+    assert left == [130]
+    assert "once more" in capsys.readouterr().err
 
 
 async def test_a_file_name_that_is_not_utf8_is_remembered(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
 
 def test_an_unknown_option_is_a_usage_error(good: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["check", "--colour", str(good)]) == 2
-    assert "tolmach: error: unrecognized arguments: --colour" in capsys.readouterr().err
+    assert "tolmach check: error: unrecognized arguments: --colour" in capsys.readouterr().err
 
 
 def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -380,3 +380,8 @@ def test_doctor_survives_a_broken_plugin(monkeypatch: pytest.MonkeyPatch, capsys
     shown = capsys.readouterr().out
     assert "! installed element types cannot be read: ImportError: No module named 'left_out'" in shown
     assert "identity" in shown.rpartition("can be used:")[2]
+
+
+def test_options_may_stand_between_inputs(tmp_path, capsys):
+    assert main(["run", "vad", "--set", "vad.hangover_ms=900", str(tmp_path / "none.wav"), "-o", str(tmp_path)]) == 2
+    assert "none.wav" in capsys.readouterr().err
