@@ -129,14 +129,18 @@ class Batch:
         return [records[at] for at in sorted(records)]
 
     async def _one(self, job: Job) -> Record:
+        if not job.is_unicode:
+            return self._failed(job, f"{job.input}: its name is not UTF-8, which a graph cannot hold; rename it")
         try:
             return await self._recording(job)
         except OSError as error:
             # Its folder cannot be written, the disk is full, the recording is gone: it fails, the others go on.
-            where = error.filename or job.output
-            record = replace(_record(job, ""), status="failed", errors=(f"{where}: {error.strerror or error}",))
-            self.watcher.finished(job, record)
-            return record
+            return self._failed(job, f"{error.filename or job.output}: {error.strerror or error}")
+
+    def _failed(self, job: Job, error: str) -> Record:
+        record = replace(_record(job, ""), status="failed", errors=(error,))
+        self.watcher.finished(job, record)
+        return record
 
     async def _recording(self, job: Job) -> Record:
         graph = self.load(job)

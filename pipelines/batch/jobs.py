@@ -52,6 +52,15 @@ class Job:
     input: Path | None
     output: Path
 
+    @property
+    def is_unicode(self) -> bool:
+        """Whether its paths are Unicode text; on Linux a file name may be any bytes."""
+        try:
+            f"{self.input}{self.output}".encode()
+        except UnicodeEncodeError:
+            return False
+        return True
+
 
 def plan_jobs(inputs: Sequence[str | Path], output: Path) -> list[Job]:
     """List the jobs for files and folders, in the order given (folders sorted, subfolders included).

@@ -57,7 +57,7 @@ class Record:
         status: ``running`` until it ended; ``skipped`` and ``stale`` only appear in summaries.
         fingerprint: What it was made from, see :func:`pipelines.batch.jobs.fingerprint`.
         media_s: Media time processed, s.
-        wall_s: Wall time of the run, s.
+        wall_s: Wall time while frames flowed, model loading left out, s.
         rtfx: media_s / wall_s.
         lag_ms: Largest lag of a dubbed utterance behind its source, ms, or None without an aligned dub.
         segments: Utterances the VAD cut.

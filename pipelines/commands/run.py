@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     if args.inputs and "output" in params and "output" in declared:
         # Each recording has a folder of its own; one for all would have them overwrite each other.
         raise GraphError("with INPUT the folder is given with -o, not with --set output=...")
-    if _print_problems(path, jobs[0], params, overrides, declared):
+    typical = next((job for job in jobs if job.is_unicode), jobs[0])
+    if _print_problems(path, typical, params, overrides, declared):
         return 2
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -143,7 +143,7 @@ class GraphRunner:
             if not pipeline.ended:  # cancelled, or a task of an element failed while others started
                 self._post_state("ready")
             if not pipeline.ended:  # a subscriber may have cancelled at the news
-                await self._play(pipeline, cancels)
+                await self._play(pipeline)
         except asyncio.CancelledError:
             # Our own cancel during start-up is a result, not an exception; somebody else's goes on.
             pipeline.cancel()
@@ -188,7 +188,7 @@ class GraphRunner:
         if self._starting is not None:
             self._starting.cancel()
 
-    async def _play(self, pipeline: GraphPipeline, cancels: int) -> None:
+    async def _play(self, pipeline: GraphPipeline) -> None:
         # rtvi and turn tracking are for voice agents and halve the speed; idle time-outs and wall-clock limits have no
         # place in a run that is as long as its recording.
         worker = PipelineWorker(
@@ -210,11 +210,17 @@ class GraphRunner:
         await runner.add_workers(worker)
         self._post_state("playing")
         pipeline.post_latency()
-        await runner.run()
-        await asyncio.gather(*ending, return_exceptions=True)
-        if self._run_task is not None and self._run_task.cancelling() > cancels:
-            # WorkerRunner.run() swallows cancellation to clean up; pass it on.
-            raise asyncio.CancelledError
+        # A task of its own: WorkerRunner.run() swallows a cancel at one moment and leaks its worker at another. Here it
+        # ends the graph, and pipecat with it.
+        playing = asyncio.create_task(runner.run(), name="play")
+        try:
+            await asyncio.shield(playing)
+        except asyncio.CancelledError:
+            pipeline.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+            raise
+        finally:
+            await asyncio.gather(*ending, return_exceptions=True)
 
     def _post_state(self, state: str) -> None:
         self.bus.post(Message("state", "", self.graph.name, text=state))

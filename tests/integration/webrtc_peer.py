@@ -77,15 +77,29 @@ class Peer:
         self._drop: set[int] = set()
         self._dead = False
 
-    async def call(self, connection: Connection) -> None:
-        """Offer and take the answer, as the page does over HTTP."""
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        answer = await connection.answer(self.pc.localDescription.sdp)
-        await self.pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+    async def call(self, connection: Connection, *, trickle: bool = False) -> None:
+        """Offer and take the answer, as the page does over HTTP; candidates in the offer, or one by one after it."""
+        await self.negotiate(connection, trickle=trickle)
         transport = self._transceiver.sender.transport
         self._send_rtp = transport._send_rtp
         self._sent = 0
         transport._send_rtp = self._leaky_send  # type: ignore[method-assign]
+
+    async def negotiate(self, connection: Connection, *, trickle: bool = False) -> None:
+        """One round of offer and answer."""
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        offer = self.pc.localDescription.sdp
+        lines = offer.split("\r\n")
+        candidates = [s for s in lines if s.startswith("a=candidate:")]
+        if trickle:
+            offer = "\r\n".join(s for s in lines if not s.startswith(("a=candidate:", "a=end-of-candidates")))
+        answer = await connection.answer(offer)
+        await self.pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+        if trickle:
+            for candidate in candidates:
+                await connection.add_candidate(candidate, mid="0")
+            await connection.add_candidate("", mid="0")
+            await connection.add_candidate("candidate:1 1 udp 9 0a-b.local 9 typ host", mid="0")
 
     def lose(self, *numbers: int) -> None:
         """Lose these of the RTP packets sent from now on, counted from 0."""
@@ -95,7 +109,7 @@ class Peer:
         """Fall silent without a word, like a laptop whose lid was closed."""
         self._dead = True
         transport = self._transceiver.sender.transport.transport
-        transport._connection._protocols[0].transport.close()  # type: ignore[attr-defined]
+        transport._connection._protocols[0].transport.close()
 
     async def hear(self, packets: int) -> None:
         """Wait until so many packets more were heard."""

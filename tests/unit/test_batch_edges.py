@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import io
 import json
 import os
@@ -168,8 +169,8 @@ async def test_the_third_interrupt_leaves_at_once(
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
     batch = make(overrides={"in.duration_ms": 0})
-    sent = iter(range(3))
-    batch.watcher.progress = lambda *_: [signal.raise_signal(signal.SIGINT) for _ in sent]
+    sent = iter([signal.SIGINT] * 3)
+    batch.watcher.progress = lambda *_: collections.deque(map(signal.raise_signal, sent), maxlen=0)
     # The loop hears one wake-up a signal only where each is delivered apart, so the handler itself is called.
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "add_signal_handler", lambda number, call: signal.signal(number, lambda *_: call()))
@@ -181,6 +182,15 @@ async def test_the_third_interrupt_leaves_at_once(
             signal.signal(number, handler)
     assert left == [130]
     assert "once more" in capsys.readouterr().err
+
+
+async def test_a_file_whose_name_is_not_utf8_fails_alone(make: Any, tmp_path: Path) -> None:
+    batch = make("a")
+    name = os.fsdecode(b"caf\xe9")
+    batch.jobs = [Job(name, tmp_path / f"{name}.wav", tmp_path / "out" / name), *batch.jobs]
+    records = await batch.run()
+    assert [r.status for r in records] == ["failed", "done"]
+    assert "not UTF-8" in records[0].errors[0]
 
 
 async def test_a_file_name_that_is_not_utf8_is_remembered(tmp_path: Path) -> None:

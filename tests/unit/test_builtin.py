@@ -123,3 +123,8 @@ async def test_fake_sink_counts_and_reports() -> None:
         await h.eos()
     (info,) = [m for m in h.messages if m.kind == "info"]
     assert info.data == {"frames": 3, "samples": 8000, "utterances": 1, "translations": 0}
+
+
+def test_queue_with_no_limit_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="must not all be 0"):
+        QUEUE.settings(max_ms=0, max_frames=0, max_bytes=0)

@@ -416,6 +416,23 @@ async def test_a_caller_that_survived_a_cancel_of_its_own_may_run_a_graph() -> N
     assert (await asyncio.wait_for(task, 30)).ok
 
 
+@pytest.mark.parametrize("how", ["cancel", "task", "finish"])
+async def test_a_run_ends_clean_at_whatever_moment_it_is_stopped(how: str) -> None:
+    before = asyncio.all_tasks()
+    for moment in range(40):
+        runner = GraphRunner(line(("test_src", {"duration_ms": 3000}), ("queue", {"max_frames": 2}), "sink"))
+        task = asyncio.create_task(runner.run())
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        stops: dict[str, Callable[[], object]] = {
+            "cancel": runner.cancel, "task": task.cancel, "finish": runner.finish
+        }  # fmt: skip
+        stops[how]()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait_for(task, 30)
+        assert asyncio.all_tasks() - before == set(), moment
+
+
 async def test_cancel_while_a_full_queue_holds_the_source_up() -> None:
     full = asyncio.Event()
 
