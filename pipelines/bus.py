@@ -28,8 +28,10 @@ class Message:
         graph: Name of the graph.
         pts_ns: Media time it speaks of, ns, or None.
         text: For people; complete sentence for errors and warnings.
-        data: For programs; plain JSON values only. ``progress`` carries ``position_ns`` (length of media read so far)
-            and ``duration_ns`` (or None).
+        data: For programs; plain JSON values only. What subscribers rely on: ``progress`` has ``position_ns`` (length
+            of media read so far) and ``duration_ns`` (or None); ``utterance`` has ``utterance``, ``pts_ns``,
+            ``end_ns`` and ``reason``; ``translation`` has the fields of a
+            :class:`~pipelines.frames.TranslationFrame`; a sink's ``latency`` has ``utterance`` and ``lag_ns``.
     """
 
     kind: MessageKind

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.batch.jobs import Job, fingerprint, job_params
+from pipelines.batch.notes import Notes, describe_message
 from pipelines.batch.records import (
-    RECORD_NAME,
     Record,
     RecordStatus,
-    Utterance,
     is_whole,
     load_record,
     save_record,
 )
 from pipelines.bus import Bus, Message
-from pipelines.errors import GraphError, ModelError, OutputError, TolmachError
-from pipelines.frames import NS_PER_MS, NS_PER_S
+from pipelines.errors import GraphError, ModelError, TolmachError
 from pipelines.graph import Graph
 from pipelines.language.build import load_graph
 from pipelines.registry import Registry
-from pipelines.runtime.runner import MAX_MESSAGES, GraphRunner, RunResult
+from pipelines.runtime.runner import GraphRunner, RunResult
 
 
 class Watcher(Protocol):
@@ -168,7 +166,7 @@ class Batch:
         return record
 
     async def _play(self, job: Job, graph: Graph, record: Record, overwrite: bool) -> Record:
-        notes = _Notes()
+        notes = Notes()
         bus = Bus()
         bus.subscribe(notes.take)
         bus.subscribe(lambda m: self._report(job, m))
@@ -191,7 +189,7 @@ class Batch:
             raise result.error
         self.results[job.name] = result
         status: RecordStatus = "done" if result.ok else "cancelled" if result.status == "cancelled" else "failed"
-        errors = tuple(_told(m) for m in result.errors)
+        errors = tuple(describe_message(m) for m in result.errors)
         if result.error is not None and not errors:
             errors = (str(result.error),)
         return notes.record(record, status, result.playing_s, errors)
@@ -204,101 +202,6 @@ class Batch:
             self.watcher.info(job, message.text)
 
 
-class _Notes:
-    """Collects what the bus says about one recording."""
-
-    def __init__(self) -> None:
-        self.utterances: list[Utterance] = []
-        self.warnings: list[str] = []
-        self.segments = 0
-        self.position_ns = 0
-        self.lag_ns: int | None = None
-        self.opened = False
-
-    def take(self, message: Message) -> None:
-        handlers: dict[str, Callable[[Message], None]] = {
-            "translation": self._translation,
-            "utterance": self._utterance,
-            "warning": self._warning,
-            "latency": self._latency,
-            "progress": self._progress,
-            "state": self._state,
-            "error": self._error,
-        }
-        if handler := handlers.get(message.kind):
-            handler(message)
-
-    def _translation(self, message: Message) -> None:
-        data = message.data
-        if not data.get("final", True):
-            return
-        logprob = data.get("logprob")
-        self.utterances.append(
-            Utterance(
-                utterance=int(data["utterance"]),
-                start_ms=round(int(data["pts_ns"]) / NS_PER_MS),
-                end_ms=round(int(data["end_ns"]) / NS_PER_MS),
-                source_lang=str(data["source_lang"]),
-                target_lang=str(data["target_lang"]),
-                text=str(data["text"]),
-                rejected=data.get("rejected"),
-                logprob=round(float(logprob), 4) if logprob is not None else None,
-            )
-        )
-
-    def _utterance(self, message: Message) -> None:
-        self.segments += 1
-
-    def _warning(self, message: Message) -> None:
-        if len(self.warnings) < MAX_MESSAGES:
-            self.warnings.append(_told(message))
-
-    def _state(self, message: Message) -> None:
-        self.opened = self.opened or message.text == "ready"
-
-    def _error(self, message: Message) -> None:
-        if message.data.get("error") == OutputError.__name__:  # somebody else's file took the name while it ran
-            self.opened = False
-
-    def _latency(self, message: Message) -> None:
-        lag = message.data.get("lag_ns")
-        if isinstance(lag, int):
-            self.lag_ns = max(lag, self.lag_ns or 0)
-
-    def _progress(self, message: Message) -> None:
-        self.position_ns = max(self.position_ns, int(message.data.get("position_ns", 0)))
-
-    def record(self, record: Record, status: RecordStatus, wall_s: float, errors: tuple[str, ...]) -> Record:
-        """The finished record."""
-        media_s = self.position_ns / NS_PER_S
-        return Record(
-            name=record.name,
-            input=record.input,
-            output=record.output,
-            status=status,
-            fingerprint=record.fingerprint,
-            media_s=round(media_s, 3),
-            wall_s=round(wall_s, 3),
-            rtfx=round(media_s / wall_s, 2) if wall_s > 0 else None,
-            lag_ms=round(self.lag_ns / NS_PER_MS) if self.lag_ns is not None else None,
-            segments=self.segments,
-            outputs=_files(Path(record.output)),
-            errors=errors,
-            warnings=tuple(self.warnings),
-            utterances=tuple(self.utterances),
-            owned=record.owned or self.opened,
-        )
-
-
-def _files(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
-        return ()
-    # ``a.wav`` and ``a/b.wav`` go to ``OUT/a`` and ``OUT/a/b``: what lies beside another record is that one's.
-    others = {p.parent for p in folder.rglob(RECORD_NAME)} - {folder}
-    files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != RECORD_NAME)
-    return tuple(sorted(p.relative_to(folder).as_posix() for p in files if others.isdisjoint(p.parents)))
-
-
 def _resolved(graph: Graph) -> str:
     """What the graph came to: environment variables and defaults count, comments do not."""
     nodes = [f"{n.name} {n.spec.type} {n.on_error} {n.settings.model_dump_json()}" for n in graph.nodes.values()]
@@ -308,14 +211,6 @@ def _resolved(graph: Graph) -> str:
 def _record(job: Job, mark: str) -> Record:
     source = str(job.input) if job.input is not None else None
     return Record(name=job.name, input=source, output=str(job.output), status="running", fingerprint=mark)
-
-
-def _told(message: Message) -> str:
-    """An error or warning with its element and media time."""
-    if not message.element:
-        return message.text
-    at = f" at {message.pts_ns / NS_PER_S:.3f} s" if message.pts_ns is not None else ""
-    return f"{message.element}{at}: {message.text.removeprefix(f'{message.element}: ')}"
 
 
 def _with_error(record: Record, error: str) -> Record:
