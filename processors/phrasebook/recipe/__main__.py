@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--max-steps", type=int, help="stop early")
 
     export = verbs.add_parser("export", parents=[common], help="write the .nemo file and its sidecar")
-    export.add_argument("--checkpoint", type=Path, help="default: the last one of the working folder")
+    export.add_argument("--checkpoint", type=Path, nargs="*", help="one or more, averaged (default: the last one)")
+    export.add_argument("--shares", type=float, nargs="*", help="weight of each checkpoint (default: all the same)")
     export.add_argument("--tokenizer", type=Path, help="tokenizer folder or .nemo file (default: the working folder's)")
     export.add_argument("--out", type=Path, default=_HOME / "phrasebook.nemo", help="%(default)s")
 
@@ -89,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .model import tokenizer_folder
 
         tokenizer = tokenizer_folder(options.tokenizer or options.work / "tokenizer", options.work)
-        checkpoint = options.checkpoint or options.work / "train" / "last.ckpt"
-        export(checkpoint, tokenizer, options.out, recipe)
+        checkpoints = options.checkpoint or [options.work / "train" / "last.ckpt"]
+        shares = options.shares or [1.0] * len(checkpoints)
+        export(dict(zip(checkpoints, shares, strict=True)), tokenizer, options.out, recipe)
         write_sidecar(options.out, _measure(options.out, options), _TRAINED_ON)
     elif options.verb == "evaluate":
         print(json.dumps(_measure(options.model, options), ensure_ascii=False, indent=2))

@@ -16,7 +16,7 @@ _CONVERSATION = (
     "Good morning.",
     "Do you speak English?",
     "I have a reservation.",
-    "I need a room for two nights.",
+    "I need a room for three nights.",
     "How much does it cost?",
     "Where is the train station?",
     "I would like a cup of coffee and some bread.",

@@ -12,7 +12,7 @@ import numpy as np
 
 from .corpus import Clip, read_part
 from .decode import Decoded, Decoder
-from .ood import read_recording
+from .ood import SOURCES, read_recording
 from .sentences import LANGUAGES
 from .voices import SAMPLE_RATE_HZ, Audio
 
@@ -123,7 +123,9 @@ def clip_trials(manifest: Path) -> list[Trial]:
 def voice_group(voice: str) -> str:
     """Shortens a voice name for tables: all variants of espeak-ng are one."""
     engine, _, name = voice.partition(":")
-    return "espeak" if engine == "espeak" or not name else f"{engine} {name}"
+    if engine == "espeak":
+        return engine
+    return f"{engine} {name}" if name else engine
 
 
 def exact_table(results: Iterable[Result]) -> dict[str, dict[str, Any]]:
@@ -204,8 +206,9 @@ def evaluate(model: Any, work: Path, clips: Sequence[Path] = ()) -> dict[str, An
         logger.info("%s (%s): %s", name, TEST_SETS[name], {k: v["exact"] for k, v in report["exact"][name].items()})
     spoken = exact_table(decode_all(decoder, corpus_trials(corpus, "A", recognise=True)))
     report["recognition"] = {"A": {key: row["exact"] for key, row in spoken.items()}}
-    synthetic = [r for r in unknown if r.trial.voice == "espeak" or " " in r.trial.voice]
-    human = [r for r in unknown if r.trial.voice != "espeak" and " " not in r.trial.voice]
+    names = {source.name for source in SOURCES}
+    human = [r for r in unknown if r.trial.voice in names]
+    synthetic = [r for r in unknown if r.trial.voice not in names]
     report["unknown"] = {
         kind: {
             "trials": len(members),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ NOTICE = (
 )
 
 
-def export(checkpoint: Path, tokenizer: Path, out: Path, recipe: Recipe) -> Path:
-    """Writes the averaged weights as a ``.nemo`` file in half precision, without the CTC head.
+def export(checkpoints: Mapping[Path, float], tokenizer: Path, out: Path, recipe: Recipe) -> Path:
+    """Writes weights as a ``.nemo`` file in half precision, without the CTC head.
+
+    Several checkpoints of one line of training are averaged ("model soup", Wortsman et al. 2022): each knows some
+    sentences the others have lost.
 
     Args:
-        checkpoint: Result of training.
+        checkpoints: Results of training, with their shares.
         tokenizer: Tokenizer folder.
         out: File to write.
         recipe: Settings the checkpoint was trained with.
@@ -35,7 +39,13 @@ def export(checkpoint: Path, tokenizer: Path, out: Path, recipe: Recipe) -> Path
 
     quiet_nemo()
     module = build_module(tokenizer, recipe)
-    load_init(module, checkpoint)
+    total: dict[str, Any] = {}
+    for checkpoint, share in checkpoints.items():
+        load_init(module, checkpoint)
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                total[name] = total.get(name, 0) + value * (share / sum(checkpoints.values()))
+    module.load_state_dict(module.state_dict() | total)
     model: Any = module["model"].eval()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
