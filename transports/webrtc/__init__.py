@@ -1,0 +1,1 @@
+"""Live audio over WebRTC: an adaptive receiver, a paced sender, one peer connection a session."""

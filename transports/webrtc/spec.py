@@ -1,0 +1,79 @@
+"""What the graph tools need to know about the WebRTC elements; imports neither aiortc nor a codec."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from pipelines.element import ElementSpec, Field, Pad, Settings
+
+__all__ = ["WEBRTC_SINK", "WEBRTC_SRC", "WebrtcSinkSettings", "WebrtcSrcSettings"]
+
+_SESSION = "Id of the live session; `tolmach serve` fills it in."
+
+
+class WebrtcSrcSettings(Settings):
+    """Settings of ``webrtc_src``."""
+
+    session: str = Field("", max_length=100, description=_SESSION)
+    min_target_ms: int = Field(
+        20, ge=0, le=500, description="Smallest delay given to packets that come late or out of order, ms."
+    )
+    max_target_ms: int = Field(
+        200, ge=0, le=1000, description="Largest such delay, ms; what is later than that is concealed."
+    )
+    hold_ms: int = Field(
+        1000,
+        ge=0,
+        le=10_000,
+        description="How long to wait for packets once they have stopped before going on in silence, ms.",
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> WebrtcSrcSettings:
+        if self.min_target_ms > self.max_target_ms:
+            raise ValueError("min_target_ms must not exceed max_target_ms")
+        return self
+
+
+WEBRTC_SRC = ElementSpec(
+    type="webrtc_src",
+    summary="Take the microphone of a live session.",
+    settings=WebrtcSrcSettings,
+    pads=(Pad.src("audio/raw, rate=48000, channels=1, segmented=false"),),
+    build="transports.webrtc.elements:WebrtcSrc",
+    live=True,
+    doc="""\
+The audio of the session's peer as its clock counts it: `pts_ns` is the capture time by RTP timestamps, 0 at the first
+packet. A jitter buffer of our own puts packets in order and waits for late ones as long as the network has shown to
+be worth waiting, between `min_target_ms` and `max_target_ms`. What is missing then is concealed (ITU-T G.711
+Appendix I) and time goes on: a lost packet costs no latency.
+
+When packets stop, 60 ms are concealed, then the stream waits `hold_ms` for words that may be on their way and goes on
+in silence, so that an open utterance ends. The stream ends when the session does.""",
+    example="{type: webrtc_src}",
+)
+
+
+class WebrtcSinkSettings(Settings):
+    """Settings of ``webrtc_sink``."""
+
+    session: str = Field("", max_length=100, description=_SESSION)
+    cushion_ms: int = Field(
+        20, ge=0, le=500, description="Audio kept in reserve so that a busy moment here is not heard, ms."
+    )
+
+
+WEBRTC_SINK = ElementSpec(
+    type="webrtc_sink",
+    summary="Play audio to the peer of a live session.",
+    settings=WebrtcSinkSettings,
+    pads=(Pad.sink("audio/raw, rate=[8000, 48000], channels=[1, 2]"),),
+    build="transports.webrtc.elements:WebrtcSink",
+    doc="""\
+Sends the audio on the connection it came from, as Opus, mono, 20 ms a packet, on a monotonic clock. Speech in
+utterances waits for its turn and is never shortened; when each one is heard goes on the bus as `latency` with
+`utterance`, `source_start_ns`, `placed_ns` and `lag_ns` (from the end of the source where it is known, else from its
+start). Audio that is not cut into utterances belongs to the moment: what has piled up is left out again in silences,
+then by single pitch periods, at worst dropped, so that latency returns to `cushion_ms`.""",
+    example="{type: webrtc_sink}",
+)
