@@ -20,6 +20,7 @@ count as speech (closures of plosives), stretches under 60 ms do not (clicks). I
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import time
@@ -128,12 +129,13 @@ def _dilate(mask: Mask, before: int, after: int) -> Mask:
     return wide
 
 
-async def main(folder: Path, clips: list[Path]) -> None:
-    """Print the table."""
+async def main(folder: Path, clips: list[Path], every_clip: bool) -> None:
+    """Print the table: the totals, and with ``every_clip`` a line for each recording."""
     detectors: list[tuple[str, ElementSpec, dict[str, Any]]] = [
         ("silero_vad", SILERO, {}),
         *((f"webrtc_vad mode={mode}", WEBRTC, {"mode": mode}) for mode in range(4)),
     ]
+    print("## Voice activity: speech missed, noise taken for speech\n")
     print("| detector | clip | audio s | utterances | missed s | false s | RTFx |")
     print("|---|---|---:|---:|---:|---:|---:|")
     totals: list[str] = []
@@ -144,15 +146,19 @@ async def main(folder: Path, clips: list[Path]) -> None:
             is_noise = "noise" in clip.relative_to(folder).parts[:-1]
             speech = np.zeros(len(samples) // HOP, bool) if is_noise else reference(samples)
             result = await score(spec, samples, speech, **settings)
-            print(result.row(name, str(clip.relative_to(folder))))
+            if every_clip:
+                print(result.row(name, str(clip.relative_to(folder))))
             sums["noise" if is_noise else "speech"] += result
-        totals += [total.row(f"**{name}**", f"**all {kind}**") for kind, total in sums.items() if total.audio_s]
+        totals += [total.row(name, f"all {kind}") for kind, total in sums.items() if total.audio_s]
     print("\n".join(totals))
 
 
 if __name__ == "__main__":
-    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY.parent / "shared" / "speech"
-    found = sorted(p for p in chosen.rglob("*") if p.suffix.lower() in SUFFIXES)
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("folder", type=Path, nargs="?", default=REPOSITORY.parent / "shared" / "speech")
+    options.add_argument("--clips", action="store_true", help="a line for each recording too")
+    given = options.parse_args()
+    found = sorted(p for p in given.folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not found:
-        sys.exit(f"{chosen}: no recordings here; give a folder with speech clips and noise/")
-    asyncio.run(main(chosen, found))
+        sys.exit(f"{given.folder}: no recordings here; give a folder with speech clips and noise/")
+    asyncio.run(main(given.folder, found, given.clips))
