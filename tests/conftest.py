@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     skip = pytest.mark.skip(reason="compares wall-clock times, which a busy machine upsets; run with --realtime")
     for item in items:
-        if "realtime" in item.keywords:
+        if item.get_closest_marker("realtime"):
             item.add_marker(skip)
 
 
