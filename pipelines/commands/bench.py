@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.tools.options import add_set, whole_number
+
 if TYPE_CHECKING:
     from pipelines.runtime.runner import RunResult
 
@@ -24,17 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default="phrasebook", help="default: phrasebook")
     parser.add_argument("input", metavar="INPUT", nargs="?", help="a recording; default: the shipped English one")
-    parser.add_argument(
-        "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[], help="as for `tolmach run`"
-    )
-    parser.add_argument("--rounds", type=_rounds_wanted, default=3, metavar="N", help="default: 3")
-
-
-def _rounds_wanted(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if not 1 <= value <= 100:
-        raise argparse.ArgumentTypeError("must be a whole number between 1 and 100")
-    return value
+    add_set(parser)
+    parser.add_argument("--rounds", type=whole_number(1, 100), default=3, metavar="N", help="default: 3")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.tools.shipped import shipped_file, shipped_graph
 
     path = shipped_graph(args.graph)
-    params, overrides = parse_set(args.settings)
+    params, overrides = parse_set(args.set)
     declared = {p.name for p in check_graph(path).params}
     source = Path(args.input) if args.input else shipped_file(DEMO) if "input" in declared else None
     with tempfile.TemporaryDirectory(prefix="tolmach-bench-") as folder:

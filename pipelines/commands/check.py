@@ -16,6 +16,7 @@ from pipelines.cli import EXIT_OK, EXIT_USAGE
 from pipelines.errors import GraphError
 from pipelines.language.build import CheckResult, check_graph, parse_set
 from pipelines.language.diagnostics import Diagnostic, format_github, format_json, format_text
+from pipelines.tools.options import add_set
 from pipelines.tools.shipped import shipped_graph
 
 
@@ -23,13 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("graphs", nargs="+", metavar="GRAPH", help="graph file, or name of a shipped graph")
     parser.add_argument("--format", choices=("text", "json", "github"), default="text", help="default: text")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="give a param, or a setting as element.setting; may be repeated",
-    )
+    add_set(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from pipelines.language.build import check_graph, load_graph, parse_set
 from pipelines.language.paramdefs import ParamDef
 from pipelines.registry import Registry
 from pipelines.tools.describe import example_values
+from pipelines.tools.options import add_set
 from pipelines.tools.shipped import shipped_graph
 
 
@@ -33,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="+", metavar="GRAPH|TYPE", help="graph file, name of a shipped graph, or element type"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="give a param, a setting as element.setting, or for a TYPE a setting; may be repeated",
-    )
+    add_set(parser, "a param, a setting as element.setting, or for a TYPE a setting")
 
 
 @dataclass(frozen=True, slots=True)

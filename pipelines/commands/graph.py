@@ -11,6 +11,7 @@ from pipelines.commands.check import use_color
 from pipelines.errors import GraphError
 from pipelines.language.build import check_graph, parse_set
 from pipelines.language.diagnostics import format_text
+from pipelines.tools.options import add_set
 from pipelines.tools.shipped import shipped_graph
 
 SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
@@ -21,13 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="graph file, or name of a shipped graph")
     parser.add_argument("--format", choices=("dot", "mermaid", "svg"), help="default: by the suffix of FILE, else dot")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="give a param, or a setting as element.setting; may be repeated",
-    )
+    add_set(parser)
 
 
 def run(args: argparse.Namespace) -> int:

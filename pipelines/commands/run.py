@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.tools.options import add_set, whole_number
+
 if TYPE_CHECKING:
     from pipelines.batch.batch import Batch
     from pipelines.batch.jobs import Job
@@ -28,25 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="graph file, or the name of a shipped graph (phrasebook)")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", default=[], help="recordings and folders of recordings")
     parser.add_argument("-o", "--output", metavar="DIR", default="out", help="folder for the results (default: out)")
+    add_set(parser)
     parser.add_argument(
-        "--set",
-        dest="settings",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="set a param of the graph, or element.setting; may be repeated",
+        "--jobs", type=whole_number(1, 64), default=1, metavar="N", help="recordings at a time (default: 1)"
     )
-    parser.add_argument("--jobs", type=_jobs, default=1, metavar="N", help="recordings at a time (default: 1)")
     parser.add_argument("--overwrite", action="store_true", help="make finished results again")
     parser.add_argument("--trace", action="store_true", help="print time spent in each element")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no table of utterances")
-
-
-def _jobs(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if not 1 <= value <= 64:
-        raise argparse.ArgumentTypeError("must be a whole number between 1 and 64")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         )
     path = shipped_graph(args.graph)
     output = Path(args.output)
-    params, overrides = parse_set(args.settings)
+    params, overrides = parse_set(args.set)
     jobs = plan_jobs(args.inputs, output) if args.inputs else [Job("", None, output)]
     defs = check_graph(path).params
     declared = {p.name for p in defs}

@@ -8,7 +8,8 @@ from typing import Self
 from pydantic import field_validator, model_validator
 
 from pipelines.element import ElementSpec, Field, Pad, Settings
-from processors.languages import primary_language, script_of
+from processors.languages import primary_language
+from processors.speech_pads import speech_pads
 
 RATE_HZ = 22050
 """Rate of espeak-ng's formant voices, Hz; what ``espeak_Initialize`` returns."""
@@ -63,11 +64,7 @@ class EspeakSettings(Settings):
 
 
 def _pads(settings: EspeakSettings) -> tuple[Pad, ...]:
-    lang = settings.lang
-    return (
-        Pad.sink(f"text/x-translation, lang={lang}, script={script_of(lang)}"),
-        Pad.src(f"audio/raw, rate={RATE_HZ}, channels=1, segmented=true, lang={lang}"),
-    )
+    return speech_pads(settings.lang, RATE_HZ)
 
 
 SPEC = ElementSpec(

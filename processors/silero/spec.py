@@ -11,6 +11,7 @@ from pydantic import field_validator, model_validator
 from pipelines.element import ElementSpec, Field, Pad, Settings
 from processors.languages import script_of
 from processors.silero.voices import LICENCE, MODELS, SileroModelInfo
+from processors.speech_pads import speech_pads
 
 
 class SileroTtsSettings(Settings):
@@ -106,11 +107,7 @@ class SileroTtsSettings(Settings):
 
 
 def _pads(settings: SileroTtsSettings) -> tuple[Pad, ...]:
-    lang = settings.language
-    return (
-        Pad.sink(f"text/x-translation, lang={lang}, script={script_of(lang)}"),
-        Pad.src(f"audio/raw, rate={settings.rate_hz}, channels=1, segmented=true, lang={lang}"),
-    )
+    return speech_pads(settings.language, settings.rate_hz)
 
 
 SPEC = ElementSpec(
