@@ -1,0 +1,155 @@
+"""Errors as clients see them: one JSON form for all, see docs/LIVE.md.
+
+The message is for people, the code for programs. What nobody foresaw is logged with its traceback, and the client
+learns no more than that it happened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipelines.errors import GraphError, ModelError
+from pipelines.language.diagnostics import format_json
+from transports.webrtc.sdp import SignallingError
+
+__all__ = ["ApiError", "error_response", "install_errors"]
+
+log = logging.getLogger(__name__)
+
+_CODES = {
+    400: "bad-request",
+    401: "unauthorised",
+    403: "forbidden-origin",
+    404: "not-found",
+    405: "bad-request",
+    409: "conflict",
+    413: "too-large",
+    422: "bad-graph",
+    429: "too-many-requests",
+    503: "busy",
+}
+"""Status → code, for errors that the web framework raises."""
+
+
+class ApiError(HTTPException):
+    """An answer that is an error.
+
+    It is a Starlette ``HTTPException`` so that FastAPI lets it pass while it reads a body.
+
+    Attributes:
+        status_code: HTTP status.
+        code: What programs go by, one of docs/LIVE.md.
+        message: For people, one line.
+        retry_after_s: When to try again, s, or None.
+        extra: More fields for the error object; plain JSON values.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after_s: float | None = None, **extra: Any) -> None:
+        # Retry-After counts whole seconds (RFC 9110, 10.2.3); half a second early would only be refused again.
+        headers = {"Retry-After": str(math.ceil(retry_after_s))} if retry_after_s is not None else {}
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        super().__init__(status, message, headers)
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.extra = extra
+
+
+def error_response(error: ApiError) -> Response:
+    """The answer for an error."""
+    body = {"code": error.code, "message": error.message, "retry_after_s": error.retry_after_s, **error.extra}
+    # ASCII: a message may quote what a client sent, and lone surrogates have no UTF-8.
+    text = json.dumps({"error": body})
+    return Response(text, error.status_code, error.headers, "application/json")
+
+
+def install_errors(app: FastAPI) -> None:
+    """Give all errors of an application their form.
+
+    Call it before other middleware is added: what is added later sees the answers to unforeseen errors too.
+    """
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(GraphError, _graph_error)
+    app.add_exception_handler(ModelError, _graph_error)
+    app.add_exception_handler(SignallingError, _signalling_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_middleware(_Unforeseen)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, ApiError):
+        return error_response(error)
+    assert isinstance(error, HTTPException)  # noqa: S101 -- what the handler is registered for
+    known = ApiError(error.status_code, _CODES.get(error.status_code, "bad-request"), str(error.detail))
+    known.headers = {**(known.headers or {}), **(error.headers or {})}
+    return error_response(known)
+
+
+async def _graph_error(request: Request, error: Exception) -> Response:
+    diagnostics = error.diagnostics if isinstance(error, GraphError) else ()
+    message, extra = str(error), {"diagnostics": json.loads(format_json(diagnostics))}
+    errors = [d for d in diagnostics if d.severity == "error"]
+    if errors:
+        # The error's text is whole blocks with the source; a page shows the first problem and keeps the blocks folded.
+        more = len(errors) - 1
+        message = errors[0].message + (f" (and {more} more)" if more else "")
+        extra["diagnostics_text"] = str(error)
+    return error_response(ApiError(422, "bad-graph", message, **extra))
+
+
+async def _signalling_error(request: Request, error: Exception) -> Response:
+    return error_response(ApiError(400, "bad-request", str(error)))
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- what the handler is registered for
+    problems = "; ".join(_problem(entry) for entry in error.errors()[:5])
+    return error_response(ApiError(400, "bad-request", problems or "the request cannot be read"))
+
+
+def _problem(entry: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in entry.get("loc", ())[1:])
+    return f"{place}: {entry['msg']}" if place else str(entry["msg"])
+
+
+class _Unforeseen:
+    """Answers with ``internal`` what no handler knows, and logs it once.
+
+    Starlette's own handler for ``Exception`` lies outside all middleware, so its answers would lack the security
+    headers, and it raises the error again for the server to log.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:
+            if started:
+                raise  # half an answer is out; the server closes the connection
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            answer = error_response(ApiError(500, "internal", "something went wrong in the server; its log says what"))
+            await answer(scope, receive, send)
