@@ -84,7 +84,11 @@ class _Drawing:
 
 
 def to_svg(graph: Graph) -> str:
-    """The graph as an SVG document."""
+    """The graph as an SVG document.
+
+    For scripts around it, each element is ``<g class="element" data-element="NAME">`` and each link ``<path class="link"
+    data-src="NAME" data-sink="NAME">``.
+    """
     drawing = _draw(clusters(graph), graph)
     title_width = _text_width([graph.name], 16.0)
     width = max(drawing.width, title_width) + 2 * MARGIN
@@ -108,7 +112,9 @@ def _document(graph: Graph, drawing: _Drawing, width: float, height: float) -> I
         yield f'<rect class="frame" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="8"/>'
         yield f'<text class="frame-name" x="{x + 10:.1f}" y="{y + 16:.1f}">{_text(name)}</text>'
     for number in sorted(drawing.paths):
-        yield f'<path class="link" d="{_curve(drawing.paths[number])}" marker-end="url(#arrow)"/>'
+        link = graph.links[number]
+        ends = f'data-src="{_attribute(link.src.node)}" data-sink="{_attribute(link.sink.node)}"'
+        yield f'<path class="link" {ends} d="{_curve(drawing.paths[number])}" marker-end="url(#arrow)"/>'
     for number, centre in sorted(drawing.labels.items()):
         lines = _label_lines(graph.links[number])
         w, h = _label_size(lines)
@@ -122,7 +128,8 @@ def _document(graph: Graph, drawing: _Drawing, width: float, height: float) -> I
 def _box(node: Node, centre: Point) -> Iterator[str]:
     lines = node_lines(node)
     width, height = _box_size(node)
-    yield f"<g><title>{_text(f'{node.name}: {node.spec.summary}')}</title>"
+    yield f'<g class="element" data-element="{_attribute(node.name)}">'
+    yield f"<title>{_text(f'{node.name}: {node.spec.summary}')}</title>"
     if node.is_source or node.is_sink:
         (x, y), top, bottom = centre, width / 2, width / 2
         if node.is_source:
@@ -295,3 +302,7 @@ def _curve(points: Sequence[Point]) -> str:
 def _text(text: str) -> str:
     # Control characters are not allowed in XML 1.0, escaped or not.
     return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def _attribute(text: str) -> str:
+    return _text(text).replace('"', "&quot;")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.caps import Caps
-from pipelines.graph import Graph
+from pipelines.graph import Graph, PadRef
 from pipelines.language.build import load_graph
 from pipelines.tools.layout import Placed, place
 from pipelines.tools.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
@@ -126,6 +127,18 @@ def test_svg_shows_every_element_link_and_bin(text: str):
     assert sorted(map(str, frames)) == (["back", "deep", "deep", "there"] if text == TWO_WAY else [])
 
 
+def test_svg_names_elements_and_links_for_scripts():
+    drawn = graph(TWO_WAY)
+    shown = ElementTree.fromstring(to_svg(drawn))  # noqa: S314
+    groups = shown.findall(f"{SVG}g[@class='element']")
+    assert {g.get("data-element") for g in groups} == set(drawn.nodes)
+    for group in groups:
+        name = str(group.get("data-element"))
+        assert group.find(f"{SVG}text[@class='name']").text == name.rpartition(".")[2]  # type: ignore[union-attr]
+    ends = sorted((p.get("data-src"), p.get("data-sink")) for p in shown.iter(f"{SVG}path") if p.get("class") == "link")
+    assert ends == sorted((link.src.node, link.sink.node) for link in drawn.links)
+
+
 def test_svg_writes_nothing_over_anything():
     shown = ElementTree.fromstring(to_svg(graph(TWO_WAY)))  # noqa: S314
     width, height = float(shown.get("width", 0)), float(shown.get("height", 0))
@@ -145,7 +158,9 @@ def test_svg_writes_nothing_over_anything():
 @pytest.mark.parametrize("name", ["<script>\"&'", "a\\N\\l", "Толмач 通訳", "tab\there \x1b[31m", "]]>", "#quot;|x|"])
 def test_no_name_breaks_a_drawing(name: str):
     hostile = load_graph("test.yaml", text=SIMPLE, overrides={})
-    hostile = Graph(name, name, None, {}, hostile.nodes, hostile.links, hostile.order)
+    nodes = {n: dataclasses.replace(node, name=name if n == "in" else n) for n, node in hostile.nodes.items()}
+    links = [dataclasses.replace(li, src=PadRef(name, "src")) for li in hostile.links]
+    hostile = Graph(name, name, None, {}, {n.name: n for n in nodes.values()}, tuple(links), (name, "end"))
     shown = ElementTree.fromstring(to_svg(hostile))  # noqa: S314
     assert not list(shown.iter(f"{SVG}script"))
     assert shown.find(f"{SVG}title").text == "".join(c if c.isprintable() else "\ufffd" for c in name)  # type: ignore[union-attr]
