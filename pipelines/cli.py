@@ -25,6 +25,7 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE: `tolmach inspect | head` is no failure 
 
 COMMANDS: Mapping[str, str] = {
     "run": "translate recordings with a graph",
+    "serve": "translate live in the browser",
     "check": "find every problem in graph files without running them",
     "inspect": "list element types, or describe one: pads, caps, settings",
     "graph": "draw a graph as DOT, Mermaid or SVG",

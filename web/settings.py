@@ -145,6 +145,8 @@ class ServerSettings:
             raise GraphError("a token is made of ASCII characters without spaces")
         if self.token is not None and len(self.token) < MIN_TOKEN:
             raise GraphError(f"the token has {len(self.token)} characters; at least {MIN_TOKEN} are needed")
+        if not self.host:
+            raise GraphError("the host is empty: give an address to listen on, such as 127.0.0.1 or 0.0.0.0")
         if not self.loopback and self.token is None and not self.open_to_all:
             raise GraphError(
                 f"{self.host} can be reached from other machines: give --token TEXT (or set TOLMACH_TOKEN), "
