@@ -165,6 +165,8 @@ class Context:
         caps: Negotiated caps by pad name.
         base_dir: Folder that relative paths in settings start from (the current folder for ``tolmach run``).
         overwrite: Whether sinks may replace existing files.
+        at_rest: Whether no element of the graph is in the middle of an utterance (:attr:`Element.mid_utterance`); a
+            live source may be handed to another graph then.
     """
 
     name: str
@@ -175,6 +177,7 @@ class Context:
     caps: Mapping[str, Caps] = field(default_factory=dict)
     base_dir: Path = field(default_factory=Path.cwd)
     overwrite: bool = True
+    at_rest: Callable[[], bool] = lambda: True
 
 
 class Element:
@@ -212,6 +215,15 @@ class Element:
     def latency_ns(self) -> int:
         """Media time the element holds back in steady state, ns."""
         return 0
+
+    @property
+    def mid_utterance(self) -> bool:
+        """Whether audio it has taken may be part of speech whose end it has not seen.
+
+        Only what cuts a stream into utterances, or holds audio in front of that, need answer: were the stream to end
+        now, a sentence would be cut in two.
+        """
+        return False
 
 
 class SourceElement(Element):

@@ -45,12 +45,14 @@ class Queue(Element):
     dropped = 0
     dropped_ns = 0
     peak_frames = 0
+    _uncut = 0
 
     async def start(self) -> None:
         """Start the task that pushes."""
         self._waiting: deque[Frame] = deque()
         self._ns = 0
         self._bytes = 0
+        self._uncut = 0  # audio frames that belong to no utterance
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._idle = asyncio.Event()
@@ -90,6 +92,11 @@ class Queue(Element):
         """Nothing to forget: the frames that wait are not this queue's to judge."""
 
     @property
+    def mid_utterance(self) -> bool:
+        """Whether audio waits that no VAD has seen yet."""
+        return self._uncut > 0
+
+    @property
     def depth(self) -> tuple[int, int, int]:
         """What waits now: frames, ns of audio, bytes."""
         return len(self._waiting), self._ns, self._bytes
@@ -119,6 +126,7 @@ class Queue(Element):
     def _account(self, frame: Frame, sign: int) -> None:
         self._ns += sign * _duration_ns(frame)
         self._bytes += sign * _size(frame)
+        self._uncut += sign * (isinstance(frame, AudioFrame) and frame.utterance is None)
 
     def _drop_oldest(self) -> bool:
         for at, frame in enumerate(self._waiting):

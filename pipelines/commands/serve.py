@@ -1,7 +1,7 @@
 """Translate live in the browser: speak into the page, hear the translation on the same connection.
 
 GRAPH is a graph file, the name of a shipped graph, or a folder whose live graphs (those from webrtc_src to webrtc_sink)
-the page offers; without it the shipped ones are offered. Edited files take effect at once, running sessions keep theirs.
+the page offers; without it the shipped ones. Edited files take effect at once, and running sessions keep theirs.
 Microphones work on this machine, and from others over https alone: give a certificate, or put a proxy in front.
 
 The environment may hold what should not stand in a process list: TOLMACH_TOKEN, TOLMACH_TURN_USERNAME and

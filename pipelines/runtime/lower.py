@@ -115,6 +115,10 @@ class GraphPipeline(BasePipeline):
             behind[name] = before + self._elements[name].element.latency_ns
         return max(behind.values(), default=0)
 
+    def at_rest(self) -> bool:
+        """Whether no element is in the middle of an utterance."""
+        return not any(processor.element.mid_utterance for processor in self._elements.values())
+
     @property
     def ended(self) -> bool:
         """Whether the run is over: finished, failed or cancelled."""

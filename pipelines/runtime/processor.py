@@ -42,6 +42,9 @@ class Host(Protocol):
     def sink_finished(self, name: str) -> None:
         """A sink has reached its end."""
 
+    def at_rest(self) -> bool:
+        """Whether no element is in the middle of an utterance."""
+
 
 @dataclass
 class MediaFrame(DataFrame):
@@ -87,6 +90,7 @@ class ElementProcessor(FrameProcessor):
                 caps=caps,
                 base_dir=base_dir,
                 overwrite=overwrite,
+                at_rest=pipeline.at_rest,
             ),
         )
 

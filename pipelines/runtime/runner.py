@@ -163,7 +163,7 @@ class GraphRunner:
             media_ns=position[0],
             wall_s=ended - started,
             playing_s=ended - playing,
-            elements=self._tracer.table() if self._tracer else {},
+            elements=self.figures(),
         )
 
     def element(self, name: str) -> Element:
@@ -171,6 +171,10 @@ class GraphRunner:
         if self._pipeline is None:
             raise RuntimeError("the graph is not running")
         return self._pipeline.element(name)
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Figures per element so far; empty unless traced."""
+        return self._tracer.table() if self._tracer else {}
 
     def finish(self) -> None:
         """End gracefully: sources stop, everything under way is translated and written. Holds for a run to come too."""

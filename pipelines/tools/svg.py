@@ -86,8 +86,8 @@ class _Drawing:
 def to_svg(graph: Graph) -> str:
     """The graph as an SVG document.
 
-    For scripts around it, each element is ``<g class="element" data-element="NAME">`` and each link ``<path class="link"
-    data-src="NAME" data-sink="NAME">``.
+    For scripts around it, each element is ``<g class="element" data-element="NAME">`` and each link
+    ``<path class="link" data-src="NAME" data-sink="NAME">``.
     """
     drawing = _draw(clusters(graph), graph)
     title_width = _text_width([graph.name], 16.0)

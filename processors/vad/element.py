@@ -146,6 +146,11 @@ class VadElement(Element):
         """One window: an open utterance passes as it is decided on."""
         return samples_to_ns(self._window, RATE_HZ)
 
+    @property
+    def mid_utterance(self) -> bool:
+        """Whether somebody is speaking, or has perhaps just begun to."""
+        return not self._endpointer.at_rest
+
     def _forget(self) -> None:
         # The number of an utterance is never used twice, even when one was thrown away.
         taken = self._endpointer.utterance + self._endpointer.is_open
@@ -169,7 +174,9 @@ class VadElement(Element):
     async def _emit(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Opened):
-                await self.context.push(UtteranceStart(event.utterance, self._at_ns(event.start)))
+                start_ns = self._at_ns(event.start)
+                self._post_speech(event.utterance, start_ns, active=True)
+                await self.context.push(UtteranceStart(event.utterance, start_ns))
             elif isinstance(event, Closed):
                 await self._closed(event)
             else:
@@ -178,7 +185,7 @@ class VadElement(Element):
 
     async def _closed(self, event: Closed) -> None:
         start_ns, end_ns = self._at_ns(event.start), self._at_ns(event.end)
-        await self.context.push(UtteranceEnd(event.utterance, start_ns, end_ns, event.reason))
+        self._post_speech(event.utterance, end_ns, active=False)
         self.context.post(
             "utterance",
             f"utterance {event.utterance}: {start_ns / 1e9:.2f}-{end_ns / 1e9:.2f} s ({event.reason})",
@@ -187,9 +194,14 @@ class VadElement(Element):
                 "utterance": event.utterance,
                 "pts_ns": start_ns,
                 "end_ns": end_ns,
+                "speech_end_ns": self._at_ns(event.speech_end),
                 "reason": event.reason,
             },
         )
+        await self.context.push(UtteranceEnd(event.utterance, start_ns, end_ns, event.reason))
+
+    def _post_speech(self, utterance: int, pts_ns: int, *, active: bool) -> None:
+        self.context.post("speech", pts_ns=pts_ns, data={"active": active, "utterance": utterance})
 
     def _finite(self, frame: AudioFrame) -> Mono:
         """The samples of a mono frame; one NaN would silence a recurrent detector for the rest of the stream."""

@@ -84,11 +84,12 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """All samples from ``start`` up to, not including, ``end`` have passed."""
+    """All samples from ``start`` up to, not including, ``end`` have passed; the last speech ended at ``speech_end``."""
 
     utterance: int
     start: int
     end: int
+    speech_end: int
     reason: EndReason
 
 
@@ -132,6 +133,11 @@ class Endpointer:
     def is_open(self) -> bool:
         """Whether an utterance is open."""
         return self._state == "open"
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is no sign of speech: no utterance open, and the last window was silent."""
+        return self._state == "idle" and not self._speech
 
     def push(self, window: Mono, decision: float) -> list[Event]:
         """Take the next window and what the detector thinks of it (0 silence … 1 speech); return what follows from it.
@@ -228,7 +234,7 @@ class Endpointer:
 
     def _finish_at(self, end: int, reason: EndReason) -> Iterator[Event]:
         yield from self._pass(end)
-        yield Closed(self._utterance, self._start, end, reason)
+        yield Closed(self._utterance, self._start, end, min(self._speech_end, end), reason)
         self._utterance += 1
 
     def _rest(self) -> None:

@@ -177,9 +177,26 @@ async def test_the_utterance_is_posted_when_it_ends(spec):
         await h.eos()
         posted = [m for m in h.messages if m.kind == "utterance"]
         ends = [f for f in h.output() if isinstance(f, UtteranceEnd)]
-    assert [m.data for m in posted] == [
+    told = [{k: v for k, v in m.data.items() if k != "speech_end_ns"} for m in posted]
+    assert told == [
         {"utterance": e.utterance, "pts_ns": e.pts_ns, "end_ns": e.end_ns, "reason": e.reason} for e in ends
     ]
+    for message, end in zip(posted, ends, strict=True):
+        post_roll_ns = end.end_ns - message.data["speech_end_ns"]
+        assert post_roll_ns == (300_000_000 if end.reason == "silence" else 0)
+    opened_and_closed = [m.data for m in h.messages if m.kind == "speech"]
+    assert opened_and_closed == [{"active": active, "utterance": e.utterance} for e in ends for active in (True, False)]
+
+
+@SPECS
+async def test_it_says_whether_somebody_may_be_speaking(spec):
+    """What a live source asks before it is handed to another graph."""
+    async with Harness(spec) as h:
+        assert not h.element.mid_utterance
+        await h.push(*chop(AudioFrame(np.concatenate((silence(1.0), vowels(0.2))), RATE_HZ, 0), 320))
+        assert h.element.mid_utterance, "a word may have begun"
+        await h.push(AudioFrame(silence(2.0), RATE_HZ, 1_200_000_000))
+        assert not h.element.mid_utterance
     assert [m.pts_ns for m in posted] == [e.pts_ns for e in ends]
 
 

@@ -1,4 +1,4 @@
-"""The two elements alone, on a connection that no peer has called."""
+"""The two elements alone, on a line whose connection no peer has called."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipelines.errors import ElementError, TolmachError
 from pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from pipelines.testing import Harness, check_spec, tone
 from transports.webrtc.connection import Connection
+from transports.webrtc.line import Line
 from transports.webrtc.opus import SILENCE
 from transports.webrtc.rtp import FRAME_SAMPLES
 from transports.webrtc.sessions import SESSIONS
@@ -36,12 +37,20 @@ class Listening(Harness):
 
 
 @pytest.fixture
-async def connection() -> AsyncIterator[Connection]:
-    made = Connection()
+async def line() -> AsyncIterator[Line]:
+    made = Line()
     SESSIONS.add("alone", made)
     yield made
     SESSIONS.remove("alone")
+    connection = made.connection
     await made.close()
+    if connection is not None:
+        await connection.close()
+
+
+@pytest.fixture
+def connection(line: Line) -> Connection:
+    return line.connect()
 
 
 @pytest.mark.parametrize("spec", [WEBRTC_SRC, WEBRTC_SINK], ids=lambda s: s.type)
@@ -64,12 +73,12 @@ async def test_without_its_session_an_element_does_not_start(spec: ElementSpec, 
     await harness.stop()
 
 
-async def test_a_session_id_is_taken_once(connection: Connection) -> None:
+async def test_a_session_id_is_taken_once(line: Line) -> None:
     with pytest.raises(TolmachError, match="exists already"):
-        SESSIONS.add("alone", connection)
+        SESSIONS.add("alone", line)
     with pytest.raises(TolmachError, match="needs an id"):
-        SESSIONS.add("", connection)
-    assert SESSIONS["alone"] is connection
+        SESSIONS.add("", line)
+    assert SESSIONS["alone"] is line
 
 
 async def test_the_source_pushes_until_the_session_ends(connection: Connection) -> None:
@@ -82,7 +91,7 @@ async def test_the_source_pushes_until_the_session_ends(connection: Connection) 
         await asyncio.wait_for(running, 5)
         frames = h.output()
     assert [f.pts_ns for f in frames[:5]] == [n * 20_000_000 for n in range(5)]
-    assert h.messages[-1].text == "The session has ended: enough."
+    assert connection.close_reason == "enough"
 
 
 async def test_the_source_can_be_asked_to_end_and_started_again(connection: Connection) -> None:
@@ -102,12 +111,15 @@ async def test_the_source_can_be_asked_to_end_and_started_again(connection: Conn
 
 async def test_speech_is_queued_at_48_khz_and_its_time_is_told(connection: Connection) -> None:
     connection.receiver.add(0, 0, SILENCE)
+    packets = connection.sender.stream()
     async with Harness(WEBRTC_SINK, session="alone") as h:
         start = UtteranceStart(3, NS_PER_S, source_end_ns=2 * NS_PER_S)
         audio = tone(1.0, rate_hz=22_050, channels=2)
         await h.push(start, AudioFrame(audio.samples, audio.rate_hz, NS_PER_S, 3))
         await h.push(UtteranceEnd(3, NS_PER_S, 2 * NS_PER_S))
         assert connection.sender.depth_ms == pytest.approx(1000, abs=0.1)
+        assert not [m for m in h.messages if m.kind == "latency"], "not heard yet"
+        await packets.next_packet()
         (told,) = [m for m in h.messages if m.kind == "latency"]
         assert told.data["utterance"] == 3
         assert told.data["lag_ns"] == told.data["placed_ns"] - 2 * NS_PER_S
@@ -115,6 +127,7 @@ async def test_speech_is_queued_at_48_khz_and_its_time_is_told(connection: Conne
 
 
 async def test_the_sink_drains_when_all_was_sent(connection: Connection) -> None:
+    packets = connection.sender.stream()
     async with Harness(WEBRTC_SINK, session="alone") as h:
         await h.push(AudioFrame(np.full((1600, 1), 0.1, np.float32), 16_000, 0))
         draining = asyncio.create_task(h.eos())
@@ -122,7 +135,7 @@ async def test_the_sink_drains_when_all_was_sent(connection: Connection) -> None
         assert not draining.done()
         async with asyncio.timeout(5):
             while not draining.done():
-                await connection.sender.next_packet()
+                await packets.next_packet()
                 await asyncio.sleep(0)
         await draining
 

@@ -73,7 +73,7 @@ def test_the_tap_gives_aiortc_nothing_to_decode() -> None:
 
 async def test_aiortc_sends_encoded_packets_as_they_are() -> None:
     sender = Sender()
-    track = PacedTrack(sender)
+    track = PacedTrack(sender.stream())
     packet = await track.recv()
     assert (packet.pts, packet.time_base) == (0, TIME_BASE)
     assert AiortcOpusEncoder().pack(packet) == ([SILENCE], 0)

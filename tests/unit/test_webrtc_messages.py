@@ -10,55 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.bus import Message
-from transports.webrtc.messages import MAX_INCOMING, MessageError, decode, encode, from_bus
+from transports.webrtc.messages import MAX_INCOMING, MessageError, decode, encode, event
 from transports.webrtc.sdp import SignallingError, is_mdns, prepare_offer
 
-CAPTION = {
-    "utterance": 7,
-    "pts_ns": 12_480_000_000,
-    "end_ns": 14_900_000_000,
-    "source_lang": "en",
-    "target_lang": "ru",
-    "text": "Привет",
-    "logprob": -0.25,
-    "rejected": None,
-    "engine": "canary-1b-v2",
-}
 
-
-def test_a_translation_becomes_a_caption() -> None:
-    text = from_bus(Message("translation", "ast", "g", 12_480_000_000, "Привет", CAPTION))
+def test_what_people_should_read_becomes_an_event() -> None:
+    text = event(Message("warning", "ast", "g", 5_000_000_000, "сбой", {"utterance": 3}))
     assert text is not None
-    assert "Привет" in text, "as text, not as escapes: captions are read in logs"
-    assert json.loads(text) == {
-        "v": 1,
-        "type": "caption",
-        "utterance": 7,
-        "start_ms": 12480,
-        "end_ms": 14900,
-        "source_lang": "en",
-        "target_lang": "ru",
-        "text": "Привет",
-        "final": True,
-        "rejected": None,
-        "logprob": -0.25,
-        "engine": "canary-1b-v2",
-    }
-
-
-def test_other_messages_become_events_and_progress_is_not_told() -> None:
-    text = from_bus(Message("latency", "out", "g", 5_000_000_000, "heard", {"lag_ns": 3}))
-    assert text is not None
+    assert "сбой" in text, "as text, not as escapes: messages are read in logs"
     assert json.loads(text) == {
         "v": 1,
         "type": "event",
-        "kind": "latency",
-        "element": "out",
-        "text": "heard",
+        "kind": "warning",
+        "element": "ast",
+        "text": "сбой",
         "pts_ms": 5000,
-        "data": {"lag_ns": 3},
+        "data": {"utterance": 3},
     }
-    assert from_bus(Message("progress", "in", "g")) is None
+    assert event(Message("progress", "in", "g")) is None
 
 
 def test_what_we_encode_we_decode() -> None:

@@ -183,8 +183,7 @@ def test_what_a_stall_passed_is_skipped_and_the_clocks_agree_again() -> None:
     schedule = Schedule()
     assert schedule.wait_ns(0) == 0
     assert schedule.take() == 0
-    schedule.skip_overdue(130 * NS_PER_MS)
-    assert schedule.skipped == 5
+    assert schedule.skip_overdue(130 * NS_PER_MS) == 5
     assert schedule.take() == 6 * FRAME_SAMPLES  # due at 120 ms
     assert schedule.wait_ns(130 * NS_PER_MS) == 10 * NS_PER_MS
 
@@ -202,10 +201,11 @@ class HandClock:
 async def test_after_a_stall_the_audio_that_waits_goes_out_at_once() -> None:
     clock = HandClock()
     sender = Sender(cushion_ms=20, clock=clock)
+    stream = sender.stream()
     sender.write_live(noise(200))
-    await sender.next_packet()
+    await stream.next_packet()
     clock.now_ns = 100 * NS_PER_MS
-    stamps = [(await sender.next_packet()).timestamp for _ in range(5)]
+    stamps = [(await stream.next_packet()).timestamp for _ in range(5)]
     assert stamps == [n * FRAME_SAMPLES for n in range(1, 6)]
     assert sender.stats()["skipped"] == 0
     sender.close()
@@ -214,9 +214,10 @@ async def test_after_a_stall_the_audio_that_waits_goes_out_at_once() -> None:
 async def test_with_nothing_to_say_silence_is_sent_and_a_stall_is_skipped() -> None:
     clock = HandClock()
     sender = Sender(clock=clock)
-    assert (await sender.next_packet()).payload == SILENCE
+    stream = sender.stream()
+    assert (await stream.next_packet()).payload == SILENCE
     clock.now_ns = 1000 * NS_PER_MS
-    packet = await sender.next_packet()
+    packet = await stream.next_packet()
     assert (packet.payload, packet.timestamp) == (SILENCE, 50 * FRAME_SAMPLES)
     assert sender.stats()["skipped"] == 49
     sender.close()
@@ -225,6 +226,7 @@ async def test_with_nothing_to_say_silence_is_sent_and_a_stall_is_skipped() -> N
 async def test_what_is_written_is_what_a_peer_decodes() -> None:
     clock = HandClock()
     sender = Sender(cushion_ms=0, clock=clock)
+    stream = sender.stream()
     tone = np.asarray(0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE // 2) / RATE), np.float32)
     await sender.write_utterance(tone)
     sender.end_utterance()
@@ -232,7 +234,7 @@ async def test_what_is_written_is_what_a_peer_decodes() -> None:
     heard = []
     for n in range(27):
         clock.now_ns = n * FRAME_NS
-        decoded = decoder.decode((await sender.next_packet()).payload)
+        decoded = decoder.decode((await stream.next_packet()).payload)
         assert decoded is not None
         heard.append(decoded)
     sender.close()
@@ -246,31 +248,33 @@ async def test_what_is_written_is_what_a_peer_decodes() -> None:
 async def test_speech_far_ahead_waits_for_room_and_drained_waits_for_the_end() -> None:
     clock = HandClock()
     sender = Sender(clock=clock)
+    stream = sender.stream()
     await sender.write_utterance(np.zeros(UTTERANCE_BOUND_S * RATE + 1, np.float32))
     waiting = asyncio.create_task(sender.write_utterance(np.zeros(960, np.float32)))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await sender.next_packet()
+    await stream.next_packet()
     await waiting
-    drained = asyncio.create_task(sender.drained())
+    drained = asyncio.create_task(sender.drained(sender.written))
     await asyncio.sleep(0)
     assert not drained.done()
     clock.now_ns = 2 * UTTERANCE_BOUND_S * 10**9
     while sender.depth_ms:
-        await sender.next_packet()
+        await stream.next_packet()
     await asyncio.wait_for(drained, 5)
     sender.close()
 
 
 async def test_closing_frees_everybody_who_waits() -> None:
     sender = Sender(clock=HandClock())
+    stream = sender.stream()
     await sender.write_utterance(np.zeros(UTTERANCE_BOUND_S * RATE + 1, np.float32))
-    await sender.next_packet()
+    await stream.next_packet()
     waiting = [
         asyncio.create_task(sender.write_utterance(np.zeros(960, np.float32))),
-        asyncio.create_task(sender.drained()),
+        asyncio.create_task(sender.drained(sender.written)),
     ]
-    sending = asyncio.create_task(sender.next_packet())
+    sending = asyncio.create_task(stream.next_packet())
     await asyncio.sleep(0)
     sender.close()
     await asyncio.wait_for(asyncio.gather(*waiting), 5)
@@ -280,9 +284,56 @@ async def test_closing_frees_everybody_who_waits() -> None:
     assert sender.depth_ms == 0
 
 
+async def test_another_connection_hears_the_rest_and_the_one_before_nothing_more() -> None:
+    clock = HandClock()
+    sender = Sender(cushion_ms=0, clock=clock)
+    first = sender.stream()
+    await sender.write_utterance(voice(400))
+    sender.end_utterance()
+    for n in range(5):
+        clock.now_ns = n * FRAME_NS
+        await first.next_packet()
+    waiting = asyncio.create_task(first.next_packet())
+    await asyncio.sleep(0)
+    sender.end_stream(first)
+    with pytest.raises(SenderClosed):
+        await waiting
+    await asyncio.wait_for(sender.drained(sender.written), 5)  # nobody is there to hear it
+    assert sender.depth_ms == 300, "it waits"
+    clock.now_ns += 7 * 10**9
+    second = sender.stream()
+    assert [(await second.next_packet()).timestamp for _ in range(1)] == [0], "no burst for the time nobody listened"
+    sender.end_stream(first)  # long gone: the second goes on
+    clock.now_ns += FRAME_NS
+    assert (await second.next_packet()).timestamp == FRAME_SAMPLES
+    assert sender.depth_ms == 260
+    sender.close()
+
+
+async def test_the_moment_something_is_heard_is_told() -> None:
+    clock = HandClock()
+    sender = Sender(cushion_ms=0, clock=clock)
+    stream = sender.stream()
+    sent: list[tuple[int, float]] = []
+    sender.on_sent = lambda samples, at_ns: sent.append((at_ns, float(samples[0])))
+    heard: list[int] = []
+    await sender.write_utterance(np.full(2 * FRAME_SAMPLES, 0.25, np.float32))
+    sender.when_played(heard.append)
+    await sender.write_utterance(np.full(FRAME_SAMPLES, 0.5, np.float32))
+    sender.end_utterance()
+    for n in range(4):
+        clock.now_ns = n * FRAME_NS
+        assert bool(heard) == (n > 2)
+        await stream.next_packet()
+    assert heard == [2 * FRAME_NS]
+    assert sent == [(0, 0.25), (FRAME_NS, 0.25), (2 * FRAME_NS, 0.5)], "silence is not reported"
+    sender.close()
+
+
 async def test_silence_between_two_sounds_costs_no_encoder_and_leaves_the_second_whole() -> None:
     clock = HandClock()
     sender = Sender(cushion_ms=0, clock=clock)
+    stream = sender.stream()
     decoder = OpusDecoder()
     payloads, heard = [], []
     for n in range(120):
@@ -290,7 +341,7 @@ async def test_silence_between_two_sounds_costs_no_encoder_and_leaves_the_second
         if n in (0, 60):
             await sender.write_utterance(voice(400))
             sender.end_utterance()
-        payloads.append((await sender.next_packet()).payload)
+        payloads.append((await stream.next_packet()).payload)
         decoded = decoder.decode(payloads[-1])
         assert decoded is not None
         heard.append(decoded)

@@ -15,7 +15,7 @@ from itertools import accumulate
 
 from pipelines.frames import NS_PER_MS, NS_PER_S
 
-__all__ = ["Cue", "Layout", "break_text", "clean", "format_srt", "format_vtt", "schedule"]
+__all__ = ["Cue", "Layout", "SubtitleWriter", "break_text", "clean", "format_srt", "format_vtt", "schedule"]
 
 MIN_CUE_NS = NS_PER_S
 """Shortest time a cue should stay, where there is room."""
@@ -189,3 +189,49 @@ def _fewest(words: list[str], line: int, lines: int) -> int:
         at = _reach(words, at, line, lines)
         groups += 1
     return groups
+
+
+class SubtitleWriter:
+    """Utterances in, the text of a subtitle file out.
+
+    One utterance is held back: how long its cues may stay is known only when the next one starts.
+
+    Args:
+        layout: What fits on the screen.
+        vtt: WebVTT instead of SubRip.
+    """
+
+    def __init__(self, layout: Layout, *, vtt: bool) -> None:
+        self.head = "WEBVTT\n\n" if vtt else ""
+        self._layout = layout
+        self._vtt = vtt
+        self._held: tuple[int, int, int, str] | None = None  # utterance, start, end, text
+        self._number = 0
+        self._busy_until_ns = 0
+
+    def add(self, utterance: int, start_ns: int, end_ns: int, text: str) -> str:
+        """Take an utterance's span (media time, ns) and text; returns what may now be written."""
+        written = self._release(start_ns)
+        self._held = (utterance, start_ns, end_ns, text)
+        return written
+
+    def finish(self) -> str:
+        """The last cues."""
+        return self._release(None)
+
+    def drop(self, utterance: int | None) -> None:
+        """Forget the utterance that is held back, or only if it has this number."""
+        if self._held is not None and utterance in (None, self._held[0]):
+            self._held = None
+
+    def _release(self, next_start_ns: int | None) -> str:
+        if self._held is None:
+            return ""
+        (_, start_ns, end_ns, text), self._held = self._held, None
+        written = []
+        lines = break_text(text, self._layout)
+        for cue in schedule(lines, max(start_ns, self._busy_until_ns), end_ns, next_start_ns, self._layout):
+            self._number += 1
+            self._busy_until_ns = cue.end_ns
+            written.append(format_vtt(cue) if self._vtt else format_srt(self._number, cue))
+        return "".join(written)

@@ -18,7 +18,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 
 from transports.webrtc.opus import TIME_BASE
-from transports.webrtc.sender import Sender, SenderClosed
+from transports.webrtc.sender import PacketStream, SenderClosed
 
 OnPacket = Callable[[int, int, bytes], None]
 """Takes sequence number, timestamp and payload of an RTP packet."""
@@ -53,18 +53,18 @@ def tap_receiver(receiver: RTCRtpReceiver, on_packet: OnPacket) -> None:
 
 
 class PacedTrack(MediaStreamTrack):
-    """Gives aiortc the sender's packets, encoded and at their time."""
+    """Gives aiortc the packets of a sender, encoded and at their time."""
 
     kind = "audio"
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, packets: PacketStream) -> None:
         super().__init__()
-        self._sender = sender
+        self._packets = packets
 
     async def recv(self) -> av.Packet[Any]:
-        """The next packet when it is due. Raises MediaStreamError once the sender is closed."""
+        """The next packet when it is due. Raises MediaStreamError once there will be none."""
         try:
-            outgoing = await self._sender.next_packet()
+            outgoing = await self._packets.next_packet()
         except SenderClosed:
             self.stop()
             raise MediaStreamError from None

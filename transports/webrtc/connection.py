@@ -19,7 +19,6 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
-from pipelines.bus import Bus, Message
 from transports.webrtc import messages
 from transports.webrtc.aiortc_hooks import PacedTrack, tap_receiver
 from transports.webrtc.receiver import Receiver
@@ -35,6 +34,7 @@ _MAX_BUFFERED = 262_144
 """Bytes waiting on the data channel above which messages are dropped: the peer is too slow to be told more."""
 
 OnMessage = Callable[[Mapping[str, Any]], None]
+OnClose = Callable[["Connection"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,25 @@ class Connection:
     Make one per peer inside a running event loop, :meth:`answer` its offer, :meth:`close` it in any case. It also
     closes by itself when the peer hangs up, vanishes, or never connects; then :attr:`closed` is set and
     :attr:`close_reason` says why.
+
+    Args:
+        settings: How it is made and watched.
+        sender: What the peer is to hear; its own by default. It is not closed with the connection.
+        on_close: Called once, when the connection begins to close, whoever closes it.
     """
 
-    def __init__(self, settings: ConnectionSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings | None = None,
+        *,
+        sender: Sender | None = None,
+        on_close: OnClose | None = None,
+    ) -> None:
         self.settings = settings or ConnectionSettings()
         self.receiver = Receiver()
-        self.sender = Sender()
+        self.sender = sender or Sender()
+        self._packets = self.sender.stream()
+        self._on_close = on_close
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
         self.close_reason = ""
@@ -74,7 +87,7 @@ class Connection:
         self.dropped_messages = 0
         # An empty list, not None: None would ask Google's STUN server for our address.
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=list(self.settings.ice_servers)))
-        self._track = PacedTrack(self.sender)
+        self._track = PacedTrack(self._packets)
         self._transceiver: RTCRtpTransceiver | None = None
         self._channel: RTCDataChannel | None = None
         self._listeners: list[OnMessage] = []
@@ -147,20 +160,22 @@ class Connection:
 
     async def close(self, reason: str = "closed by the server") -> None:
         """End the connection; safe twice and from several tasks. Returns when everything is released."""
-        if self._closing is None:
-            self._begin_close(reason)
-        assert self._closing is not None  # noqa: S101 -- _begin_close() made it
+        self.hang_up(reason)
+        assert self._closing is not None  # noqa: S101 -- hang_up() made it
         await asyncio.shield(self._closing)
 
-    def _begin_close(self, reason: str) -> None:
+    def hang_up(self, reason: str) -> None:
+        """Begin to end the connection; :meth:`close` also waits for it. Safe twice."""
         if self._closing is not None:
             return
         self.close_reason = reason
         self.send(messages.encode("bye", reason=reason))
         self.receiver.close()
-        self.sender.close()
+        self.sender.end_stream(self._packets)
         self.closed.set()
         self._closing = asyncio.create_task(self._release(), name="webrtc-close")
+        if self._on_close is not None:
+            self._on_close(self)
 
     async def _release(self) -> None:
         if self._watcher is not None:
@@ -178,7 +193,7 @@ class Connection:
             async with asyncio.timeout(settings.connect_timeout_s):
                 await self.connected.wait()
         except TimeoutError:
-            self._begin_close(f"the peer did not connect within {settings.connect_timeout_s:g} s")
+            self.hang_up(f"the peer did not connect within {settings.connect_timeout_s:g} s")
             return
         heard_ns, silent_s, unpinged_s, number = 0, 0.0, settings.ping_every_s, 0
         while silent_s < settings.vanish_after_s:
@@ -192,14 +207,14 @@ class Connection:
             # Rounds are counted, not the clock: after a stall of our own loop what the peer said is still unread.
             silent_s = silent_s + _WATCH_S if latest_ns == heard_ns else 0.0
             heard_ns = latest_ns
-        self._begin_close(f"nothing was heard of the peer for {settings.vanish_after_s:g} s")
+        self.hang_up(f"nothing was heard of the peer for {settings.vanish_after_s:g} s")
 
     def _state_changed(self) -> None:
         state = self._pc.connectionState
         if state == "connected":
             self.connected.set()
         elif state in ("failed", "closed"):
-            self._begin_close("the peer hung up" if state == "closed" else "the connection failed")
+            self.hang_up("the peer hung up" if state == "closed" else "the connection failed")
 
     # Data channel -------------------------------------------------------------------------------------------------
 
@@ -217,15 +232,6 @@ class Connection:
     def listen(self, on_message: OnMessage) -> None:
         """Call ``on_message`` for every message of the peer that is not ``ping``, ``pong`` or ``bye``."""
         self._listeners.append(on_message)
-
-    def follow(self, bus: Bus) -> Callable[[], None]:
-        """Tell the peer what a graph's bus says: captions and events. Returns a function that ends it."""
-
-        def tell(message: Message) -> None:
-            if (text := messages.from_bus(message)) is not None:
-                self.send(text)
-
-        return bus.subscribe(tell)
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
         if channel.label != messages.LABEL:
@@ -246,7 +252,7 @@ class Connection:
         if kind == "ping":
             self.send(messages.encode("pong", number=message.get("number")))
         elif kind == "bye":
-            self._begin_close("the peer said goodbye")
+            self.hang_up("the peer said goodbye")
         elif kind != "pong":
             for listener in tuple(self._listeners):
                 listener(message)
@@ -254,14 +260,14 @@ class Connection:
     # State --------------------------------------------------------------------------------------------------------
 
     async def stats(self) -> dict[str, Any]:
-        """Receiver, sender and round trip, as the ``stats`` message carries them."""
+        """Receiver and round trip, as the ``stats`` message carries them."""
         round_trip_ms: float | None = None
         if self._transceiver is not None and not self.closed.is_set():
             report: Mapping[str, Any] = await self._transceiver.sender.getStats()
             for entry in report.values():
                 if entry.type == "remote-inbound-rtp" and entry.roundTripTime is not None:
                     round_trip_ms = round(entry.roundTripTime * 1000, 1)
-        return {"receiver": self.receiver.stats(), "sender": self.sender.stats(), "round_trip_ms": round_trip_ms}
+        return {"receiver": self.receiver.stats(), "round_trip_ms": round_trip_ms}
 
 
 def ice_servers(

@@ -24,18 +24,23 @@ MAX_OBSERVATIONS = 1000
 
 
 class DelayEstimator:
-    """Base transit, RFC 3550 jitter, and the target delay of a jitter buffer.
+    """Base transit, RFC 3550 jitter, and the target delay of a jitter buffer; configure it before the first packet."""
 
-    Args:
-        min_target_ns: Smallest target, ns.
-        max_target_ns: Largest target, ns.
-        start_target_ns: Target until enough packets were seen, ns.
-    """
-
-    def __init__(self, *, min_target_ns: int, max_target_ns: int, start_target_ns: int) -> None:
-        self._min_ns, self._max_ns, self._start_ns = min_target_ns, max_target_ns, start_target_ns
+    def __init__(self) -> None:
+        self._min_ns, self._max_ns, self._start_ns = 0, 0, 0
         self.jitter_ns = 0.0
         self.reset()
+
+    def configure(self, *, min_target_ns: int, max_target_ns: int, start_target_ns: int) -> None:
+        """Set the bounds; what was seen of the stream is kept.
+
+        Args:
+            min_target_ns: Smallest target, ns.
+            max_target_ns: Largest target, ns.
+            start_target_ns: Target until enough packets were seen, ns.
+        """
+        self._min_ns, self._max_ns, self._start_ns = min_target_ns, max_target_ns, start_target_ns
+        self.target_ns = self._clamp(self.target_ns if self._seen else start_target_ns)
 
     def reset(self) -> None:
         """Forget all delays; the stream starts on another timeline."""

@@ -1,4 +1,4 @@
-"""``webrtc_src`` and ``webrtc_sink``: the two ends of a live graph, on one connection."""
+"""``webrtc_src`` and ``webrtc_sink``: the two ends of a live graph, on one line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import dataclasses
 from pipelines.element import Context, Element, SourceElement
 from pipelines.errors import ElementError
 from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
-from transports.webrtc.connection import Connection
 from transports.webrtc.jitter import JitterSettings
+from transports.webrtc.line import Line, Microphone, Speaker
 from transports.webrtc.mono import MonoConverter
 from transports.webrtc.sessions import SESSIONS
 from transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
@@ -17,45 +17,39 @@ __all__ = ["WebrtcSink", "WebrtcSrc"]
 
 
 class WebrtcSrc(SourceElement):
-    """Pushes what the session's receiver gives; reading it here is what drives the jitter buffer."""
+    """Pushes what the line's microphone gives; reading it here is what drives the jitter buffer."""
 
     settings: WebrtcSrcSettings
 
     def __init__(self, settings: WebrtcSrcSettings, context: Context) -> None:
         super().__init__(settings, context)
-        self._connection: Connection | None = None
-        self._finishing = False
+        self._line: Line | None = None
+        self._microphone: Microphone | None = None
 
     async def start(self) -> None:
-        """Find the connection. Raises ElementError if there is no such session."""
-        self._finishing = False
-        connection = SESSIONS.find(self.settings.session, self.context)
+        """Take a place at the line's microphone. Raises ElementError if there is no such session."""
+        line = self._line = SESSIONS.find(self.settings.session, self.context)
         s = self.settings
-        connection.receiver.configure(
-            dataclasses.replace(
-                JitterSettings(), min_target_ms=s.min_target_ms, max_target_ms=s.max_target_ms, hold_ms=s.hold_ms
-            )
+        jitter = dataclasses.replace(
+            JitterSettings(), min_target_ms=s.min_target_ms, max_target_ms=s.max_target_ms, hold_ms=s.hold_ms
         )
-        self._connection = connection
+        self._microphone = line.microphone(jitter, gated=s.gate_playback)
 
     async def produce(self) -> None:
-        """Push the peer's audio until the session ends.
+        """Push the peer's audio until its connection ends or the next graph takes over.
 
         Cancelled by: cancel of the graph.
 
         Raises:
             ElementError: If the element was not started.
         """
-        connection = self._connection
-        if connection is None:
+        microphone = self._microphone
+        if microphone is None:
             raise ElementError("it was not started", element=self.context.name, graph=self.context.graph)
-        overflowed, reported_ns = connection.receiver.overflowed, -NS_PER_S
-        while not (self._finishing or connection.closed.is_set()):
-            frame = await connection.receiver.read()
-            if frame is None:
-                continue  # closed or interrupted: the loop's condition says which
-            if connection.receiver.overflowed > overflowed:
-                lost, overflowed = connection.receiver.overflowed - overflowed, connection.receiver.overflowed
+        overflowed, reported_ns = 0, -NS_PER_S
+        while (frame := await microphone.read()) is not None:
+            if microphone.overflowed > overflowed:
+                lost, overflowed = microphone.overflowed - overflowed, microphone.overflowed
                 self.context.post(
                     "dropped",
                     f"{lost} packets were thrown away: the graph did not take them in time.",
@@ -68,18 +62,23 @@ class WebrtcSrc(SourceElement):
                 self.context.post(
                     "progress", pts_ns=frame.end_ns, data={"position_ns": frame.end_ns, "duration_ns": None}
                 )
-        if connection.closed.is_set():
-            self.context.post("info", f"The session has ended: {connection.close_reason}.")
+            if self.context.at_rest():
+                microphone.at_rest(frame)
+                if microphone.wanted:
+                    break
+            else:
+                microphone.in_speech()
+        microphone.release()
 
     def finish(self) -> None:
         """End after the frame in hand."""
-        self._finishing = True
-        if self._connection is not None:
-            self._connection.receiver.interrupt()
+        if self._microphone is not None:
+            self._microphone.release()
 
     async def stop(self) -> None:
-        """Let go of the connection; it belongs to the server."""
-        self._connection = None
+        """Let go of the line; it belongs to the server."""
+        self.finish()
+        self._line = self._microphone = None
 
     @property
     def latency_ns(self) -> int:
@@ -88,56 +87,57 @@ class WebrtcSrc(SourceElement):
 
 
 class WebrtcSink(Element):
-    """Hands audio to the session's sender."""
+    """Hands audio to the line's speaker."""
 
     settings: WebrtcSinkSettings
 
     def __init__(self, settings: WebrtcSinkSettings, context: Context) -> None:
         super().__init__(settings, context)
-        self._connection: Connection | None = None
+        self._line: Line | None = None
+        self._speaker: Speaker | None = None
         self._converter: MonoConverter | None = None
         self._starting: UtteranceStart | None = None
 
     async def start(self) -> None:
-        """Find the connection. Raises ElementError if there is no such session."""
-        connection = SESSIONS.find(self.settings.session, self.context)
-        connection.sender.configure(cushion_ms=self.settings.cushion_ms)
-        self._connection = connection
+        """Take a place at the line's speaker. Raises ElementError if there is no such session."""
+        self._line = SESSIONS.find(self.settings.session, self.context)
+        self._speaker = self._line.speaker(cushion_ms=self.settings.cushion_ms)
         self._converter = None
         self._starting = None
 
     async def process(self, frame: Frame, pad: str) -> None:
-        """Queue audio for playing; speech waits for room, live audio never."""
-        connection = self._connection
-        if connection is None:
+        """Queue audio for playing; speech waits for its turn and for room, live audio never."""
+        line, speaker = self._line, self._speaker
+        if line is None or speaker is None:
             return
         if isinstance(frame, UtteranceStart):
             self._starting = frame
         elif isinstance(frame, UtteranceEnd):
-            await self._write(connection, self._flush(), live=False)
-            connection.sender.end_utterance()
+            await self._write(speaker, self._flush(), live=False)
+            line.sender.end_utterance()
         elif isinstance(frame, AudioFrame):
             if self._starting is not None:
-                self._report(connection, self._starting)
-                self._starting = None
+                start, self._starting = self._starting, None
+                made_ns = line.now_ns()
+                await speaker.turn()
+                line.sender.when_played(lambda _: self._report(line, start, made_ns))
             converter = self._converter
             if converter is None or converter.rate_hz != frame.rate_hz:
-                await self._write(connection, self._flush(), live=frame.utterance is None)
+                await self._write(speaker, self._flush(), live=frame.utterance is None)
                 converter = self._converter = MonoConverter(frame.rate_hz)
-            await self._write(connection, converter.convert(frame.samples), live=frame.utterance is None)
+            await self._write(speaker, converter.convert(frame.samples), live=frame.utterance is None)
 
     async def drain(self) -> None:
-        """Wait until everything was played, or the session is over."""
-        connection = self._connection
-        if connection is not None:
-            connection.sender.write_live(self._flush())
-            await connection.sender.drained()
+        """Wait until everything was played, or nobody is there to hear it."""
+        if self._speaker is not None:
+            self._speaker.write_live(self._flush())
+            await self._speaker.drain()
 
     async def stop(self) -> None:
-        """Throw away what was not played; the connection belongs to the server."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.sender.clear()
+        """Throw away what was not played; the line belongs to the server."""
+        if self._speaker is not None:
+            self._speaker.hang_up()
+        self._line = self._speaker = None
 
     def reset(self, utterance: int | None) -> None:
         """Forget the resampler's past."""
@@ -149,19 +149,19 @@ class WebrtcSink(Element):
         """The cushion, ns."""
         return self.settings.cushion_ms * NS_PER_MS
 
-    async def _write(self, connection: Connection, samples: Samples, *, live: bool) -> None:
+    async def _write(self, speaker: Speaker, samples: Samples, *, live: bool) -> None:
         if live:
-            connection.sender.write_live(samples)
+            speaker.write_live(samples)
         else:
-            await connection.sender.write_utterance(samples)
+            await speaker.write_utterance(samples)
 
     def _flush(self) -> Samples:
         converter, self._converter = self._converter, None
         return converter.flush() if converter is not None else MonoConverter.nothing()
 
-    def _report(self, connection: Connection, start: UtteranceStart) -> None:
-        """Say when the utterance is heard, on the clock its source was captured with."""
-        placed_ns = connection.receiver.media_now_ns() + round(connection.sender.depth_ms * NS_PER_MS)
+    def _report(self, line: Line, start: UtteranceStart, made_ns: int) -> None:
+        """Say that the utterance begins to be heard, on the clock its source was captured with."""
+        placed_ns = line.now_ns()
         reference_ns = start.pts_ns if start.source_end_ns is None else start.source_end_ns
         self.context.post(
             "latency",
@@ -170,6 +170,7 @@ class WebrtcSink(Element):
             data={
                 "utterance": start.utterance,
                 "source_start_ns": start.pts_ns,
+                "made_ns": made_ns,
                 "placed_ns": placed_ns,
                 "lag_ns": placed_ns - reference_ns,
             },

@@ -108,16 +108,9 @@ class JitterBuffer:
     """Reorders packets and releases them on a schedule that returns to its target."""
 
     def __init__(self, settings: JitterSettings | None = None) -> None:
-        s = settings or JitterSettings()
         self.stats = JitterStats()
-        self.delay = DelayEstimator(
-            min_target_ns=s.min_target_ms * NS_PER_MS,
-            max_target_ns=s.max_target_ms * NS_PER_MS,
-            start_target_ns=s.start_target_ms * NS_PER_MS,
-        )
-        self._conceal_samples = s.conceal_ms * RTP_RATE_HZ // 1000
-        self._hold_ns = s.hold_ms * NS_PER_MS
-        self._max_samples = s.max_depth_ms * RTP_RATE_HZ // 1000
+        self.delay = DelayEstimator()
+        self.configure(settings or JitterSettings())
         self._packets: dict[int, tuple[int, Packet]] = {}  # unwrapped sequence number → position, packet
         self._recent: deque[int] = deque(maxlen=REMEMBERED)
         self._recent_set: set[int] = set()
@@ -132,6 +125,18 @@ class JitterBuffer:
         self._concealed_run = 0
         self._lagging = False
         self._silent_peer = False
+
+    def configure(self, settings: JitterSettings) -> None:
+        """Set the bounds; the stream goes on."""
+        s = settings
+        self.delay.configure(
+            min_target_ns=s.min_target_ms * NS_PER_MS,
+            max_target_ns=s.max_target_ms * NS_PER_MS,
+            start_target_ns=s.start_target_ms * NS_PER_MS,
+        )
+        self._conceal_samples = s.conceal_ms * RTP_RATE_HZ // 1000
+        self._hold_ns = s.hold_ms * NS_PER_MS
+        self._max_samples = s.max_depth_ms * RTP_RATE_HZ // 1000
 
     # In -----------------------------------------------------------------------------------------------------------
 

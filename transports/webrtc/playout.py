@@ -67,6 +67,8 @@ class Playout:
         self._live_bound = live_bound_ms * _MS
         self._queue: deque[Samples] = deque()
         self._depth = 0
+        self.written = 0
+        """Samples written since the start."""
         self._live = True
         self._ended = False
         self._playing = False
@@ -81,6 +83,15 @@ class Playout:
         return self._depth
 
     @property
+    def consumed(self) -> int:
+        """Samples that no longer wait: played, left out or thrown away."""
+        return self.written - self._depth
+
+    def configure(self, *, cushion_ms: int) -> None:
+        """Set the cushion; what waits goes on waiting."""
+        self._cushion = cushion_ms * _MS
+
+    @property
     def ready(self) -> bool:
         """Whether :meth:`read` would give a whole frame now."""
         return self._depth >= FRAME_SAMPLES and (self._playing or self._may_start())
@@ -92,6 +103,7 @@ class Playout:
         self._live, self._ended = live, False
         self._queue.append(samples)
         self._depth += len(samples)
+        self.written += len(samples)
         if live and self._depth > self._live_bound:
             excess = self._depth - self._live_bound
             self._take(excess)

@@ -39,7 +39,6 @@ class Receiver:
 
     def __init__(self, settings: JitterSettings | None = None, *, clock: Clock = time.monotonic_ns) -> None:
         self.clock = clock
-        self._settings = settings
         self._jitter = JitterBuffer(settings)
         self._decoder = OpusDecoder()
         self._concealer = Concealer()
@@ -50,10 +49,8 @@ class Receiver:
         self.last_arrival_ns: int | None = None
 
     def configure(self, settings: JitterSettings) -> None:
-        """Set the bounds; to be called before the first packet is read, for the timeline begins anew."""
-        if settings != self._settings:
-            self._settings = settings
-            self._jitter = JitterBuffer(settings)
+        """Set the bounds of the jitter buffer; the stream goes on."""
+        self._jitter.configure(settings)
 
     def add(self, sequence: int, timestamp: int, payload: bytes) -> None:
         """Take a packet from the network; damaged ones are counted."""
@@ -126,6 +123,11 @@ class Receiver:
         if samples is None:
             samples = self._concealer.lost(release.count)
         return AudioFrame(samples[:, None], RTP_RATE_HZ, samples_to_ns(release.position, RTP_RATE_HZ))
+
+    @property
+    def transit_ns(self) -> int:
+        """Arrival less media time of an undisturbed packet, ns: what ties the peer's clock to ours."""
+        return self._jitter.delay.base_ns
 
     def media_now_ns(self) -> int:
         """Media time at this moment on the peer's clock, ns, as far as it can be known here; 0 before it begins."""

@@ -1,5 +1,8 @@
 """The sending end: one Opus packet every 20 ms on a monotonic clock.
 
+What waits to be played belongs to the line and outlives a connection; each connection reads it through a
+:class:`PacketStream` of its own, with a schedule and an encoder that begin afresh.
+
 Packet *n* is due at ``start + n * 20 ms``, whenever the one before it was sent, so that no delay adds up. After a stall
 of the event loop the packets that are overdue go out at once as far as there is audio for them; where there is none the
 RTP timestamp jumps instead. Either way the peer's clock and ours agree again, and latency is what the queue holds.
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -24,6 +28,10 @@ _ENCODED_SILENCE = 10
 later ones are sent without running it, at half the cost of a silent session."""
 UTTERANCE_BOUND_S = 30
 """Speech that may wait to be played; a synthesiser further ahead is held back."""
+
+
+OnSent = Callable[[Samples, int], None]
+"""Takes what was put into a packet, float32[960], mono, 48 kHz, and when, ns on the monotonic clock."""
 
 
 class SenderClosed(Exception):  # noqa: N818 -- a state, as asyncio.CancelledError is
@@ -44,14 +52,9 @@ class OutgoingPacket:
 
 
 class Schedule:
-    """When packets are due. Pure; the clock is the caller's.
-
-    Attributes:
-        skipped: Packets that were not sent because a stall had passed their time.
-    """
+    """When packets are due. Pure; the clock is the caller's."""
 
     def __init__(self) -> None:
-        self.skipped = 0
         self._start_ns: int | None = None
         self._number = 0
 
@@ -61,12 +64,11 @@ class Schedule:
             self._start_ns = now_ns
         return self._start_ns + self._number * FRAME_NS - now_ns
 
-    def skip_overdue(self, now_ns: int) -> None:
-        """Give up the packets whose time is over, except the latest."""
-        overdue = -self.wait_ns(now_ns) // FRAME_NS
-        if overdue > 0:
-            self._number += overdue
-            self.skipped += overdue
+    def skip_overdue(self, now_ns: int) -> int:
+        """Give up the packets whose time a stall has passed, except the latest; returns how many."""
+        overdue = max(0, -self.wait_ns(now_ns) // FRAME_NS)
+        self._number += overdue
+        return overdue
 
     def take(self) -> int:
         """The next packet's timestamp, samples; the schedule moves on."""
@@ -80,25 +82,32 @@ class Sender:
     Args:
         cushion_ms: Audio kept in reserve for the next stall, ms.
         clock: Monotonic clock, ns.
+
+    Attributes:
+        on_sent: Told of every packet with sound in it; the reference of the playback gate.
+        sent: Packets sent.
     """
 
     def __init__(self, *, cushion_ms: int = 20, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._clock = clock
-        self._playout = Playout(cushion_ms=cushion_ms)
-        self._schedule = Schedule()
-        self._encoder = OpusEncoder()
-        self._read = asyncio.Event()  # set at each read, for those who wait for room
-        self._closed = asyncio.Event()
-        self._silent_frames = _ENCODED_SILENCE  # in a row
+        self.clock = clock
+        self.on_sent: OnSent | None = None
         self.sent = 0
+        self.skipped = 0
+        self._playout = Playout(cushion_ms=cushion_ms)
+        self._stream: PacketStream | None = None
+        self._read = asyncio.Event()  # set at each read, for those who wait for room
+        self._marks: deque[tuple[int, Callable[[int], None]]] = deque()  # samples written, what to call when played
+        self.closed = asyncio.Event()
 
     def configure(self, *, cushion_ms: int) -> None:
-        """Set the cushion; what waits to be played is thrown away."""
-        self._playout = Playout(cushion_ms=cushion_ms)
+        """Set the cushion."""
+        self._playout.configure(cushion_ms=cushion_ms)
+
+    # What is to be played -----------------------------------------------------------------------------------------
 
     def write_live(self, samples: Samples) -> None:
         """Append live audio, float32[n], mono, 48 kHz; never waits, the oldest is dropped instead."""
-        if not self._closed.is_set():
+        if not self.closed.is_set():
             self._playout.write(samples, live=True)
 
     async def write_utterance(self, samples: Samples) -> None:
@@ -106,66 +115,76 @@ class Sender:
 
         Cancelled by: the writer. Returns at once when the sender is closed.
         """
-        while not self._closed.is_set() and self._playout.depth > UTTERANCE_BOUND_S * RTP_RATE_HZ:
+        while not self.closed.is_set() and self._playout.depth > UTTERANCE_BOUND_S * RTP_RATE_HZ:
             await self._after_read()
-        if not self._closed.is_set():
+        if not self.closed.is_set():
             self._playout.write(samples, live=False)
 
     def end_utterance(self) -> None:
         """The speech written so far is complete."""
         self._playout.end()
 
-    async def drained(self) -> None:
-        """Wait until everything was sent, or the sender was closed."""
-        self._playout.end()
-        while not self._closed.is_set() and self._playout.depth:
+    def when_played(self, call: Callable[[int], None]) -> None:
+        """Call ``call(now_ns)`` when the next sample to be written goes out; never, if it is thrown away."""
+        self._marks.append((self._playout.written, call))
+
+    @property
+    def written(self) -> int:
+        """Samples written since the start; a mark for :meth:`drained`."""
+        return self._playout.written
+
+    async def drained(self, mark: int) -> None:
+        """Wait until everything up to ``mark`` was sent; does not wait while no peer is there to hear it."""
+        while not self.closed.is_set() and self._stream is not None and self._playout.consumed < mark:
             await self._after_read()
 
     def clear(self) -> int:
         """Throw away what waits to be played (the user interrupts); returns samples thrown."""
+        self._marks.clear()
         return self._playout.clear()
 
     def close(self) -> None:
         """Nothing more will be sent; all who wait return."""
-        self._closed.set()
-        self._playout.clear()
+        self.closed.set()
+        self.clear()
+        self._end_stream()
+
+    # Who plays it -------------------------------------------------------------------------------------------------
+
+    def stream(self) -> PacketStream:
+        """The packets for a new connection; the stream before it ends."""
+        self._end_stream()
+        self._stream = PacketStream(self, self.clock)
+        if self.closed.is_set():
+            self._stream.closed.set()
+        return self._stream
+
+    def end_stream(self, stream: PacketStream) -> None:
+        """The connection of this stream is gone; what waits stays for the next one. Safe twice."""
+        if stream is self._stream:
+            self._end_stream()
+
+    def _end_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.closed.set()
+            self._stream = None
         self._read.set()
 
-    async def next_packet(self) -> OutgoingPacket:
-        """The next packet when it is due; silence when there is nothing to say.
+    @property
+    def ready(self) -> bool:
+        """Whether there is a whole frame to send now."""
+        return self._playout.ready
 
-        Raises:
-            SenderClosed: If the sender was closed.
-        """
-        while not self._closed.is_set():
-            now_ns = self._clock()
-            wait_ns = self._schedule.wait_ns(now_ns)
-            if wait_ns <= 0:
-                if not self._playout.ready:
-                    self._schedule.skip_overdue(now_ns)
-                samples = self._playout.read()
-                self._read.set()
-                return OutgoingPacket(self._encode(samples), self._schedule.take())
-            try:
-                async with asyncio.timeout(wait_ns / NS_PER_S):
-                    await self._closed.wait()
-            except TimeoutError:
-                continue
-        raise SenderClosed
-
-    def _encode(self, samples: Samples | None) -> bytes:
-        self.sent += 1
-        if samples is None and self._silent_frames >= _ENCODED_SILENCE:
-            self._silent_frames += 1
-            return SILENCE
-        if samples is None:
-            self._silent_frames += 1
-            return self._encoder.encode(np.zeros(FRAME_SAMPLES, np.float32))
-        if self._silent_frames > _ENCODED_SILENCE:
-            # The silence packets were none of the encoder's: begin afresh, as the decoder does after them.
-            self._encoder = OpusEncoder()
-        self._silent_frames = 0
-        return self._encoder.encode(samples)
+    def read(self) -> Samples | None:
+        """The next 20 ms, float32[960], or None for silence; for the stream."""
+        samples = self._playout.read()
+        self._read.set()
+        now_ns = self.clock()
+        while self._marks and self._marks[0][0] < self._playout.consumed:
+            self._marks.popleft()[1](now_ns)
+        if samples is not None and self.on_sent is not None:
+            self.on_sent(samples, now_ns)
+        return samples
 
     async def _after_read(self) -> None:
         self._read.clear()
@@ -181,6 +200,53 @@ class Sender:
         return {
             **asdict(self._playout.stats),
             "sent": self.sent,
-            "skipped": self._schedule.skipped,
+            "skipped": self.skipped,
             "depth_ms": round(self.depth_ms, 3),
         }
+
+
+class PacketStream:
+    """The packets of one connection; made by :meth:`Sender.stream`."""
+
+    def __init__(self, sender: Sender, clock: Callable[[], int]) -> None:
+        self.closed = asyncio.Event()
+        self._sender = sender
+        self._clock = clock
+        self._schedule = Schedule()
+        self._encoder = OpusEncoder()
+        self._silent_frames = _ENCODED_SILENCE  # in a row
+
+    async def next_packet(self) -> OutgoingPacket:
+        """The next packet when it is due; silence when there is nothing to say.
+
+        Raises:
+            SenderClosed: If the sender was closed, or the stream ended.
+        """
+        while not self.closed.is_set():
+            now_ns = self._clock()
+            wait_ns = self._schedule.wait_ns(now_ns)
+            if wait_ns <= 0:
+                if not self._sender.ready:
+                    self._sender.skipped += self._schedule.skip_overdue(now_ns)
+                samples = self._sender.read()
+                self._sender.sent += 1
+                return OutgoingPacket(self._encode(samples), self._schedule.take())
+            try:
+                async with asyncio.timeout(wait_ns / NS_PER_S):
+                    await self.closed.wait()
+            except TimeoutError:
+                continue
+        raise SenderClosed
+
+    def _encode(self, samples: Samples | None) -> bytes:
+        if samples is None and self._silent_frames >= _ENCODED_SILENCE:
+            self._silent_frames += 1
+            return SILENCE
+        if samples is None:
+            self._silent_frames += 1
+            return self._encoder.encode(np.zeros(FRAME_SAMPLES, np.float32))
+        if self._silent_frames > _ENCODED_SILENCE:
+            # The silence packets were none of the encoder's: begin afresh, as the decoder does after them.
+            self._encoder = OpusEncoder()
+        self._silent_frames = 0
+        return self._encoder.encode(samples)

@@ -27,6 +27,9 @@ class WebrtcSrcSettings(Settings):
         le=10_000,
         description="How long to wait for packets once they have stopped before going on in silence, ms.",
     )
+    gate_playback: bool = Field(
+        True, description="Keep what the session's loudspeaker says out of the microphone; off to hear an echo."
+    )
 
     @model_validator(mode="after")
     def _order(self) -> WebrtcSrcSettings:
@@ -49,7 +52,11 @@ be worth waiting, between `min_target_ms` and `max_target_ms`. What is missing t
 Appendix I) and time goes on: a lost packet costs no latency.
 
 When packets stop, 60 ms are concealed, then the stream waits `hold_ms` for words that may be on their way and goes on
-in silence, so that an open utterance ends. The stream ends when the session does.""",
+in silence, so that an open utterance ends. The stream ends with the connection, or between two utterances when another
+graph of the session is ready to take over.
+
+With `gate_playback` what comes back of the session's own speech (loudspeakers instead of headphones) is replaced by
+silence, unless somebody speaks over it; what was played is known, and compared with what is heard.""",
     example="{type: webrtc_src}",
 )
 

@@ -1,0 +1,236 @@
+"""A line between connections and graphs: one clock, no word lost, nobody talks over anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from pipelines.bus import Bus, Message
+from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
+from pipelines.language.build import load_graph
+from pipelines.runtime.runner import GraphRunner
+from transports.webrtc.connection import Connection
+from transports.webrtc.jitter import JitterSettings
+from transports.webrtc.line import Line
+from transports.webrtc.opus import OpusEncoder
+from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
+from transports.webrtc.sender import PacketStream
+from transports.webrtc.sessions import SESSIONS
+
+SEGMENTS = """\
+version: 1
+name: segments
+elements:
+  in:  {type: webrtc_src, session: line, min_target_ms: 0}
+  vad: {type: webrtc_vad, mode: 3, hangover_ms: 300, max_gain_db: 0}
+  to:  {type: resample, rate_hz: 16000}
+  out: {type: fake_sink}
+links:
+  - in -> to -> vad -> out
+"""
+
+
+class HandClock:
+    """A monotonic clock set by hand."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10**12
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[Line]:
+    made = Line()
+    SESSIONS.add("line", made)
+    yield made
+    SESSIONS.remove("line")
+    connection = made.connection
+    await made.close()
+    if connection is not None:
+        await connection.close()
+
+
+def vowel(ms: int) -> Samples:
+    """A voice's harmonics: what the WebRTC detector takes for speech."""
+    t = np.arange(ms * 48) / 48_000
+    return np.asarray(sum(0.15 / k * np.sin(2 * np.pi * 140 * k * t) for k in range(1, 20)), np.float32)
+
+
+class Mouth:
+    """Speaks into a connection, packet by packet, as fast as it is asked to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._encoder = OpusEncoder()
+        self._number = 0
+
+    async def say(self, signal: Samples) -> None:
+        for start in range(0, len(signal) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
+            payload = self._encoder.encode(signal[start : start + FRAME_SAMPLES])
+            self._connection.receiver.add(self._number, self._number * FRAME_SAMPLES, payload)
+            self._number += 1
+            await asyncio.sleep(0.001)
+
+
+async def read(line: Line, count: int) -> list[AudioFrame]:
+    microphone = line.microphone(JitterSettings(min_target_ms=0, start_target_ms=0), gated=False)
+    frames = []
+    async with asyncio.timeout(5):
+        while len(frames) < count and (frame := await microphone.read()) is not None:
+            frames.append(frame)
+    microphone.release()
+    return frames
+
+
+async def test_media_time_runs_on_from_one_connection_to_the_next(line: Line) -> None:
+    first = line.connect()
+    clock = first.receiver.clock = HandClock()
+    for n in range(5):
+        first.receiver.add(n, n * FRAME_SAMPLES, OpusEncoder().encode(np.zeros(FRAME_SAMPLES, np.float32)))
+    clock.now_ns += FRAME_NS * 5
+    before = await read(line, 5)
+    await first.close()
+    assert line.connection is None
+    second = line.connect()
+    second.receiver.clock = clock
+    clock.now_ns += 7 * NS_PER_S
+    for n in range(5):
+        second.receiver.add(900 + n, 123_456 + n * FRAME_SAMPLES, OpusEncoder().encode(np.zeros(960, np.float32)))
+    clock.now_ns += FRAME_NS * 5
+    after = await read(line, 5)
+    assert [f.pts_ns for f in before] == [n * FRAME_NS for n in range(5)]
+    away_ns = after[0].pts_ns - before[-1].end_ns
+    assert away_ns == pytest.approx(7 * NS_PER_S, abs=FRAME_NS), "the time away is a gap"
+    assert np.diff([f.pts_ns for f in after]).tolist() == [FRAME_NS] * 4
+    await second.close()
+
+
+async def test_a_connection_that_is_gone_ends_the_reading_and_is_told() -> None:
+    lost: list[Connection] = []
+    line = Line(on_lost=lost.append)
+    connection = line.connect()
+    microphone = line.microphone(JitterSettings(), gated=False)
+    reading = asyncio.create_task(microphone.read())
+    await asyncio.sleep(0)
+    connection.hang_up("the network is down")
+    assert await asyncio.wait_for(reading, 5) is None
+    assert lost == [connection]
+    replaced = line.connect()
+    line.connect()
+    assert replaced.close_reason == "another connection has taken its place"
+    assert lost == [connection], "one that was replaced is not lost"
+    await line.close()
+    for each in (connection, replaced):
+        await each.close()
+
+
+async def run_segments(name: str, found: list[tuple[str, Message]]) -> tuple[asyncio.Task[object], asyncio.Event]:
+    bus, playing = Bus(), asyncio.Event()
+
+    def note(message: Message) -> None:
+        if message.kind == "utterance":
+            found.append((name, message))
+        elif message.kind == "state" and message.text == "playing":
+            playing.set()
+
+    bus.subscribe(note)
+    run = asyncio.create_task(GraphRunner(load_graph("segments.yaml", text=SEGMENTS), bus=bus).run())
+    async with asyncio.timeout(10):
+        await playing.wait()
+    return run, playing
+
+
+@pytest.mark.parametrize("asked_after_ms", [0, 100, 260, 600, 740, 900])
+async def test_graphs_change_between_words_and_no_word_is_lost_or_heard_twice(line: Line, asked_after_ms: int) -> None:
+    mouth = Mouth(line.connect())
+    words = np.concatenate([np.concatenate((vowel(300), np.zeros(500 * 48, np.float32))) for _ in range(4)])
+    found: list[tuple[str, Message]] = []
+    first, _ = await run_segments("first", found)
+    await mouth.say(np.zeros(400 * 48, np.float32))
+    at = asked_after_ms * 48 // FRAME_SAMPLES * FRAME_SAMPLES
+    await mouth.say(words[:at])
+    second, _ = await run_segments("second", found)
+    await mouth.say(np.concatenate((words[at:], np.zeros(600 * 48, np.float32))))
+    async with asyncio.timeout(10):
+        await first
+        while len(found) < 4:
+            await asyncio.sleep(0.01)
+    await line.close()
+    await asyncio.wait_for(second, 10)
+    starts_ms = [m.data["pts_ns"] / NS_PER_MS for _, m in found]
+    ends_ms = [m.data["speech_end_ns"] / NS_PER_MS for _, m in found]
+    wanted = [400 + 800 * n for n in range(4)]
+    assert len(found) == 4
+    for start, end, word in zip(starts_ms, ends_ms, wanted, strict=True):
+        assert word - 310 <= start <= word, "with its pre-roll, on the one clock"
+        assert word + 270 <= end <= word + 460, "this detector is slow to believe in silence"
+    names = [name for name, _ in found]
+    assert names == sorted(names), "first the one graph, then the other"
+    assert names[-1] == "second"
+    assert {m.data["reason"] for _, m in found} == {"silence"}
+
+
+async def pull(stream: PacketStream, packets: int, clock: HandClock) -> None:
+    for _ in range(packets):
+        await stream.next_packet()
+        clock.now_ns += FRAME_NS
+        await asyncio.sleep(0)
+
+
+async def test_the_next_graph_speaks_when_the_one_before_has_finished() -> None:
+    clock = HandClock()
+    line = Line(clock=clock)
+    heard: list[float] = []
+    line.sender.on_sent = lambda samples, _: heard.append(round(float(samples[0]), 2))
+    stream = line.sender.stream()
+    old, new = line.speaker(cushion_ms=0), line.speaker(cushion_ms=0)
+    await old.write_utterance(np.full(FRAME_SAMPLES * 2, 0.1, np.float32))
+    waiting = asyncio.create_task(new.write_utterance(np.full(FRAME_SAMPLES, 0.3, np.float32)))
+    new.write_live(np.full(FRAME_SAMPLES, 0.9, np.float32))  # out of turn: belongs to a moment that is not its own
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await old.write_utterance(np.full(FRAME_SAMPLES, 0.2, np.float32))
+    draining = asyncio.create_task(old.drain())
+    await asyncio.wait_for(waiting, 5)
+    line.sender.end_utterance()
+    await pull(stream, 3, clock)
+    await asyncio.wait_for(draining, 5)
+    old.hang_up()
+    await pull(stream, 2, clock)
+    assert heard == [0.1, 0.1, 0.2, 0.3]
+    await line.close()
+
+
+async def test_a_graph_that_is_cancelled_takes_its_words_with_it() -> None:
+    line = Line()
+    line.sender.stream()
+    old, new = line.speaker(cushion_ms=0), line.speaker(cushion_ms=0)
+    await old.write_utterance(np.full(48_000, 0.1, np.float32))
+    old.hang_up()
+    assert line.sender.depth_ms == 0
+    await asyncio.wait_for(new.write_utterance(np.full(4800, 0.1, np.float32)), 5)
+    assert line.sender.depth_ms == 100
+    await line.close()
+
+
+async def test_what_was_not_heard_waits_for_the_next_connection() -> None:
+    line = Line()
+    speaker = line.speaker(cushion_ms=0)
+    first = line.connect()
+    await speaker.write_utterance(np.full(48_000, 0.1, np.float32))
+    await first.close()
+    await asyncio.wait_for(speaker.drain(), 5)  # nobody is there: the graph may end
+    speaker.hang_up()
+    assert line.sender.depth_ms == 1000
+    stream = line.connect()._packets
+    await stream.next_packet()
+    assert line.sender.depth_ms == 980
+    connection = line.connection
+    await line.close()
+    assert connection is not None
+    await connection.close()
