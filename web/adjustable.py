@@ -1,0 +1,136 @@
+"""Which settings of a graph a client may change while it runs.
+
+A browser is not to choose models, files, devices or how many threads they take. What it may change follows from what
+an element does, which its pads say, and from the type of the setting, so it holds for elements of third parties too:
+
+- what cuts audio into utterances, and what speaks: every number, switch and choice, and who speaks;
+- what turns speech into text: the bounds below which a text is rejected;
+- everything else: nothing.
+
+Settings that change the caps of a pad, and those of the plumbing, are left out everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from pipelines.element import SettingsType
+from pipelines.graph import Graph, Node
+from pipelines.tools.describe import SettingInfo, alternatives, describe_settings
+from processors.silero.spec import SileroTtsSettings
+
+__all__ = ["LiveSetting", "live_settings"]
+
+_PLUMBING = ("_hz", "channels", "_threads", "chunk_ms", "frame_ms")
+"""Ends of names: rates and channels are part of the caps, threads are the machine's, lengths of frames nobody hears."""
+_BOUNDS = ("_logprob", "_threshold", "_ratio")
+"""Ends of names by which engines reject a text."""
+_SEGMENTED = frozenset({True})
+_TYPES = {"integer": "integer", "number": "number", "boolean": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSetting:
+    """A setting that may be changed.
+
+    Attributes:
+        target: ``element.setting``, as it is given.
+        element: Name of the element.
+        name: Name of the setting.
+        description: What it does.
+        type: ``integer``, ``number``, ``boolean``, ``enum`` (one of ``choices``) or ``text``.
+        nullable: Whether null is a value, too; the description says what it means.
+        minimum: Least value, or None.
+        maximum: Greatest value, or None.
+        exclusive_minimum: Whether it must be above ``minimum``.
+        exclusive_maximum: Whether it must be below ``maximum``.
+        choices: Values to choose from; empty when any in the range will do.
+        unit: Unit for people, or "".
+        value: What it is now.
+    """
+
+    target: str
+    element: str
+    name: str
+    description: str
+    type: str
+    nullable: bool
+    minimum: float | None
+    maximum: float | None
+    exclusive_minimum: bool
+    exclusive_maximum: bool
+    choices: tuple[Any, ...]
+    unit: str
+    value: Any
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values, keys as the attributes."""
+        return asdict(self)
+
+
+def live_settings(graph: Graph) -> tuple[LiveSetting, ...]:
+    """All that may be changed, by element in the order of declaration."""
+    return tuple(setting for node in graph.nodes.values() for setting in _settings(node))
+
+
+def _settings(node: Node) -> Iterator[LiveSetting]:
+    role = _role(node)
+    for info in _described(type(node.settings)) if role else ():
+        if info.name.endswith(_PLUMBING) or (role == "engine" and not info.name.endswith(_BOUNDS)):
+            continue
+        branches = alternatives(info.schema)
+        values = [b for b in branches if b.get("type") != "null"]
+        kind = "enum" if info.choices else _TYPES.get(str(values[0].get("type"))) if len(values) == 1 else None
+        choices = info.choices
+        if info.name == "speaker":
+            choices = _speakers(node)
+            kind = "enum" if choices else "text"
+        if kind is None:
+            continue
+        bounds: Mapping[str, Any] = values[0] if kind in ("integer", "number") else {}
+        yield LiveSetting(
+            target=f"{node.name}.{info.name}",
+            element=node.name,
+            name=info.name,
+            description=info.description,
+            type=kind,
+            nullable=len(values) < len(branches),
+            minimum=bounds.get("minimum", bounds.get("exclusiveMinimum")),
+            maximum=bounds.get("maximum", bounds.get("exclusiveMaximum")),
+            exclusive_minimum="exclusiveMinimum" in bounds,
+            exclusive_maximum="exclusiveMaximum" in bounds,
+            choices=choices,
+            unit=info.unit,
+            value=to_jsonable_python(getattr(node.settings, info.name)),
+        )
+
+
+def _role(node: Node) -> str:
+    """``detector``, ``voice``, ``engine`` or "" by what goes in and what comes out."""
+    media: dict[str, set[str]] = {"sink": set(), "src": set()}
+    cuts = False
+    for pad in node.pads:
+        for structure in pad.caps:
+            media[pad.direction].add(structure.media.partition("/")[0])
+            cuts = cuts or (pad.direction == "src" and structure.get("segmented") == _SEGMENTED)
+    if "audio" in media["sink"] and "audio" in media["src"] and cuts:
+        return "detector"
+    if "text" in media["sink"] and "audio" in media["src"]:
+        return "voice"
+    return "engine" if "audio" in media["sink"] and "text" in media["src"] else ""
+
+
+def _speakers(node: Node) -> tuple[str, ...]:
+    """Who may speak, where the element knows them."""
+    known = node.settings.info if isinstance(node.settings, SileroTtsSettings) else None
+    return tuple(known.speakers) if known else ()
+
+
+@lru_cache(maxsize=256)
+def _described(settings: SettingsType) -> tuple[SettingInfo, ...]:
+    return describe_settings(settings)
