@@ -1,26 +1,60 @@
-"""Who may use the server, and with what: host, origin, token, size and pace of requests.
+"""Who may use the server, and how much of it: host, origin, token, size of bodies, number of offers.
 
-:class:`Guard` is plain ASGI, so that it costs nothing on bodies that stream, and sees every answer.
+:class:`Guard` is plain ASGI: it sees every request first and every answer last, and bodies stream through it.
 """
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.settings import ServerSettings
+from web.errors import ApiError, error_response
+from web.settings import ServerSettings, is_loopback
 
 __all__ = ["Guard", "OfferLimiter", "client_address"]
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+PROBES = ("/healthz", "/readyz")
+"""For orchestrators, which name a container as they like; they tell no secret."""
+
+HEADERS = {
+    # Inline styles: drawings of graphs carry their own, and levels are drawn as widths. Recordings play from blobs.
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), display-capture=(self), camera=(), geolocation=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE"
+_ALLOWED_HEADERS = "authorization, content-type"
+_PREFLIGHT_S = 600
+"""How long a browser may remember a preflight, s; Chrome's own limit is 7200."""
+MAX_ADDRESSES = 10_000
+"""Addresses whose offers are counted; the one not seen for longest is forgotten first, its bucket has filled most."""
 
 
 class Guard:
     """ASGI middleware; the outermost one.
 
-    Refuses, in this order: a ``Host`` that is not ours (DNS rebinding), an ``Origin`` that may not change anything
-    here, a token that is missing or wrong, a body over its limit. Answers preflights of allowed origins. Adds security
-    headers to every answer.
+    Refuses, in this order: a ``Host`` that is not ours, an ``Origin`` that may not change anything here, a token that
+    is missing or wrong, a body over its limit. Answers preflights of allowed origins. Adds security headers to every
+    answer.
+
+    The ``Host`` matters because a page may point its own name at this machine and then be of one origin with us (DNS
+    rebinding). Addresses cannot be pointed anywhere, so any will do; of names, those of this machine and of allowed
+    origins. With a token any name will do, for such a page does not have it.
 
     Args:
         app: The application.
@@ -28,14 +62,96 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        raise NotImplementedError
+        self._app = app
+        self._origins = frozenset(settings.allowed_origins)
+        self._names = {str(urlsplit(origin).hostname) for origin in settings.allowed_origins} | {settings.host.lower()}
+        self._bearer = f"Bearer {settings.token}".encode() if settings.token else None
+        self._max_body = settings.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        answer = _Answer(send, self._headers_for(scope, headers))
+        try:
+            if self._is_preflight(scope, headers):
+                await self._preflight(headers)(scope, receive, answer.send)
+                return
+            self._check(scope, headers)
+            await self._app(scope, _limited(receive, headers, self._max_body), answer.send)
+        except ApiError as error:
+            if answer.started:
+                raise
+            await error_response(error)(scope, receive, answer.send)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        path = scope["path"]
+        if path not in PROBES and self._bearer is None and not self._knows_host(headers.get("host", "")):
+            raise ApiError(
+                403,
+                "forbidden-origin",
+                f"this server is not called {_name(headers.get('host', ''))[:80]!r}; if it is, start it with "
+                "--allow-origin and the address of the page, or with a token",
+            )
+        if scope["method"] not in SAFE_METHODS and not self._may_change(headers):
+            raise ApiError(
+                403,
+                "forbidden-origin",
+                f"pages of {headers.get('origin', 'other origins')[:80]!r} may not use this server; if they should, "
+                "start it with --allow-origin",
+            )
+        if self._bearer is not None and not _is_public(path) and not self._has_token(headers):
+            raise ApiError(401, "unauthorised", "the token is missing or wrong")
+
+    def _knows_host(self, host: str) -> bool:
+        name = _name(host)
+        return is_loopback(name) or _is_address(name) or name in self._names
+
+    def _may_change(self, headers: Headers) -> bool:
+        origin = headers.get("origin")
+        if origin is None:
+            # No browser sends such a request without Origin; old ones that do say where they come from.
+            return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        return origin in self._origins or _same_origin(origin, headers.get("host", ""))
+
+    def _has_token(self, headers: Headers) -> bool:
+        given = headers.get("authorization", "")
+        scheme, _, token = given.partition(" ")
+        # As bytes, because compare_digest takes no text beyond ASCII.
+        shown = f"{scheme.capitalize()} {token.strip()}".encode()
+        return self._bearer is not None and hmac.compare_digest(shown, self._bearer)
+
+    def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
+        return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+
+    def _preflight(self, headers: Headers) -> Response:
+        if headers.get("origin") not in self._origins:
+            return error_response(ApiError(403, "forbidden-origin", "this origin is not allowed"))
+        allowed = {
+            "Access-Control-Allow-Methods": _ALLOWED_METHODS,
+            "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
+            "Access-Control-Max-Age": str(_PREFLIGHT_S),
+        }
+        if headers.get("access-control-request-private-network") == "true":
+            allowed["Access-Control-Allow-Private-Network"] = "true"
+        return Response(status_code=204, headers=allowed)
+
+    def _headers_for(self, scope: Scope, headers: Headers) -> dict[str, str]:
+        added = dict(HEADERS)
+        if scope["path"].startswith("/api/"):
+            added["Cache-Control"] = "no-store"
+        if self._origins:
+            added["Vary"] = "Origin"
+        if headers.get("origin") in self._origins:
+            added["Access-Control-Allow-Origin"] = headers["origin"]
+            added["Access-Control-Expose-Headers"] = "Retry-After, Content-Disposition"
+        return added
 
 
 class OfferLimiter:
-    """A token bucket for each client address.
+    """A token bucket for each client address: making a session costs the event loop some hundredths of a second.
 
     Args:
         per_minute: Offers an address may make at once, and in each minute from then on.
@@ -43,7 +159,10 @@ class OfferLimiter:
     """
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        raise NotImplementedError
+        self._size = float(per_minute)
+        self._per_s = per_minute / 60
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left, when
 
     def take(self, address: str) -> None:
         """Count one offer of ``address`` (see :func:`client_address`).
@@ -51,6 +170,16 @@ class OfferLimiter:
         Raises:
             ApiError: 429, with the time after which the next one will do.
         """
+        now_s = self._clock()
+        left, since_s = self._buckets.pop(address, (self._size, now_s))
+        left = min(self._size, left + (now_s - since_s) * self._per_s)
+        granted = left >= 1
+        self._buckets[address] = (left - granted, now_s)
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        if not granted:
+            wait_s = round((1 - left) / self._per_s, 3)
+            raise ApiError(429, "too-many-requests", "too many sessions were asked for; wait a moment", wait_s)
 
 
 def client_address(scope: Scope) -> str:
@@ -58,4 +187,88 @@ def client_address(scope: Scope) -> str:
 
     A household or a rented server has a /64, if not more, so single IPv6 addresses would be no limit.
     """
-    raise NotImplementedError
+    host = (scope.get("client") or ("", 0))[0]
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return str(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((address, 64), strict=False))
+        address = address.ipv4_mapped
+    return str(address)
+
+
+class _Answer:
+    """The way back: adds headers that the application has not set itself, and knows whether it has begun."""
+
+    def __init__(self, send: Send, headers: dict[str, str]) -> None:
+        self._send = send
+        self._headers = headers
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            for name, value in self._headers.items():
+                if name == "Vary":
+                    headers.add_vary_header(value)
+                else:
+                    headers.setdefault(name, value)
+        await self._send(message)
+
+
+def _limited(receive: Receive, headers: Headers, limit: int) -> Receive:
+    """The body, as long as it keeps to its limit.
+
+    Raises:
+        ApiError: 413, at once if the length is declared; the receiver raises it when more comes than was allowed.
+    """
+    too_large = ApiError(413, "too-large", f"the body is larger than {limit} bytes")
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+    taken = 0
+
+    async def limited() -> Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise too_large
+        return message
+
+    return limited
+
+
+def _is_public(path: str) -> bool:
+    """Whether a path is the page itself or a probe; everything else wants the token, also what is not there."""
+    return path in ("/", "/favicon.ico", *PROBES) or path.startswith("/static/")
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    """Whether a page's origin is this server, as the client calls it.
+
+    The scheme is not compared: behind a proxy that speaks TLS we see plain HTTP.
+    """
+    scheme, _, rest = origin.lower().partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme)
+    return default is not None and bool(rest) and rest.removesuffix(default) == host.lower().removesuffix(default)
+
+
+def _name(host: str) -> str:
+    """The host of a ``Host`` header, without its port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
