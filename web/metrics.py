@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+
+from pipelines.cli import distribution_version
 
 __all__ = ["Figures", "Metrics", "Snapshot"]
 
@@ -54,6 +56,14 @@ _QUEUE_NOW = {
     "ms": ("waiting_seconds", "Audio that waits in a queue.", 1e-3),
     "frames": ("waiting_frames", "Frames that wait in a queue.", 1.0),
 }
+_STATES: tuple[tuple[str, str, Callable[[Figures], float | None]], ...] = (
+    ("receiver_jitter", "Interarrival jitter (RFC 3550).", lambda f: f.receiver.get("jitter_ms")),
+    ("receiver_target", "How long packets are waited for.", lambda f: f.receiver.get("target_ms")),
+    ("receiver_depth", "Audio that waits in the jitter buffer.", lambda f: f.receiver.get("depth_ms")),
+    ("sender_depth", "Audio that waits to be played.", lambda f: f.sender.get("depth_ms")),
+    ("round_trip", "Round trip to the client.", lambda f: f.round_trip_ms),
+)
+_LABELS = ("graph", "element")
 _FIRST_AUDIO_S = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 _LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -94,23 +104,53 @@ class Metrics(Collector):
     """All figures of one server.
 
     Args:
-        provider: Gives the figures of the sessions that run now.
+        provider: Gives the figures of what runs now. A session may give several: one for its connection, and one for
+            each graph while it changes from one to another.
+        sessions: How many sessions there are; by default one for each that ``provider`` gives.
         loop_lag_s: The greatest lateness of the event loop in the last second, s.
     """
 
     def __init__(
-        self, provider: Callable[[], Iterable[Figures]], *, loop_lag_s: Callable[[], float] = lambda: 0.0
+        self,
+        provider: Callable[[], Iterable[Figures]],
+        *,
+        sessions: Callable[[], int] | None = None,
+        loop_lag_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        raise NotImplementedError
+        self._provider = provider
+        self._sessions = sessions
+        self._loop_lag_s = loop_lag_s
+        self._ended = _Totals()
+        self._labels: set[tuple[str, str]] = set()
+        # A registry of our own: two servers in one process, as in tests, must not meet in the global one.
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        Info("tolmach_build", "What runs here.", registry=self._registry).info({"version": distribution_version()})
+        self._outcomes = Counter(
+            "tolmach_sessions", "Sessions that have ended, by how.", ["outcome"], registry=self._registry
+        )
+        self._first_audio = Histogram(
+            "tolmach_first_audio_seconds",
+            "From the end of an utterance to the first sound of its translation.",
+            buckets=_FIRST_AUDIO_S,
+            registry=self._registry,
+        )
+        self._lag = Histogram(
+            "tolmach_loop_lag_seconds", "Lateness of the event loop.", buckets=_LAG_S, registry=self._registry
+        )
 
     def session_ended(self, outcome: str) -> None:
         """Count a session; ``outcome`` is one of a few words, such as ``closed``, ``idle`` or ``failed``."""
+        self._outcomes.labels(outcome).inc()
 
     def first_audio(self, seconds: float) -> None:
         """Note how long after the end of an utterance its translation began to be heard, s."""
+        self._first_audio.observe(seconds)
 
     def lag(self, seconds: float) -> None:
         """Note one lateness of the event loop, s; for :class:`web.looplag.LoopLag`."""
+        self._lag.observe(seconds)
 
     def retire(self, figures: Figures) -> None:
         """Add up what a session, its connection or its graph has counted, now that it ends.
@@ -119,15 +159,95 @@ class Metrics(Collector):
         on is left out: a session that changes its graph retires a :class:`Snapshot` of ``elements`` and ``queues``
         alone, one that connects again those of ``receiver`` and ``sender``.
         """
+        self._ended.add(figures, self._label)
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Everything as text, and its content type.
-
-        Args:
-            accept: The request's ``Accept``; Prometheus asks for OpenMetrics with it.
-        """
-        raise NotImplementedError
+    def render(self) -> tuple[bytes, str]:
+        """Everything as Prometheus text, and its content type."""
+        encode, content_type = choose_encoder("")
+        return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:
         """The families that are read at the moment of a scrape."""
-        raise NotImplementedError
+        running = list(self._provider())
+        totals = _Totals()
+        totals.merge(self._ended)
+        for figures in running:
+            totals.add(figures, self._label)
+        sessions = len(running) if self._sessions is None else self._sessions()
+        yield GaugeMetricFamily("tolmach_sessions", "Sessions that run now.", value=sessions)
+        yield GaugeMetricFamily(
+            "tolmach_loop_lag_max_seconds", "Greatest lateness of the last second.", value=self._loop_lag_s()
+        )
+        for end, counts, described in (("receiver", totals.receiver, _RECEIVER), ("sender", totals.sender, _SENDER)):
+            for name, text in described.items():
+                yield CounterMetricFamily(f"tolmach_{end}_{name}", text, value=counts[name])
+        for key, (name, text) in _ELEMENT.items():
+            yield self._by_element(CounterMetricFamily(f"tolmach_element_{name}", text, labels=_LABELS), totals, key)
+        dropped = CounterMetricFamily("tolmach_queue_dropped_frames", "Frames that queues dropped.", labels=_LABELS)
+        yield self._by_element(dropped, totals, "dropped")
+        yield from self._waiting(running)
+        yield from _states(running)
+
+    def _label(self, graph: str, element: str) -> tuple[str, str]:
+        label = (graph, element)
+        if label not in self._labels and len(self._labels) >= MAX_LABELS:
+            return ("other", "other")
+        self._labels.add(label)
+        return label
+
+    def _by_element(self, family: CounterMetricFamily, totals: _Totals, key: str) -> Metric:
+        for label, counts in totals.elements.items():
+            if key in counts:
+                family.add_metric(label, counts[key])
+        return family
+
+    def _waiting(self, running: Iterable[Figures]) -> Iterator[Metric]:
+        for key, (name, text, unit) in _QUEUE_NOW.items():
+            now: defaultdict[tuple[str, str], float] = defaultdict(float)
+            for figures in running:
+                for element, figure in figures.queues.items():
+                    now[self._label(figures.graph, element)] += figure.get(key, 0.0) * unit
+            family = GaugeMetricFamily(f"tolmach_queue_{name}", text, labels=_LABELS)
+            for label, value in now.items():
+                family.add_metric(label, value)
+            yield family
+
+
+class _Totals:
+    """Counters added up."""
+
+    def __init__(self) -> None:
+        self.receiver: defaultdict[str, float] = defaultdict(float)
+        self.sender: defaultdict[str, float] = defaultdict(float)
+        self.elements: defaultdict[tuple[str, str], defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+
+    def add(self, figures: Figures, label: Callable[[str, str], tuple[str, str]]) -> None:
+        for name in _RECEIVER:
+            self.receiver[name] += figures.receiver.get(name, 0)
+        for name in _SENDER:
+            self.sender[name] += figures.sender.get(name, 0)
+        for element, counts in figures.elements.items():
+            for name in _ELEMENT:
+                self.elements[label(figures.graph, element)][name] += counts.get(name) or 0
+        for element, queue in figures.queues.items():
+            self.elements[label(figures.graph, element)]["dropped"] += queue.get("dropped", 0)
+
+    def merge(self, other: _Totals) -> None:
+        for name, value in other.receiver.items():
+            self.receiver[name] += value
+        for name, value in other.sender.items():
+            self.sender[name] += value
+        for label, counts in other.elements.items():
+            for name, value in counts.items():
+                self.elements[label][name] += value
+
+
+def _states(running: Iterable[Figures]) -> Iterator[Metric]:
+    """Mean and maximum over all sessions: one bad connection must show beside many good ones."""
+    for name, text, read in _STATES:
+        values = [value / 1000 for figures in running if (value := read(figures)) is not None]
+        family = GaugeMetricFamily(f"tolmach_{name}_seconds", text, labels=["over_sessions"])
+        if values:
+            family.add_metric(["mean"], sum(values) / len(values))
+            family.add_metric(["max"], max(values))
+        yield family
