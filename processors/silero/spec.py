@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import field_validator, model_validator
@@ -14,12 +14,16 @@ from processors.silero.voices import LICENCE, MODELS, SileroModelInfo
 from processors.speech_pads import speech_pads
 
 
+AUTO = "auto"
+
+
 class SileroTtsSettings(Settings):
     """Settings of ``silero_tts``."""
 
     model: str = Field(
         "v5_5_ru",
-        description=f"Model by name ({', '.join(MODELS)}), by path (it ends in .pt) or by https URL.",
+        description=f"Model by name ({', '.join(MODELS)}), by path (it ends in .pt) or by https URL; auto takes the "
+        "newest one that speaks lang.",
     )
     lang: str | None = Field(
         None, description="Language the model speaks, a BCP-47 tag; needed for a path or URL, known for a name."
@@ -41,6 +45,18 @@ class SileroTtsSettings(Settings):
     cpu_threads: int = Field(
         0, ge=0, le=256, description="CPU threads the model computes with; 0 takes PyTorch's own number."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("model") == AUTO:
+            lang = str(data.get("lang") or "").lower()
+            names = [model.name for model in MODELS.values() if model.lang == lang]
+            if not names:
+                spoken = ", ".join(dict.fromkeys(model.lang for model in MODELS.values()))
+                raise ValueError(f"no Silero model speaks {lang!r}: model auto needs lang to be one of {spoken}")
+            return {**data, "model": names[0]}
+        return data
 
     @field_validator("model")
     @classmethod

@@ -56,4 +56,4 @@ MODELS: Mapping[str, SileroModelInfo] = {
         _model("v3_en", "en", _ENGLISH, "en_0"),
     )
 }
-"""By name; https://github.com/snakers4/silero-models#text-to-speech lists them."""
+"""By name, the newest of a language first; https://github.com/snakers4/silero-models#text-to-speech lists them."""

@@ -121,7 +121,7 @@ async def test_an_echo_comes_back_and_a_lost_packet_is_counted() -> None:
         await c.peer.hear(50)
         heard_from = time.monotonic_ns()
         await c.peer.hear(50)
-        stats = await c.connection.stats()
+        stats = await c.line.stats()
         echo, _ = c.peer.audio(heard_from, 0.8)
         c.peer.channel.send('{"v":1,"type":"bye"}')
         result = await c.result(within_s=30)

@@ -275,3 +275,16 @@ def test_without_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ModelMissingError, match=r"v5_5_ru.*cannot be downloaded from https://models\.silero\.ai"):
         fetch(SileroTtsSettings())
     assert cached(tmp_path) == []
+
+
+@pytest.mark.parametrize(("lang", "model"), [("ru", "v5_5_ru"), ("en", "v3_en"), ("EN", "v3_en")])
+def test_auto_takes_the_newest_model_of_the_language(lang: str, model: str) -> None:
+    settings = SileroTtsSettings(model="auto", lang=lang)
+    assert settings.model == model
+    assert settings.language == lang.lower()
+
+
+@pytest.mark.parametrize("given", [{"lang": "fi"}, {}])
+def test_auto_without_a_voice_for_the_language_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="model auto needs lang to be one of ru, en"):
+        SileroTtsSettings(model="auto", **given)

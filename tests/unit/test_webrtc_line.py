@@ -186,7 +186,7 @@ async def test_the_next_graph_speaks_when_the_one_before_has_finished() -> None:
     clock = HandClock()
     line = Line(clock=clock)
     heard: list[float] = []
-    line.sender.on_sent = lambda samples, _: heard.append(round(float(samples[0]), 2))
+    line.sender.listeners.append(lambda samples, *_: heard.append(round(float(samples[0]), 2)))
     stream = line.sender.stream()
     old, new = line.speaker(cushion_ms=0), line.speaker(cushion_ms=0)
     await old.write_utterance(np.full(FRAME_SAMPLES * 2, 0.1, np.float32))

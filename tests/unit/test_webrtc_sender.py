@@ -315,7 +315,7 @@ async def test_the_moment_something_is_heard_is_told() -> None:
     sender = Sender(cushion_ms=0, clock=clock)
     stream = sender.stream()
     sent: list[tuple[int, float]] = []
-    sender.on_sent = lambda samples, at_ns: sent.append((at_ns, float(samples[0])))
+    sender.listeners.append(lambda samples, _, at_ns: sent.append((at_ns, float(samples[0]))))
     heard: list[int] = []
     await sender.write_utterance(np.full(2 * FRAME_SAMPLES, 0.25, np.float32))
     sender.when_played(heard.append)

@@ -34,6 +34,7 @@ class Line:
     """The place where a session's connection and graph meet.
 
     Args:
+        on_open: Called when a connection's data channel is open.
         on_lost: Called when the connection has closed by itself: the peer hung up, vanished or never connected.
         clock: Monotonic clock, ns.
 
@@ -45,14 +46,19 @@ class Line:
     """
 
     def __init__(
-        self, *, on_lost: Callable[[Connection], None] | None = None, clock: Callable[[], int] = time.monotonic_ns
+        self,
+        *,
+        on_open: Callable[[Connection], None] | None = None,
+        on_lost: Callable[[Connection], None] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.sender = Sender(clock=clock)
         self.gate = PlaybackGate()
-        self.sender.on_sent = self.gate.played
+        self.sender.listeners.append(lambda samples, _, sent_ns: self.gate.played(samples, sent_ns))
         self.connection: Connection | None = None
         self.closed = asyncio.Event()
         self._clock = clock
+        self._on_open = on_open
         self._on_lost = on_lost
         self._jitter = JitterSettings()
         self._microphones: deque[Microphone] = deque()
@@ -61,14 +67,19 @@ class Line:
         self._origin_transit_ns: int | None = None
         self._offset_ns: int | None = None  # of the connection's media time; None until its first frame was read
         self._end_ns = 0
+        self._counted: dict[str, int | float] = {}  # by the receivers of former connections
 
     # Connections --------------------------------------------------------------------------------------------------
 
     def connect(self, settings: ConnectionSettings | None = None) -> Connection:
         """A new connection on this line; one that is there already is closed."""
         former = self.connection
+        if former is not None:
+            self._keep_counts(former)
         self._offset_ns = None
-        self.connection = Connection(settings, sender=self.sender, on_close=self._connection_closed)
+        self.connection = Connection(
+            settings, sender=self.sender, on_open=self._on_open, on_close=self._connection_closed
+        )
         self.connection.receiver.configure(self._jitter)
         if former is not None:
             former.hang_up("another connection has taken its place")
@@ -78,6 +89,7 @@ class Line:
     def _connection_closed(self, connection: Connection) -> None:
         if connection is not self.connection:
             return
+        self._keep_counts(connection)
         self.connection = None
         self._notify()
         if self._on_lost is not None:
@@ -86,6 +98,8 @@ class Line:
     async def close(self, reason: str = "closed by the server") -> None:
         """Give the line up: everybody who waits on it returns, the connection is closed. Safe twice."""
         connection, self.connection = self.connection, None
+        if connection is not None:
+            self._keep_counts(connection)
         self.closed.set()
         self.sender.close()
         self._notify()
@@ -144,12 +158,26 @@ class Line:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
+    # State --------------------------------------------------------------------------------------------------------
+
     async def stats(self) -> dict[str, Any]:
         """Receiver, sender, gate and round trip, as the ``stats`` message carries them."""
-        told: dict[str, Any] = {"receiver": {}, "round_trip_ms": None}
-        if self.connection is not None:
-            told = await self.connection.stats()
-        return {**told, "sender": self.sender.stats(), "gate": self.gate.state}
+        return {
+            "receiver": self.receiver_stats(),
+            "sender": self.sender.stats(),
+            "gate": self.gate.state,
+            "round_trip_ms": await self.connection.round_trip_ms() if self.connection is not None else None,
+        }
+
+    def receiver_stats(self) -> dict[str, int | float]:
+        """The receiver's counters over all connections, and its present state; see :meth:`Receiver.stats`."""
+        now = self.connection.receiver.stats() if self.connection is not None else {}
+        return {**self._counted, **{name: value + self._counted.get(name, 0) for name, value in now.items()}}
+
+    def _keep_counts(self, connection: Connection) -> None:
+        for name, value in connection.receiver.stats().items():
+            if not name.endswith("_ms"):  # those tell of the moment
+                self._counted[name] = self._counted.get(name, 0) + value
 
 
 class Microphone:

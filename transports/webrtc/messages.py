@@ -1,7 +1,7 @@
 """What is said over the data channel: one JSON object a message, ``"v": 1``, ``"type"`` first.
 
-docs/LIVE.md lists the types. The transport itself speaks ``ping``, ``pong`` and ``bye`` and turns what a graph's bus says
-into ``event``; the rest belongs to the server. Times are media time of the session, ms.
+docs/LIVE.md lists the types. The transport itself speaks ``ping``, ``pong`` and ``bye`` and turns what a graph's bus
+says into ``event``; the rest belongs to the server. Times are media time of the session, ms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_INCOMING = 16_384
 """Longest message taken, characters; SCTP peers need not take more in one piece (RFC 8831, 6.6)."""
 
 EVENT_KINDS = frozenset({"error", "warning", "info", "dropped"})
-"""Bus messages that become events: what a person should read. The others have types of their own or say nothing live."""
+"""Bus messages that become events: what a person should read. Others have types of their own, or say nothing live."""
 
 
 class MessageError(TolmachError):

@@ -30,8 +30,9 @@ UTTERANCE_BOUND_S = 30
 """Speech that may wait to be played; a synthesiser further ahead is held back."""
 
 
-OnSent = Callable[[Samples, int], None]
-"""Takes what was put into a packet, float32[960], mono, 48 kHz, and when, ns on the monotonic clock."""
+OnSent = Callable[[Samples, bytes, int], None]
+"""Takes what was put into a packet, float32[960], mono, 48 kHz; the packet's payload; and when, ns on the monotonic
+clock."""
 
 
 class SenderClosed(Exception):  # noqa: N818 -- a state, as asyncio.CancelledError is
@@ -84,13 +85,13 @@ class Sender:
         clock: Monotonic clock, ns.
 
     Attributes:
-        on_sent: Told of every packet with sound in it; the reference of the playback gate.
+        listeners: Told of every packet with sound in it.
         sent: Packets sent.
     """
 
     def __init__(self, *, cushion_ms: int = 20, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.clock = clock
-        self.on_sent: OnSent | None = None
+        self.listeners: list[OnSent] = []
         self.sent = 0
         self.skipped = 0
         self._playout = Playout(cushion_ms=cushion_ms)
@@ -182,8 +183,6 @@ class Sender:
         now_ns = self.clock()
         while self._marks and self._marks[0][0] < self._playout.consumed:
             self._marks.popleft()[1](now_ns)
-        if samples is not None and self.on_sent is not None:
-            self.on_sent(samples, now_ns)
         return samples
 
     async def _after_read(self) -> None:
@@ -229,8 +228,12 @@ class PacketStream:
                 if not self._sender.ready:
                     self._sender.skipped += self._schedule.skip_overdue(now_ns)
                 samples = self._sender.read()
+                payload = self._encode(samples)
+                if samples is not None:
+                    for listener in self._sender.listeners:
+                        listener(samples, payload, now_ns)
                 self._sender.sent += 1
-                return OutgoingPacket(self._encode(samples), self._schedule.take())
+                return OutgoingPacket(payload, self._schedule.take())
             try:
                 async with asyncio.timeout(wait_ns / NS_PER_S):
                     await self.closed.wait()

@@ -1,0 +1,221 @@
+"""The HTTP side of the server: docs/LIVE.md as routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.cli import distribution_version
+from transports.webrtc.sdp import MAX_SDP
+from web.errors import ApiError, install_errors
+from web.run import Choice
+from web.security import Guard, client_address
+from web.service import Service
+from web.session import Session
+from web.settings import ServerSettings
+
+__all__ = ["make_app"]
+
+STATIC = Path(__file__).parent / "static"
+Scalar = str | int | float | bool | None
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class GraphChoice(_Body):
+    """Which graph, and with what."""
+
+    graph: str = Field(max_length=200)
+    params: dict[str, Scalar] = Field(default_factory=dict, max_length=50)
+    settings: dict[str, Scalar] = Field(default_factory=dict, max_length=50)
+
+
+class NewSession(GraphChoice):
+    """An offer, for a new session or for one that goes on."""
+
+    graph: str = Field("", max_length=200)
+    sdp: str = Field(max_length=MAX_SDP)
+    resume: str | None = Field(None, max_length=64)
+
+
+class Candidate(_Body):
+    """``RTCIceCandidateInit`` as browsers write it."""
+
+    candidate: str = Field(max_length=1000)
+    sdpMid: str | None = Field(None, max_length=64)  # noqa: N815 -- the browser's name
+    sdpMLineIndex: int | None = Field(None, ge=0, le=100)  # noqa: N815
+    usernameFragment: str | None = Field(None, max_length=256)  # noqa: N815
+
+
+class SessionUpdate(_Body):
+    """Candidates that trickle in, or a later offer."""
+
+    candidates: list[Candidate] = Field(default_factory=list, max_length=64)
+    sdp: str | None = Field(None, max_length=MAX_SDP)
+
+
+def make_app(settings: ServerSettings, service: Service) -> FastAPI:
+    """The application around a service, which is started and stopped by the caller."""
+    app = FastAPI(title="Tolmach", version=distribution_version(), docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    install_errors(app)
+    app.add_middleware(Guard, settings=settings)
+    _add_page(app)
+    _add_health(app)
+    _add_graphs(app)
+    _add_sessions(app)
+    _add_downloads(app)
+    return app
+
+
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _session(session: str, service: Annotated[Service, Depends(_service)]) -> Session:
+    """The session a path names, while it goes on."""
+    return service.pool.find(session)
+
+
+async def _past_session(session: str, service: Annotated[Service, Depends(_service)]) -> Session:
+    """The session a path names, also when it has ended lately."""
+    return service.pool.recall(session)
+
+
+Services = Annotated[Service, Depends(_service)]
+Live = Annotated[Session, Depends(_session)]
+Past = Annotated[Session, Depends(_past_session)]
+
+
+def _add_page(app: FastAPI) -> None:
+    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
+
+    @app.get("/")
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/favicon.ico")
+    async def icon() -> FileResponse:
+        return FileResponse(STATIC / "icon.svg")
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz(service: Services) -> JSONResponse:
+        state = service.readiness()
+        return JSONResponse(state, 200 if state["ready"] else 503)
+
+    @app.get("/metrics")
+    async def metrics(service: Services) -> Response:
+        body, kind = service.metrics.render()
+        return Response(body, media_type=kind)
+
+    @app.get("/api/config")
+    async def config(service: Services) -> dict[str, Any]:
+        return service.config()
+
+
+def _add_graphs(app: FastAPI) -> None:
+    @app.get("/api/graphs")
+    async def graphs(service: Services) -> dict[str, Any]:
+        return service.library.as_json()
+
+    @app.get("/api/graphs/{name}/drawing.svg")
+    async def drawing(name: str, service: Services) -> Response:
+        return Response(await service.library.drawing(name), media_type="image/svg+xml")
+
+
+def _add_sessions(app: FastAPI) -> None:
+    @app.post("/api/sessions", status_code=201)
+    async def begin(body: NewSession, request: Request, service: Services) -> dict[str, Any]:
+        address = client_address(request.scope)
+        choice = Choice(body.graph, body.params, body.settings)
+        if body.resume is not None:
+            session, answer = await service.resume(address, body.resume, body.sdp, choice if body.graph else None)
+        else:
+            if not body.graph:
+                raise ApiError(400, "bad-request", "the request names no graph")
+            session, answer = await service.begin(address, body.sdp, choice)
+        return {"session": session.id, "sdp": answer, "resumed": body.resume is not None}
+
+    @app.get("/api/sessions/{session}")
+    async def show(found: Past) -> dict[str, Any]:
+        return found.as_json()
+
+    @app.patch("/api/sessions/{session}")
+    async def update(body: SessionUpdate, request: Request, found: Live, service: Services) -> Response:
+        if (body.sdp is None) == (not body.candidates):
+            raise ApiError(400, "bad-request", "give either candidates or an sdp")
+        connection = found.connection
+        if connection is None:
+            raise ApiError(409, "conflict", "the session has lost its connection; post an offer with resume")
+        if body.sdp is not None:
+            service.count_offer(client_address(request.scope))
+            return JSONResponse({"sdp": await connection.answer(body.sdp)})
+        for each in body.candidates:
+            await connection.add_candidate(each.candidate, mid=each.sdpMid, line=each.sdpMLineIndex)
+        return Response(status_code=204)
+
+    @app.put("/api/sessions/{session}/graph", status_code=202)
+    async def switch(body: GraphChoice, request: Request, found: Live, service: Services) -> dict[str, Any]:
+        service.count_offer(client_address(request.scope))
+        choice = Choice(body.graph, body.params, body.settings)
+        await service.switch(found, choice)
+        return {"switch": choice.as_json()}
+
+    @app.delete("/api/sessions/{session}", status_code=204)
+    async def end(found: Live) -> Response:
+        await found.end("the client has ended it")
+        return Response(status_code=204)
+
+
+def _add_downloads(app: FastAPI) -> None:
+    @app.get("/api/sessions/{session}/subtitles.srt")
+    async def srt(found: Past) -> Response:
+        return _download(PlainTextResponse(found.transcript.subtitles(vtt=False)), "subtitles.srt")
+
+    @app.get("/api/sessions/{session}/subtitles.vtt")
+    async def vtt(found: Past) -> Response:
+        text = found.transcript.subtitles(vtt=True)
+        return _download(Response(text, media_type="text/vtt; charset=utf-8"), "subtitles.vtt")
+
+    @app.get("/api/sessions/{session}/transcript.json")
+    async def transcript(found: Past) -> Response:
+        return _download(JSONResponse({"v": 1, "captions": found.transcript.as_json()}), "transcript.json")
+
+    @app.get("/api/sessions/{session}/dub.wav")
+    async def dub(found: Past) -> Response:
+        length, pieces = found.dub.wav(found.media_end_ns())
+        headers = {"Content-Length": str(length)}
+        # A plain iterator: Starlette runs it in a thread, piece by piece.
+        return _download(StreamingResponse(_joined(pieces), headers=headers, media_type="audio/wav"), "dub.wav")
+
+
+def _download(response: Response, name: str) -> Response:
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _joined(pieces: Iterator[bytes], least: int = 1 << 18) -> Iterator[bytes]:
+    """The same bytes in larger pieces: each one costs a change of threads."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if len(held) >= least:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held)

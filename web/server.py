@@ -1,0 +1,118 @@
+"""Runs the application: uvicorn on one event loop, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from pipelines.errors import GraphError
+from web.app import make_app
+from web.service import Service
+from web.settings import ServerSettings
+
+__all__ = ["serve"]
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 128
+
+
+def serve(settings: ServerSettings) -> int:
+    """Serve until the process is told to stop (SIGINT, SIGTERM); returns the exit status.
+
+    Raises:
+        GraphError: If the address cannot be bound, or no graph can be used.
+    """
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    listening = _bind(settings)
+    with listening, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_main(settings, listening))
+    return 0
+
+
+async def _main(settings: ServerSettings, listening: socket.socket) -> None:
+    service = Service(settings)
+    await service.start()
+    try:
+        config = uvicorn.Config(
+            make_app(settings, service),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+            lifespan="off",
+            timeout_keep_alive=30,
+            h11_max_incomplete_event_size=65_536,
+            # What a proxy says of a client's address is believed of nobody: limits go by it.
+            proxy_headers=False,
+        )
+        server = _Server(config, service)
+        print(f"Tolmach listens on {settings.url(listening.getsockname()[1])}", flush=True)
+        await server.serve(sockets=[listening])
+    finally:
+        await service.stop()
+
+
+class _Server(uvicorn.Server):
+    """Lets sessions finish before it closes its doors."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._draining: asyncio.Task[None] | None = None
+        self._asked = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGINT, SIGTERM: the first one drains, the second one ends at once."""
+        if self._asked:
+            super().handle_exit(sig, frame)
+            self.force_exit = True
+            return
+        self._asked = True
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        self._draining = asyncio.create_task(self._drain(), name="drain")
+
+    async def _drain(self) -> None:
+        # Meanwhile the API answers, so that new clients are told why they are refused and health checks see it.
+        try:
+            await self._service.drain()
+        finally:
+            self.should_exit = True
+
+
+def _bind(settings: ServerSettings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(_BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        raise GraphError(
+            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}; "
+            "another program may use it: choose another one with --port"
+        ) from error
+    return listening
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # Windows has none
+        return None
+    return uvloop.new_event_loop

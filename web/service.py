@@ -1,0 +1,168 @@
+"""What stands behind the routes: the graphs, the sessions, the models, the figures; begun and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from pipelines.cli import distribution_version
+from pipelines.errors import GraphError
+from transports.webrtc.connection import ConnectionSettings
+from transports.webrtc.ice_settings import ice_servers, ice_servers_json
+from web.errors import ApiError
+from web.library import GraphLibrary
+from web.looplag import LoopLag
+from web.metrics import Metrics, Snapshot
+from web.pool import Limits, SessionPool
+from web.run import Choice
+from web.security import OfferLimiter
+from web.session import Session, Terms
+from web.settings import ServerSettings
+from web.warm import Warmer
+
+__all__ = ["Service"]
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """One server's parts; make it inside the event loop.
+
+    Args:
+        settings: What the server was told.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.library = GraphLibrary(
+            settings.graphs, default=settings.default_graph, trust_params=settings.trust_params
+        )
+        self.metrics = Metrics(self._snapshots, loop_lag_s=lambda: self.loop_lag.max_s)
+        self.loop_lag = LoopLag(self.metrics.lag)
+        self._ice_servers = ice_servers(
+            settings.ice_urls, username=settings.turn_username, credential=settings.turn_credential
+        )
+        self.pool = SessionPool(
+            Limits(
+                max_sessions=settings.max_sessions,
+                max_per_address=settings.max_sessions_per_address,
+                keep_ended_s=settings.keep_ended_s,
+                max_kept=settings.max_kept,
+            ),
+            Terms(
+                connection=ConnectionSettings(
+                    ice_servers=self._ice_servers,
+                    udp_ports=settings.udp_ports,
+                    advertised_addresses=settings.advertised_addresses,
+                ),
+                max_s=settings.max_session_s,
+                idle_s=settings.idle_s,
+                resume_s=settings.resume_s,
+                loop_lag_ms=lambda: self.loop_lag.max_ms,
+                on_first_audio=self.metrics.first_audio,
+                on_run_over=lambda run: self.metrics.retire(run.snapshot()),
+            ),
+            on_ended=self._session_ended,
+        )
+        self._offers = OfferLimiter(settings.offers_per_minute)
+        self._warmer = Warmer(self.library)
+        self._warming: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the graphs, begin to load models. Raises GraphError if no graph can be used."""
+        await self.library.start()
+        self.loop_lag.start()
+        default = self.library.default
+        graphs = [default] if self.settings.warm and default is not None else []
+        self._warming = asyncio.create_task(self._warmer.run(graphs), name="warm")
+
+    async def drain(self) -> None:
+        """No new sessions; end those there are, gracefully as far as ``drain_s`` goes."""
+        await self.pool.drain(self.settings.drain_s)
+
+    async def stop(self) -> None:
+        """End everything at once. Safe twice."""
+        await self.pool.drain(0)
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait([self._warming])
+        await self.loop_lag.stop()
+        await self.library.stop()
+
+    # Sessions -----------------------------------------------------------------------------------------------------
+
+    def count_offer(self, address: str) -> None:
+        """Count an offer of an address. Raises ApiError 429 when they come too fast."""
+        self._offers.take(address)
+
+    async def begin(self, address: str, offer: str, choice: Choice) -> tuple[Session, str]:
+        """A new session and the answer to its offer.
+
+        Raises:
+            ApiError: If it may not begin, or there is no such graph.
+            GraphError: If the graph, a param or a setting is wrong.
+            SignallingError: If the offer cannot be used.
+        """
+        try:
+            self.count_offer(address)
+            self.pool.admit(address)
+            session_id = SessionPool.new_id()
+            graph = await self.library.load(choice.graph, choice.params, choice.settings, session_id)
+            return await self.pool.open(address, offer, choice, graph, session_id)
+        except (ApiError, GraphError):
+            self.metrics.session_ended("refused")
+            raise
+
+    async def resume(self, address: str, session_id: str, offer: str, choice: Choice | None) -> tuple[Session, str]:
+        """A session on another connection, with the graph it had or another one. Raises as :meth:`begin`."""
+        self.count_offer(address)
+        session = self.pool.find(session_id)
+        choice = choice or session.choice
+        if choice is None:
+            raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
+        graph = await self.library.load(choice.graph, choice.params, choice.settings, session.id)
+        answer = await session.call(offer)
+        session.play(choice, graph)
+        return session, answer
+
+    async def switch(self, session: Session, choice: Choice) -> None:
+        """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
+        graph = await self.library.load(choice.graph, choice.params, choice.settings, session.id)
+        session.play(choice, graph)
+
+    def _session_ended(self, session: Session) -> None:
+        self.metrics.session_ended(session.outcome)
+        line = next(session.snapshots())  # its graphs have been counted when they ended
+        self.metrics.retire(line)
+
+    def _snapshots(self) -> Iterator[Snapshot]:
+        for session in self.pool:
+            yield from session.snapshots()
+
+    # State --------------------------------------------------------------------------------------------------------
+
+    def readiness(self) -> dict[str, Any]:
+        """The answer to ``GET /readyz``."""
+        return {
+            "ready": self._warmer.ready and not self.pool.draining,
+            "draining": self.pool.draining,
+            "loading": self._warmer.loading,
+            "failed": self._warmer.failed,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """The answer to ``GET /api/config``."""
+        settings = self.settings
+        return {
+            "version": distribution_version(),
+            "ice_servers": ice_servers_json(self._ice_servers),
+            "limits": {
+                **self.pool.as_json(),
+                "max_session_s": settings.max_session_s,
+                "idle_s": settings.idle_s,
+                "resume_s": settings.resume_s,
+            },
+            **self.readiness(),
+        }

@@ -1,0 +1,379 @@
+"""One session: a client on a line, the graph that runs for it now, the next one, and what was said.
+
+::
+
+    new ──► live ──► away ──► live …          a client that lost its connection has ``resume_s`` to come back
+              │        │
+              └────────┴──► ended             goodbye, time is up, failure, or the server stops
+
+Nothing here touches another session: whatever goes wrong ends this one, in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipelines.bus import Message
+from pipelines.frames import NS_PER_MS
+from pipelines.graph import Graph
+from transports.webrtc import messages
+from transports.webrtc.connection import Connection, ConnectionSettings
+from transports.webrtc.line import Line
+from transports.webrtc.sessions import SESSIONS
+from web.dub import Dub
+from web.metrics import Snapshot
+from web.run import Choice, Run
+from web.timings import Timing, Timings
+from web.transcript import Caption, Numbers, Transcript
+
+__all__ = ["Session", "SessionState", "Terms"]
+
+log = logging.getLogger(__name__)
+
+SessionState = Literal["new", "live", "away", "ended"]
+
+FLOW_S = 0.25
+"""How often the page is told which elements work: an eye sees no more than that."""
+STATS_EVERY = 4
+"""Health is told every so many times: once a second."""
+LAST_WORDS_S = 30.0
+"""How long what is under way may take once the client has said goodbye; its captions are kept for the download."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a session may use.
+
+    Attributes:
+        connection: How its connections are made.
+        max_s: Its greatest length, s.
+        idle_s: How long nobody need speak, s.
+        resume_s: How long it waits for a client that lost its connection, s.
+        loop_lag_ms: Tells how late the event loop is, ms.
+        on_first_audio: Takes the time from the end of speech to its first translated audio, s.
+        on_run_over: Takes every run that is over, for its figures.
+    """
+
+    connection: ConnectionSettings
+    max_s: float
+    idle_s: float
+    resume_s: float
+    loop_lag_ms: Callable[[], float] = lambda: 0.0
+    on_first_audio: Callable[[float], None] = lambda seconds: None
+    on_run_over: Callable[[Run], None] = lambda run: None
+
+
+class Session:
+    """A session; make it inside the event loop, :meth:`call` and :meth:`play`, and :meth:`end` it in any case.
+
+    Args:
+        session: Its id, 128 random bits: who knows it may use it.
+        address: Whose it is, for limits.
+        terms: What it may use.
+        on_ended: Called once, when it has ended.
+    """
+
+    def __init__(self, session: str, address: str, terms: Terms, on_ended: Callable[[Session], None]) -> None:
+        self.id = session
+        self.address = address
+        self.state: SessionState = "new"
+        self.end_reason = ""
+        self.outcome = "closed"
+        self.started_s = time.time()
+        self.ended_at: float | None = None  # monotonic, s
+        self.transcript = Transcript()
+        self.dub = Dub()
+        self.line = Line(on_open=self._opened, on_lost=self._lost)
+        self.line.sender.listeners.append(lambda _, payload, __: self.dub.add(payload, self.line.now_ns()))
+        self._terms = terms
+        self._on_ended = on_ended
+        self._numbers = Numbers()
+        self._timings = Timings()
+        self._runs: list[Run] = []  # the one that has the microphone, then the next one; those that drain before them
+        self._finishing = False
+        self._ending: asyncio.Task[None] | None = None
+        self._choice: Choice | None = None
+        self._resumed = False
+        self._ever_opened = False
+        self._refused: Connection | None = None  # its offer could not be used; its end is no news
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._away: asyncio.TimerHandle | None = None
+        self._born_s = self._spoke_s = time.monotonic()
+        self._round_trip_ms: float | None = None
+        self._speaking = False
+        SESSIONS.add(session, self.line)
+        self._spawn(self._watch(), "watch")
+
+    # Signalling ---------------------------------------------------------------------------------------------------
+
+    async def call(self, offer: str) -> str:
+        """Answer the offer of a new connection, the first one or one that takes the place of another.
+
+        Raises:
+            SignallingError: If it cannot be used; the connection is closed then.
+        """
+        connection = self.line.connect(self._terms.connection)
+        connection.listen(self._said)
+        try:
+            answer = await connection.answer(offer)
+        except BaseException:
+            self._refused = connection
+            connection.hang_up("the offer could not be used")
+            self._wait_for_client()
+            raise
+        if self._away is not None:
+            self._away.cancel()
+            self._away = None
+        self._resumed = self.state != "new"
+        self.state = "live"
+        return answer
+
+    @property
+    def short(self) -> str:
+        """Enough of the id to tell sessions apart in a log, and too little to use one."""
+        return self.id[:6]
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection it has now."""
+        return self.line.connection
+
+    # Graphs -------------------------------------------------------------------------------------------------------
+
+    @property
+    def choice(self) -> Choice | None:
+        """What runs now, or will as soon as it has loaded."""
+        return self._choice
+
+    def play(self, choice: Choice, graph: Graph) -> None:
+        """Start a graph; once it is ready and nobody speaks, it takes over from the one that runs.
+
+        One that has not taken over yet is given up.
+        """
+        for waiting in self._runs[1:] or [run for run in self._runs if run.state == "loading"]:
+            if waiting.state in ("loading", "waiting"):
+                waiting.cancel()
+        run = Run(choice, graph, self._numbers.of_run(), self._heard_of, self._run_changed)
+        if not self._runs:
+            self._choice = choice
+        self._runs.append(run)
+        self._tell_run(run)
+        run.start()
+
+    def _run_changed(self, run: Run) -> None:
+        if run.state == "current":
+            self._choice = run.choice
+        if run.over:
+            if run not in self._runs:  # the session has ended before it
+                return
+            self._runs.remove(run)
+            self._terms.on_run_over(run)
+        if run.state != "ended":
+            self._tell_run(run)
+        if run.over and not self._runs and self.line.connection is not None and not self._finishing:
+            self._spawn(self._give_up(run), "give-up")
+
+    async def _give_up(self, run: Run) -> None:
+        """Nothing listens to this client any more: say why, as soon as it can be told."""
+        connection = self.line.connection
+        if connection is not None:
+            waiting = [asyncio.ensure_future(event.wait()) for event in (connection.opened, connection.closed)]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for each in waiting:
+                each.cancel()
+        await self.end(run.text or "the graph has ended", "failed" if run.error is not None else "closed")
+
+    def _tell_run(self, run: Run) -> None:
+        # Alone it waits for nobody but the first packet.
+        state = "current" if run.state == "waiting" and self._runs == [run] else run.state
+        self.send("graph", state=state, text=run.text, **run.choice.as_json())
+
+    # What graphs say ----------------------------------------------------------------------------------------------
+
+    def _heard_of(self, run: Run, message: Message) -> None:
+        data, now_ns = message.data, self.line.now_ns()
+        timing: Timing | None = None
+        if message.kind == "speech":
+            self._speaking = bool(data["active"])
+            self._spoke_s = time.monotonic()
+            self.send("speech", active=data["active"], at_ms=(message.pts_ns or 0) // NS_PER_MS)
+        elif message.kind == "utterance":
+            number = run.numbers[data["utterance"]]
+            timing = self._timings.closed(number, data["pts_ns"], data["speech_end_ns"], now_ns)
+        elif message.kind == "translation":
+            caption = Caption.of(data, run.numbers[data["utterance"]])
+            self.transcript.add(caption)
+            self.send("caption", **caption.as_json(), replayed=False)
+            timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
+        elif message.kind == "latency" and "made_ns" in data:
+            timing = self._timings.heard(run.numbers[data["utterance"]], data["made_ns"], data["placed_ns"])
+            if timing is not None and timing.heard_ms is not None:
+                self._terms.on_first_audio(timing.heard_ms / 1000)
+        elif (text := messages.event(message)) is not None:
+            self._send_text(text)
+        if timing is not None:
+            self.send("timeline", **timing.as_json())
+
+    # What the client says -----------------------------------------------------------------------------------------
+
+    def _opened(self, connection: Connection) -> None:
+        self._ever_opened = True
+        told = self._choice.as_json() if self._choice is not None else {}
+        self.send("session", session=self.id, resumed=self._resumed, **told)
+        for caption in self.transcript:
+            self.send("caption", **caption.as_json(), replayed=True)
+        if self._runs:
+            self._tell_run(self._runs[-1])
+
+    def _said(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "clear":
+            self.line.sender.clear()
+
+    def _lost(self, connection: Connection) -> None:
+        if self.state == "ended" or connection is self._refused:
+            return
+        log.info("session %s: %s", self.short, connection.close_reason)
+        self._speaking = False
+        if connection.said_goodbye or not self._ever_opened:
+            self._spawn(self._last_words(connection.close_reason), "last-words")
+        else:
+            self._wait_for_client()
+
+    def _wait_for_client(self) -> None:
+        if self.state == "new":
+            return  # whoever made the session ends it
+        self.state = "away"
+        if self._away is not None:
+            self._away.cancel()
+        reason = f"the client did not come back within {self._terms.resume_s:g} s"
+        self._away = asyncio.get_running_loop().call_later(
+            self._terms.resume_s, lambda: self._spawn(self.end(reason, "vanished"), "end")
+        )
+
+    async def _last_words(self, reason: str) -> None:
+        """The client is gone for good: let what it has said be translated, for the transcript."""
+        self.state = "away"
+        await self.drained(LAST_WORDS_S)
+        self._finishing = False
+        if self.state == "away":  # else it came back after all
+            await self.end(reason)
+
+    # Telling the client -------------------------------------------------------------------------------------------
+
+    def send(self, kind: str, /, **fields: Any) -> None:
+        """Send a message, if anybody is there to hear it."""
+        if self.line.connection is not None:
+            self._send_text(messages.encode(kind, **fields))
+
+    def _send_text(self, text: str) -> None:
+        if self.line.connection is not None:
+            self.line.connection.send(text)
+
+    async def _watch(self) -> None:
+        """Tell the page what flows and how healthy the call is; end the session when its time is up."""
+        beats = 0
+        while self.state != "ended":
+            await asyncio.sleep(FLOW_S)
+            beats += 1
+            if self.state == "live":
+                for run in self._runs:
+                    if run.state == "current" and (moved := run.flowed()):
+                        self.send("flow", elements=moved)
+            if beats % STATS_EVERY == 0:
+                stats = await self.line.stats()
+                self._round_trip_ms = stats["round_trip_ms"]
+                self.send("stats", **stats, loop_lag_ms=round(self._terms.loop_lag_ms(), 1))
+                self._end_when_time_is_up()
+
+    def _end_when_time_is_up(self) -> None:
+        now_s, terms = time.monotonic(), self._terms
+        listens = any(run.hears_speech for run in self._runs)
+        if now_s - self._born_s > terms.max_s:
+            self._spawn(self.end(f"a session lasts at most {terms.max_s / 60:g} minutes", "expired"), "end")
+        elif listens and not self._speaking and now_s - self._spoke_s > terms.idle_s:
+            self._spawn(self.end(f"nobody has spoken for {terms.idle_s / 60:g} minutes", "idle"), "end")
+
+    # End ----------------------------------------------------------------------------------------------------------
+
+    async def drained(self, within_s: float) -> None:
+        """Let every graph end gracefully; what is not done in time stays undone. The session is to be ended then."""
+        self._finishing = True
+        runs = list(self._runs)
+        for run in runs:
+            run.finish()
+        if runs:
+            await asyncio.wait([asyncio.ensure_future(run.ended()) for run in runs], timeout=within_s)
+
+    async def end(self, reason: str, outcome: str = "closed") -> None:
+        """End it now. Safe twice and from several tasks; returns when everything is released.
+
+        Args:
+            reason: For people; the client is told.
+            outcome: For the figures, one of a few words.
+        """
+        if self._ending is None:
+            self.state, self.end_reason, self.outcome = "ended", reason, outcome
+            self.ended_at = time.monotonic()
+            log.info("session %s has ended: %s", self.short, reason)
+            if self._away is not None:
+                self._away.cancel()
+            SESSIONS.remove(self.id)
+            runs, self._runs = self._runs, []
+            for run in runs:
+                self._terms.on_run_over(run)
+                run.cancel()
+            self._on_ended(self)
+            self._ending = asyncio.create_task(self._release(reason, runs), name=f"session-{self.short}-release")
+        await asyncio.shield(self._ending)
+
+    async def _release(self, reason: str, runs: Sequence[Run]) -> None:
+        await self.line.close(reason)
+        for run in runs:
+            await run.ended()
+        others = list(self._tasks)
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(coroutine, name=f"session-{self.short}-{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("session %s: a task failed", self.short, exc_info=error)
+
+    # State --------------------------------------------------------------------------------------------------------
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer to ``GET /api/sessions/ID``."""
+        choice = self._choice.as_json() if self._choice else {"graph": None, "params": {}, "settings": {}}
+        return {
+            "session": self.id,
+            "state": self.state,
+            "end_reason": self.end_reason,
+            "started_s": self.started_s,
+            "position_ms": self.line.position_ns // NS_PER_MS,
+            "captions": self.transcript.as_json(),
+            **choice,
+        }
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """What it and each of its graphs have counted so far."""
+        graph = self._choice.graph if self._choice else ""
+        yield Snapshot(graph, self.line.receiver_stats(), self.line.sender.stats(), self._round_trip_ms)
+        for run in self._runs:
+            yield run.snapshot()
+
+    def media_end_ns(self) -> int:
+        """Media time at which it has arrived: what was read, or translated, last; ns."""
+        last_ms = max((caption.end_ms for caption in self.transcript), default=0)
+        return max(self.line.position_ns, last_ms * NS_PER_MS)

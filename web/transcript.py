@@ -1,0 +1,117 @@
+"""What was said in a session: its captions, numbered through whatever graphs and connections come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines.frames import NS_PER_MS
+from transports.files.subtitles import Layout, SubtitleWriter
+
+__all__ = ["Caption", "Numbers", "Transcript"]
+
+MAX_CAPTIONS = 20_000
+"""More than a session of a day can hold; the oldest go first."""
+_REMEMBERED = 1000
+"""Utterances of one run whose numbers are remembered; what comes later for an older one has long been heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A ``caption`` message of docs/LIVE.md; times are media time of the session, ms."""
+
+    utterance: int
+    start_ms: int
+    end_ms: int
+    source_lang: str
+    target_lang: str
+    text: str
+    final: bool
+    rejected: str | None
+    logprob: float | None
+    engine: str
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], utterance: int) -> Caption:
+        """From the data of a ``translation`` message, under the session's number."""
+        return cls(
+            utterance=utterance,
+            start_ms=data["pts_ns"] // NS_PER_MS,
+            end_ms=data["end_ns"] // NS_PER_MS,
+            source_lang=data["source_lang"],
+            target_lang=data["target_lang"],
+            text=data["text"],
+            final=data.get("final", True),
+            rejected=data.get("rejected"),
+            logprob=data.get("logprob"),
+            engine=data.get("engine", ""),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields of the message."""
+        return asdict(self)
+
+
+class Numbers:
+    """Numbers of a session's utterances: each run of a graph counts from 1, the session goes on."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def of_run(self) -> RunNumbers:
+        """The numbering for one run."""
+        return RunNumbers(self)
+
+    def next(self) -> int:
+        """The next number."""
+        self._last += 1
+        return self._last
+
+
+class RunNumbers:
+    """From the numbers of one run to those of the session."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self._known: dict[int, int] = {}
+
+    def __getitem__(self, utterance: int) -> int:
+        if utterance not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[utterance] = self._numbers.next()
+        return self._known[utterance]
+
+
+class Transcript:
+    """Captions in the order of their utterances; the last one of an utterance stands."""
+
+    def __init__(self) -> None:
+        self._captions: dict[int, Caption] = {}
+
+    def add(self, caption: Caption) -> None:
+        """Take a caption."""
+        self._captions[caption.utterance] = caption
+        if len(self._captions) > MAX_CAPTIONS:
+            del self._captions[next(iter(self._captions))]
+
+    def __iter__(self) -> Iterator[Caption]:
+        return iter(sorted(self._captions.values(), key=lambda caption: (caption.start_ms, caption.utterance)))
+
+    def __len__(self) -> int:
+        return len(self._captions)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """All captions, as messages hold them."""
+        return [caption.as_json() for caption in self]
+
+    def subtitles(self, *, vtt: bool) -> str:
+        """A subtitle file of the final texts: WebVTT, or else SubRip."""
+        writer = SubtitleWriter(Layout(), vtt=vtt)
+        parts = [writer.head]
+        for caption in self:
+            if caption.final and caption.rejected is None and caption.text.strip():
+                start_ns, end_ns = caption.start_ms * NS_PER_MS, caption.end_ms * NS_PER_MS
+                parts.append(writer.add(caption.utterance, start_ns, end_ns, caption.text))
+        return "".join([*parts, writer.finish()])
