@@ -1,21 +1,35 @@
-"""What Tolmach relies on inside aiortc; a failure here means an aiortc that the WebRTC transport must be adapted to."""
+"""What Tolmach relies on inside aiortc and aioice; a failure here means that the WebRTC transport must be adapted."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import threading
 from importlib.metadata import version
 from typing import Any
 
+import aioice.ice
+import aiortc.rtcicetransport
+import aiortc.rtcpeerconnection
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDtlsTransport,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+)
 from aiortc.codecs.opus import OpusEncoder as AiortcOpusEncoder
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtpPacket
 
-from transports.webrtc.aiortc_hooks import JITTER_BUFFER, PacedTrack, PacketTap, tap_receiver
+from transports.webrtc.aiortc_hooks import JITTER_BUFFER, PacedTrack, PacketTap, prepare, tap_receiver, use_ice
+from transports.webrtc.ice import RestartableIce
+from transports.webrtc.ice_agent import IceAgent
+from transports.webrtc.ice_settings import IceSettings
 from transports.webrtc.opus import SILENCE, TIME_BASE
 from transports.webrtc.sender import Sender
 
@@ -25,10 +39,19 @@ async def receiver() -> tuple[RTCPeerConnection, RTCRtpReceiver]:
     return pc, pc.addTransceiver("audio").receiver
 
 
-def test_this_aiortc_was_read() -> None:
-    assert tuple(int(n) for n in version("aiortc").split(".")[:2]) <= (1, 16), (
-        "read rtcrtpreceiver.py, rtcrtpsender.py and codecs/opus.py of this version, then raise the number here"
-    )
+@pytest.mark.parametrize(
+    ("library", "read", "files"),
+    [
+        (
+            "aiortc",
+            (1, 16),
+            "rtcrtpreceiver.py, rtcrtpsender.py, codecs/opus.py, rtcicetransport.py, rtcpeerconnection.py",
+        ),
+        ("aioice", (0, 13), "ice.py"),
+    ],
+)
+def test_this_version_was_read(library: str, read: tuple[int, int], files: str) -> None:
+    assert tuple(int(n) for n in version(library).split(".")[:2]) <= read, f"read {files}, then raise the number here"
 
 
 async def test_the_jitter_buffer_is_where_we_replace_it() -> None:
@@ -83,3 +106,73 @@ async def test_aiortc_sends_encoded_packets_as_they_are() -> None:
     with pytest.raises(MediaStreamError):
         await asyncio.wait_for(waiting, 5)
     assert track.readyState == "ended"
+
+
+# ICE ------------------------------------------------------------------------------------------------------------------
+
+
+def test_all_that_aiortc_asks_of_its_aioice_connection_is_there() -> None:
+    source = inspect.getsource(aiortc.rtcicetransport) + inspect.getsource(aiortc.rtcpeerconnection)
+    asked = set(re.findall(r"_connection\.(\w+)", source))
+    assert {"recv", "send", "connect", "gather_candidates"} <= asked
+    assert asked <= set(dir(RestartableIce)), "RestartableIce lacks what this aiortc asks for"
+
+
+async def test_a_transport_runs_over_what_it_is_given() -> None:
+    pc, audio = await receiver()
+    transport = audio.transport.transport
+    ice = RestartableIce(IceSettings(), restart_timeout_s=5)
+    use_ice(transport, ice)
+    await transport.iceGatherer.gather()
+    described = transport.iceGatherer.getLocalParameters()
+    assert (described.usernameFragment, described.password) == (ice.local_username, ice.local_password)
+    assert len(transport.iceGatherer.getLocalCandidates()) == len(ice.local_candidates) > 0
+    assert (transport._recv, transport._send) == (ice.recv, ice.send)
+    await pc.close()
+    assert ice._over.is_set(), "closed with the transport"
+
+
+def test_packets_go_through_what_a_transport_was_given() -> None:
+    source = inspect.getsource(RTCDtlsTransport)
+    assert source.count("self.transport._recv()") == 2, "looked up for every packet"
+    assert source.count("self.transport._send(data)") == 2
+    source = inspect.getsource(RTCIceTransport)
+    assert "self._recv = self._connection.recv" in source
+    assert "self._send = self._connection.send" in source
+
+
+async def test_an_aiortc_that_keeps_its_aioice_elsewhere_is_refused_in_words() -> None:
+    pc, audio = await receiver()
+    transport = audio.transport.transport
+    kept = transport._connection
+    del transport._connection
+    with pytest.raises(RuntimeError, match="install aiortc"):
+        use_ice(transport, RestartableIce(IceSettings(), restart_timeout_s=5))
+    transport._connection = kept
+    await pc.close()
+
+
+async def test_a_second_media_section_makes_no_second_transport() -> None:
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    audio = pc.addTransceiver("audio")
+    pc.createDataChannel("tolmach")
+    assert pc.sctp is not None
+    assert pc.sctp.transport is audio.receiver.transport
+    await pc.close()
+
+
+async def test_aioice_calls_what_the_agent_does_itself() -> None:
+    source = inspect.getsource(aioice.ice)
+    assert "self.get_component_candidates(component=component, addresses=addresses)" in source
+    assert "self.receiver.data_received(data, self.local_candidate.component)" in source
+    assert "self.receiver.protocol_lost(self)" in source
+    assert source.count("get_host_addresses(") == 2, "defined, and used by gather_candidates() alone"
+    agent = IceAgent(IceSettings(), print, controlling=False)
+    for name in ("_nominated", "_protocols", "_query_consent_task"):
+        assert hasattr(agent, name), f"aioice keeps no {name} any more"
+    assert agent._components == {1}
+    await agent.close()
+
+
+async def test_what_the_first_connection_would_load_can_be_loaded_before() -> None:
+    await prepare()
