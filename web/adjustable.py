@@ -70,7 +70,7 @@ class LiveSetting:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, keys as the attributes."""
-        return asdict(self)
+        return asdict(self) | {"choices": list(self.choices)}
 
 
 def live_settings(graph: Graph) -> tuple[LiveSetting, ...]:

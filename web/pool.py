@@ -78,7 +78,9 @@ class SessionPool:
         if sum(session.address == address for session in self) >= share:
             raise ApiError(503, "busy", f"{share} sessions run from this address already; end one of them first", 15)
 
-    async def open(self, address: str, offer: str, choice: Choice, graph: Graph, session_id: str) -> tuple[Session, str]:
+    async def open(
+        self, address: str, offer: str, choice: Choice, graph: Graph, session_id: str
+    ) -> tuple[Session, str]:
         """A new session and the answer to its offer.
 
         Raises:

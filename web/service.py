@@ -36,10 +36,8 @@ class Service:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.library = GraphLibrary(
-            settings.graphs, default=settings.default_graph, trust_params=settings.trust_params
-        )
-        self.metrics = Metrics(self._snapshots, loop_lag_s=lambda: self.loop_lag.max_s)
+        self.library = GraphLibrary(settings.graphs, default=settings.default_graph, trust_params=settings.trust_params)
+        self.metrics = Metrics(self._snapshots, sessions=lambda: len(self.pool), loop_lag_s=lambda: self.loop_lag.max_s)
         self.loop_lag = LoopLag(self.metrics.lag)
         self._ice_servers = ice_servers(
             settings.ice_urls, username=settings.turn_username, credential=settings.turn_credential

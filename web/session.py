@@ -98,6 +98,7 @@ class Session:
         self._finishing = False
         self._ending: asyncio.Task[None] | None = None
         self._choice: Choice | None = None
+        self._told: dict[str, Any] = {}  # of the graph, last
         self._resumed = False
         self._ever_opened = False
         self._refused: Connection | None = None  # its offer could not be used; its end is no news
@@ -189,9 +190,12 @@ class Session:
         await self.end(run.text or "the graph has ended", "failed" if run.error is not None else "closed")
 
     def _tell_run(self, run: Run) -> None:
-        # Alone it waits for nobody but the first packet.
-        state = "current" if run.state == "waiting" and self._runs == [run] else run.state
-        self.send("graph", state=state, text=run.text, **run.choice.as_json())
+        if run.state == "waiting" and self._runs[0] is run:
+            return  # for nothing but the first packet
+        told = {"state": run.state, "text": run.text, **run.choice.as_json()}
+        if told != self._told:
+            self._told = told
+            self.send("graph", **told)
 
     # What graphs say ----------------------------------------------------------------------------------------------
 
@@ -227,6 +231,7 @@ class Session:
         self.send("session", session=self.id, resumed=self._resumed, **told)
         for caption in self.transcript:
             self.send("caption", **caption.as_json(), replayed=True)
+        self._told = {}
         if self._runs:
             self._tell_run(self._runs[-1])
 

@@ -1,0 +1,97 @@
+"""A peer that calls a server over its API, in the same process: real HTTP semantics, real WebRTC, no sockets for HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiortc import RTCSessionDescription
+
+from pipelines.frames import Samples
+from tests.integration.webrtc_peer import Peer
+from web.app import make_app
+from web.service import Service
+from web.settings import ServerSettings
+
+
+class Client:
+    """A server and an HTTP client of it."""
+
+    def __init__(self, service: Service, http: httpx.AsyncClient) -> None:
+        self.service = service
+        self.http = http
+        self.peers: list[ServedPeer] = []
+
+    async def call(self, signal: Samples, graph: str = "echo", **body: Any) -> ServedPeer:
+        """A peer in a session; ``body`` goes into the request."""
+        peer = ServedPeer(signal, self)
+        self.peers.append(peer)
+        await peer.join({"graph": graph, **body})
+        return peer
+
+    async def error(self, method: str, path: str, status: int, **request: Any) -> Mapping[str, Any]:
+        """The error object of a request that must be refused with this status."""
+        response = await self.http.request(method, path, **request)
+        assert response.status_code == status, response.text
+        error: Mapping[str, Any] = response.json()["error"]
+        return error
+
+
+class ServedPeer(Peer):
+    """A peer whose signalling is HTTP."""
+
+    def __init__(self, signal: Samples, client: Client) -> None:
+        super().__init__(signal)
+        self.session = ""
+        self._client = client
+
+    async def join(self, body: Mapping[str, Any]) -> None:
+        """Post the offer, take the answer, wait until the data channel is open."""
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        answer = await self._client.http.post("/api/sessions", json={**body, "sdp": self.pc.localDescription.sdp})
+        assert answer.status_code == 201, answer.text
+        self.session = answer.json()["session"]
+        await self.pc.setRemoteDescription(RTCSessionDescription(sdp=answer.json()["sdp"], type="answer"))
+        await self.until("session")
+
+    async def until(self, kind: str, wanted: Callable[[Mapping[str, Any]], bool] = lambda m: True) -> Mapping[str, Any]:
+        """The next message of this kind that is wanted, within 30 s; others are passed over."""
+        async with asyncio.timeout(30):
+            while True:
+                message = await self.said.get()
+                if message["type"] == kind and wanted(message):
+                    return message
+
+    @property
+    def url(self) -> str:
+        """Path of its session."""
+        return f"/api/sessions/{self.session}"
+
+
+@asynccontextmanager
+async def server(graphs: Path, **settings: Any) -> AsyncIterator[Client]:
+    """A server over a folder of graphs; afterwards nothing of it may be left."""
+    before = asyncio.all_tasks()
+    told = ServerSettings(graphs=graphs, **{"warm": False, **settings})
+    service = Service(told)
+    await service.start()
+    transport = httpx.ASGITransport(make_app(told, service), client=("127.0.0.1", 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+        client = Client(service, http)
+        try:
+            async with asyncio.timeout(120):
+                while not service.readiness()["ready"]:
+                    await asyncio.sleep(0.05)
+            yield client
+        finally:
+            for peer in client.peers:
+                await peer.close()
+            await service.stop()
+    for _ in range(20):  # transports report their end on a later turn of the loop
+        await asyncio.sleep(0)
+    left = {task.get_name() for task in asyncio.all_tasks() - before if not task.done()}
+    assert not left, f"tasks left: {left}"
