@@ -8,7 +8,7 @@ set -euo pipefail
 say() { printf 'tolmach: %s\n' "$*" >&2; }
 
 if ! mkdir -p "$TMPDIR" 2>/dev/null || [[ ! -w $TMPDIR ]]; then
-    say "user $(id -u) cannot write to /models. A named volume is right from the start; a folder of the host needs:" \
+    say "user $(id -u) cannot write to $TMPDIR. A named volume is right from the start; a folder of the host needs:" \
         "chown -R $(id -u):$(id -g) FOLDER"
     exit 1
 fi
@@ -26,14 +26,16 @@ fetch() {
 
 if [[ ${1:-} == serve ]]; then
     read -ra graphs <<<"${TOLMACH_FETCH:-}"
+    missing=()
     for graph in "${graphs[@]}"; do
-        if ! fetch "$graph"; then
-            say "not all models of '$graph' could be had, see above. The server starts without them."
-            say "- a voice was refused: allow its digest with TOLMACH_ALLOW_SHA256 and start again"
-            say "- there is no network: docs/RUNBOOK.md, 'Offline', says how to carry the models here"
-            say "- they are not wanted: set TOLMACH_FETCH to the graphs you use, or to nothing"
-        fi
+        fetch "$graph" || missing+=("$graph")
     done
+    if ((${#missing[@]})); then
+        say "models are missing for: ${missing[*]}. Why is said above. The server starts without them."
+        say "- a voice was refused: allow its digest with TOLMACH_ALLOW_SHA256, and start again"
+        say "- no network: docs/RUNBOOK.md, 'Offline', says how to carry the models here"
+        say "- not wanted: set TOLMACH_FETCH to the graphs that you use, or to nothing"
+    fi
 fi
 
 exec tolmach "$@"
