@@ -1,12 +1,13 @@
-# Two commands for a newcomer: `make demo` and `make test`. Both do everything from a bare clone.
+# For a newcomer: `make serve`, `make demo` and `make test`. Each does everything from a bare clone.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint format check bench wheel clean schema
+.PHONY: help demo serve test lint format check bench wheel clean schema
 help:
 	@echo "make demo    translate the shipped recordings into build/demo"
+	@echo "make serve   speak in Chrome and hear the translation, at http://127.0.0.1:8000/"
 	@echo "make test    run all tests (CPU only, no network)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   print the tables of docs/BENCHMARKS.md"
@@ -23,6 +24,9 @@ demo: $(STAMP)
 	    --set source_lang=ru --set target_lang=en
 	$(BIN)/tolmach run whisper config/demo/whisper-ru.flac -o build/demo/whisper --overwrite
 	@echo "dubs, subtitles and events: build/demo/*/*/{dub.wav,subtitles.srt,events.jsonl}"
+
+serve: $(STAMP)
+	$(BIN)/tolmach serve
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

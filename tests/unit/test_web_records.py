@@ -1,0 +1,119 @@
+"""What a session keeps: captions, the dub, when each step was done."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipelines.frames import NS_PER_MS, NS_PER_S
+from transports.webrtc.opus import OpusEncoder
+from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
+from web import dub as dub_module
+from web import transcript as transcript_module
+from web.dub import Dub
+from web.timings import Timings
+from web.transcript import Caption, Numbers, Transcript
+
+
+def translation(start_ms: int, text: str, **more: Any) -> dict[str, Any]:
+    return {
+        "utterance": 1,
+        "pts_ns": start_ms * NS_PER_MS,
+        "end_ns": (start_ms + 1500) * NS_PER_MS,
+        "source_lang": "en",
+        "target_lang": "ru",
+        "text": text,
+        **more,
+    }
+
+
+def test_utterances_are_numbered_through_runs_that_overlap() -> None:
+    numbers = Numbers()
+    first, second = numbers.of_run(), numbers.of_run()
+    assert [first[1], first[2], second[1], first[2], first[3], second[1]] == [1, 2, 3, 2, 4, 3]
+
+
+def test_a_final_text_replaces_the_partial_one_and_order_is_that_of_speech() -> None:
+    transcript = Transcript()
+    transcript.add(Caption.of(translation(5000, "Второе"), 2))
+    transcript.add(Caption.of(translation(1000, "Пер", final=False), 1))
+    transcript.add(Caption.of(translation(1000, "Первое"), 1))
+    assert [c.text for c in transcript] == ["Первое", "Второе"]
+    assert [c["utterance"] for c in transcript.as_json()] == [1, 2]
+
+
+def test_subtitles_hold_what_was_translated() -> None:
+    transcript = Transcript()
+    transcript.add(Caption.of(translation(1000, "Привет"), 1))
+    transcript.add(Caption.of(translation(4000, "", rejected="no speech"), 2))
+    transcript.add(Caption.of(translation(7000, "недо", final=False), 3))
+    transcript.add(Caption.of(translation(9000, "Пока"), 4))
+    srt = transcript.subtitles(vtt=False)
+    assert srt.startswith("1\n00:00:01,000 --> ")
+    assert "Привет" in srt
+    assert "2\n00:00:09,000 --> " in srt
+    assert "недо" not in srt
+    assert transcript.subtitles(vtt=True).startswith("WEBVTT\n\n00:00:01.000 --> ")
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript_module, "MAX_CAPTIONS", 3)
+    monkeypatch.setattr(dub_module, "MAX_PACKETS", 3)
+    transcript, dub = Transcript(), Dub()
+    for n in range(10):
+        transcript.add(Caption.of(translation(1000 * n, str(n)), n))
+        dub.add(b"\xf8\xff\xfe", n * FRAME_NS)
+    assert [c.text for c in transcript] == ["7", "8", "9"]
+    assert dub.full
+    assert dub.duration_ns == 3 * FRAME_NS
+
+
+def read(dub: Dub, until_ns: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    length, pieces = dub.wav(until_ns)
+    data = b"".join(pieces)
+    assert len(data) == length
+    samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+    assert rate_hz == 48_000
+    return np.asarray(samples)
+
+
+def test_the_dub_is_silent_between_what_was_said_and_each_word_has_its_time() -> None:
+    tone = np.asarray(0.3 * np.sin(2 * np.pi * 440 * np.arange(50 * FRAME_SAMPLES) / 48_000), np.float32)
+    dub = Dub()
+    for start_ns in (2 * NS_PER_S, 5 * NS_PER_S):
+        encoder = OpusEncoder()
+        for n in range(50):
+            jitter_ns = (n % 3) * 2 * NS_PER_MS  # packets are handed over when the loop has time
+            dub.add(encoder.encode(tone[n * FRAME_SAMPLES :][:FRAME_SAMPLES]), start_ns + n * FRAME_NS + jitter_ns)
+    audio = read(dub, 8 * NS_PER_S)
+    assert len(audio) == 8 * 48_000
+    loud = np.abs(audio).reshape(-1, 4800).max(axis=1) > 0.1
+    assert loud.tolist() == [20 <= n < 30 or 50 <= n < 60 for n in range(80)]
+
+
+def test_a_dub_of_nothing_is_silence() -> None:
+    assert not read(Dub(), NS_PER_S).any()
+
+
+def test_the_waterfall_counts_from_the_end_of_speech() -> None:
+    timings = Timings()
+    closed = timings.closed(7, 10 * NS_PER_S, 12 * NS_PER_S, 12_520 * NS_PER_MS)
+    assert (closed.start_ms, closed.end_ms, closed.vad_ms, closed.ast_ms) == (10_000, 12_000, 520, None)
+    translated = timings.translated(7, 12_600 * NS_PER_MS)
+    heard = timings.heard(7, 12_610 * NS_PER_MS, 12_650 * NS_PER_MS)
+    assert translated is heard
+    assert heard is not None
+    assert heard.as_json() == {
+        "utterance": 7,
+        "start_ms": 10_000,
+        "end_ms": 12_000,
+        "vad_ms": 520,
+        "ast_ms": 600,
+        "tts_ms": 610,
+        "heard_ms": 650,
+    }
+    assert timings.heard(7, 0, 0) is None, "told once"
