@@ -1,0 +1,50 @@
+/** The graphs the server offers, kept up to date while files are edited, added and broken. */
+
+const EVERY_MS = 2000;
+
+/** Events: `change` (detail: the new list), `unreachable` (detail: error; once), `reachable`. */
+export class Catalog extends EventTarget {
+  #api;
+  #timer = 0;
+  #revision = null;
+  #failed = 0;
+  graphs = [];
+  default = null;
+
+  /** @param {import("./api.js").Api} api */
+  constructor(api) {
+    super();
+    this.#api = api;
+    document.addEventListener("visibilitychange", () => document.hidden || this.poll());
+  }
+
+  /** Ask now, and again every two seconds; not while nobody looks. */
+  async poll() {
+    clearTimeout(this.#timer);
+    try {
+      this.#take(await this.#api.json("GET", "graphs"));
+      if (this.#failed > 1) this.dispatchEvent(new CustomEvent("reachable"));
+      this.#failed = 0;
+    } catch (error) {
+      this.#failed += 1;
+      this.#revision = null; // another server may answer next, which counts from the start
+      // One miss is a hiccup.
+      if (this.#failed === 2) this.dispatchEvent(new CustomEvent("unreachable", { detail: error }));
+    }
+    clearTimeout(this.#timer);
+    if (!document.hidden) this.#timer = setTimeout(() => this.poll(), EVERY_MS);
+  }
+
+  /** The graph of this name, or undefined. */
+  find(name) {
+    return this.graphs.find((graph) => graph.name === name);
+  }
+
+  #take({ default: chosen, revision, graphs }) {
+    if (revision === this.#revision) return;
+    this.#revision = revision;
+    this.default = chosen;
+    this.graphs = graphs;
+    this.dispatchEvent(new CustomEvent("change", { detail: graphs }));
+  }
+}

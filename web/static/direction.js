@@ -1,0 +1,101 @@
+/** From which language into which: as far as the chosen graph leaves it open. */
+
+import { selectOf } from "./fields.js";
+import { make } from "./dom.js";
+import { COMMON_LANGUAGES, languageName } from "./words.js";
+
+/** The params of a graph that mean the direction. */
+export const SOURCE = "source_lang";
+export const TARGET = "target_lang";
+
+/** A BCP-47 tag as far as Intl can read it; null when it cannot. */
+function canonical(text) {
+  try {
+    return Intl.getCanonicalLocales(text.trim())[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** Fires `change` (detail: {source_lang, target_lang}, as far as they are params) when the person chose. */
+export class Direction extends EventTarget {
+  #source;
+  #target;
+  #swap;
+  #params = {};
+  #values = {};
+
+  /** @param {{source: HTMLElement, target: HTMLElement, swap: HTMLButtonElement}} parts */
+  constructor({ source, target, swap }) {
+    super();
+    this.#source = source;
+    this.#target = target;
+    this.#swap = swap;
+    swap.addEventListener("click", () => this.#swapped());
+  }
+
+  /** Show the direction of a graph. @param {object[]} params Its params. @param {object} values Their values. */
+  show(params, values) {
+    this.#params = Object.fromEntries(params.map((param) => [param.name, param]));
+    this.#values = { [SOURCE]: values[SOURCE], [TARGET]: values[TARGET] };
+    this.#fill(this.#source, SOURCE, "Speak");
+    this.#fill(this.#target, TARGET, "Hear");
+    this.#swap.disabled = !this.#canSwap();
+  }
+
+  #fill(place, name, label) {
+    const param = this.#params[name];
+    const id = name === SOURCE ? "source-lang" : "target-lang";
+    const title = make("label", { for: param ? id : null }, label);
+    if (!param) {
+      place.replaceChildren(title, make("span", { class: "fixed" }, "set by the graph"));
+      return;
+    }
+    const input = param.choices?.length
+      ? selectOf(param.choices, this.#values[name], languageName)
+      : make("input", { type: "text", list: "languages", spellcheck: "false", autocomplete: "off", required: true });
+    input.id = id;
+    if (!param.choices?.length) input.value = this.#values[name] ?? "";
+    input.title = param.description ?? "";
+    input.addEventListener("change", () => this.#chosen(name, input));
+    place.replaceChildren(title, input);
+    if (input.tagName === "INPUT") {
+      place.append(make("span", { class: "language-name", "aria-live": "polite" }, languageName(this.#values[name])));
+    }
+  }
+
+  #chosen(name, input) {
+    let value = input.value;
+    if (input.tagName === "INPUT") {
+      const tag = canonical(value);
+      input.setCustomValidity(tag ? "" : "A language tag such as en, ru or pt-BR");
+      if (!input.reportValidity()) return;
+      value = tag;
+    }
+    const other = name === SOURCE ? TARGET : SOURCE;
+    // Choosing the other side's language means turning round.
+    if (value === this.#values[other] && this.#canSwap()) this.#swapped();
+    else this.#set({ ...this.#values, [name]: value });
+  }
+
+  #canSwap() {
+    const { [SOURCE]: source, [TARGET]: target } = this.#params;
+    const takes = (param, value) => !param.choices?.length || param.choices.includes(value);
+    return Boolean(source && target) && takes(source, this.#values[TARGET]) && takes(target, this.#values[SOURCE]);
+  }
+
+  #swapped() {
+    this.#set({ [SOURCE]: this.#values[TARGET], [TARGET]: this.#values[SOURCE] });
+  }
+
+  #set(values) {
+    const known = Object.fromEntries(Object.entries(values).filter(([name]) => name in this.#params));
+    this.show(Object.values(this.#params), values);
+    this.dispatchEvent(new CustomEvent("change", { detail: known }));
+  }
+}
+
+/** The proposals for fields without choices. */
+export function languageOptions() {
+  return COMMON_LANGUAGES.map((tag) => make("option", { value: tag }, languageName(tag)));
+}

@@ -1,0 +1,29 @@
+/** What stands where captions will be: what to do, and what to say. */
+
+import { make } from "./dom.js";
+import { languageName } from "./words.js";
+
+/** Phrases the embedded phrasebook knows. */
+const PHRASES = {
+  en: ["Where is the train station?", "How much does it cost?", "I need a room for three nights."],
+  ru: ["Где находится вокзал?", "Сколько это стоит?", "Мне нужен номер на три ночи."],
+};
+
+const isPhrasebook = ({ name, description }) => /phrasebook/i.test(`${name} ${description ?? ""}`);
+
+/** Explain how to begin. @param {object|undefined} graph The chosen graph. @param {string|undefined} source Its language. */
+export function explainEmpty(root, graph, source, target) {
+  const phrases = graph && isPhrasebook(graph) ? PHRASES[source] : undefined;
+  const from = source && source !== "auto" ? languageName(source) : "";
+  const into = target ? ` in ${languageName(target)}` : "";
+  root.replaceChildren(
+    make("p", { class: "lead" }, "Press Start, then speak."),
+    make("p", {}, `You read${into ? " and hear" : ""} the translation${into} here, about a second after each sentence.`),
+    ...(phrases
+      ? [
+          make("p", { class: "try" }, `The phrasebook knows travel phrases. Say in ${from}:`),
+          make("ul", { class: "phrases", lang: source }, ...phrases.map((text) => make("li", {}, text))),
+        ]
+      : [make("p", { class: "try" }, `Speak${from ? ` ${from}` : ""} in whole sentences and pause between them.`)]),
+  );
+}

@@ -1,0 +1,57 @@
+/** Things the person should know: troubles stay until dismissed, remarks go by themselves. */
+
+import { make } from "./dom.js";
+
+const GOES_AFTER_MS = 8000;
+const MOST = 4;
+
+export class Notices {
+  #root;
+  #byKey = new Map();
+
+  /** @param {HTMLElement} root Empty. */
+  constructor(root) {
+    this.#root = root;
+  }
+
+  /**
+   * Show a notice; one of the same `key` is replaced.
+   *
+   * @param {"trouble"|"remark"} kind
+   * @param {string} text
+   * @param {{key?: string, stays?: boolean, action?: {label: string, run: () => void}}} options
+   * @returns {(text: string) => void} Changes the text.
+   */
+  show(kind, text, { key = text, stays = kind === "trouble", action = null } = {}) {
+    this.dismiss(key);
+    const words = make("p", {}, text);
+    const notice = make("div", { class: `notice ${kind}`, role: kind === "trouble" ? "alert" : "status" }, words);
+    if (action) {
+      const button = make("button", { type: "button", class: "plain" }, action.label);
+      button.addEventListener("click", () => {
+        this.dismiss(key);
+        action.run();
+      });
+      notice.append(button);
+    }
+    const close = make("button", { type: "button", class: "close", "aria-label": "Dismiss" }, "×");
+    close.addEventListener("click", () => this.dismiss(key));
+    notice.append(close);
+    this.#byKey.set(key, notice);
+    this.#root.append(notice);
+    if (this.#byKey.size > MOST) this.dismiss(this.#byKey.keys().next().value);
+    if (!stays) setTimeout(() => this.#byKey.get(key) === notice && this.dismiss(key), GOES_AFTER_MS);
+    return (changed) => words.textContent !== changed && words.replaceChildren(changed);
+  }
+
+  /** Take all notices away. */
+  clear() {
+    for (const key of [...this.#byKey.keys()]) this.dismiss(key);
+  }
+
+  /** Take a notice away, if it is there. */
+  dismiss(key) {
+    this.#byKey.get(key)?.remove();
+    this.#byKey.delete(key);
+  }
+}

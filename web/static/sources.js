@@ -1,0 +1,85 @@
+/** Where the speech comes from: microphones, loopback devices, the sound of a tab or of the whole system. */
+
+import { Trouble } from "./errors.js";
+
+/** The source that is not a device: what getDisplayMedia shares. */
+export const SHARED = "shared";
+
+/** Names of devices that carry what the computer plays instead of what a microphone hears. */
+const LOOPBACK =
+  /stereo ?mix|стерео ?микшер|what u hear|wave out mix|loopback|monitor of|\bmonitor\b|blackhole|soundflower|vb-audio|voicemeeter|cable output|\bcable\b/i;
+
+/** Whether a device's name is that of a loopback device. */
+export const isLoopback = (label) => LOOPBACK.test(label);
+
+/**
+ * The audio inputs; `named` is false until the person has allowed a microphone once, for before that browsers tell
+ * neither names nor numbers.
+ */
+export async function listDevices() {
+  const all = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+  const inputs = all.filter((d) => d.kind === "audioinput" && d.deviceId !== "communications");
+  const outputs = all.filter((d) => d.kind === "audiooutput" && d.deviceId !== "communications");
+  return {
+    named: inputs.some((d) => d.label),
+    inputs: inputs.filter((d) => d.label).map((d) => ({ id: d.deviceId, label: d.label, loopback: isLoopback(d.label) })),
+    outputs: outputs.filter((d) => d.label).map((d) => ({ id: d.deviceId, label: d.label })),
+  };
+}
+
+/** Whether tabs can be shared with their sound (no phone's browser can). */
+export const canShare = () => typeof navigator.mediaDevices?.getDisplayMedia === "function";
+
+/** Whether the browser can silence the shared tab while it is translated. */
+export const canSilenceShared = () =>
+  Boolean(navigator.mediaDevices?.getSupportedConstraints?.().suppressLocalAudioPlayback);
+
+/**
+ * Open a source.
+ *
+ * @param {{id: string, loopback: boolean, echoCancellation: boolean, silenceShared: boolean}} choice `id` is a device id,
+ *   "" for the default microphone, or SHARED.
+ * @returns {Promise<MediaStreamTrack>} A live audio track.
+ */
+export function openSource(choice) {
+  return choice.id === SHARED ? openShared(choice.silenceShared) : openDevice(choice);
+}
+
+async function openDevice({ id, loopback, echoCancellation }) {
+  // A loopback device carries a clean mix: whatever the browser would "improve" there damages speech.
+  const stream = await navigator.mediaDevices.getUserMedia({
+    audio: {
+      ...(id ? { deviceId: { exact: id } } : {}),
+      echoCancellation: echoCancellation && !loopback,
+      noiseSuppression: !loopback,
+      autoGainControl: !loopback,
+    },
+  });
+  const [track] = stream.getAudioTracks();
+  track.contentHint = "speech";
+  return track;
+}
+
+async function openShared(silence) {
+  const supported = navigator.mediaDevices.getSupportedConstraints();
+  const stream = await navigator.mediaDevices.getDisplayMedia({
+    video: true, // Chrome shares no sound without a picture
+    audio: {
+      echoCancellation: false,
+      noiseSuppression: false,
+      autoGainControl: false,
+      // The translation this page plays must not come back as something to translate.
+      ...(supported.restrictOwnAudio ? { restrictOwnAudio: true } : {}),
+      ...(supported.suppressLocalAudioPlayback ? { suppressLocalAudioPlayback: silence } : {}),
+    },
+    systemAudio: "include",
+    selfBrowserSurface: "exclude",
+    surfaceSwitching: "include",
+  });
+  for (const video of stream.getVideoTracks()) video.stop(); // the picture is never sent
+  const [track] = stream.getAudioTracks();
+  if (!track) {
+    throw new Trouble("It was shared without sound. Press Start again and switch on “Also share tab audio”.");
+  }
+  return track;
+}

@@ -1,0 +1,120 @@
+/** Where the time went, utterance by utterance: end of speech → endpoint → text → voice → heard. */
+
+import { make } from "./dom.js";
+import { clock, seconds } from "./words.js";
+
+const SHOWN = 12;
+const KEPT = 500;
+/** Share of the bar that stands for the speech itself, however long it was. */
+const SPEECH_SHARE = 0.22;
+const MIN_SCALE_MS = 1000;
+
+const STEPS = [
+  { field: "vad_ms", name: "vad", says: "end noticed" },
+  { field: "ast_ms", name: "ast", says: "translated" },
+  { field: "tts_ms", name: "tts", says: "voice made" },
+  { field: "heard_ms", name: "heard", says: "first sound sent" },
+];
+
+export class Timeline {
+  #list;
+  #summary;
+  #empty;
+  #captions;
+  #entries = new Map();
+
+  /**
+   * @param {{list: HTMLElement, summary: HTMLElement, empty: HTMLElement}} parts
+   * @param {import("./captions.js").Captions} captions Texts to name the bars by.
+   */
+  constructor({ list, summary, empty }, captions) {
+    this.#list = list;
+    this.#summary = summary;
+    this.#empty = empty;
+    this.#captions = captions;
+  }
+
+  /** Timelines of the session, oldest first. */
+  get all() {
+    return [...this.#entries.values()];
+  }
+
+  /** A new session. */
+  begin() {
+    this.#entries.clear();
+    this.draw();
+  }
+
+  /** Take a `timeline` message; later ones of an utterance complete it. */
+  add(entry) {
+    this.#entries.set(entry.utterance, entry);
+    if (this.#entries.size > KEPT) this.#entries.delete(this.#entries.keys().next().value);
+    this.draw();
+  }
+
+  /** Draw the newest utterances, newest first. */
+  draw() {
+    const shown = [...this.#entries.values()].slice(-SHOWN).reverse();
+    const scale = Math.max(MIN_SCALE_MS, ...shown.map(lastOf));
+    this.#list.replaceChildren(...shown.map((entry) => this.#row(entry, scale)));
+    this.#empty.hidden = shown.length > 0;
+    const heard = [...this.#entries.values()].map((e) => e.heard_ms).filter((ms) => ms !== null && ms !== undefined);
+    this.#summary.hidden = heard.length === 0;
+    if (heard.length) {
+      this.#summary.replaceChildren(
+        make("strong", {}, seconds(median(heard))),
+        ` from the end of speech to the first sound, typically (${heard.length} heard)`,
+      );
+    }
+  }
+
+  #row(entry, scale) {
+    const caption = this.#captions.all.find((c) => c.utterance === entry.utterance);
+    const title = caption?.text || (caption ? "no translation" : "…");
+    const bar = make("div", { class: "bar", role: "img", "aria-label": inWords(entry) });
+    bar.append(part("speech", 0, SPEECH_SHARE));
+    let before = 0;
+    for (const { field, name } of STEPS) {
+      const at = entry[field];
+      if (at === null || at === undefined) continue;
+      const from = SPEECH_SHARE + (1 - SPEECH_SHARE) * (before / scale);
+      const until = Math.max(before, at, 0);
+      bar.append(part(name, from, SPEECH_SHARE + (1 - SPEECH_SHARE) * (until / scale) - from));
+      before = until;
+    }
+    const heard = entry.heard_ms;
+    return make(
+      "li",
+      { title: inWords(entry) },
+      make(
+        "div",
+        { class: "line" },
+        make("span", { class: "what", lang: caption?.text ? caption.target_lang : "en" }, title),
+        make("strong", {}, heard === null || heard === undefined ? "–" : seconds(heard)),
+      ),
+      bar,
+    );
+  }
+}
+
+/** One stretch of a bar; `from` and `width` are shares of its length. */
+function part(name, from, width) {
+  const piece = make("span", { class: `part ${name}` });
+  piece.style.left = `${(from * 100).toFixed(2)}%`;
+  piece.style.width = `${(width * 100).toFixed(2)}%`;
+  return piece;
+}
+
+const lastOf = (entry) => Math.max(0, ...STEPS.map(({ field }) => entry[field] ?? 0));
+
+function inWords(entry) {
+  const steps = STEPS.filter(({ field }) => entry[field] !== null && entry[field] !== undefined);
+  const said = `Speech at ${clock(entry.start_ms)}, ${seconds(entry.end_ms - entry.start_ms)} long`;
+  return [said, ...steps.map(({ field, says }) => `${says} after ${seconds(entry[field])}`)].join("; ");
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
