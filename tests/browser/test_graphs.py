@@ -1,0 +1,82 @@
+"""Graphs on the page: swapped during a call, and edited, added and broken in the watched folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import OpenPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.models]
+
+CAFE = 6  # "I would like a cup of coffee and some bread."
+STATION = 5  # "Where is the train station?"
+
+
+def test_swap_during_a_call(open_page: OpenPage, address: str, graphs: Path):
+    other = graphs / "another-voice.yaml"
+    text = (graphs / "phrasebook-live.yaml").read_text()
+    other.write_text(text.replace("name: phrasebook-live", "name: another-voice").replace("default: f2", "default: m1"))
+    tolmach = open_page(address, say=("en", [STATION, CAFE]))
+    tolmach.start()
+    session = tolmach.say("tolmach.session")
+    tolmach.wait_for_captions(1)
+
+    tolmach.page.get_by_label("Graph").select_option("another-voice")
+
+    tolmach.until("document.getElementById('switch').textContent === 'Now using another-voice'")
+    captions = tolmach.wait_for_captions(2)
+    assert [c["text"] for c in captions] == ["Где находится вокзал?", "Я бы хотел чашку кофе и хлеб."]
+    assert len({c["utterance"] for c in captions}) == 2, "utterances are numbered through"
+    assert captions[0]["end_ms"] < captions[1]["start_ms"], "on one clock"
+    assert tolmach.say("tolmach.session") == session
+    assert tolmach.say("tolmach.current.graph") == "another-voice"
+
+    # A setting is a switch, too; one that is out of its range never leaves the page.
+    tolmach.page.get_by_text("Advanced").click()
+    tolmach.page.locator("details[data-element=vad] > summary").click()
+    hangover = tolmach.page.get_by_label("hangover_ms")
+    hangover.fill("5")
+    hangover.press("Enter")
+    assert hangover.evaluate("input => input.validity.rangeUnderflow")
+    hangover.fill("900")
+    hangover.press("Enter")
+    tolmach.until("tolmach.current.settings['vad.hangover_ms'] === 900")
+    tolmach.picture("switched")
+    other.unlink()
+    assert tolmach.complaints == []
+
+
+def test_edited_added_and_broken_files_show(open_page: OpenPage, address: str, graphs: Path):
+    tolmach = open_page(address)
+    tolmach.until("!document.getElementById('start').disabled")
+    good = (graphs / "echo.yaml").read_text()
+    added = graphs / "added.yaml"
+    try:
+        added.write_text(good.replace("name: echo", "name: added").replace("Hear yourself", "Hear an addition"))
+        tolmach.until("[...document.getElementById('graph').options].some((o) => o.value === 'added')")
+
+        tolmach.page.get_by_label("Graph").select_option("added")
+        assert "Hear an addition" in tolmach.page.locator("#graph-about").inner_text()
+        added.write_text(added.read_text().replace("Hear an addition", "Hear an edit"))
+        tolmach.until("document.getElementById('graph-about').textContent.includes('Hear an edit')")
+
+        added.write_text(added.read_text().replace("webrtc_sink", "webrtc_snik"))
+        problem = tolmach.page.locator('#problems article[data-graph="added"]')
+        problem.wait_for(timeout=20_000)
+        told = problem.inner_text()
+        assert "The last good version stays in use." in told
+        assert re.search(r"added\.yaml.*webrtc_snik", told, re.DOTALL)
+        assert "webrtc_sink" in told, "it says what was meant"
+        assert tolmach.page.get_by_role("button", name="Start").is_enabled()
+        tolmach.picture("broken-graph")
+
+        added.write_text(good.replace("name: echo", "name: added"))
+        tolmach.until("document.getElementById('problems').hidden")
+        added.unlink()
+        tolmach.until("![...document.getElementById('graph').options].some((o) => o.value === 'added')")
+    finally:
+        added.unlink(missing_ok=True)
+    assert tolmach.complaints == []
