@@ -35,6 +35,14 @@ def test_shellcheck_and_bash_read_the_entrypoint():
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.parametrize("name", ["entrypoint.sh", "healthcheck.py"])
+def test_scripts_keep_their_line_ends_in_a_checkout_on_windows(name: str):
+    """With CRLF the kernel would look for an interpreter named `bash\\r`."""
+    done = subprocess.run(["git", "check-attr", "eol", name], cwd=DOCKER, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{name}: eol: lf\n"
+    assert b"\r" not in (DOCKER / name).read_bytes()
+
+
 @pytest.fixture
 def container(tmp_path: Path) -> Container:
     """Starts the entrypoint with a `tolmach` that says what it was asked; fetching `bad` fails, `slow` takes long."""
