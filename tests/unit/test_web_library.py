@@ -1,0 +1,563 @@
+"""The library of live graphs: files that change under it, and what a client may change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import pytest_asyncio
+
+from pipelines.errors import GraphError
+from web import library as library_module
+from web.adjustable import live_settings
+from web.errors import ApiError
+from web.graph_files import MAX_FILES
+from web.library import GraphLibrary
+from web.looplag import LoopLag
+
+LIVE = """\
+version: 1
+description: For tests.
+params:
+  source_lang: {default: en, choices: [en, ru], description: What is spoken.}
+  target_lang: {default: "${env:TOLMACH_TEST_TARGET:-ru}", description: What is heard.}
+  model: {default: "embedded:phrasebook", description: The model.}
+  volume: {default: 100, choices: [50, 100]}
+elements:
+  in:     {type: webrtc_src}
+  to_16k: {type: resample, rate_hz: 16000, channels: 1}
+  vad:    {type: silero_vad, hangover_ms: 500}
+  wait:   {type: queue, max_ms: 60000}
+  ast:
+    type: canary_ast
+    model: "${param:model}"
+    source_lang: "${param:source_lang}"
+    target_lang: "${param:target_lang}"
+  tts:    {type: espeak_tts, lang: "${param:target_lang}", volume: "${param:volume}"}
+  out:    {type: webrtc_sink}
+links:
+  - in -> to_16k -> vad -> wait -> ast -> tts -> out
+"""
+ECHO = """\
+version: 1
+elements:
+  in: {type: webrtc_src}
+  out: {type: webrtc_sink}
+links: [in -> out]
+"""
+HEADLESS = """\
+version: 1
+elements:
+  in: {type: test_src}
+  out: {type: fake_sink}
+links: [in -> out]
+"""
+BROKEN = ECHO.replace("in -> out", "in -> oud")
+
+Open = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def open_library() -> AsyncIterator[Open]:
+    """Opens libraries, and stops them at the end."""
+    opened: list[GraphLibrary] = []
+
+    async def opener(graphs: Path, **options: Any) -> GraphLibrary:
+        library = GraphLibrary(graphs, **options)
+        opened.append(library)
+        await library.start()
+        return library
+
+    yield opener
+    for library in opened:
+        await library.stop()
+
+
+async def change(library: GraphLibrary, action: Callable[[], Any], until: Callable[[], bool]) -> None:
+    """Do something to the files and wait until the library has seen it."""
+    async with asyncio.timeout(60):
+        revision = library.revision
+        action()
+        while not until():
+            revision = await library.wait_changed(revision)
+
+
+def write(path: Path, text: str) -> Callable[[], None]:
+    """Puts a file in place as careful editors do."""
+
+    def put() -> None:
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+
+    return put
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_only_live_graphs_are_offered(tmp_path: Path, open_library: Open):
+    (tmp_path / "live.yaml").write_text(LIVE)
+    (tmp_path / "echo.yml").write_text(ECHO)
+    (tmp_path / "headless.yaml").write_text(HEADLESS)
+    (tmp_path / "broken-headless.yaml").write_text(HEADLESS.replace("-> out", "-> oud"))
+    (tmp_path / ".hidden.yaml").write_text(ECHO)
+    (tmp_path / "echo.txt").write_text(ECHO)
+    (tmp_path / "folder.yaml").mkdir()
+    library = await open_library(tmp_path)
+    assert [(e.name, e.file, e.ok, e.stale) for e in library.entries()] == [
+        ("echo", "echo.yml", True, False),
+        ("live", "live.yaml", True, False),
+    ]
+    assert library.default == "echo"
+    with pytest.raises(ApiError, match=r"there is no graph 'ecko'; did you mean 'echo'\?") as caught:
+        library.entry("ecko")
+    assert caught.value.status_code == 404
+
+
+async def test_a_mistake_does_not_take_a_graph_away(tmp_path: Path, open_library: Open):
+    path = tmp_path / "live.yaml"
+    path.write_text(LIVE)
+    library = await open_library(tmp_path)
+    await change(
+        library, write(path, LIVE.replace("type: silero_vad", "type: silero_wad")), lambda: library.entry("live").stale
+    )
+    entry = library.entry("live")
+    assert entry.ok
+    assert [d.code for d in entry.diagnostics] == ["unknown-type"]
+    assert "live.yaml:11:18: error[unknown-type]" in entry.diagnostics_text
+    assert str(tmp_path) not in entry.diagnostics_text
+    graph = await library.load("live", {}, {}, "s")
+    assert graph.nodes["vad"].spec.type == "silero_vad"
+
+    mended = LIVE.replace("hangover_ms: 500", "hangover_ms: 600")
+    await change(library, write(path, mended), lambda: not library.entry("live").stale)
+    assert library.entry("live").diagnostics == ()
+    after = await library.load("live", {}, {}, "s")
+    assert after.nodes["vad"].settings.hangover_ms == 600
+    assert graph.nodes["vad"].settings.hangover_ms == 500  # a running session keeps the graph it was given
+
+
+async def test_graphs_come_and_go_while_the_server_runs(tmp_path: Path, open_library: Open):
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    library = await open_library(tmp_path)
+
+    def names() -> list[str]:
+        return [entry.name for entry in library.entries()]
+
+    await change(library, write(tmp_path / "live.yaml", LIVE), lambda: names() == ["echo", "live"])
+    await change(library, (tmp_path / "echo.yaml").unlink, lambda: names() == ["live"])
+    assert library.default == "live"
+    await change(library, write(tmp_path / "live.yaml", HEADLESS), lambda: names() == [])
+    assert library.default is None
+    assert library.as_json() == {"default": None, "revision": library.revision, "graphs": []}
+
+
+async def test_a_new_graph_that_is_wrong_is_shown_with_what_is_wrong(tmp_path: Path, open_library: Open):
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    library = await open_library(tmp_path)
+    await change(library, write(tmp_path / "new.yaml", BROKEN), lambda: len(library.entries()) == 2)
+    shown = library.as_json()["graphs"][1]
+    assert (shown["name"], shown["ok"], shown["stale"], shown["settings"]) == ("new", False, False, [])
+    assert [d["code"] for d in shown["diagnostics"]] == ["unknown-element"]
+    with pytest.raises(GraphError, match="no element named 'oud'") as caught:
+        await library.load("new", {}, {}, "s")
+    assert [d.code for d in caught.value.diagnostics] == ["unknown-element"]
+
+
+async def test_one_file_alone_is_watched_through_its_replacement(tmp_path: Path, open_library: Open):
+    (tmp_path / "other.yaml").write_text(ECHO)
+    path = tmp_path / "mine.yaml"
+    path.write_text(ECHO)
+    library = await open_library(path)
+    assert [entry.name for entry in library.entries()] == ["mine"]
+    for name in ("first", "second"):
+        text = ECHO.replace("version: 1", f"version: 1\ndescription: {name}")
+        await change(library, write(path, text), lambda: library.as_json()["graphs"][0]["description"] == name)  # noqa: B023
+
+
+async def test_an_editor_that_writes_in_place_is_seen_too(tmp_path: Path, open_library: Open):
+    path = tmp_path / "echo.yaml"
+    path.write_text(ECHO)
+    library = await open_library(tmp_path)
+    text = ECHO.replace("version: 1", "version: 1\ndescription: in place")
+    await change(library, lambda: path.write_text(text), lambda: "in place" in str(library.as_json()))
+
+
+async def test_polling_sees_what_a_mounted_folder_does_not_tell(
+    tmp_path: Path, open_library: Open, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "true")
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    library = await open_library(tmp_path)
+    await change(library, write(tmp_path / "live.yaml", LIVE), lambda: len(library.entries()) == 2)
+
+
+async def test_a_folder_that_is_replaced_is_found_again(
+    tmp_path: Path, open_library: Open, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(library_module, "RESCAN_MS", 100)
+    folder = tmp_path / "graphs"
+    folder.mkdir()
+    (folder / "echo.yaml").write_text(ECHO)
+    library = await open_library(folder)
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "live.yaml").write_text(LIVE)
+
+    def replace() -> None:
+        folder.rename(tmp_path / "old")
+        new.rename(folder)
+
+    await change(library, replace, lambda: [e.name for e in library.entries()] == ["live"])
+
+
+async def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path, open_library: Open):
+    folder = tmp_path / "graphs"
+    version = folder / "..2025"  # as Kubernetes mounts a ConfigMap
+    version.mkdir(parents=True)
+    (version / "inside.yaml").write_text(ECHO)
+    (folder / "inside.yaml").symlink_to(version / "inside.yaml")
+    (tmp_path / "secret.yaml").write_text(ECHO)
+    (folder / "outside.yaml").symlink_to(tmp_path / "secret.yaml")
+    (folder / "dangling.yaml").symlink_to(tmp_path / "gone.yaml")
+    library = await open_library(folder)
+    assert [entry.name for entry in library.entries()] == ["inside"]
+
+
+async def test_two_suffixes_do_not_hide_each_other(tmp_path: Path, open_library: Open):
+    (tmp_path / "a.yaml").write_text(ECHO)
+    (tmp_path / "a.yml").write_text(LIVE)
+    library = await open_library(tmp_path, default="a.yml")
+    assert [graph["name"] for graph in library.as_json()["graphs"]] == ["a", "a.yml"]
+    assert "vad" in (await library.load("a.yml", {}, {}, "s")).nodes
+    assert library.default == "a.yml"
+
+
+async def test_what_is_read_is_bounded(tmp_path: Path, open_library: Open):
+    (tmp_path / "0.yaml").write_text(ECHO)
+    for number in range(MAX_FILES):
+        (tmp_path / f"n{number}.yaml").write_text("version: 1\n")
+    (tmp_path / "z.yaml").write_text(ECHO)
+    (tmp_path / "1.yaml").write_text(ECHO + "# " + "x" * 2**20)
+    library = await open_library(tmp_path)
+    assert [entry.name for entry in library.entries()] == ["0"]
+
+
+async def test_a_server_without_a_graph_does_not_start(tmp_path: Path, open_library: Open):
+    with pytest.raises(GraphError, match="no live graph here; one begins with webrtc_src and ends with webrtc_sink"):
+        await open_library(tmp_path)
+    (tmp_path / "headless.yaml").write_text(HEADLESS)
+    with pytest.raises(GraphError, match="no live graph here"):
+        await open_library(tmp_path / "headless.yaml")
+    (tmp_path / "broken.yaml").write_text("version: [")
+    with pytest.raises(GraphError, match=r"broken.yaml:\d+:\d+: error\[yaml-syntax\]") as caught:
+        await open_library(tmp_path / "broken.yaml")
+    assert caught.value.diagnostics
+    (tmp_path / "wrong.yaml").write_text(BROKEN)
+    with pytest.raises(GraphError, match="no element named 'oud'"):
+        await open_library(tmp_path)
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    with pytest.raises(GraphError, match=r"no live graph is named 'ecco'; did you mean 'echo'\?"):
+        await open_library(tmp_path, default="ecco")
+
+
+async def test_stopping_is_safe_at_any_time(tmp_path: Path):
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    library = GraphLibrary(tmp_path)
+    await library.stop()
+    await library.start()
+    await library.start()
+    await library.stop()
+    await library.stop()
+    assert [t for t in asyncio.all_tasks() if t is not asyncio.current_task()] == []
+
+
+@pytest.mark.realtime
+async def test_the_loop_goes_on_while_a_large_graph_is_checked(tmp_path: Path, open_library: Open):
+    names = [f"e{n}" for n in range(900)]
+    large = ECHO.replace("elements:", "elements:\n" + "\n".join(f"  {name}: {{type: identity}}" for name in names))
+    large = large.replace("in -> out", f"in -> {' -> '.join(names)} -> out")
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    library = await open_library(tmp_path)
+    late: list[float] = []
+    lag = LoopLag(late.append)
+    lag.start()
+    await change(library, write(tmp_path / "large.yaml", large), lambda: len(library.entries()) == 2)
+    await library.load("large", {}, {}, "s")
+    await lag.stop()
+    assert max(late) < 0.1  # the check itself takes many times that
+
+
+# What a session gets --------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def library(tmp_path: Path, open_library: Open) -> GraphLibrary:
+    (tmp_path / "live.yaml").write_text(LIVE)
+    opened: GraphLibrary = await open_library(tmp_path)
+    return opened
+
+
+async def test_a_session_gets_its_params_settings_and_id(library: GraphLibrary):
+    graph = await library.load(
+        "live",
+        {"source_lang": "ru", "target_lang": "en", "volume": 50},
+        {"vad.hangover_ms": 900, "tts.pitch": 70, "ast.min_logprob": -0.5},
+        "0123",
+    )
+    assert graph.nodes["in"].settings.session == graph.nodes["out"].settings.session == "0123"
+    assert graph.nodes["vad"].settings.hangover_ms == 900
+    assert (graph.nodes["tts"].settings.lang, graph.nodes["tts"].settings.pitch) == ("en", 70)
+    assert graph.nodes["tts"].settings.volume == 50
+    assert (graph.nodes["ast"].settings.source_lang, graph.nodes["ast"].settings.min_logprob) == ("ru", -0.5)
+    assert [str(link.src) for link in graph.links_from("tts")] == ["tts.src"]
+    assert library.entry("live").graph.nodes["in"].settings.session == ""  # type: ignore[union-attr]
+
+
+async def test_elements_inside_bins_belong_to_the_session_too(tmp_path: Path, open_library: Open):
+    (tmp_path / "bins.yaml").write_text("""\
+version: 1
+bins:
+  ears:
+    elements:
+      mic: {type: webrtc_src}
+      to_16k: {type: resample, rate_hz: 16000}
+      vad: {type: webrtc_vad}
+    links: [mic -> to_16k -> vad]
+    pads: {src: vad.src}
+elements:
+  ears: {type: bin/ears}
+  out: {type: webrtc_sink}
+links: [ears -> out]
+""")
+    library = await open_library(tmp_path)
+    graph = await library.load("bins", {}, {"ears.vad.mode": 3}, "id")
+    assert graph.nodes["ears.mic"].settings.session == "id"
+    assert graph.nodes["ears.vad"].settings.mode == 3
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"model": "/etc/passwd"}, "param 'model' cannot be given by a client"),
+        ({"model": "somebody/model"}, "the server allows it with --trust-params"),
+        ({"source_lang": "fr"}, "source_lang must be one of 'en', 'ru', got 'fr'"),
+        ({"target_lang": "../../etc/passwd"}, "'../../etc/passwd' is not a language tag"),
+        ({"target_lang": "en\n"}, "is not a language tag"),
+        ({"target_lang": "xx"}, "xx"),
+        ({"target_lang": 5}, "5 is not a language tag"),
+        ({"volume": 75}, "volume must be one of 50, 100, got 75"),
+        ({"volume": "50"}, "volume must be one of 50, 100, got '50'"),
+        ({"target_long": "en"}, "did you mean 'target_lang'?"),
+        ({"source_lang": ["en"]}, "the value of 'source_lang' must be one value, got a list"),
+        ({"source_lang": {"a": 1}}, "must be one value, got a mapping"),
+        ({"target_lang": "e" * 201}, "the value of 'target_lang' has more than 200 characters"),
+        ({"p" * 201: 1}, "the name of a param has more than 200 characters"),
+        ({"volume": float("nan")}, "the value of 'volume' is too large"),
+        ({"volume": float("inf")}, "the value of 'volume' is too large"),
+        ({"volume": 10**400}, "the value of 'volume' is too large"),
+        ({f"p{n}": n for n in range(201)}, "more than 200 values were given"),
+        ({"\ud800": "\udfff"}, "the graph has no param named"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, str) else "",
+)
+async def test_params_that_a_client_may_not_give(library: GraphLibrary, params: dict[str, Any], said: str):
+    with pytest.raises(GraphError) as caught:
+        await library.load("live", params, {}, "s")
+    assert said in str(caught.value)
+    assert caught.value.diagnostics
+    with pytest.raises(GraphError):
+        await library.drawing("live", params)
+
+
+async def test_a_client_may_say_what_holds_anyway(library: GraphLibrary):
+    graph = await library.load("live", {"model": "embedded:phrasebook", "volume": None}, {}, "s")
+    assert graph.nodes["ast"].settings.model == "embedded:phrasebook"
+    assert graph.nodes["tts"].settings.volume == 100
+
+
+async def test_a_server_may_trust_its_clients(tmp_path: Path, open_library: Open):
+    (tmp_path / "live.yaml").write_text(LIVE)
+    library = await open_library(tmp_path, trust_params=True)
+    graph = await library.load("live", {"model": "/models/mine.nemo"}, {}, "s")
+    assert graph.nodes["ast"].settings.model == "/models/mine.nemo"
+    assert not any(param["locked"] for param in library.as_json()["graphs"][0]["params"])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "ast.model",
+        "ast.device",
+        "ast.cpu_threads",
+        "ast.max_in_flight",
+        "ast.batch_utterances",
+        "ast.merge",
+        "ast.source_lang",
+        "ast.on_error",
+        "tts.lang",
+        "tts.voice",
+        "tts.chunk_ms",
+        "to_16k.rate_hz",
+        "wait.max_ms",
+        "in.session",
+        "out.session",
+        "in.hold_ms",
+        "vad.no_such",
+        "vad",
+        "",
+        "hangover_ms",
+        ".hangover_ms",
+    ],
+)
+async def test_settings_that_a_client_may_not_change(library: GraphLibrary, target: str):
+    with pytest.raises(GraphError) as caught:
+        await library.load("live", {}, {target: 1}, "s")
+    assert f"{target!r} cannot be set by a client" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"vad.hangover_ms": 1}, "hangover_ms"),
+        ({"vad.hangover_ms": "long"}, "hangover_ms"),
+        ({"vad.hangover_ms": [1]}, "must be one value, got a list"),
+        ({"vad.threshold": 1.0}, "threshold"),
+        ({"vad.post_roll_ms": 9000}, "post_roll_ms (9000) must not exceed hangover_ms (500)"),
+        ({"vad.hangover_m": 600}, "did you mean 'vad.hangover_ms'?"),
+    ],
+    ids=str,
+)
+async def test_settings_are_checked_like_those_of_a_file(library: GraphLibrary, settings: dict[str, Any], said: str):
+    with pytest.raises(GraphError) as caught:
+        await library.load("live", {}, settings, "s")
+    assert said in str(caught.value)
+
+
+async def test_a_setting_may_mend_what_a_param_alone_would_break(tmp_path: Path, open_library: Open):
+    text = LIVE.replace("{type: espeak_tts, lang: ", "{type: silero_tts, speaker: baya, model: ").replace(
+        'model: "${param:target_lang}", volume: "${param:volume}"', 'model: "${param:who}"'
+    )
+    text = text.replace(
+        "  volume: {default: 100, choices: [50, 100]}", "  who: {default: v4_ru, choices: [v4_ru, v3_en]}"
+    )
+    (tmp_path / "silero.yaml").write_text(text)
+    library = await open_library(tmp_path)
+    params = {"source_lang": "ru", "target_lang": "en", "who": "v3_en"}
+    with pytest.raises(GraphError, match="v3_en has no speaker 'baya'"):
+        await library.load("silero", params, {}, "s")
+    graph = await library.load("silero", params, {"tts.speaker": "en_0"}, "s")
+    assert graph.nodes["tts"].settings.speaker == "en_0"
+
+
+async def test_a_param_that_is_required_must_be_given(tmp_path: Path, open_library: Open):
+    text = LIVE.replace('target_lang: {default: "${env:TOLMACH_TEST_TARGET:-ru}"', "target_lang: {default: ")
+    (tmp_path / "live.yaml").write_text(text)
+    library = await open_library(tmp_path)
+    assert library.as_json()["graphs"][0]["params"][1]["required"]
+    with pytest.raises(GraphError, match="param 'target_lang' has no value"):
+        await library.load("live", {}, {}, "s")
+    assert (await library.load("live", {"target_lang": "ru"}, {}, "s")).nodes["tts"].settings.lang == "ru"
+
+
+# What the API tells ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_library: Open, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TOLMACH_TEST_TARGET", "en")
+    (tmp_path / "live.yaml").write_text(LIVE)
+    library = await open_library(tmp_path)
+    answer = library.as_json()
+    assert (answer["default"], answer["revision"]) == ("live", library.revision)
+    (graph,) = answer["graphs"]
+    assert json.loads(json.dumps(graph, allow_nan=False)) == json.loads(json.dumps(graph))
+    assert (graph["name"], graph["file"], graph["description"]) == ("live", "live.yaml", "For tests.")
+    assert [(p["name"], p["default"], p["choices"], p["locked"]) for p in graph["params"]] == [
+        ("source_lang", "en", ["en", "ru"], False),
+        ("target_lang", "en", [], False),
+        ("model", "embedded:phrasebook", [], True),
+        ("volume", 100, [50, 100], False),
+    ]
+    assert [(li["element"], li["type"]) for li in graph["licences"]] == [
+        ("vad", "silero_vad"),
+        ("ast", "canary_ast"),
+        ("tts", "espeak_tts"),
+    ]
+    settings = {s["target"]: s for s in graph["settings"]}
+    assert settings["vad.hangover_ms"] == {
+        "target": "vad.hangover_ms",
+        "element": "vad",
+        "name": "hangover_ms",
+        "description": "Silence that closes an utterance; shorter pauses stay inside it, ms.",
+        "type": "integer",
+        "nullable": False,
+        "minimum": 50,
+        "maximum": 10_000,
+        "exclusive_minimum": False,
+        "exclusive_maximum": False,
+        "choices": [],
+        "unit": "ms",
+        "value": 500,
+    }
+    threshold = settings["vad.threshold"]
+    assert (threshold["type"], threshold["minimum"], threshold["maximum"]) == ("number", 0, 1)
+    assert threshold["exclusive_minimum"]
+    assert threshold["exclusive_maximum"]
+    assert (settings["ast.min_logprob"]["nullable"], settings["ast.min_logprob"]["value"]) == (True, None)
+    assert {t.partition(".")[0] for t in settings} == {"vad", "ast", "tts"}
+
+
+async def test_every_setting_that_is_told_of_may_be_changed(library: GraphLibrary):
+    graph = library.entry("live").graph
+    assert graph is not None
+    for setting in live_settings(graph):
+        changed = await library.load("live", {}, {setting.target: setting.value}, "s")
+        assert getattr(changed.nodes[setting.element].settings, setting.name) == setting.value
+
+
+async def test_speakers_are_listed(tmp_path: Path, open_library: Open):
+    (tmp_path / "silero.yaml").write_text("""\
+version: 1
+elements:
+  in: {type: webrtc_src}
+  to_16k: {type: resample}
+  vad: {type: silero_vad}
+  ast: {type: canary_ast, model: "embedded:phrasebook", source_lang: en, target_lang: ru}
+  tts: {type: silero_tts, model: v4_ru}
+  out: {type: webrtc_sink}
+links: [in -> to_16k -> vad -> ast -> tts -> out]
+""")
+    library = await open_library(tmp_path)
+    settings = {s["name"]: s for s in library.as_json()["graphs"][0]["settings"] if s["element"] == "tts"}
+    assert (settings["speaker"]["type"], settings["speaker"]["nullable"]) == ("enum", True)
+    assert "baya" in settings["speaker"]["choices"]
+    assert settings["put_accent"]["type"] == "boolean"
+    assert not {"rate_hz", "device", "cpu_threads", "model", "sha256", "lang"} & set(settings)
+
+
+async def test_numbers_that_json_does_not_know_are_told_as_text(tmp_path: Path, open_library: Open):
+    (tmp_path / "odd.yaml").write_text(ECHO.replace("elements:", "params: {odd: {default: .inf}}\nelements:", 1))
+    library = await open_library(tmp_path)
+    assert json.loads(json.dumps(library.as_json(), allow_nan=False))["graphs"][0]["params"][0]["default"] == "inf"
+
+
+async def test_a_graph_is_drawn_as_it_would_run(library: GraphLibrary):
+    drawn = ElementTree.fromstring(await library.drawing("live", {"source_lang": "ru", "target_lang": "en"}))  # noqa: S314
+    elements = {g.get("data-element") for g in drawn.iter() if g.get("data-element")}
+    assert elements == {"in", "to_16k", "vad", "wait", "ast", "tts", "out"}
+    assert "lang: en" in "".join(drawn.itertext())
+    with pytest.raises(ApiError):
+        await library.drawing("no-such")
+
+
+async def test_the_shipped_live_graphs_can_be_used(root: Path, open_library: Open):
+    library = await open_library(root / "config", default="phrasebook-live")
+    assert {"echo", "interpreter", "phrasebook-live", "whisper-live"} <= {e.name for e in library.entries() if e.ok}
+    assert os.fspath(root) not in json.dumps(library.as_json())
