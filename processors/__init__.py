@@ -1,1 +1,8 @@
 """Floor 1: elements that transform frames."""
+
+import os
+
+# What is spoken stays here, and so does that anybody spoke: onnxruntime (1.32) and the hub's client report their use
+# unless they are told not to before they are imported, which happens only below this package.
+for _name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ.setdefault(_name, "1")

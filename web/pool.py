@@ -26,13 +26,13 @@ class Limits:
 
     Attributes:
         max_sessions: Sessions at a time.
-        max_per_address: Those of one client address.
+        max_per_address: Those of one client address; None for no limit of its own.
         keep_ended_s: How long an ended session's transcript can be had, s.
         max_kept: Ended sessions kept for that.
     """
 
     max_sessions: int
-    max_per_address: int
+    max_per_address: int | None
     keep_ended_s: float
     max_kept: int
 
@@ -75,7 +75,7 @@ class SessionPool:
         if len(self._live) >= most:
             raise ApiError(503, "busy", f"all {most} places are taken; try again when somebody has finished", 15)
         share = self._limits.max_per_address
-        if sum(session.address == address for session in self) >= share:
+        if share is not None and sum(session.address == address for session in self) >= share:
             raise ApiError(503, "busy", f"{share} sessions run from this address already; end one of them first", 15)
 
     async def open(

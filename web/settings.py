@@ -36,7 +36,8 @@ class ServerSettings:
         tls_key: Its private key, PEM.
         allowed_origins: Pages of other origins that may use the API, as browsers write them: ``https://example.org``.
         max_sessions: Sessions at a time.
-        max_sessions_per_address: Those of one client address.
+        max_sessions_per_address: Those of one client address; None for no limit of its own. All clients behind a
+            proxy, or behind a container's port mapping, have one address.
         offers_per_minute: Offers taken from one client address.
         max_body_bytes: Largest request body.
         max_session_s: When a session ends at the latest, s.
@@ -68,7 +69,7 @@ class ServerSettings:
     tls_key: Path | None = None
     allowed_origins: tuple[str, ...] = ()
     max_sessions: int = 8
-    max_sessions_per_address: int = 4
+    max_sessions_per_address: int | None = None
     offers_per_minute: int = 30
     max_body_bytes: int = 131_072
     max_session_s: float = 2 * 3600
@@ -129,8 +130,9 @@ class ServerSettings:
         if not 0 <= self.port <= 65_535:
             raise GraphError(f"{self.port} is not a port: use 1 to 65535, or 0 for any that is free")
         for name in ("max_sessions", "max_sessions_per_address", "offers_per_minute", "max_body_bytes"):
-            if getattr(self, name) < 1:
-                raise GraphError(f"{name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise GraphError(f"{name} must be at least 1, got {value}")
         for name in ("max_session_s", "idle_s"):
             if getattr(self, name) <= 0:
                 raise GraphError(f"{name} must be above 0, got {getattr(self, name)}")

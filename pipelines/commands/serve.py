@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-sessions", type=whole_number(1, 1000), default=8, metavar="N", help="default: 8")
     parser.add_argument(
+        "--max-sessions-per-address", type=whole_number(1, 1000), metavar="N", help="of one client; default: no limit"
+    )
+    parser.add_argument(
         "--max-session-minutes", type=whole_number(1, 1440), default=120, metavar="N", help="default: 120"
     )
     parser.add_argument(
@@ -105,6 +108,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
         "tls_key": args.tls_key,
         "allowed_origins": tuple(args.allow_origin),
         "max_sessions": args.max_sessions,
+        "max_sessions_per_address": args.max_sessions_per_address,
         "max_session_s": args.max_session_minutes * 60,
         "idle_s": args.idle_minutes * 60,
         "ice_urls": tuple(args.ice_server),

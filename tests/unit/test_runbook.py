@@ -97,7 +97,7 @@ def test_defaults_are_those_of_the_server():
     assert f"| `--log-level` | `{arguments.log_level}` |" in RUNBOOK
     settings = ServerSettings(graphs=ROOT / "config")
     assert f"have {settings.drain_s:g} s to" in RUNBOOK
-    assert settings.max_sessions_per_address == 4
+    assert settings.max_sessions_per_address is None
     assert set(PROBES) == {"/healthz", "/readyz"}
 
 
