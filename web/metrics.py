@@ -69,23 +69,31 @@ _LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Figures(Protocol):
-    """What one session has counted so far.
+    """What one session has counted so far."""
 
-    Attributes:
-        graph: Name of its graph.
-        receiver: :meth:`transports.webrtc.receiver.Receiver.stats`.
-        sender: :meth:`transports.webrtc.sender.Sender.stats`.
-        round_trip_ms: Round trip to the client, ms; None until it is known.
-        elements: :meth:`pipelines.runtime.tracing.Tracer.table`.
-        queues: What waits in each queue now (``frames``, ``ms``) and how many frames it has ``dropped``.
-    """
+    @property
+    def graph(self) -> str:
+        """Name of its graph."""
 
-    graph: str
-    receiver: Mapping[str, float]
-    sender: Mapping[str, float]
-    round_trip_ms: float | None
-    elements: Mapping[str, Mapping[str, float | None]]
-    queues: Mapping[str, Mapping[str, float]]
+    @property
+    def receiver(self) -> Mapping[str, float]:
+        """:meth:`transports.webrtc.receiver.Receiver.stats`."""
+
+    @property
+    def sender(self) -> Mapping[str, float]:
+        """:meth:`transports.webrtc.sender.Sender.stats`."""
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Round trip to the client, ms; None until it is known."""
+
+    @property
+    def elements(self) -> Mapping[str, Mapping[str, float | None]]:
+        """:meth:`pipelines.runtime.tracing.Tracer.table`."""
+
+    @property
+    def queues(self) -> Mapping[str, Mapping[str, float]]:
+        """What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``."""
 
 
 @dataclass(frozen=True, slots=True)

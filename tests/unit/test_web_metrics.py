@@ -140,7 +140,7 @@ def test_two_servers_in_one_process_do_not_meet():
     assert ("tolmach_sessions_total", "closed") not in scrape(other)
 
 
-# The event loop --------------------------------------------------------------------------------------------------------
+# The event loop -------------------------------------------------------------------------------------------------------
 
 
 async def test_a_blocked_loop_is_noticed():
