@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def find_chromium() -> str | None:
     return given or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def launch(playwright: Playwright, path: str, microphone: Path | None, *, allowed: bool = True) -> Browser:
+def launch(
+    playwright: Playwright, path: str, microphone: Path | None, *, allowed: bool = True, arguments: Sequence[str] = ()
+) -> Browser:
     """Start Chromium.
 
     Args:
@@ -61,13 +64,14 @@ def launch(playwright: Playwright, path: str, microphone: Path | None, *, allowe
         path: The program.
         microphone: A wav that is heard once from the moment the microphone is opened; None for Chromium's own beeps.
         allowed: Whether the question about the microphone is answered with yes.
+        arguments: Further ones of the command line.
     """
-    arguments = list(ARGUMENTS)
+    given = [*ARGUMENTS, *arguments]
     if allowed:
-        arguments.append("--use-fake-ui-for-media-stream")
+        given.append("--use-fake-ui-for-media-stream")
     if microphone is not None:
-        arguments.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
-    return playwright.chromium.launch(executable_path=path, args=arguments, ignore_default_args=WITHOUT)
+        given.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
+    return playwright.chromium.launch(executable_path=path, args=given, ignore_default_args=WITHOUT)
 
 
 class Tolmach:

@@ -21,7 +21,9 @@ GRAPHS = ("phrasebook-live", "echo")
 class OpenPage(Protocol):
     """Opens the page of Tolmach; see the fixture."""
 
-    def __call__(self, address: str, *, say: tuple[str, Sequence[int] | None] | None = None, **options: Any) -> Tolmach: ...
+    def __call__(
+        self, address: str, *, say: tuple[str, Sequence[int] | None] | None = None, **options: Any
+    ) -> Tolmach: ...
 
 
 @pytest.fixture(scope="package")
@@ -29,7 +31,9 @@ def chromium() -> str:
     """Path of the browser."""
     path = find_chromium()
     if path is None:
-        pytest.skip("NO CHROMIUM: nothing of the page was tested. Install it (apt install chromium) or set TOLMACH_CHROMIUM")
+        pytest.skip(
+            "NO CHROMIUM: nothing of the page was tested. Install it (apt install chromium) or set TOLMACH_CHROMIUM"
+        )
     return path
 
 
@@ -87,11 +91,12 @@ def open_page(
         *,
         say: tuple[str, Sequence[int] | None] | None = None,
         allowed: bool = True,
+        arguments: Sequence[str] = (),
         before: Callable[[Any], None] = lambda context: None,
         **options: Any,
     ) -> Tolmach:
         microphone = spoken(root, tmp_path, *say) if say else None
-        browser = launch(playwright, chromium, microphone, allowed=allowed)
+        browser = launch(playwright, chromium, microphone, allowed=allowed, arguments=arguments)
         browsers.append(browser)
         context = browser.new_context(**{"viewport": {"width": 1360, "height": 850}, **options})
         before(context)

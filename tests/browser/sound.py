@@ -32,7 +32,10 @@ def spoken(root: Path, folder: Path, lang: str, phrases: Sequence[int] | None = 
         said = reference(root, lang)
         for number in phrases:
             begin, end = said[number]["start_s"] - 0.2, said[number]["end_s"] + 0.2
-            parts += [samples[round(begin * rate_hz) : round(end * rate_hz)], np.zeros(round(pause_s * rate_hz), np.float32)]
+            parts += [
+                samples[round(begin * rate_hz) : round(end * rate_hz)],
+                np.zeros(round(pause_s * rate_hz), np.float32),
+            ]
     name = f"{lang}-{'all' if phrases is None else '-'.join(map(str, phrases))}.wav"
     soundfile.write(folder / name, resample_poly(np.concatenate(parts), _RATE_HZ, rate_hz), _RATE_HZ, "PCM_16")
     return folder / name

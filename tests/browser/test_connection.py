@@ -13,8 +13,8 @@ TEXTS = ["Где находится вокзал?", "Я бы хотел чашк
 
 
 def test_reconnection_keeps_session_and_captions(open_page: OpenPage, address: str):
-    # The pause holds the reconnection; the page notices a connection that was closed under it within four seconds.
-    tolmach = open_page(address, say=("en", [STATION, CAFE], 9.0))
+    # The reconnection fits into the pause.
+    tolmach = open_page(address, say=("en", [STATION, CAFE], 6.0))
     tolmach.start()
     tolmach.wait_for_captions(1)
     session = tolmach.say("tolmach.session")

@@ -24,7 +24,7 @@ def test_swap_during_a_call(open_page: OpenPage, address: str, graphs: Path):
     session = tolmach.say("tolmach.session")
     tolmach.wait_for_captions(1)
 
-    tolmach.page.get_by_label("Graph").select_option("another-voice")
+    tolmach.page.get_by_role("combobox", name="Graph").select_option("another-voice")
 
     tolmach.until("document.getElementById('switch').textContent === 'Now using another-voice'")
     captions = tolmach.wait_for_captions(2)
@@ -58,7 +58,7 @@ def test_edited_added_and_broken_files_show(open_page: OpenPage, address: str, g
         added.write_text(good.replace("name: echo", "name: added").replace("Hear yourself", "Hear an addition"))
         tolmach.until("[...document.getElementById('graph').options].some((o) => o.value === 'added')")
 
-        tolmach.page.get_by_label("Graph").select_option("added")
+        tolmach.page.get_by_role("combobox", name="Graph").select_option("added")
         assert "Hear an addition" in tolmach.page.locator("#graph-about").inner_text()
         added.write_text(added.read_text().replace("Hear an addition", "Hear an edit"))
         tolmach.until("document.getElementById('graph-about').textContent.includes('Hear an edit')")

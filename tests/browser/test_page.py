@@ -78,9 +78,18 @@ def test_conversation_by_keyboard_alone(open_page: OpenPage, address: str):
     assert tolmach.complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (820, 1180), (1360, 850), (1920, 1080)])
-def test_every_screen(open_page: OpenPage, address: str, scheme: str, width: int, height: int):
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    [
+        (360, 740, "light"),
+        (360, 740, "dark"),
+        (820, 1180, "light"),
+        (1360, 850, "light"),
+        (1360, 850, "dark"),
+        (1920, 1080, "dark"),
+    ],
+)
+def test_every_screen(open_page: OpenPage, address: str, width: int, height: int, scheme: str):
     said = ("en", [STATION]) if width in (360, 1360) else None
     size = {"width": width, "height": height}
     tolmach = open_page(address, say=said, color_scheme=scheme, viewport=size, reduced_motion="reduce")

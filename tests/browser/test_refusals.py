@@ -12,7 +12,7 @@ from tests.browser.served import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-TOKEN = "open-sesame"
+TOKEN = "open-sesame"  # noqa: S105 -- of this test alone
 
 
 @pytest.fixture(scope="module")

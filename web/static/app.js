@@ -69,7 +69,7 @@ const setup = new Setup(
     advanced: $("advanced"),
     fields: $("fields"),
     problems: $("problems"),
-    direction: { source: $("source-place"), target: $("target-place"), swap: $("swap") },
+    direction: { root: $("direction"), source: $("source-place"), target: $("target-place"), swap: $("swap") },
   },
   catalog,
 );
@@ -230,6 +230,8 @@ call.addEventListener("state", ({ detail: { state, reason, until } }) => {
   if (state === "live") {
     health.begin(() => call.pc);
     downloads.offer(call.session);
+  } else if (state === "reconnecting") {
+    health.end();
   } else if (state === "ended") {
     health.end();
     captions.pending(null);

@@ -19,15 +19,17 @@ function canonical(text) {
 
 /** Fires `change` (detail: {source_lang, target_lang}, as far as they are params) when the person chose. */
 export class Direction extends EventTarget {
+  #root;
   #source;
   #target;
   #swap;
   #params = {};
   #values = {};
 
-  /** @param {{source: HTMLElement, target: HTMLElement, swap: HTMLButtonElement}} parts */
-  constructor({ source, target, swap }) {
+  /** @param {{root: HTMLElement, source: HTMLElement, target: HTMLElement, swap: HTMLButtonElement}} parts */
+  constructor({ root, source, target, swap }) {
     super();
+    this.#root = root;
     this.#source = source;
     this.#target = target;
     this.#swap = swap;
@@ -38,6 +40,7 @@ export class Direction extends EventTarget {
   show(params, values) {
     this.#params = Object.fromEntries(params.map((param) => [param.name, param]));
     this.#values = { [SOURCE]: values[SOURCE], [TARGET]: values[TARGET] };
+    this.#root.hidden = !(SOURCE in this.#params || TARGET in this.#params);
     this.#fill(this.#source, SOURCE, "Speak");
     this.#fill(this.#target, TARGET, "Hear");
     this.#swap.disabled = !this.#canSwap();

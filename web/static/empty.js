@@ -16,14 +16,18 @@ export function explainEmpty(root, graph, source, target) {
   const phrases = graph && isPhrasebook(graph) ? PHRASES[source] : undefined;
   const from = source && source !== "auto" ? languageName(source) : "";
   const into = target ? ` in ${languageName(target)}` : "";
-  root.replaceChildren(
-    make("p", { class: "lead" }, "Press Start, then speak."),
-    make("p", {}, `You read${into ? " and hear" : ""} the translation${into} here, about a second after each sentence.`),
-    ...(phrases
-      ? [
-          make("p", { class: "try" }, `The phrasebook knows travel phrases. Say in ${from}:`),
-          make("ul", { class: "phrases", lang: source }, ...phrases.map((text) => make("li", {}, text))),
-        ]
-      : [make("p", { class: "try" }, `Speak${from ? ` ${from}` : ""} in whole sentences and pause between them.`)]),
+  root.replaceChildren(make("p", { class: "lead" }, "Press Start, then speak."));
+  if (!from && !into) {
+    root.append(make("p", {}, graph?.description ?? ""));
+    return;
+  }
+  root.append(make("p", {}, `You hear the translation${into}, and read it here, about a second after each sentence.`));
+  if (!phrases) {
+    root.append(make("p", { class: "try" }, `Speak${from ? ` ${from}` : ""} in whole sentences and pause between them.`));
+    return;
+  }
+  root.append(
+    make("p", { class: "try" }, `The phrasebook knows travel phrases. Say in ${from}:`),
+    make("ul", { class: "phrases", lang: source }, ...phrases.map((text) => make("li", {}, text))),
   );
 }

@@ -9,8 +9,9 @@ const LIGHT = `
   .paper { fill: var(--surface); }
   .element .box { transition: stroke 120ms, stroke-width 120ms; }
   .link { transition: stroke 120ms; }
+  .arrow { fill: context-stroke; }
   .element.lit .box { stroke: var(--accent); stroke-width: 3; }
-  .link.lit { stroke: var(--accent); stroke-width: 2.5; stroke-dasharray: 6 5; animation: flow 0.5s linear infinite; }
+  .link.lit { stroke: var(--accent); stroke-dasharray: 6 5; animation: flow 0.5s linear infinite; }
   @keyframes flow { to { stroke-dashoffset: -11; } }
   @media (prefers-reduced-motion: reduce) { .link.lit { animation: none; } }
 `;

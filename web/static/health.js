@@ -62,15 +62,17 @@ export class Health {
     const inbound = byType("inbound-rtp")[0];
     const pair = byType("candidate-pair").find((p) => p.nominated && p.state === "succeeded");
     if (!inbound) return;
+    const { jitterBufferDelay: delayS, jitterBufferEmittedCount: emitted } = inbound;
+    const before = this.#history.at(-1)?.here ?? { delayS: 0, emitted: 0 };
     this.#here = {
       received: inbound.packetsReceived,
       lost: Math.max(0, inbound.packetsLost),
       jitterMs: inbound.jitter * 1000,
       // Silent concealment is what follows the server's own silence at the end; nobody hears it.
       concealedMs: ((inbound.concealedSamples - inbound.silentConcealedSamples) / 48_000) * 1000,
-      bufferMs: inbound.jitterBufferEmittedCount
-        ? (inbound.jitterBufferDelay / inbound.jitterBufferEmittedCount) * 1000
-        : null,
+      delayS,
+      emitted,
+      bufferMs: emitted > before.emitted ? ((delayS - before.delayS) / (emitted - before.emitted)) * 1000 : null,
       roundTripMs: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000,
     };
     this.#history.push({ here: this.#here, receiver: this.#server?.receiver ?? null });

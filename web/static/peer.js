@@ -45,7 +45,7 @@ export class Peer extends EventTarget {
     this.#transceiver = this.pc.addTransceiver(track, { direction: "sendrecv", streams: [new MediaStream([track])] });
     this.#channel = this.pc.createDataChannel(LABEL);
     this.#channel.onopen = () => this.#beginWatch();
-    this.#channel.onclose = () => this.#lose("the server closed the connection");
+    this.#channel.onclose = () => this.#lose("it was closed");
     this.#channel.onmessage = (event) => this.#received(event.data);
     this.pc.ontrack = ({ track: remote, streams }) => this.#emit("remote", streams[0] ?? new MediaStream([remote]));
     this.pc.onicecandidate = ({ candidate }) => this.#trickle(candidate);

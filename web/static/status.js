@@ -1,6 +1,6 @@
 /** What the page is doing, in a word or two at the top; counts down where something is waited for. */
 
-import { setText } from "./dom.js";
+import { make, setText } from "./dom.js";
 import { explain } from "./errors.js";
 
 const WORDS = {
@@ -14,6 +14,8 @@ const READY_EVERY_MS = 1000;
 
 export class Status {
   #root;
+  #text = make("span");
+  #left = make("span", { "aria-hidden": "true" }); // a screen reader would speak every second
   #api;
   #timer = 0;
   #state = "idle";
@@ -23,6 +25,7 @@ export class Status {
   constructor(root, api) {
     this.#root = root;
     this.#api = api;
+    root.replaceChildren(make("span", {}, this.#text, " ", this.#left));
   }
 
   /**
@@ -34,16 +37,20 @@ export class Status {
     clearInterval(this.#timer);
     this.#state = state;
     this.#root.dataset.state = state;
-    const draw = () => {
+    setText(this.#text, this.#inWords(state, reason, error));
+    const count = () => {
       const left = Math.max(0, Math.ceil((until - performance.now()) / 1000));
-      let text = WORDS[state];
-      if (state === "reconnecting") text = `Connection lost (${reason}). Trying again, ${left} s left`;
-      if (state === "waiting") text = `${explain(error)} Asking again in ${left} s`;
-      if (state === "idle" && this.#loading) text = `Server is loading ${this.#loading}`;
-      setText(this.#root, text);
+      setText(this.#left, { reconnecting: `${left} s left`, waiting: `in ${left} s` }[state] ?? "");
     };
-    draw();
-    if (until) this.#timer = setInterval(draw, 250);
+    count();
+    if (until) this.#timer = setInterval(count, 250);
+  }
+
+  #inWords(state, reason, error) {
+    if (state === "reconnecting") return `Connection lost: ${reason}. Trying again,`;
+    if (state === "waiting") return `${explain(error)} Asking again`;
+    if (state === "idle" && this.#loading) return `The server is loading ${this.#loading}`;
+    return WORDS[state];
   }
 
   /** While nothing else goes on, tell what the server still loads. */

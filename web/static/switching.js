@@ -18,6 +18,7 @@ export class Switching extends EventTarget {
   #timer = 0;
   #hiding = 0;
   #used = null;
+  #running = false;
 
   /** @param {HTMLElement} root The line that tells the progress. */
   constructor(root, call, setup, catalog, notices) {
@@ -51,12 +52,12 @@ export class Switching extends EventTarget {
     }
   }
 
-  #told({ state, graph, text, params, settings }) {
+  #told({ state, graph, text }) {
     if (state === "loading") this.#show("loading", text ? `Loading ${graph}: ${text}` : `Loading ${graph}`);
     else if (state === "waiting") this.#show("waiting", `${graph} is ready and takes over in the next pause`);
     else if (state === "failed") this.#failed(text || `${graph} could not be started.`);
     else {
-      this.#inUse({ graph, params, settings });
+      this.#inUse({ graph, state });
       this.#show("current", `Now using ${graph}`);
       this.#hiding = setTimeout(() => this.#hide(), SHOWN_MS);
     }
@@ -64,6 +65,7 @@ export class Switching extends EventTarget {
 
   #failed(text, diagnostics = null) {
     this.#hide();
+    if (!this.#running) return; // the session ends now, and says why
     const details = Array.isArray(diagnostics) ? diagnostics.map((d) => d.message ?? String(d)).join(" ") : "";
     const { current } = this.#call;
     this.#notices.show("trouble", `${sentence(text)} ${details} ${current.graph} stays in use.`.replace(/ +/g, " "), { key: "switch" });
@@ -72,7 +74,8 @@ export class Switching extends EventTarget {
   }
 
   /** Remember the graph's file as it is, to notice when it is edited. */
-  #inUse({ graph }) {
+  #inUse({ graph, state }) {
+    this.#running ||= state === "current";
     this.#used = { name: graph, as: fileOf(this.#catalog.find(graph)) };
   }
 
@@ -91,6 +94,7 @@ export class Switching extends EventTarget {
 
   #ended() {
     clearTimeout(this.#timer);
+    this.#running = false;
     this.#used = null;
     this.#notices.dismiss("edited");
     this.#hide();
