@@ -14,7 +14,17 @@ from typing import Any, Literal
 log = logging.getLogger(__name__)
 
 MessageKind = Literal[
-    "state", "progress", "error", "warning", "info", "latency", "speech", "utterance", "translation", "dropped", "eos"
+    "state",
+    "progress",
+    "error",
+    "warning",
+    "info",
+    "latency",
+    "speech",
+    "utterance",
+    "translation",
+    "dropped",
+    "eos",
 ]
 
 
@@ -31,8 +41,9 @@ class Message:
         data: For programs; plain JSON values only. What subscribers rely on: ``progress`` has ``position_ns`` (length
             of media read so far) and ``duration_ns`` (or None); ``speech`` has ``active`` and ``utterance``
             and is posted when an utterance opens or closes; ``utterance`` has ``utterance``, ``pts_ns``, ``end_ns``,
-            ``speech_end_ns`` (end of its last speech, before any post-roll) and ``reason``; ``translation`` has the fields of a
-            :class:`~pipelines.frames.TranslationFrame`; a sink's ``latency`` has ``utterance`` and ``lag_ns``.
+            ``speech_end_ns`` (end of its last speech, before any post-roll) and ``reason``; ``translation`` has the
+            fields of a :class:`~pipelines.frames.TranslationFrame`; a sink's ``latency`` has ``utterance`` and
+            ``lag_ns``.
     """
 
     kind: MessageKind

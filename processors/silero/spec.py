@@ -13,7 +13,6 @@ from processors.languages import script_of
 from processors.silero.voices import LICENCE, MODELS, SileroModelInfo
 from processors.speech_pads import speech_pads
 
-
 AUTO = "auto"
 
 

@@ -1,4 +1,4 @@
-"""A peer that calls a server over its API, in the same process: real HTTP semantics, real WebRTC, no sockets for HTTP."""
+"""A peer that calls a server over its API, in one process: real HTTP semantics and WebRTC, no sockets for HTTP."""
 
 from __future__ import annotations
 
@@ -72,6 +72,13 @@ class ServedPeer(Peer):
         return f"/api/sessions/{self.session}"
 
 
+async def eventually(holds: Callable[[], bool], *, within_s: float = 20) -> None:
+    """Wait until something holds that nobody announces."""
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110 -- see the first line
+            await asyncio.sleep(0.02)
+
+
 @asynccontextmanager
 async def server(graphs: Path, **settings: Any) -> AsyncIterator[Client]:
     """A server over a folder of graphs; afterwards nothing of it may be left."""
@@ -83,9 +90,7 @@ async def server(graphs: Path, **settings: Any) -> AsyncIterator[Client]:
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
         client = Client(service, http)
         try:
-            async with asyncio.timeout(120):
-                while not service.readiness()["ready"]:
-                    await asyncio.sleep(0.05)
+            await eventually(lambda: service.readiness()["ready"], within_s=120)
             yield client
         finally:
             for peer in client.peers:
