@@ -6,6 +6,7 @@ never go down. Labels are names of graphs and elements, never of sessions: the n
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -186,6 +187,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "tolmach_loop_lag_max_seconds", "Greatest lateness of the last second.", value=self._loop_lag_s()
         )
+        yield GaugeMetricFamily("tolmach_tasks", "Tasks of the event loop.", value=_tasks())
         for end, counts, described in (("receiver", totals.receiver, _RECEIVER), ("sender", totals.sender, _SENDER)):
             for name, text in described.items():
                 yield CounterMetricFamily(f"tolmach_{end}_{name}", text, value=counts[name])
@@ -248,6 +250,14 @@ class _Totals:
         for label, counts in other.elements.items():
             for name, value in counts.items():
                 self.elements[label][name] += value
+
+
+def _tasks() -> int:
+    """Tasks of the running event loop; 0 outside one. One that stays behind a session is a leak, and shows here."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
 
 
 def _states(running: Iterable[Figures]) -> Iterator[Metric]:
