@@ -12,6 +12,7 @@ from pipelines.errors import GraphError
 from transports.webrtc.connection import ConnectionSettings
 from transports.webrtc.ice_settings import ice_servers, ice_servers_json
 from web.errors import ApiError
+from web.garbage import Garbage
 from web.library import GraphLibrary
 from web.looplag import LoopLag
 from web.metrics import Metrics, Snapshot
@@ -39,6 +40,7 @@ class Service:
         self.library = GraphLibrary(settings.graphs, default=settings.default_graph, trust_params=settings.trust_params)
         self.metrics = Metrics(self._snapshots, sessions=lambda: len(self.pool), loop_lag_s=lambda: self.loop_lag.max_s)
         self.loop_lag = LoopLag(self.metrics.lag)
+        self._garbage = Garbage()
         self._ice_servers = ice_servers(
             settings.ice_urls, username=settings.turn_username, credential=settings.turn_credential
         )
@@ -60,12 +62,13 @@ class Service:
                 resume_s=settings.resume_s,
                 loop_lag_ms=lambda: self.loop_lag.max_ms,
                 on_first_audio=self.metrics.first_audio,
+                on_loaded=self._garbage.loaded,
                 on_run_over=lambda run: self.metrics.retire(run.snapshot()),
             ),
             on_ended=self._session_ended,
         )
         self._offers = OfferLimiter(settings.offers_per_minute)
-        self._warmer = Warmer(self.library)
+        self._warmer = Warmer(self.library, self._garbage.loaded)
         self._warming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -86,6 +89,7 @@ class Service:
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.wait([self._warming])
+        self._garbage.stop()
         await self.loop_lag.stop()
         await self.library.stop()
 
@@ -134,6 +138,7 @@ class Service:
         self.metrics.session_ended(session.outcome)
         line = next(session.snapshots())  # its graphs have been counted when they ended
         self.metrics.retire(line)
+        self._garbage.session_ended()
 
     def _snapshots(self) -> Iterator[Snapshot]:
         for session in self.pool:

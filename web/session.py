@@ -56,6 +56,7 @@ class Terms:
         resume_s: How long it waits for a client that lost its connection, s.
         loop_lag_ms: Tells how late the event loop is, ms.
         on_first_audio: Takes the time from the end of speech to its first translated audio, s.
+        on_loaded: Takes the name of a graph that has started in some session.
         on_run_over: Takes every run that is over, for its figures.
     """
 
@@ -65,6 +66,7 @@ class Terms:
     resume_s: float
     loop_lag_ms: Callable[[], float] = lambda: 0.0
     on_first_audio: Callable[[float], None] = lambda seconds: None
+    on_loaded: Callable[[str], None] = lambda graph: None
     on_run_over: Callable[[Run], None] = lambda run: None
 
 
@@ -167,7 +169,9 @@ class Session:
         run.start()
 
     def _run_changed(self, run: Run) -> None:
-        if run.state == "current":
+        if run.state == "waiting":
+            self._terms.on_loaded(run.choice.graph)
+        elif run.state == "current":
             self._choice = run.choice
         if run.over:
             if run not in self._runs:  # the session has ended before it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from pipelines.bus import Bus, Message
 from pipelines.errors import TolmachError
@@ -21,17 +22,22 @@ log = logging.getLogger(__name__)
 class Warmer:
     """Runs each graph once on a line without a client: its elements start, and end at once; models stay loaded.
 
+    Args:
+        library: Has the graphs.
+        on_loaded: Takes the name of each that could be loaded.
+
     Attributes:
         loading: What is being loaded, for people.
         failed: What could not be loaded, and why.
         done: Set when everything was tried.
     """
 
-    def __init__(self, library: GraphLibrary) -> None:
+    def __init__(self, library: GraphLibrary, on_loaded: Callable[[str], None]) -> None:
         self.loading: list[str] = []
         self.failed: list[str] = []
         self.done = asyncio.Event()
         self._library = library
+        self._on_loaded = on_loaded
 
     async def run(self, graphs: list[str]) -> None:
         """Warm these graphs, by name. Cancelled by: the server's end."""
@@ -69,6 +75,7 @@ class Warmer:
             await line.close()
         if result.error is not None:
             raise result.error
+        self._on_loaded(name)
 
     def _note(self, message: Message) -> None:
         if message.kind in ("info", "progress") and message.text:

@@ -1,9 +1,9 @@
 """Half an hour of people coming and going: ``python -m tests.bench.soak --minutes 30``.
 
-Ten clients at a time join the real server (a process of its own), talk, lose packets, hang up, vanish without a word, come
-back, change graphs, and send nonsense. Meanwhile the server's memory, file descriptors, threads and tasks are read every
-ten seconds. In the end, with everybody gone, nothing may be left of them: the exit status is 1 if memory has grown, if a
-descriptor, task or session stays, or if anything unforeseen stands in the server's log.
+Ten clients at a time join the real server (a process of its own), talk, lose packets, hang up, vanish without a word,
+come back, change graphs, and send nonsense. Meanwhile the server's memory, file descriptors, threads and tasks are read
+every ten seconds. In the end, with everybody gone, nothing may be left of them: the exit status is 1 if memory has
+grown, if a descriptor, task or session stays, or if anything unforeseen stands in the server's log.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ class Crowd:
     def __init__(self, http: httpx.AsyncClient, seed: int) -> None:
         self.http = http
         self.told: Counter[str] = Counter()
-        self._random = random.Random(seed)  # noqa: S311 -- a script, not a secret
+        self._random = random.Random(seed)
         self._babble = babble(90)
+        self._peers: set[ServedPeer] = set()
         self._speech = {"en": _speech("phrasebook-en.flac"), "ru": _speech("phrasebook-ru.flac")}
         self._parts = (
             self._talk,
@@ -81,35 +82,44 @@ class Crowd:
                 async with asyncio.timeout(120):
                     await part()
                 self.told[name] += 1
-            except _Refused as refused:
+            except _RefusedError as refused:
                 self.told[f"refused: {refused}"] += 1
                 await asyncio.sleep(self._random.uniform(3, 8))
             except (TimeoutError, AssertionError, httpx.HTTPError) as error:
                 self.told[f"{name} failed: {type(error).__name__} {error}"[:100]] += 1
-            await asyncio.sleep(self._random.uniform(0.5, 3))
+            await asyncio.sleep(self._random.uniform(2, 6))
 
     async def _join(self, signal: Samples, graph: str = "echo", **body: Any) -> ServedPeer:
         peer = ServedPeer(signal, self)
+        self._peers.add(peer)
         try:
             await peer.join({"graph": graph, **body})
         except AssertionError as error:
-            await peer.close()
             if "too-many-requests" in str(error) or "busy" in str(error):
-                raise _Refused(str(error).split('"code": "')[-1].split('"')[0]) from error
+                raise _RefusedError(str(error).split('"code": "')[-1].split('"')[0]) from error
             raise
         return peer
+
+    async def disperse(self) -> None:
+        """Close what a part that failed has left open."""
+        for peer in self._peers:
+            await peer.close()
+
+    async def _close(self, peer: ServedPeer) -> None:
+        self._peers.discard(peer)
+        await peer.close()
 
     async def _end(self, peer: ServedPeer) -> None:
         peer.channel.send('{"v":1,"type":"bye"}')
         await asyncio.sleep(0.2)
-        await peer.close()
+        await self._close(peer)
 
     def _while(self, low_s: float, high_s: float) -> float:
         return self._random.uniform(low_s, high_s)
 
     async def _talk(self) -> None:
         peer = await self._join(self._babble)
-        await peer.hear(round(50 * self._while(5, 40)))
+        await peer.hear(round(50 * self._while(5, 25)))
         await self._end(peer)
 
     async def _speak(self) -> None:
@@ -132,13 +142,13 @@ class Crowd:
         peer = await self._join(self._speech["en"], self._random.choice(("echo", "phrasebook-live")))
         await asyncio.sleep(self._while(2, 10))
         await peer.vanish()
-        await peer.close()
+        await self._close(peer)
 
     async def _come_back(self) -> None:
         peer = await self._join(self._speech["en"], "phrasebook-live")
         await asyncio.sleep(self._while(4, 10))
         await peer.vanish()
-        await peer.close()
+        await self._close(peer)
         await asyncio.sleep(self._while(0, 15))
         again = await self._join(self._speech["en"], "", resume=peer.session)
         await asyncio.sleep(self._while(4, 10))
@@ -174,10 +184,10 @@ class Crowd:
         await asyncio.sleep(self._while(0, 5))
         await self.http.get(f"{peer.url}/dub.wav")
         await self.http.delete(peer.url)
-        await peer.close()
+        await self._close(peer)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The server has said no, as it should to a crowd."""
 
 
@@ -218,6 +228,7 @@ async def _soak(server: Server, minutes: float, seed: int) -> bool:
             if len(samples) % max(1, round(minutes * 60 / SAMPLE_S / 15)) == 0:
                 _print(samples[-1])
         await asyncio.gather(*clients)
+        await crowd.disperse()
         await asyncio.sleep(SETTLE_S)
         after = await _sample(server, http, started)
         _print(after)

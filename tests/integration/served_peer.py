@@ -56,6 +56,7 @@ class ServedPeer(Peer):
         assert answer.status_code == 201, answer.text
         self.session = answer.json()["session"]
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=answer.json()["sdp"], type="answer"))
+        self.leak()
         await self.until("session")
 
     async def until(self, kind: str, wanted: Callable[[Mapping[str, Any]], bool] = lambda m: True) -> Mapping[str, Any]:

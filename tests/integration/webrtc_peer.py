@@ -80,6 +80,10 @@ class Peer:
     async def call(self, connection: Connection, *, trickle: bool = False) -> None:
         """Offer and take the answer, as the page does over HTTP; candidates in the offer, or one by one after it."""
         await self.negotiate(connection, trickle=trickle)
+        self.leak()
+
+    def leak(self) -> None:
+        """Make it possible to :meth:`lose` packets; once, when the answer has been taken."""
         transport = self._transceiver.sender.transport
         self._send_rtp = transport._send_rtp
         self._sent = 0
@@ -109,7 +113,8 @@ class Peer:
         """Fall silent without a word, like a laptop whose lid was closed."""
         self._dead = True
         transport = self._transceiver.sender.transport.transport
-        transport._connection._protocols[0].transport.close()
+        for protocol in transport._connection._protocols:
+            protocol.transport.close()
 
     async def hear(self, packets: int) -> None:
         """Wait until so many packets more were heard."""

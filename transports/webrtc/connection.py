@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aioice import Candidate
 from aiortc import (
+    RTCBundlePolicy,
     RTCConfiguration,
     RTCDataChannel,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.sdp import candidate_from_sdp
 
 from transports.webrtc import messages
-from transports.webrtc.aiortc_hooks import PacedTrack, tap_receiver
+from transports.webrtc.aiortc_hooks import PacedTrack, tap_receiver, use_ice
+from transports.webrtc.ice import IceCredentials, RestartableIce
+from transports.webrtc.ice_settings import IceSettings
 from transports.webrtc.receiver import Receiver
-from transports.webrtc.sdp import MAX_SDP, SignallingError, is_mdns, prepare_offer
+from transports.webrtc.sdp import MAX_SDP, Offer, SignallingError, is_mdns, prepare_offer
 from transports.webrtc.sender import Sender
 
 log = logging.getLogger(__name__)
@@ -34,22 +36,20 @@ _MAX_BUFFERED = 262_144
 """Bytes waiting on the data channel above which messages are dropped: the peer is too slow to be told more."""
 
 OnMessage = Callable[[Mapping[str, Any]], None]
-OnClose = Callable[["Connection"], None]
+OnChange = Callable[["Connection"], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """How a connection is made and watched.
+class ConnectionSettings(IceSettings):
+    """Where a connection may be reached (see :class:`IceSettings`), and how it is watched.
 
     Attributes:
-        ice_servers: STUN and TURN servers; none by default, which is right for one machine and one network.
-        connect_timeout_s: How long a peer may take from our answer to being connected, s.
+        connect_timeout_s: How long a peer may take from our answer to being connected, s; also after an ICE restart.
         vanish_after_s: Silence after which a connected peer counts as gone, s. It is asked for a sign of life
             (``ping``) every ``ping_every_s``; audio and any message are signs too.
         ping_every_s: Time between pings, s.
     """
 
-    ice_servers: tuple[RTCIceServer, ...] = ()
     connect_timeout_s: float = 20.0
     vanish_after_s: float = 3.5
     ping_every_s: float = 1.0
@@ -59,12 +59,14 @@ class Connection:
     """A peer connection that answers offers.
 
     Make one per peer inside a running event loop, :meth:`answer` its offer, :meth:`close` it in any case. It also
-    closes by itself when the peer hangs up, vanishes, or never connects; then :attr:`closed` is set and
-    :attr:`close_reason` says why.
+    closes by itself when the peer hangs up, vanishes, or never connects; then :attr:`closed` is set,
+    :attr:`close_reason` says why, and :attr:`said_goodbye` whether the peer means to stay away. :attr:`connected` and
+    :attr:`opened` (the data channel) are events to wait for.
 
     Args:
         settings: How it is made and watched.
         sender: What the peer is to hear; its own by default. It is not closed with the connection.
+        on_open: Called when the peer's data channel is open.
         on_close: Called once, when the connection begins to close, whoever closes it.
     """
 
@@ -73,20 +75,27 @@ class Connection:
         settings: ConnectionSettings | None = None,
         *,
         sender: Sender | None = None,
-        on_close: OnClose | None = None,
+        on_open: OnChange | None = None,
+        on_close: OnChange | None = None,
     ) -> None:
         self.settings = settings or ConnectionSettings()
         self.receiver = Receiver()
         self.sender = sender or Sender()
         self._packets = self.sender.stream()
+        self._on_open = on_open
         self._on_close = on_close
         self.connected = asyncio.Event()
+        self.opened = asyncio.Event()
         self.closed = asyncio.Event()
+        self.said_goodbye = False
         self.close_reason = ""
         self.refused_messages = 0
         self.dropped_messages = 0
         # An empty list, not None: None would ask Google's STUN server for our address.
-        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=list(self.settings.ice_servers)))
+        # One transport for both: a second one would be gathered for, and closed on the first answer.
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._ice = RestartableIce(self.settings, restart_timeout_s=self.settings.connect_timeout_s)
+        self._offer: Offer | None = None
         self._track = PacedTrack(self._packets)
         self._transceiver: RTCRtpTransceiver | None = None
         self._channel: RTCDataChannel | None = None
@@ -104,26 +113,36 @@ class Connection:
     async def answer(self, offer: str) -> str:
         """Answer an offer, the first or a later one; returns our SDP with all our candidates.
 
+        A later one with new ICE credentials restarts ICE: the call goes on over the old path, if it still stands, until
+        a new one is found.
+
         Raises:
-            SignallingError: If the offer cannot be used or the connection is closed.
+            SignallingError: If the offer cannot be used, no UDP port is free, or the connection is closed.
         """
-        offer = prepare_offer(offer)
+        prepared = prepare_offer(offer)
         async with self._negotiating:
             if self._closing is not None:
                 raise SignallingError("this connection is closed")
             try:
                 if self._transceiver is None:
                     self._transceiver = self._add_audio()
-                await self._pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
-                await self._pc.setLocalDescription(await self._pc.createAnswer())
+                async with self._ice.following(IceCredentials(prepared.username, prepared.password)):
+                    await self._pc.setRemoteDescription(RTCSessionDescription(sdp=prepared.sdp, type="offer"))
+                    await self._pc.setLocalDescription(await self._pc.createAnswer())
+            except SignallingError:
+                raise
             except Exception as error:  # aiortc asserts and raises all kinds of things on SDP it cannot read
                 raise SignallingError(f"the offer cannot be used ({type(error).__name__}: {error})") from error
+            self._offer, self._candidates = prepared, 0
+            self._last_message_ns = self.receiver.clock()  # an offer is a sign of life
             if self._watcher is None:
                 self._watcher = asyncio.create_task(self._watch(), name="webrtc-watch")
             return self._pc.localDescription.sdp
 
     async def add_candidate(self, candidate: str, *, mid: str | None, line: int | None = None) -> None:
-        """Take one trickled candidate; the empty one, which ends them, and ``.local`` ones are passed over.
+        """Take one trickled candidate of the offer that was answered last; waits for an answer under way.
+
+        Passed over are the empty one, which ends them, ``.local`` ones, and those of another offer or transport.
 
         Args:
             candidate: Its attribute, with or without the leading ``candidate:``.
@@ -141,12 +160,14 @@ class Connection:
         self._candidates += 1
         if self._candidates > _MAX_CANDIDATES:
             raise SignallingError(f"more than {_MAX_CANDIDATES} candidates came")
-        try:
-            parsed = candidate_from_sdp(candidate)
-            parsed.sdpMid, parsed.sdpMLineIndex = mid, line
-            await self._pc.addIceCandidate(parsed)
-        except Exception as error:  # see answer()
-            raise SignallingError(f"the candidate cannot be used ({type(error).__name__}: {error})") from error
+        async with self._negotiating:
+            if self._offer is None:
+                raise SignallingError("the candidate cannot be used: no offer has come yet")
+            if self._offer.describes(candidate, mid=mid, line=line):
+                try:
+                    await self._ice.add_remote_candidate(Candidate.from_sdp(candidate))
+                except ValueError as error:
+                    raise SignallingError(f"the candidate cannot be used ({error})") from error
 
     def _add_audio(self) -> RTCRtpTransceiver:
         transceiver = self._pc.addTransceiver(self._track, direction="sendrecv")
@@ -154,6 +175,7 @@ class Connection:
         assert capabilities is not None  # noqa: S101 -- aiortc knows audio
         transceiver.setCodecPreferences([c for c in capabilities.codecs if c.mimeType == "audio/opus"])
         tap_receiver(transceiver.receiver, self.receiver.add)
+        use_ice(transceiver.receiver.transport.transport, self._ice)
         return transceiver
 
     # Life ---------------------------------------------------------------------------------------------------------
@@ -239,6 +261,9 @@ class Connection:
             return
         self._channel = channel
         channel.add_listener("message", self._message_came)
+        self.opened.set()
+        if self._on_open is not None:
+            self._on_open(self)
 
     def _message_came(self, text: str | bytes) -> None:
         self._last_message_ns = self.receiver.clock()
@@ -252,6 +277,7 @@ class Connection:
         if kind == "ping":
             self.send(messages.encode("pong", number=message.get("number")))
         elif kind == "bye":
+            self.said_goodbye = True
             self.hang_up("the peer said goodbye")
         elif kind != "pong":
             for listener in tuple(self._listeners):
@@ -259,24 +285,12 @@ class Connection:
 
     # State --------------------------------------------------------------------------------------------------------
 
-    async def stats(self) -> dict[str, Any]:
-        """Receiver and round trip, as the ``stats`` message carries them."""
-        round_trip_ms: float | None = None
-        if self._transceiver is not None and not self.closed.is_set():
-            report: Mapping[str, Any] = await self._transceiver.sender.getStats()
-            for entry in report.values():
-                if entry.type == "remote-inbound-rtp" and entry.roundTripTime is not None:
-                    round_trip_ms = round(entry.roundTripTime * 1000, 1)
-        return {"receiver": self.receiver.stats(), "round_trip_ms": round_trip_ms}
-
-
-def ice_servers(
-    urls: Sequence[str], *, username: str | None = None, credential: str | None = None
-) -> tuple[RTCIceServer, ...]:
-    """STUN and TURN servers from settings; the credentials, which belong in the environment, are for TURN alone."""
-    return tuple(
-        RTCIceServer(urls=url, username=username, credential=credential)
-        if url.startswith(("turn:", "turns:"))
-        else RTCIceServer(urls=url)
-        for url in urls
-    )
+    async def round_trip_ms(self) -> float | None:
+        """Round trip by the peer's last receiver report (RFC 3550, 6.4.1), ms; None before the first."""
+        if self._transceiver is None or self.closed.is_set():
+            return None
+        report: Mapping[str, Any] = await self._transceiver.sender.getStats()
+        for entry in report.values():
+            if entry.type == "remote-inbound-rtp" and entry.roundTripTime is not None:
+                return round(float(entry.roundTripTime) * 1000, 1)
+        return None

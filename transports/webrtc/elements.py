@@ -137,7 +137,7 @@ class WebrtcSink(Element):
         """Throw away what was not played; the line belongs to the server."""
         if self._speaker is not None:
             self._speaker.hang_up()
-        self._line = self._speaker = None
+        self._line = self._speaker = self._converter = None
 
     def reset(self, utterance: int | None) -> None:
         """Forget the resampler's past."""

@@ -157,7 +157,7 @@ class Sender:
         self._end_stream()
         self._stream = PacketStream(self, self.clock)
         if self.closed.is_set():
-            self._stream.closed.set()
+            self._stream.close()
         return self._stream
 
     def end_stream(self, stream: PacketStream) -> None:
@@ -167,7 +167,7 @@ class Sender:
 
     def _end_stream(self) -> None:
         if self._stream is not None:
-            self._stream.closed.set()
+            self._stream.close()
             self._stream = None
         self._read.set()
 
@@ -212,8 +212,14 @@ class PacketStream:
         self._sender = sender
         self._clock = clock
         self._schedule = Schedule()
-        self._encoder = OpusEncoder()
-        self._silent_frames = _ENCODED_SILENCE  # in a row
+        self._encoder: OpusEncoder | None = None  # made with the first sound, for most of a session is silent
+        self._silent_frames = _ENCODED_SILENCE + 1  # in a row
+
+    def close(self) -> None:
+        """No packet will follow. The encoder goes at once: PyAV gives each one two threads, which wait for no garbage
+        collector."""
+        self.closed.set()
+        self._encoder = None
 
     async def next_packet(self) -> OutgoingPacket:
         """The next packet when it is due; silence when there is nothing to say.
@@ -242,14 +248,11 @@ class PacketStream:
         raise SenderClosed
 
     def _encode(self, samples: Samples | None) -> bytes:
-        if samples is None and self._silent_frames >= _ENCODED_SILENCE:
-            self._silent_frames += 1
-            return SILENCE
-        if samples is None:
-            self._silent_frames += 1
-            return self._encoder.encode(np.zeros(FRAME_SAMPLES, np.float32))
+        self._silent_frames = 0 if samples is not None else self._silent_frames + 1
         if self._silent_frames > _ENCODED_SILENCE:
-            # The silence packets were none of the encoder's: begin afresh, as the decoder does after them.
+            # The silence packets are none of the encoder's: the next sound begins afresh, as the decoder does.
+            self._encoder = None
+            return SILENCE
+        if self._encoder is None:
             self._encoder = OpusEncoder()
-        self._silent_frames = 0
-        return self._encoder.encode(samples)
+        return self._encoder.encode(np.zeros(FRAME_SAMPLES, np.float32) if samples is None else samples)
