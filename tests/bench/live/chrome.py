@@ -66,6 +66,11 @@ class Call:
         """Where the recording is, s."""
         return float(await self._page.evaluate("bench.now()"))
 
+    async def told(self, within_s: float, **fields: object) -> None:
+        """Wait for a message with these fields. Raises TimeoutError if none comes."""
+        async with asyncio.timeout(within_s):
+            await self._page.evaluate("fields => bench.told(fields)", fields)
+
     async def end(self) -> Recording:
         """Hang up, and take what was recorded.
 

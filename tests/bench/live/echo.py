@@ -87,7 +87,7 @@ async def measure() -> dict[str, Found]:
 def _cell(calls: Sequence[Sequence[Moment]]) -> str:
     """p50 and p95 of all, and the medians of the single calls."""
     if not calls:
-        return " | | "
+        return "|"
     every = Summary.of([m for c in calls for m in c])
     each = sorted(Summary.of(c).p50 for c in calls)
     return f"{every.p50:.0f} ms ({each[0]:.0f}-{each[-1]:.0f}) | {every.p95:.0f} ms"
@@ -102,10 +102,10 @@ def print_table(found: dict[str, Found]) -> None:
         ("in_loss", "2 % of packets lost"),
     ):
         calls = {how: getattr(f, name) for how, f in found.items()}
-        p50 = {how: Summary.of([m for c in calls[how] for m in c]).p50 for how in ("tolmach", "pipecat")}
+        tolmach, pipecat = (Summary.of([m for c in calls[how] for m in c]).p50 for how in ("tolmach", "pipecat"))
         print(
-            f"| {title} | {_cell(calls['tolmach'])} | {_cell(calls['pipecat'])} | {p50['tolmach'] / p50['pipecat']:.2f} "
-            f"| {_cell(calls['alone'])} |"
+            f"| {title} | {_cell(calls['tolmach'])} | {_cell(calls['pipecat'])} | {tolmach / pipecat:.2f} | "
+            f"{_cell(calls['alone'])} |"
         )
 
 

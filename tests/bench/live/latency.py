@@ -1,4 +1,4 @@
-"""From what was said and what was heard, recorded on one clock: when each moment was heard. Pure; no server is needed."""
+"""From what was said and what was heard, on one clock: when each moment was heard. Pure; no server is needed."""
 
 from __future__ import annotations
 

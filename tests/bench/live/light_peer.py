@@ -154,9 +154,7 @@ class LightPeer:
             Its moments, ``at_s`` from the beginning.
         """
         length = (to_ns - from_ns) * RTP_RATE_HZ // NS_PER_S
-        return moments(
-            self._said(said, from_ns, length), _laid_out(heard, from_ns, length), RTP_RATE_HZ, window_s=0.4
-        )
+        return moments(self._said(said, from_ns, length), _laid_out(heard, from_ns, length), RTP_RATE_HZ, window_s=0.4)
 
     def _said(self, said: Samples, from_ns: int, length: int) -> Samples:
         """The loop from a time on, as it was sent: the first sample of a packet 20 ms before it went."""

@@ -66,7 +66,9 @@ def command(stack: Stack, port: int, options: Sequence[str] = ()) -> list[str]:
 
 
 @contextlib.contextmanager
-def serve(stack: Stack, *, lossy: bool = False, core: int | None = None, options: Sequence[str] = ()) -> Iterator[Server]:
+def serve(
+    stack: Stack, *, lossy: bool = False, core: int | None = None, options: Sequence[str] = ()
+) -> Iterator[Server]:
     """Run a server until the block ends.
 
     Args:
