@@ -47,6 +47,7 @@ class ServedPeer(Peer):
     def __init__(self, signal: Samples, client: Client) -> None:
         super().__init__(signal)
         self.session = ""
+        self.opening: Mapping[str, Any] = {}
         self._client = client
 
     async def join(self, body: Mapping[str, Any]) -> None:
@@ -57,7 +58,7 @@ class ServedPeer(Peer):
         self.session = answer.json()["session"]
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=answer.json()["sdp"], type="answer"))
         self.leak()
-        await self.until("session")
+        self.opening = await self.until("session")
 
     async def until(self, kind: str, wanted: Callable[[Mapping[str, Any]], bool] = lambda m: True) -> Mapping[str, Any]:
         """The next message of this kind that is wanted, within 30 s; others are passed over."""

@@ -279,3 +279,19 @@ async def test_what_is_said_is_captioned_spoken_and_kept(root: Path, tmp_path: P
     assert rate_hz == 48_000
     assert np.abs(dub[: round(captions[0]["end_ms"] * 48)]).max() < 1e-3, "nobody is translated before having spoken"
     assert np.sqrt(np.mean(dub[round(captions[0]["end_ms"] * 48) :] ** 2)) > 0.01
+
+
+async def test_a_client_may_come_back_before_it_was_missed(graphs: Path) -> None:
+    async with server(graphs) as client:
+        peer = await client.call(babble(30), "listen")
+        await peer.until("speech")
+        await peer.vanish()
+        again = await client.call(babble(30), "", resume=peer.session)
+        assert again.opening["resumed"]
+        await again.until("speech")
+        await again.hear(50)
+        assert client.service.pool.find(peer.session).state == "live"
+        third = await client.call(babble(30), "echo", resume=peer.session)
+        await again.until("bye")
+        assert (await third.until("graph", lambda m: m["state"] == "current"))["graph"] == "echo"
+        await third.hear(50)
