@@ -121,6 +121,12 @@ class Tolmach:
         self.until(f"tolmach.captions.filter((c) => c.final).length >= {count}", timeout_s)
         return self.captions()
 
+    def download(self, button: str) -> bytes:
+        """What is behind one of the buttons that save."""
+        with self.page.expect_download() as saved:
+            self.page.get_by_role("button", name=button).press("Enter")
+        return saved.value.path().read_bytes()
+
     def picture(self, name: str, *, full: bool = False) -> None:
         """Keep a screenshot under build/browser."""
         self.page.screenshot(path=self._pictures / f"{name}.png", full_page=full)

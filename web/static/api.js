@@ -2,13 +2,12 @@
 
 /** The server refused, or did not answer (`code` "unreachable"). */
 export class ApiError extends Error {
-  constructor(status, code, message, { retryAfterS = null, diagnostics = null } = {}) {
+  constructor(status, code, message, { retryAfterS = null } = {}) {
     super(message);
     this.name = "ApiError";
     this.status = status;
     this.code = code;
     this.retryAfterS = retryAfterS;
-    this.diagnostics = diagnostics;
   }
 }
 
@@ -81,7 +80,11 @@ export class Api {
       });
     } catch (error) {
       signal?.throwIfAborted();
-      throw new ApiError(0, "unreachable", limit.aborted ? "The server did not answer in time." : String(error.message));
+      throw new ApiError(
+        0,
+        "unreachable",
+        limit.aborted ? "The server did not answer in time." : String(error.message),
+      );
     }
   }
 
@@ -106,6 +109,5 @@ async function refusal(response) {
   }
   return new ApiError(response.status, error.code ?? "unknown", error.message ?? response.statusText, {
     retryAfterS: error.retry_after_s ?? (Number(response.headers.get("Retry-After")) || null),
-    diagnostics: error.diagnostics ?? null,
   });
 }

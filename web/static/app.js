@@ -1,19 +1,4 @@
-/**
- * The page of Tolmach: puts the parts together.
- *
- * Tests and benches may look at `window.tolmach`, which is read-only:
- *
- *   state     "idle", "starting", "live", "reconnecting" or "ended"
- *   session   the session's id, or null
- *   current   {graph, params, settings} in use
- *   captions  the session's captions as the server sent them, oldest first
- *   timeline  its `timeline` messages, oldest first
- *   health    {server: the newest `stats` message, here: what this browser measures}
- *   lit       names of the elements of the drawing that are lit
- *   pc        the RTCPeerConnection of the moment, or null
- *   source    the MediaStreamTrack that is sent, or null
- *   remote    the MediaStream that is played, or null
- */
+/** The page of Tolmach: puts the parts together. Tests and benches look at it through hook.js. */
 
 import { Api } from "./api.js";
 import { Call } from "./call.js";
@@ -23,9 +8,10 @@ import { languageOptions } from "./direction.js";
 import { $ } from "./dom.js";
 import { Downloads } from "./downloads.js";
 import { explainEmpty } from "./empty.js";
-import { explain, explainSharing, obstacle } from "./errors.js";
+import { explain, obstacle } from "./errors.js";
 import { GraphView } from "./graphview.js";
 import { Health } from "./health.js";
+import { exposeHook } from "./hook.js";
 import { listenToKeys } from "./keys.js";
 import { showLicences } from "./licences.js";
 import { Meter } from "./meter.js";
@@ -33,8 +19,9 @@ import { Notices } from "./notices.js";
 import { Player } from "./player.js";
 import { recall, remember } from "./prefs.js";
 import { Setup } from "./setup.js";
+import { Source } from "./source.js";
 import { SourcePicker } from "./sourcepicker.js";
-import { SHARED, openSource } from "./sources.js";
+import { SHARED } from "./sources.js";
 import { Status } from "./status.js";
 import { Switching } from "./switching.js";
 import { makeTabs } from "./tabs.js";
@@ -48,6 +35,7 @@ const catalog = new Catalog(api);
 const notices = new Notices($("notices"));
 const player = new Player($("voice"));
 const meter = new Meter($("meter"));
+const source = new Source(meter);
 const captions = new Captions({
   scroller: $("captions"),
   list: $("caption-list"),
@@ -89,50 +77,31 @@ const downloads = new Downloads($("downloads"), api, trouble);
 const status = new Status($("status"), api);
 const switching = new Switching($("switch"), call, setup, catalog, notices);
 
-/** The track that is sent; null while there is none. */
-let track = null;
 /** Grows with every Start and Stop, so that a microphone allowed too late is let go again. */
 let attempt = 0;
 
-// Source ---------------------------------------------------------------------------------------------------------------
-
-async function acquire() {
-  const { choice } = sources;
-  try {
-    return await openSource(choice);
-  } catch (error) {
-    throw new Error(choice.id === SHARED ? explainSharing(error) : explain(error), { cause: error });
-  }
-}
-
-function useTrack(opened) {
-  release();
-  track = opened;
-  track.enabled = $("mute").getAttribute("aria-pressed") !== "true";
-  track.onended = () => trouble("The source has ended. Choose another one under Setup, or plug it in again.", "source");
-  notices.dismiss("source");
-  meter.follow(track);
-  sources.refresh(); // names are told now
-}
-
-function release() {
-  meter.stop();
-  if (!track) return;
-  track.onended = null;
-  track.stop();
-  track = null;
-}
+// Source --------------------------------------------------------------------------------------------------------------
 
 sources.addEventListener("source", async () => {
   if (call.state !== "live" && call.state !== "reconnecting") return;
   try {
-    const opened = await acquire();
+    const opened = await source.open(sources.choice);
     await call.replaceTrack(opened);
     useTrack(opened);
   } catch (error) {
-    trouble(error.message, "source");
+    trouble(explain(error), "source");
   }
 });
+source.addEventListener("ended", () =>
+  trouble("The source has ended. Choose another one under Setup, or plug it in again.", "source"),
+);
+
+function useTrack(opened) {
+  source.use(opened);
+  notices.dismiss("source");
+  sources.refresh(); // names are told now
+}
+
 sources.addEventListener("output", ({ detail }) => chooseOutput(detail));
 
 async function chooseOutput(deviceId) {
@@ -143,7 +112,7 @@ async function chooseOutput(deviceId) {
   }
 }
 
-// Start, stop, mute ----------------------------------------------------------------------------------------------------
+// Start, stop, mute ---------------------------------------------------------------------------------------------------
 
 async function start() {
   const { choice } = setup;
@@ -153,22 +122,22 @@ async function start() {
   status.show("asking");
   showControls("starting");
   try {
-    const opened = await acquire();
+    const opened = await source.open(sources.choice);
     if (mine !== attempt) return opened.stop();
     useTrack(opened);
-    await call.start(choice, track);
+    await call.start(choice, opened);
   } catch (error) {
     if (mine !== attempt) return;
-    release();
+    source.release();
     showControls("idle");
     status.show("idle");
-    trouble(error.cause ? error.message : explain(error));
+    trouble(explain(error));
   }
 }
 
 function stop() {
   attempt += 1;
-  release();
+  source.release();
   call.stop();
   if (call.state !== "ended") {
     showControls("idle");
@@ -184,7 +153,7 @@ function toggleMute() {
   if (button.disabled) return;
   const muted = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(muted));
-  if (track) track.enabled = !muted;
+  source.muted = muted;
   showLevelNote();
 }
 
@@ -196,7 +165,10 @@ function showControls(state) {
   $("start").disabled = !on && (!setup.choice || obstacle() !== null);
   $("mute").disabled = !on;
   $("skip").hidden = state !== "live";
-  if (!on) $("mute").setAttribute("aria-pressed", "false");
+  if (!on) {
+    $("mute").setAttribute("aria-pressed", "false");
+    source.muted = false;
+  }
   showLevelNote();
 }
 
@@ -222,7 +194,7 @@ $("mute").addEventListener("click", toggleMute);
 $("skip").addEventListener("click", () => call.clear());
 listenToKeys({ KeyS: toggle, KeyM: toggleMute });
 
-// The call -------------------------------------------------------------------------------------------------------------
+// The call ------------------------------------------------------------------------------------------------------------
 
 call.addEventListener("state", ({ detail: { state, reason, until } }) => {
   status.show(state, { reason, until });
@@ -236,11 +208,17 @@ call.addEventListener("state", ({ detail: { state, reason, until } }) => {
     health.end();
     captions.pending(null);
     player.stop();
-    release();
+    source.release();
   }
 });
-call.addEventListener("waiting", ({ detail }) => status.show("waiting", { error: detail.error, until: detail.retryAt }));
-call.addEventListener("ended", ({ detail }) => detail && notices.show("trouble", explain(detail), { key: "ended" }));
+call.addEventListener("waiting", ({ detail }) =>
+  status.show("waiting", { error: detail.error, until: detail.retryAt }),
+);
+call.addEventListener("ended", ({ detail }) => {
+  if (!detail) return;
+  notices.clear("event "); // the last of them told the same
+  trouble(explain(detail), "ended");
+});
 call.addEventListener("remote", async ({ detail }) => {
   if (await player.play(detail)) return;
   notices.show("trouble", "The browser waits for your permission to play sound.", {
@@ -280,7 +258,7 @@ call.addEventListener("event", ({ detail: { kind, element, text } }) => {
   if (kind === "warning" || kind === "dropped") notices.show("remark", said, { key: `event ${kind} ${element}` });
 });
 
-// Choices --------------------------------------------------------------------------------------------------------------
+// Choices -------------------------------------------------------------------------------------------------------------
 
 function showChoice() {
   const { graph } = setup;
@@ -296,7 +274,10 @@ setup.addEventListener("change", ({ detail }) => {
 });
 switching.addEventListener("reverted", showChoice);
 catalog.addEventListener("change", showChoice);
-catalog.addEventListener("unreachable", ({ detail }) => trouble(explain(detail), "unreachable"));
+catalog.addEventListener(
+  "unreachable",
+  ({ detail }) => call.state !== "reconnecting" && trouble(explain(detail), "unreachable"),
+);
 catalog.addEventListener("reachable", () => notices.dismiss("unreachable"));
 
 $("volume").value = recall("volume", 100);
@@ -306,21 +287,9 @@ $("volume").addEventListener("input", () => {
   remember("volume", Number($("volume").value));
 });
 
-// Begin ----------------------------------------------------------------------------------------------------------------
+// Begin ---------------------------------------------------------------------------------------------------------------
 
-window.tolmach = Object.freeze({
-  get state() { return call.state; },
-  get session() { return call.session; },
-  get current() { return call.current; },
-  get captions() { return captions.all; },
-  get timeline() { return timeline.all; },
-  get health() { return health.figures; },
-  get lit() { return drawing.lit; },
-  get pc() { return call.pc; },
-  get source() { return track; },
-  get remote() { return player.stream; },
-});
-
+exposeHook({ call, captions, timeline, health, drawing, source, player });
 $("languages").replaceChildren(...languageOptions());
 makeTabs(document.querySelector('[role="tablist"]'));
 const hindrance = obstacle();

@@ -129,7 +129,8 @@ export class Call extends EventTarget {
           return answer.sdp;
         },
         reoffer: async (sdp) =>
-          (await this.#api.json("PATCH", path(), { sdp }, { signal: this.#abort.signal, timeoutMs: ICE_RESTART_MS })).sdp,
+          (await this.#api.json("PATCH", path(), { sdp }, { signal: this.#abort.signal, timeoutMs: ICE_RESTART_MS }))
+            .sdp,
         candidates: (candidates) => this.#api.json("PATCH", path(), { candidates }),
       },
     });
@@ -202,16 +203,20 @@ export class Call extends EventTarget {
     for (;;) {
       let failure;
       try {
-        return await this.#connect({ graph: this.current.graph, resume: this.session }, signal, CONNECT_MS);
+        return await this.#connect({ resume: this.session }, signal, CONNECT_MS);
       } catch (error) {
         signal.throwIfAborted();
         failure = error;
       }
       if (failure.code === "not-found" || failure.code === "conflict") {
-        throw new Trouble(this.#farewell ? `The server ended the session: ${this.#farewell}.` : sentence(failure.message));
+        throw new Trouble(
+          this.#farewell ? `The server ended the session: ${this.#farewell}.` : sentence(failure.message),
+        );
       }
       if (performance.now() + AGAIN_MS > until) {
-        throw new Trouble("The connection was lost and did not come back within 30 seconds. Press Start for a new session.");
+        throw new Trouble(
+          "The connection was lost and did not come back within 30 seconds. Press Start for a new session.",
+        );
       }
       await sleep(AGAIN_MS, signal, "online");
     }

@@ -11,7 +11,14 @@ const PHRASES = {
 
 const isPhrasebook = ({ name, description }) => /phrasebook/i.test(`${name} ${description ?? ""}`);
 
-/** Explain how to begin. @param {object|undefined} graph The chosen graph. @param {string|undefined} source Its language. */
+/**
+ * Explain how to begin.
+ *
+ * @param {HTMLElement} root
+ * @param {object|null} graph The chosen graph.
+ * @param {string|undefined} source The language that is spoken, if the graph says.
+ * @param {string|undefined} target The language that is heard.
+ */
 export function explainEmpty(root, graph, source, target) {
   const phrases = graph && isPhrasebook(graph) ? PHRASES[source] : undefined;
   const from = source && source !== "auto" ? languageName(source) : "";
@@ -23,7 +30,9 @@ export function explainEmpty(root, graph, source, target) {
   }
   root.append(make("p", {}, `You hear the translation${into}, and read it here, about a second after each sentence.`));
   if (!phrases) {
-    root.append(make("p", { class: "try" }, `Speak${from ? ` ${from}` : ""} in whole sentences and pause between them.`));
+    root.append(
+      make("p", { class: "try" }, `Speak${from ? ` ${from}` : ""} in whole sentences and pause between them.`),
+    );
     return;
   }
   root.append(

@@ -16,7 +16,8 @@ const MEDIA = {
     "The browser does not let this page use the microphone. Click the icon at the left of the address bar, allow the " +
     "microphone, and press Start again.",
   NotFoundError: "No microphone was found. Plug one in, or choose the sound of a tab under Setup.",
-  NotReadableError: "The microphone cannot be opened. Another program may be using it; close that and press Start again.",
+  NotReadableError:
+    "The microphone cannot be opened. Another program may be using it; close that and press Start again.",
   OverconstrainedError: "The chosen microphone is no longer there. Choose another one under Setup.",
 };
 
@@ -41,6 +42,7 @@ export function explain(error) {
   if (error instanceof ApiError) {
     const known = SERVER[error.code];
     if (known) return known;
+    if (error.code === "bad-graph") return sentence(error.message);
     return `The server refused: ${sentence(error.message || `error ${error.status}`)}`;
   }
   if (error instanceof DOMException && error.name in MEDIA) return MEDIA[error.name];

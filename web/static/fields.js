@@ -22,7 +22,8 @@ const LOCKED = "Fixed on this server.";
  * A labelled field for a param or a setting.
  *
  * @param {{name: string, label?: string, description?: string, type?: string, choices?: unknown[], nullable?: boolean,
- *   locked?: boolean, minimum?: number, maximum?: number, exclusive_minimum?: boolean, exclusive_maximum?: boolean, unit?: string}} spec
+ *   locked?: boolean, minimum?: number, maximum?: number, exclusive_minimum?: boolean, exclusive_maximum?: boolean,
+ *   unit?: string}} spec As /api/graphs tells it, and a label for people.
  * @param {unknown} value What it holds now.
  * @param {(value: unknown) => void} onChange Told when a valid other value was entered.
  */
@@ -63,7 +64,12 @@ function inputOf(spec, kind, value) {
     return box;
   }
   if (kind === "text") {
-    const text = make("input", { type: "text", spellcheck: "false", autocomplete: "off", required: Boolean(spec.required) });
+    const text = make("input", {
+      type: "text",
+      spellcheck: "false",
+      autocomplete: "off",
+      required: Boolean(spec.required),
+    });
     text.value = value ?? "";
     return text;
   }

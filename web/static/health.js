@@ -56,7 +56,9 @@ export class Health {
   }
 
   async #measure() {
-    const report = await this.#pc()?.getStats().catch(() => null);
+    const report = await this.#pc()
+      ?.getStats()
+      .catch(() => null);
     if (!report) return;
     const byType = (type) => [...report.values()].filter((entry) => entry.type === type);
     const inbound = byType("inbound-rtp")[0];
@@ -112,11 +114,17 @@ export class Health {
 
   /** A word for the connection, and what one notices of it. */
   #verdict() {
-    const loss = Math.max(this.#loss((h) => h.receiver), this.#loss((h) => h.here));
+    const loss = Math.max(
+      this.#loss((h) => h.receiver),
+      this.#loss((h) => h.here),
+    );
     const roundTrip = this.#roundTrip() ?? 0;
     const jitter = Math.max(this.#server?.receiver?.jitter_ms ?? 0, this.#here?.jitterMs ?? 0);
     const judged = [
-      [grade(loss, LOSS), `${(loss * 100).toFixed(1)} % of the packets of the last seconds were lost; words may suffer.`],
+      [
+        grade(loss, LOSS),
+        `${(loss * 100).toFixed(1)} % of the packets of the last seconds were lost; words may suffer.`,
+      ],
       [grade(roundTrip, ROUND_TRIP_MS), "The way to the server is long; translations come late."],
       [grade(jitter, JITTER_MS), "The network is uneven; sound is held back a little to stay whole."],
     ].sort((a, b) => b[0] - a[0]);

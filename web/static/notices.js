@@ -44,9 +44,9 @@ export class Notices {
     return (changed) => words.textContent !== changed && words.replaceChildren(changed);
   }
 
-  /** Take all notices away. */
-  clear() {
-    for (const key of [...this.#byKey.keys()]) this.dismiss(key);
+  /** Take away all notices, or those whose key begins like this. */
+  clear(prefix = "") {
+    for (const key of [...this.#byKey.keys()]) if (key.startsWith(prefix)) this.dismiss(key);
   }
 
   /** Take a notice away, if it is there. */

@@ -115,7 +115,8 @@ export class Peer extends EventTarget {
       this.#channel.onclose = () => resolve(true);
     });
     this.send({ type: "bye" });
-    const heard = this.#channel.readyState === "open" && (await Promise.race([gone, sleep(FAREWELL_MS).then(() => false)]));
+    const heard =
+      this.#channel.readyState === "open" && (await Promise.race([gone, sleep(FAREWELL_MS).then(() => false)]));
     this.close();
     return heard;
   }

@@ -56,7 +56,10 @@ export class Setup extends EventTarget {
     const found = this.#catalog.find(graph);
     if (!found) return;
     this.#graph = found;
-    this.#params = onlyOf(found.params.filter((p) => !p.locked).map((p) => p.name), params);
+    this.#params = onlyOf(
+      found.params.filter((p) => !p.locked).map((p) => p.name),
+      params,
+    );
     this.#settings = changedOf(found.settings, settings);
     this.#draw();
   }
@@ -65,7 +68,8 @@ export class Setup extends EventTarget {
     const { graphs } = this.#catalog;
     const wanted = this.#graph?.name ?? recall("graph", this.#catalog.default);
     const usable = graphs.filter((graph) => graph.ok);
-    const found = usable.find((g) => g.name === wanted) ?? usable.find((g) => g.name === this.#catalog.default) ?? usable[0];
+    const found =
+      usable.find((g) => g.name === wanted) ?? usable.find((g) => g.name === this.#catalog.default) ?? usable[0];
     this.#drawList();
     this.#drawProblems();
     if (!found) {
@@ -78,7 +82,10 @@ export class Setup extends EventTarget {
     this.#graph = found;
     if (isOther) this.#params = this.#carried(found);
     this.#params = valid(found.params, this.#params);
-    this.#settings = onlyOf(found.settings.map((s) => s.target), this.#settings);
+    this.#settings = onlyOf(
+      found.settings.map((s) => s.target),
+      this.#settings,
+    );
     this.#draw();
   }
 
@@ -167,15 +174,24 @@ export class Setup extends EventTarget {
           "article",
           { "data-graph": g.name },
           make("h4", {}, g.name),
-          make("p", { class: "hint" }, g.stale ? "The last good version stays in use." : "It cannot be used until it is mended."),
-          make("pre", { tabindex: 0, "aria-label": `What is wrong with ${g.name}` }, g.diagnostics_text || "No details."),
+          make(
+            "p",
+            { class: "hint" },
+            g.stale ? "The last good version stays in use." : "It cannot be used until it is mended.",
+          ),
+          make(
+            "pre",
+            { tabindex: 0, "aria-label": `What is wrong with ${g.name}` },
+            g.diagnostics_text || "No details.",
+          ),
         ),
       ),
     );
   }
 }
 
-const onlyOf = (names, values = {}) => Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));
+const onlyOf = (names, values = {}) =>
+  Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));
 
 /** The values a graph's params accept; a choice that is gone falls back to the default. */
 function valid(params, values) {
@@ -185,5 +201,7 @@ function valid(params, values) {
 
 /** Of all settings, those that differ from what the file says. */
 function changedOf(settings, values = {}) {
-  return Object.fromEntries(settings.filter((s) => s.target in values && values[s.target] !== s.value).map((s) => [s.target, values[s.target]]));
+  return Object.fromEntries(
+    settings.filter((s) => s.target in values && values[s.target] !== s.value).map((s) => [s.target, values[s.target]]),
+  );
 }

@@ -96,7 +96,8 @@ export class SourcePicker extends EventTarget {
     echo.disabled = !isMicrophone;
     echo.checked = this.#echoOf(source.value);
     echoHint.textContent = isMicrophone
-      ? "Takes the loudspeaker out of the microphone, and with it some of what is said meanwhile. With headphones, switch it off."
+      ? "Takes the loudspeaker out of the microphone, and with it some of what is said meanwhile. With headphones, " +
+        "switch it off."
       : "Off: this source carries no room, and cancelling would damage the speech.";
     silence.closest(".field").hidden = source.value !== SHARED || !canSilenceShared();
   }

@@ -6,8 +6,11 @@ import { Trouble } from "./errors.js";
 export const SHARED = "shared";
 
 /** Names of devices that carry what the computer plays instead of what a microphone hears. */
-const LOOPBACK =
-  /stereo ?mix|стерео ?микшер|what u hear|wave out mix|loopback|monitor of|\bmonitor\b|blackhole|soundflower|vb-audio|voicemeeter|cable output|\bcable\b/i;
+const LOOPBACK = new RegExp(
+  "stereo ?mix|стерео ?микшер|what u hear|wave out mix|loopback|\\bmonitor\\b|" +
+    "blackhole|soundflower|vb-audio|voicemeeter|\\bcable\\b",
+  "i",
+);
 
 /** Whether a device's name is that of a loopback device. */
 export const isLoopback = (label) => LOOPBACK.test(label);
@@ -22,7 +25,9 @@ export async function listDevices() {
   const outputs = all.filter((d) => d.kind === "audiooutput" && d.deviceId !== "communications");
   return {
     named: inputs.some((d) => d.label),
-    inputs: inputs.filter((d) => d.label).map((d) => ({ id: d.deviceId, label: d.label, loopback: isLoopback(d.label) })),
+    inputs: inputs
+      .filter((d) => d.label)
+      .map((d) => ({ id: d.deviceId, label: d.label, loopback: isLoopback(d.label) })),
     outputs: outputs.filter((d) => d.label).map((d) => ({ id: d.deviceId, label: d.label })),
   };
 }
@@ -37,7 +42,7 @@ export const canSilenceShared = () =>
 /**
  * Open a source.
  *
- * @param {{id: string, loopback: boolean, echoCancellation: boolean, silenceShared: boolean}} choice `id` is a device id,
+ * @param {{id: string, loopback: boolean, echoCancellation: boolean, silenceShared: boolean}} choice `id`: a device id,
  *   "" for the default microphone, or SHARED.
  * @returns {Promise<MediaStreamTrack>} A live audio track.
  */

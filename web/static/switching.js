@@ -48,7 +48,7 @@ export class Switching extends EventTarget {
     try {
       await this.#call.switchTo(choice);
     } catch (error) {
-      this.#failed(explain(error), error.diagnostics);
+      this.#failed(explain(error));
     }
   }
 
@@ -63,12 +63,12 @@ export class Switching extends EventTarget {
     }
   }
 
-  #failed(text, diagnostics = null) {
+  #failed(text) {
     this.#hide();
     if (!this.#running) return; // the session ends now, and says why
-    const details = Array.isArray(diagnostics) ? diagnostics.map((d) => d.message ?? String(d)).join(" ") : "";
+    this.#notices.clear("event "); // they told the same
     const { current } = this.#call;
-    this.#notices.show("trouble", `${sentence(text)} ${details} ${current.graph} stays in use.`.replace(/ +/g, " "), { key: "switch" });
+    this.#notices.show("trouble", `${sentence(text)} ${current.graph} stays in use.`, { key: "switch" });
     this.#setup.show(current);
     this.dispatchEvent(new CustomEvent("reverted"));
   }
@@ -85,11 +85,15 @@ export class Switching extends EventTarget {
     const found = this.#catalog.find(this.#used.name);
     if (!found?.ok || found.stale || fileOf(found) === this.#used.as) return;
     this.#used.as = fileOf(found);
-    this.#notices.show("remark", `The file of ${found.name} has changed. This session still uses the earlier version.`, {
-      key: "edited",
-      stays: true,
-      action: { label: "Use the new one", run: () => this.#send(this.#setup.choice) },
-    });
+    this.#notices.show(
+      "remark",
+      `The file of ${found.name} has changed. This session still uses the earlier version.`,
+      {
+        key: "edited",
+        stays: true,
+        action: { label: "Use the new one", run: () => this.#send(this.#setup.choice) },
+      },
+    );
   }
 
   #ended() {
@@ -115,4 +119,7 @@ export class Switching extends EventTarget {
 }
 
 /** What tells one version of a graph's file from another. */
-const fileOf = (graph) => JSON.stringify(graph ? { ...graph, ok: undefined, stale: undefined, diagnostics: undefined, diagnostics_text: undefined } : null);
+const fileOf = (graph) =>
+  JSON.stringify(
+    graph ? { ...graph, ok: undefined, stale: undefined, diagnostics: undefined, diagnostics_text: undefined } : null,
+  );

@@ -4,8 +4,31 @@ const languages = new Intl.DisplayNames(["en"], { type: "language", fallback: "n
 
 /** Languages Canary-1b-v2 knows, as proposals where a graph names no choices; others can be typed. */
 export const COMMON_LANGUAGES = [
-  "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hr", "hu", "it", "lt", "lv", "mt", "nl", "pl", "pt", "ro",
-  "ru", "sk", "sl", "sv", "uk",
+  "bg",
+  "cs",
+  "da",
+  "de",
+  "el",
+  "en",
+  "es",
+  "et",
+  "fi",
+  "fr",
+  "hr",
+  "hu",
+  "it",
+  "lt",
+  "lv",
+  "mt",
+  "nl",
+  "pl",
+  "pt",
+  "ro",
+  "ru",
+  "sk",
+  "sl",
+  "sv",
+  "uk",
 ];
 
 /** The English name of a BCP-47 tag; the tag itself when it has none. */
@@ -31,7 +54,9 @@ export const seconds = (ms) => `${(ms / 1000).toFixed(Math.abs(ms) < 9950 ? 2 : 
 
 /** A figure in milliseconds, or a dash where there is none yet. */
 export const milliseconds = (ms) =>
-  ms === null || ms === undefined || Number.isNaN(ms) ? "–" : `${ms > 0 && ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  ms === null || ms === undefined || Number.isNaN(ms)
+    ? "–"
+    : `${ms > 0 && ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 
 const REASONS = [
   [/phrasebook/i, "Not in the phrasebook"],
