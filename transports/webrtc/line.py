@@ -54,7 +54,7 @@ class Line:
     ) -> None:
         self.sender = Sender(clock=clock)
         self.gate = PlaybackGate()
-        self.sender.listeners.append(lambda samples, _, sent_ns: self.gate.played(samples, sent_ns))
+        self.sender.listeners.append(self._played)
         self.connection: Connection | None = None
         self.closed = asyncio.Event()
         self._clock = clock
@@ -135,6 +135,10 @@ class Line:
         self._end_ns = placed.end_ns
         return placed
 
+    def _played(self, samples: Samples, payload: bytes, sent_ns: int) -> None:
+        if self._microphones and self._microphones[0].gated:
+            self.gate.played(samples, sent_ns)
+
     # Turns --------------------------------------------------------------------------------------------------------
 
     def microphone(self, jitter: JitterSettings, *, gated: bool) -> Microphone:
@@ -184,8 +188,8 @@ class Microphone:
     """One graph's ear; made by :meth:`Line.microphone`."""
 
     def __init__(self, line: Line, *, gated: bool) -> None:
+        self.gated = gated
         self._line = line
-        self._gated = gated
         self._waiting = False
         self._released = False
         self._receiver: Receiver | None = None
@@ -215,7 +219,7 @@ class Microphone:
             self._receiver = connection.receiver
             frame = await connection.receiver.read()
             if frame is not None and not self._released:
-                return line._placed(frame, connection.receiver, gated=self._gated)
+                return line._placed(frame, connection.receiver, gated=self.gated)
             if frame is None and connection.closed.is_set():
                 return None
         return None
