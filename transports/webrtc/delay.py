@@ -28,6 +28,7 @@ class DelayEstimator:
 
     def __init__(self) -> None:
         self._min_ns, self._max_ns, self._start_ns = 0, 0, 0
+        self.target_ns = 0
         self.jitter_ns = 0.0
         self.reset()
 

@@ -51,7 +51,7 @@ class MonoConverter:
 
     @classmethod
     def _pulled(cls, graph: av.filter.Graph) -> Samples:
-        parts = []
+        parts: list[Samples] = []
         while True:
             try:
                 frame = graph.pull()
