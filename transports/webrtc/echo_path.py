@@ -67,8 +67,8 @@ _START_GAIN_DB = 6.0
 _GAIN_STEP_DB = 3.0
 """Most that the gain may rise in a block; an automatic gain control rises by some 10 dB a second."""
 _FOLLOWS = 0.5
-"""Correlation of the levels (dB) of microphone and reference from which the microphone holds mostly echo: 0.7 to 0.95
-without a talker, -0.2 to 0.3 with one 10 dB louder."""
+"""Correlation of the levels (dB) of microphone and reference from which the microphone holds mostly echo: without a
+talker it is 0.75 to 0.97 (in a bare room 0.57), while one speaks it falls to 0 and below."""
 
 Known = Literal["unknown", "absent", "present"]
 

@@ -78,14 +78,12 @@ class Timeline:
     def write(self, start: int, values: Samples) -> None:
         """Put values at ``start``, which is not before the oldest one kept; fewer than ``length`` at once."""
         stop = start + len(values)
-        if start - self.end >= self._length:
-            self._values[:] = 0
-            self._first = start
-        elif stop > self._first + len(self._values):
-            kept = self._values[stop - self._length - self._first :].copy()
-            self._first = stop - self._length
+        if stop > self._first + len(self._values):
+            begin = stop - self._length
+            kept = self._values[begin - self._first :].copy()
             self._values[: len(kept)] = kept
             self._values[len(kept) :] = 0
+            self._first = begin
         self._values[start - self._first : stop - self._first] = values
         self.end = max(self.end, stop)
 
