@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -330,6 +331,69 @@ async def test_peers_are_told_the_advertised_addresses_and_no_other(monkeypatch:
     assert len({c.port for c in told}) == 1, "both lead to the same socket"
     assert len({c.foundation for c in told}) == 2
     assert [c.host for c in await candidates(IceSettings(advertised_addresses=("2001:DB8:0::1",)))] == ["2001:db8::1"]
+
+
+class MappedPort(asyncio.DatagramProtocol):
+    """A port of a NAT's outer address, mapped to the same port of an inner one (RFC 4787), as a container's is."""
+
+    def __init__(self, inner: tuple[str, int]) -> None:
+        self.inner = inner
+        self.seen_as: dict[tuple[str, int], asyncio.DatagramTransport] = {}
+        self.passed = 0
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.passed += 1
+        asyncio.get_running_loop().create_task(self.forward(data, addr))
+
+    async def forward(self, data: bytes, addr: tuple[str, int]) -> None:
+        if addr not in self.seen_as:
+            outer = self.transport
+
+            class Back(asyncio.DatagramProtocol):
+                def datagram_received(self, data: bytes, _: tuple[str, int]) -> None:
+                    outer.sendto(data, addr)
+
+            loop = asyncio.get_running_loop()
+            self.seen_as[addr], _ = await loop.create_datagram_endpoint(Back, local_addr=("127.0.0.2", 0))
+        self.seen_as[addr].sendto(data, self.inner)
+
+    def close(self) -> None:
+        for transport in (self.transport, *self.seen_as.values()):
+            transport.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of this machine on Linux alone")
+async def test_behind_a_nat_the_advertised_address_leads_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    with free_ports(1) as (port, _):
+        inside = RestartableIce(
+            IceSettings(udp_ports=(port, port), advertised_addresses=("127.0.0.1",)), restart_timeout_s=5
+        )
+    outside = RestartableIce(IceSettings(), restart_timeout_s=5)
+    outside.ice_controlling = True
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.2"])
+    await inside.gather_candidates()
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
+    await outside.gather_candidates()
+    loop = asyncio.get_running_loop()
+    _, nat = await loop.create_datagram_endpoint(
+        lambda: MappedPort(("127.0.0.2", port)), local_addr=("127.0.0.1", port)
+    )
+    for candidate in inside.local_candidates:  # the other way none are told: only the NAT's address can lead in
+        await outside.add_remote_candidate(candidate)
+    for end, other in ((outside, inside), (inside, outside)):
+        end.remote_username, end.remote_password = other.local_username, other.local_password
+    async with asyncio.timeout(10):
+        await asyncio.gather(outside.connect(), inside.connect())
+    await pass_on(outside, inside)
+    assert pair_of(outside)[1] == ("127.0.0.1", port)
+    assert pair_of(inside)[0] == ("127.0.0.2", port)
+    assert nat.passed > 1
+    for end in (outside, inside):
+        await end.close()
+    nat.close()
 
 
 async def test_an_advertised_address_needs_one_of_its_family_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
