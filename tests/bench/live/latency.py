@@ -13,7 +13,7 @@ from pipelines.frames import Samples
 
 ANALYSIS_HZ = 8_000
 """The babble lies below 3 kHz; a sixth of 48 kHz keeps it, and 0.125 ms of resolution."""
-RECOGNISED = 0.5
+RECOGNISED = 0.4
 """Normalised correlation above which a window is taken for found. Noise of this band and 200 ms reaches about 0.15 by
 chance over 2 s of lags; a window half of which was lost reaches 0.7."""
 _LOUD = 0.02

@@ -26,6 +26,7 @@ from transports.webrtc import messages
 from transports.webrtc.opus import OpusDecoder, OpusEncoder
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
 
+_ADAPT_NS = 5_000_000
 _HEADER = struct.Struct("!BBHII")
 
 
@@ -154,7 +155,7 @@ class LightPeer:
             Its moments, ``at_s`` from the beginning.
         """
         length = (to_ns - from_ns) * RTP_RATE_HZ // NS_PER_S
-        return moments(self._said(said, from_ns, length), _laid_out(heard, from_ns, length), RTP_RATE_HZ, window_s=0.4)
+        return moments(self._said(said, from_ns, length), _laid_out(heard, from_ns, length), RTP_RATE_HZ)
 
     def _said(self, said: Samples, from_ns: int, length: int) -> Samples:
         """The loop from a time on, as it was sent: the first sample of a packet 20 ms before it went."""
@@ -167,13 +168,18 @@ class LightPeer:
 
 
 def _laid_out(packets: Sequence[Heard], from_ns: int, length: int) -> Samples:
-    """What a listener hears from a time on whose buffer, second by second, waits for 95 of 100 packets."""
-    heard, decoder = np.zeros(length, np.float32), OpusDecoder()
+    """What a listener hears from a time on whose buffer waits for 95 of 100 packets.
+
+    It adapts every second, but only by more than a few milliseconds: each change is a cut in the sound.
+    """
+    heard, decoder, start_ns = np.zeros(length, np.float32), OpusDecoder(), 0
     seconds: dict[int, list[Heard]] = {}
     for packet in packets:
         seconds.setdefault((packet.timestamp - packets[0].timestamp) // RTP_RATE_HZ, []).append(packet)
     for group in seconds.values():
-        start_ns = int(np.percentile([p.at_ns - p.timestamp * NS_PER_S // RTP_RATE_HZ for p in group], 95))
+        needed_ns = int(np.percentile([p.at_ns - p.timestamp * NS_PER_S // RTP_RATE_HZ for p in group], 95))
+        if abs(needed_ns - start_ns) > _ADAPT_NS:
+            start_ns = needed_ns
         for p in group:
             at = (start_ns - from_ns) * RTP_RATE_HZ // NS_PER_S + p.timestamp
             samples = decoder.decode(p.payload)
