@@ -239,6 +239,20 @@ async def test_closing_wakes_who_waits() -> None:
             await waiting
 
 
+async def test_closing_ends_a_restart_that_still_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ice_agent, "GATHER_TIMEOUT_S", 0.2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        settings = IceSettings(ice_servers=ice_servers([f"stun:127.0.0.1:{silent.getsockname()[1]}"]))
+        async with connected(settings) as (_, b):
+            gathering = asyncio.create_task(b.gather_anew())
+            await asyncio.sleep(0)
+            await b.close()
+            with pytest.raises(ConnectionError, match="only a new connection helps"):
+                await gathering
+            assert not b._agents
+
+
 async def test_an_end_that_is_closed_while_it_checks_does_not_connect() -> None:
     ice = RestartableIce(IceSettings(), restart_timeout_s=5)
     await ice.gather_candidates()

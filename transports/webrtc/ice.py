@@ -89,6 +89,8 @@ class RestartableIce:
         fresh = self._new_agent(controlling=self._newest.ice_controlling)
         try:
             await fresh.gather_candidates()
+            if self._over.is_set():  # closed meanwhile, perhaps before the last socket was opened
+                raise ConnectionError("ICE has ended; only a new connection helps")
         except BaseException:
             await self._discard(fresh)
             raise
