@@ -5,6 +5,7 @@ an element does, which its pads say, and from the type of the setting, so it hol
 
 - what cuts audio into utterances, and what speaks: every number, switch and choice, and who speaks;
 - what turns speech into text: the bounds below which a text is rejected;
+- the microphone of the session: whether our own playback is kept out of it, which is no use to people with headphones;
 - everything else: nothing.
 
 Settings that change the caps of a pad, and those of the plumbing, are left out everywhere.
@@ -23,6 +24,7 @@ from pipelines.element import SettingsType
 from pipelines.graph import Graph, Node
 from pipelines.tools.describe import SettingInfo, alternatives, describe_settings
 from processors.silero.spec import SileroTtsSettings
+from transports.webrtc.spec import WebrtcSrcSettings
 
 __all__ = ["LiveSetting", "live_settings"]
 
@@ -30,6 +32,7 @@ _PLUMBING = ("_hz", "channels", "_threads", "chunk_ms", "frame_ms")
 """Ends of names: rates and channels are part of the caps, threads are the machine's, lengths of frames nobody hears."""
 _BOUNDS = ("_logprob", "_threshold", "_ratio")
 """Ends of names by which engines reject a text."""
+_GATE = "gate_playback"
 _SEGMENTED = frozenset({True})
 _TYPES = {"integer": "integer", "number": "number", "boolean": "boolean"}
 
@@ -81,7 +84,7 @@ def live_settings(graph: Graph) -> tuple[LiveSetting, ...]:
 def _settings(node: Node) -> Iterator[LiveSetting]:
     role = _role(node)
     for info in _described(type(node.settings)) if role else ():
-        if info.name.endswith(_PLUMBING) or (role == "engine" and not info.name.endswith(_BOUNDS)):
+        if not _is_live(role, info.name):
             continue
         branches = alternatives(info.schema)
         values = [b for b in branches if b.get("type") != "null"]
@@ -110,8 +113,17 @@ def _settings(node: Node) -> Iterator[LiveSetting]:
         )
 
 
+def _is_live(role: str, name: str) -> bool:
+    """Whether a setting of an element of this role may be changed, by its name."""
+    if role == "microphone":
+        return name == _GATE
+    return not name.endswith(_PLUMBING) and (role != "engine" or name.endswith(_BOUNDS))
+
+
 def _role(node: Node) -> str:
-    """``detector``, ``voice``, ``engine`` or "" by what goes in and what comes out."""
+    """``microphone`` for that of a session, else ``detector``, ``voice``, ``engine`` or "" by what goes in and out."""
+    if isinstance(node.settings, WebrtcSrcSettings):
+        return "microphone"
     media: dict[str, set[str]] = {"sink": set(), "src": set()}
     cuts = False
     for pad in node.pads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ LANGUAGE_PARAMS = ("source_lang", "target_lang")
 """Params that any client may give; their values have the form of a language tag."""
 _PLAIN_LICENCE = "Apache-2.0"
 """Tolmach's own: what loads nothing from elsewhere has no more to say."""
+_REVISION_DIGITS = 12
+"""Enough to tell the versions of one file apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,13 @@ class GraphEntry:
         """Whether it can be used."""
         return self.graph is not None
 
+    @property
+    def revision(self) -> str | None:
+        """What tells this version of the graph from others: the begin of the SHA-256 of its good text; None without."""
+        if self.text is None:
+            return None
+        return hashlib.sha256(self.text.encode()).hexdigest()[:_REVISION_DIGITS]
+
     def as_json(self, *, trust_params: bool) -> dict[str, Any]:
         """``Graph`` of docs/LIVE.md."""
         graph = self.graph
@@ -57,6 +67,7 @@ class GraphEntry:
             "name": self.name,
             "description": graph.description if graph else "",
             "file": self.file,
+            "revision": self.revision,
             "ok": self.ok,
             "stale": self.stale,
             "params": [self._param(param, is_locked(param, trust_params)) for param in self.params],

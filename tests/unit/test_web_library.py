@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -338,8 +339,9 @@ elements:
 links: [ears -> out]
 """)
     library = await open_library(tmp_path)
-    graph = await library.load("bins", {}, {"ears.vad.mode": 3}, "id")
+    graph = await library.load("bins", {}, {"ears.vad.mode": 3, "ears.mic.gate_playback": False}, "id")
     assert graph.nodes["ears.mic"].settings.session == "id"
+    assert not graph.nodes["ears.mic"].settings.gate_playback
     assert graph.nodes["ears.vad"].settings.mode == 3
 
 
@@ -430,6 +432,7 @@ async def test_settings_that_a_client_may_not_change(library: GraphLibrary, targ
         ({"vad.hangover_ms": "long"}, "hangover_ms"),
         ({"vad.hangover_ms": [1]}, "must be one value, got a list"),
         ({"vad.threshold": 1.0}, "threshold"),
+        ({"in.gate_playback": "loud"}, "gate_playback"),
         ({"vad.post_roll_ms": 9000}, "post_roll_ms (9000) must not exceed hangover_ms (500)"),
         ({"vad.hangover_m": 600}, "did you mean 'vad.hangover_ms'?"),
     ],
@@ -511,7 +514,29 @@ async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_library: Op
     assert threshold["exclusive_minimum"]
     assert threshold["exclusive_maximum"]
     assert (settings["ast.min_logprob"]["nullable"], settings["ast.min_logprob"]["value"]) == (True, None)
+    gate = settings.pop("in.gate_playback")
+    assert (gate["type"], gate["value"]) == ("boolean", True)
     assert {t.partition(".")[0] for t in settings} == {"vad", "ast", "tts"}
+
+
+async def test_a_graph_has_the_revision_of_its_last_good_text(tmp_path: Path, open_library: Open):
+    path = tmp_path / "echo.yaml"
+    path.write_text(ECHO)
+    library = await open_library(tmp_path)
+
+    def revision() -> str | None:
+        told: str | None = library.as_json()["graphs"][0]["revision"]
+        return told
+
+    first = hashlib.sha256(ECHO.encode()).hexdigest()[:12]
+    assert revision() == first
+    await change(library, write(path, BROKEN), lambda: library.entry("echo").stale)
+    assert revision() == first
+    mended = ECHO + "# mended\n"
+    await change(library, write(path, mended), lambda: not library.entry("echo").stale)
+    assert revision() == hashlib.sha256(mended.encode()).hexdigest()[:12]
+    await change(library, write(tmp_path / "a-new-one.yaml", BROKEN), lambda: len(library.entries()) == 2)
+    assert revision() is None
 
 
 async def test_every_setting_that_is_told_of_may_be_changed(library: GraphLibrary):
