@@ -1,8 +1,8 @@
 """Keeps Python's garbage collector out of the calls.
 
-A full collection looks at every object there is, and PyTorch and NeMo bring 700 000: it takes 0.6 s, in which no call of
-the process hears anything. It also comes rarely, for it waits until a quarter as many new objects have gathered; until
-then ended sessions, whose parts refer to each other, keep their memory, their codecs and the threads of these.
+A full collection looks at every object there is, and PyTorch and NeMo bring 700 000: it takes 0.6 s, in which no call
+of the process hears anything. It also comes rarely, for it waits until a quarter as many new objects have gathered;
+until then ended sessions, whose parts refer to each other, keep their memory, their codecs and the threads of these.
 
 So once models are loaded, everything there is is declared permanent (``gc.freeze``), and a collection looks at what
 sessions have made: 6 ms with four of them. Some time after a session has ended, one is made.

@@ -9,8 +9,9 @@ from typing import Any
 
 from pipelines.cli import distribution_version
 from pipelines.errors import GraphError
+from transports.webrtc.aiortc_hooks import prepare
 from transports.webrtc.connection import ConnectionSettings
-from transports.webrtc.ice_settings import ice_servers, ice_servers_json
+from transports.webrtc.ice_settings import ice_servers_json
 from web.errors import ApiError
 from web.garbage import Garbage
 from web.library import GraphLibrary
@@ -41,9 +42,7 @@ class Service:
         self.metrics = Metrics(self._snapshots, sessions=lambda: len(self.pool), loop_lag_s=lambda: self.loop_lag.max_s)
         self.loop_lag = LoopLag(self.metrics.lag)
         self._garbage = Garbage()
-        self._ice_servers = ice_servers(
-            settings.ice_urls, username=settings.turn_username, credential=settings.turn_credential
-        )
+        self._ice = settings.ice()
         self.pool = SessionPool(
             Limits(
                 max_sessions=settings.max_sessions,
@@ -53,9 +52,7 @@ class Service:
             ),
             Terms(
                 connection=ConnectionSettings(
-                    ice_servers=self._ice_servers,
-                    udp_ports=settings.udp_ports,
-                    advertised_addresses=settings.advertised_addresses,
+                    self._ice.ice_servers, self._ice.udp_ports, self._ice.advertised_addresses
                 ),
                 max_s=settings.max_session_s,
                 idle_s=settings.idle_s,
@@ -74,6 +71,7 @@ class Service:
     async def start(self) -> None:
         """Read the graphs, begin to load models. Raises GraphError if no graph can be used."""
         await self.library.start()
+        await prepare()
         self.loop_lag.start()
         default = self.library.default
         graphs = [default] if self.settings.warm and default is not None else []
@@ -160,7 +158,7 @@ class Service:
         settings = self.settings
         return {
             "version": distribution_version(),
-            "ice_servers": ice_servers_json(self._ice_servers),
+            "ice_servers": ice_servers_json(self._ice.ice_servers),
             "limits": {
                 **self.pool.as_json(),
                 "max_session_s": settings.max_session_s,

@@ -6,16 +6,18 @@ import ipaddress
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipelines.errors import GraphError
+
+if TYPE_CHECKING:
+    from transports.webrtc.ice_settings import IceSettings
 
 __all__ = ["ServerSettings", "is_loopback", "normalised_origin"]
 
 MIN_TOKEN = 8
 """Characters; what is shorter can be guessed over the network."""
-_ICE_SCHEMES = ("stun", "stuns", "turn", "turns")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -117,14 +119,17 @@ class ServerSettings:
             host = f"[{host}]"
         return f"{self.scheme}://{host}:{self.port if port is None else port}/"
 
-    def ice_servers(self) -> list[dict[str, Any]]:
-        """The ICE servers as ``RTCConfiguration.iceServers`` takes them."""
-        stun = [url for url in self.ice_urls if not _is_turn(url)]
-        turn = [url for url in self.ice_urls if _is_turn(url)]
-        servers: list[dict[str, Any]] = [{"urls": stun}] if stun else []
-        if turn:
-            servers.append({"urls": turn, "username": self.turn_username, "credential": self.turn_credential})
-        return servers
+    def ice(self) -> IceSettings:
+        """Where ICE may be reached.
+
+        Raises:
+            GraphError: If a URL, port or address cannot be used.
+        """
+        # Imports aiortc, which a command line that says nothing of ICE need not wait for.
+        from transports.webrtc.ice_settings import IceSettings, ice_servers
+
+        servers = ice_servers(self.ice_urls, username=self.turn_username, credential=self.turn_credential)
+        return IceSettings(servers, self.udp_ports, self.advertised_addresses)
 
     def _check_numbers(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -172,21 +177,8 @@ class ServerSettings:
             ) from error
 
     def _check_network(self) -> None:
-        if self.udp_ports is not None:
-            low, high = self.udp_ports
-            if not 1024 <= low <= high <= 65_535:
-                raise GraphError(f"{low}-{high} is no range of UDP ports: use FIRST-LAST within 1024 to 65535")
-        for address in self.advertised_addresses:
-            try:
-                ipaddress.ip_address(address)
-            except ValueError as error:
-                raise GraphError(f"{address!r} is not an IP address") from error
-        for url in self.ice_urls:
-            scheme, colon, rest = url.partition(":")
-            if scheme not in _ICE_SCHEMES or not colon or not rest.strip("/"):
-                raise GraphError(f"{url!r} is no ICE server: write stun:HOST:PORT or turn:HOST:PORT")
-        if any(map(_is_turn, self.ice_urls)) and not (self.turn_username and self.turn_credential):
-            raise GraphError("a TURN server needs TOLMACH_TURN_USERNAME and TOLMACH_TURN_CREDENTIAL in the environment")
+        if self.ice_urls or self.udp_ports or self.advertised_addresses:
+            self.ice()
 
 
 def is_loopback(host: str) -> bool:
@@ -228,7 +220,3 @@ def normalised_origin(origin: str) -> str:
 
 def _no_origin(origin: str) -> GraphError:
     return GraphError(f"{origin!r} is no origin: write SCHEME://HOST or SCHEME://HOST:PORT, as in https://example.org")
-
-
-def _is_turn(url: str) -> bool:
-    return url.startswith(("turn:", "turns:"))

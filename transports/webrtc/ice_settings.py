@@ -89,7 +89,10 @@ def _server(url: str, username: str | None, credential: str | None) -> RTCIceSer
     if scheme == "turns" and transport == "udp":
         raise GraphError(f"the ICE server {url!r} cannot be used: turns runs over TCP here, not over DTLS")
     if not username or not credential:
-        raise GraphError(f"the TURN server {url!r} wants a user name and a credential")
+        raise GraphError(
+            f"the TURN server {url!r} wants a user name and a credential; `tolmach serve` takes them from "
+            "TOLMACH_TURN_USERNAME and TOLMACH_TURN_CREDENTIAL in the environment"
+        )
     return RTCIceServer(urls=url, username=username, credential=credential)
 
 

@@ -216,9 +216,9 @@ class PacketStream:
         self._silent_frames = _ENCODED_SILENCE + 1  # in a row
 
     def close(self) -> None:
-        """No packet will follow. The encoder goes at once: PyAV gives each one two threads, which wait for no garbage
-        collector."""
+        """No packet will follow."""
         self.closed.set()
+        # At once: PyAV gives an encoder a thread a core, and these should not wait for the garbage collector.
         self._encoder = None
 
     async def next_packet(self) -> OutgoingPacket:
