@@ -55,14 +55,10 @@ def pictures(root: Path) -> Path:
 
 @pytest.fixture(scope="package")
 def graphs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A watched folder of graphs: shipped ones, and the phrasebook for people with headphones."""
+    """A watched folder of shipped graphs."""
     folder = tmp_path_factory.mktemp("graphs")
     for name in GRAPHS:
         shutil.copy(root / "config" / f"{name}.yaml", folder)
-    phrasebook = (folder / "phrasebook-live.yaml").read_text()
-    ungated = phrasebook.replace("{type: webrtc_src}", "{type: webrtc_src, gate_playback: false}")
-    assert ungated != phrasebook
-    (folder / "headphones.yaml").write_text(ungated.replace("name: phrasebook-live", "name: headphones"))
     return folder
 
 

@@ -17,14 +17,16 @@ def test_demonstration_comes_back(open_page: OpenPage, address: str, root: Path,
     said = reference(root, source)
     tolmach = open_page(address, say=(source, None))
     tolmach.until("!document.getElementById('start').disabled")
-    # As with headphones: the demonstration's pauses are short, so phrases are spoken while a translation is heard. Of
-    # such speech Chrome's echo canceller takes away a part, and the server's gate the first second.
-    tolmach.page.get_by_label("Echo cancellation").uncheck()
-    tolmach.page.get_by_role("combobox", name="Graph").select_option("headphones")
+    # The demonstration's pauses are short, so phrases are spoken while a translation is heard. Of such speech Chrome's
+    # echo canceller takes away a part, and the server's gate the first second.
+    tolmach.page.get_by_label("I wear headphones").check()
     if source == "ru":
         tolmach.page.get_by_role("button", name="Swap languages").click()
     tolmach.start()
     tolmach.listen()
+    assert tolmach.say("tolmach.current.graph") == "phrasebook-live"
+    assert tolmach.say("tolmach.current.settings") == {"in.gate_playback": False}
+    assert tolmach.say("tolmach.source.getSettings().echoCancellation") is False
 
     captions = tolmach.wait_for_captions(len(said), 60)
 

@@ -38,6 +38,9 @@ def test_swap_during_a_call(open_page: OpenPage, address: str, graphs: Path):
     tolmach.page.get_by_text("Advanced").click()
     tolmach.page.locator("details[data-element=vad] > summary").click()
     hangover = tolmach.page.get_by_label("hangover_ms")
+    about = tolmach.page.locator(f"#{hangover.get_attribute('aria-describedby')}").inner_text()
+    assert about == "Silence that closes an utterance; shorter pauses stay inside it. From 50 to 10000 ms."
+    assert tolmach.page.get_by_label("gate_playback").count() == 0, "it goes with the headphones"
     hangover.fill("5")
     hangover.press("Enter")
     assert hangover.evaluate("input => input.validity.rangeUnderflow")
@@ -45,6 +48,14 @@ def test_swap_during_a_call(open_page: OpenPage, address: str, graphs: Path):
     hangover.press("Enter")
     tolmach.until("tolmach.current.settings['vad.hangover_ms'] === 900")
     tolmach.picture("switched")
+
+    # Its file changes under the session, which goes on with what it has.
+    other.write_text(f"{other.read_text()}# edited\n")
+    edited = tolmach.page.get_by_text("The file of another-voice has changed. This session still uses the earlier")
+    edited.wait_for()
+    tolmach.page.get_by_role("button", name="Use the new one").click()
+    tolmach.until("document.getElementById('switch').textContent === 'Now using another-voice'")
+    assert not edited.is_visible()
     other.unlink()
     assert tolmach.complaints == []
 

@@ -23,7 +23,7 @@ DEVICES = """navigator.mediaDevices.enumerateDevices = async () => [
 def test_loopback_devices_are_marked(open_page: OpenPage, address: str):
     tolmach = open_page(address, before=lambda context: context.add_init_script(DEVICES))
     tolmach.until("document.getElementById('source').options.length > 2")
-    source, echo = tolmach.page.locator("#source"), tolmach.page.get_by_label("Echo cancellation")
+    source, headphones = tolmach.page.locator("#source"), tolmach.page.get_by_label("I wear headphones")
     of_computer = source.locator("optgroup").nth(1).locator("option").all_inner_texts()
 
     assert source.locator("optgroup").first.locator("option").all_inner_texts() == [
@@ -32,13 +32,40 @@ def test_loopback_devices_are_marked(open_page: OpenPage, address: str):
     ]
     assert len([label for label in of_computer if label.endswith("(loopback)")]) == 6
 
-    assert echo.is_checked()
+    hint = tolmach.page.locator("#headphones-hint")
+    assert not headphones.is_checked()
     source.select_option(label="BlackHole 2ch (loopback)")
-    assert not echo.is_checked()
-    assert echo.is_disabled()
+    assert headphones.is_disabled()
+    assert "Echo cancellation is off" in hint.inner_text()
     source.select_option(label="Headset (USB)")
-    assert echo.is_checked()
-    assert echo.is_enabled()
+    assert headphones.is_enabled()
+    assert "Off: echo cancellation takes the loudspeaker out of the microphone" in hint.inner_text()
+
+
+def test_headphones_are_put_on_and_taken_off_during_a_call(open_page: OpenPage, address: str):
+    tolmach = open_page(address)
+    treatment = "tolmach.source.getSettings().echoCancellation"
+    headphones = tolmach.page.get_by_label("I wear headphones")
+    tolmach.start()
+    assert tolmach.say("tolmach.current.settings") == {}
+    assert tolmach.say(treatment) is True
+
+    headphones.check()
+    tolmach.until("tolmach.current.settings['in.gate_playback'] === false")
+    assert tolmach.say(treatment) is False
+
+    # The file of this graph has opened the gate itself.
+    tolmach.page.get_by_role("combobox", name="Graph").select_option("echo")
+    tolmach.until("tolmach.current.graph === 'echo'")
+    assert tolmach.say("tolmach.current.settings") == {}
+    tolmach.page.get_by_role("combobox", name="Graph").select_option("phrasebook-live")
+    tolmach.until("tolmach.current.graph === 'phrasebook-live'")
+    assert tolmach.say("tolmach.current.settings") == {"in.gate_playback": False}
+
+    headphones.uncheck()
+    tolmach.until("!('in.gate_playback' in tolmach.current.settings)")
+    assert tolmach.say(treatment) is True
+    assert tolmach.complaints == []
 
 
 def test_sound_of_a_tab_is_translated(open_page: OpenPage, address: str, root: Path, tmp_path: Path):
@@ -51,8 +78,9 @@ def test_sound_of_a_tab_is_translated(open_page: OpenPage, address: str, root: P
     film.goto(f"{address}cinema")
     tolmach.page.bring_to_front()
     tolmach.page.locator("#source").select_option(label="A tab, a window or the whole system")
-    assert tolmach.page.get_by_label("Echo cancellation").is_disabled()
+    assert tolmach.page.get_by_label("I wear headphones").is_disabled()
     tolmach.start()
+    assert tolmach.say("tolmach.current.settings") == {"in.gate_playback": False}
 
     film.evaluate("() => { document.querySelector('audio').play(); }")
 

@@ -64,8 +64,8 @@ const setup = new Setup(
 const sources = new SourcePicker(
   {
     source: $("source"),
-    echo: $("echo"),
-    echoHint: $("echo-hint"),
+    headphones: $("headphones"),
+    headphonesHint: $("headphones-hint"),
     silence: $("silence"),
     hint: $("source-hint"),
     output: $("output"),
@@ -84,10 +84,12 @@ let attempt = 0;
 
 sources.addEventListener("source", async () => {
   if (call.state !== "live" && call.state !== "reconnecting") return;
+  const chosen = sources.choice;
   try {
-    const opened = await source.open(sources.choice);
+    const opened = await source.open(chosen);
     await call.replaceTrack(opened);
     useTrack(opened);
+    setup.gated = chosen.hearsUs; // now, for a source that does not open leaves the one before in use
   } catch (error) {
     trouble(explain(error), "source");
   }
@@ -115,6 +117,8 @@ async function chooseOutput(deviceId) {
 // Start, stop, mute ---------------------------------------------------------------------------------------------------
 
 async function start() {
+  const chosen = sources.choice;
+  setup.gated = chosen.hearsUs;
   const { choice } = setup;
   if (!choice) return;
   const mine = (attempt += 1);
@@ -122,7 +126,7 @@ async function start() {
   status.show("asking");
   showControls("starting");
   try {
-    const opened = await source.open(sources.choice);
+    const opened = await source.open(chosen);
     if (mine !== attempt) return opened.stop();
     useTrack(opened);
     await call.start(choice, opened);
@@ -180,7 +184,7 @@ function showLevelNote() {
   let note = "";
   if (isOn() && muted) note = "Muted: nothing is sent";
   else if (isOn() && dead) note = "No sound at all. Is the microphone switched off?";
-  else if (call.state === "live" && gate === "closed") note = "Hearing its own voice, not listening";
+  else if (call.state === "live" && gate === "closed" && sources.choice.hearsUs) note = "Hearing its own voice, not listening";
   $("level-note").textContent = note;
 }
 
@@ -264,7 +268,7 @@ function showChoice() {
   const { graph } = setup;
   explainEmpty($("empty"), graph, setup.param("source_lang"), setup.param("target_lang"));
   showLicences($("licences"), graph);
-  if (graph) drawing.show(graph.name, JSON.stringify(graph));
+  if (graph) drawing.show(graph.name, graph.revision);
   if (!isOn()) showControls(call.state);
 }
 

@@ -32,7 +32,7 @@ export function field(spec, value, onChange) {
   const kind = kindOf(spec);
   const choices = spec.choices?.length ? [...(spec.nullable ? [null] : []), ...spec.choices] : null;
   const input = choices ? selectOf(choices, value, (choice) => String(choice ?? NONE)) : inputOf(spec, kind, value);
-  const about = [spec.description, rangeInWords(spec), spec.locked ? LOCKED : ""].filter(Boolean).join(" ");
+  const about = [withoutUnit(spec), rangeInWords(spec), spec.locked ? LOCKED : ""].filter(Boolean).join(" ");
   input.id = id;
   input.disabled = Boolean(spec.locked);
   if (about) input.setAttribute("aria-describedby", `${id}-about`);
@@ -100,6 +100,12 @@ function outside(number, { minimum, maximum, exclusive_minimum: aboveMinimum, ex
   if (aboveMinimum && number <= minimum) return `More than ${minimum}`;
   if (belowMaximum && number >= maximum) return `Less than ${maximum}`;
   return "";
+}
+
+/** The description; a unit at its end stands beside the field already. */
+function withoutUnit({ description, unit }) {
+  const end = `, ${unit}.`;
+  return unit && description?.endsWith(end) ? `${description.slice(0, -end.length)}.` : description;
 }
 
 function rangeInWords({ minimum, maximum, exclusive_minimum: above, exclusive_maximum: below, unit }) {

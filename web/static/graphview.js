@@ -37,9 +37,9 @@ export class GraphView {
     this.#api = api;
   }
 
-  /** Draw a graph; `key` changes when its file does. */
-  async show(name, key) {
-    const wanted = `${name}\u0000${key}`;
+  /** Draw a graph, anew when its revision is another one. */
+  async show(name, revision) {
+    const wanted = `${name}\u0000${revision}`;
     if (wanted === this.#shown) return;
     this.#shown = wanted;
     try {

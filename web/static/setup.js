@@ -6,6 +6,8 @@ import { field } from "./fields.js";
 import { recall, remember } from "./prefs.js";
 
 const VOICE = "voice";
+/** The setting by which the server keeps what it plays out of the microphone; it goes with the source of the sound. */
+const GATE = "gate_playback";
 
 /** Fires `change` (detail: {graph, params, settings}) when the person chose something else. */
 export class Setup extends EventTarget {
@@ -15,6 +17,7 @@ export class Setup extends EventTarget {
   #graph = null;
   #params = {};
   #settings = {};
+  #gated = true;
   #drawn = "";
 
   /**
@@ -38,7 +41,16 @@ export class Setup extends EventTarget {
   /** What is chosen now; null while no graph can be used. Values left at their defaults are left out. */
   get choice() {
     if (!this.#graph) return null;
-    return { graph: this.#graph.name, params: { ...this.#params }, settings: { ...this.#settings } };
+    const settings = { ...this.#settings, ...(this.#gated ? {} : ungated(this.#graph)) };
+    return { graph: this.#graph.name, params: { ...this.#params }, settings };
+  }
+
+  /** Whether what is played may come back in the source, so that the server has to keep it out. */
+  set gated(gated) {
+    if (gated === this.#gated) return;
+    const before = JSON.stringify(this.choice);
+    this.#gated = gated;
+    if (JSON.stringify(this.choice) !== before) this.#changed({});
   }
 
   /** The chosen graph as the server describes it. */
@@ -60,7 +72,7 @@ export class Setup extends EventTarget {
       found.params.filter((p) => !p.locked).map((p) => p.name),
       params,
     );
-    this.#settings = changedOf(found.settings, settings);
+    this.#settings = changedOf(shownOf(found), settings);
     this.#draw();
   }
 
@@ -83,7 +95,7 @@ export class Setup extends EventTarget {
     if (isOther) this.#params = this.#carried(found);
     this.#params = valid(found.params, this.#params);
     this.#settings = onlyOf(
-      found.settings.map((s) => s.target),
+      shownOf(found).map((s) => s.target),
       this.#settings,
     );
     this.#draw();
@@ -136,7 +148,7 @@ export class Setup extends EventTarget {
     const others = this.#graph.params.filter((p) => ![SOURCE, TARGET, VOICE].includes(p.name));
     const open = new Set([...fields.querySelectorAll("details[open]")].map((d) => d.dataset.element));
     fields.replaceChildren(...others.map((param) => this.#paramField(param)), ...this.#settingGroups(open));
-    advanced.hidden = others.length + this.#graph.settings.length === 0;
+    advanced.hidden = others.length + shownOf(this.#graph).length === 0;
   }
 
   #paramField(param) {
@@ -145,7 +157,7 @@ export class Setup extends EventTarget {
 
   #settingGroups(open) {
     const groups = new Map();
-    for (const setting of this.#graph.settings) {
+    for (const setting of shownOf(this.#graph)) {
       const group = groups.get(setting.element) ?? [];
       group.push(
         field(setting, this.#settings[setting.target] ?? setting.value, (value) =>
@@ -189,6 +201,13 @@ export class Setup extends EventTarget {
     );
   }
 }
+
+/** The settings that have a field of their own. */
+const shownOf = (graph) => graph.settings.filter((setting) => setting.name !== GATE);
+
+/** What opens a graph's gate; nothing where its file has done so. */
+const ungated = (graph) =>
+  Object.fromEntries(graph.settings.filter((s) => s.name === GATE && s.value).map((s) => [s.target, false]));
 
 const onlyOf = (names, values = {}) =>
   Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));

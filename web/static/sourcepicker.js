@@ -6,24 +6,31 @@ import { SHARED, canShare, canSilenceShared, listDevices } from "./sources.js";
 
 const DEFAULT = "";
 
+const HEADPHONES =
+  "Off: echo cancellation takes the loudspeaker out of the microphone, and with it some of what you say over a " +
+  "translation. On: all you say is heard.";
+const NO_WAY_BACK =
+  "Echo cancellation is off: no sound gets from the loudspeaker back into this source through the air. If the source " +
+  "carries all this computer plays, choose another loudspeaker for the translation.";
+
 /** Fires `source` and `output` when the person chose another one, or another treatment of the same. */
 export class SourcePicker extends EventTarget {
   #parts;
   #inputs = [];
 
   /**
-   * @param {{source: HTMLSelectElement, echo: HTMLInputElement, echoHint: HTMLElement, silence: HTMLInputElement,
-   *   hint: HTMLElement, output: HTMLSelectElement}} parts
+   * @param {{source: HTMLSelectElement, headphones: HTMLInputElement, headphonesHint: HTMLElement,
+   *   silence: HTMLInputElement, hint: HTMLElement, output: HTMLSelectElement}} parts
    * @param {boolean} canChooseOutput Whether this browser can play on a chosen device.
    */
   constructor(parts, canChooseOutput) {
     super();
     this.#parts = parts;
     this.canChooseOutput = canChooseOutput;
-    parts.echo.checked = recall("echo", true);
+    parts.headphones.checked = recall("headphones", false);
     parts.silence.checked = recall("silence", false);
     parts.source.addEventListener("change", () => this.#picked("source", parts.source.value));
-    parts.echo.addEventListener("change", () => this.#picked("echo", parts.echo.checked));
+    parts.headphones.addEventListener("change", () => this.#picked("headphones", parts.headphones.checked));
     parts.silence.addEventListener("change", () => this.#picked("silence", parts.silence.checked));
     parts.output.addEventListener("change", () => {
       remember("output", parts.output.value);
@@ -38,7 +45,7 @@ export class SourcePicker extends EventTarget {
     return {
       id,
       loopback: this.#isLoopback(id),
-      echoCancellation: this.#echoOf(id),
+      hearsUs: this.#isMicrophone(id) && !this.#parts.headphones.checked,
       silenceShared: this.#parts.silence.checked,
     };
   }
@@ -86,19 +93,15 @@ export class SourcePicker extends EventTarget {
     return this.#inputs.some((d) => d.id === id && d.loopback);
   }
 
-  #echoOf(id) {
-    return id !== SHARED && !this.#isLoopback(id) && recall("echo", true);
+  #isMicrophone(id) {
+    return id !== SHARED && !this.#isLoopback(id);
   }
 
   #adapt() {
-    const { source, echo, echoHint, silence } = this.#parts;
-    const isMicrophone = source.value !== SHARED && !this.#isLoopback(source.value);
-    echo.disabled = !isMicrophone;
-    echo.checked = this.#echoOf(source.value);
-    echoHint.textContent = isMicrophone
-      ? "Takes the loudspeaker out of the microphone, and with it some of what is said meanwhile. With headphones, " +
-        "switch it off."
-      : "Off: this source carries no room, and cancelling would damage the speech.";
+    const { source, headphones, headphonesHint, silence } = this.#parts;
+    const isMicrophone = this.#isMicrophone(source.value);
+    headphones.disabled = !isMicrophone;
+    headphonesHint.textContent = isMicrophone ? HEADPHONES : NO_WAY_BACK;
     silence.closest(".field").hidden = source.value !== SHARED || !canSilenceShared();
   }
 }

@@ -42,23 +42,29 @@ export const canSilenceShared = () =>
 /**
  * Open a source.
  *
- * @param {{id: string, loopback: boolean, echoCancellation: boolean, silenceShared: boolean}} choice `id`: a device id,
- *   "" for the default microphone, or SHARED.
+ * @param {{id: string, loopback: boolean, hearsUs: boolean, silenceShared: boolean}} choice `id`: a device id, "" for
+ *   the default microphone, or SHARED; `hearsUs`: whether the loudspeaker's sound may come back in it.
  * @returns {Promise<MediaStreamTrack>} A live audio track.
  */
 export function openSource(choice) {
   return choice.id === SHARED ? openShared(choice.silenceShared) : openDevice(choice);
 }
 
-async function openDevice({ id, loopback, echoCancellation }) {
+async function openDevice({ id, loopback, hearsUs }) {
   // A loopback device carries a clean mix: whatever the browser would "improve" there damages speech.
-  const stream = await navigator.mediaDevices.getUserMedia({
-    audio: {
-      ...(id ? { deviceId: { exact: id } } : {}),
-      echoCancellation: echoCancellation && !loopback,
-      noiseSuppression: !loopback,
-      autoGainControl: !loopback,
-    },
+  const open = (echoCancellation) =>
+    navigator.mediaDevices.getUserMedia({
+      audio: {
+        ...(id ? { deviceId: { exact: id } } : {}),
+        echoCancellation,
+        noiseSuppression: !loopback,
+        autoGainControl: !loopback,
+      },
+    });
+  // Of a device that is open Chrome gives another track with the same treatment, unless told that it will not do.
+  const stream = await open({ exact: hearsUs }).catch((error) => {
+    if (error.constraint !== "echoCancellation") throw error;
+    return open(hearsUs); // a device that knows only one treatment
   });
   const [track] = stream.getAudioTracks();
   track.contentHint = "speech";

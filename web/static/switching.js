@@ -76,15 +76,15 @@ export class Switching extends EventTarget {
   /** Remember the graph's file as it is, to notice when it is edited. */
   #inUse({ graph, state }) {
     this.#running ||= state === "current";
-    this.#used = { name: graph, as: fileOf(this.#catalog.find(graph)) };
+    this.#used = { name: graph, revision: this.#catalog.find(graph)?.revision };
   }
 
   /** Offer the new version of a graph whose file was edited; the session itself is not disturbed. */
   #compare() {
     if (this.#call.state !== "live" || !this.#used) return;
     const found = this.#catalog.find(this.#used.name);
-    if (!found?.ok || found.stale || fileOf(found) === this.#used.as) return;
-    this.#used.as = fileOf(found);
+    if (!found?.ok || found.stale || found.revision === this.#used.revision) return;
+    this.#used.revision = found.revision;
     this.#notices.show(
       "remark",
       `The file of ${found.name} has changed. This session still uses the earlier version.`,
@@ -117,9 +117,3 @@ export class Switching extends EventTarget {
     setText(this.#root, "");
   }
 }
-
-/** What tells one version of a graph's file from another. */
-const fileOf = (graph) =>
-  JSON.stringify(
-    graph ? { ...graph, ok: undefined, stale: undefined, diagnostics: undefined, diagnostics_text: undefined } : null,
-  );
