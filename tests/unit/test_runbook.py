@@ -141,7 +141,7 @@ def test_names_of_the_page_are_those_it_shows():
     html = (ROOT / "web" / "static" / "index.html").read_text()
     for label in (
         "Source",
-        "Echo cancellation",
+        "I wear headphones",
         "Silence the original",
         "Loudspeaker",
         "Timing",
