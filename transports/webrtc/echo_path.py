@@ -28,8 +28,10 @@ _FOUND_SLOW, _FOUND_FAST = 2.6, 3.0
 """Heights of the peaks that are an echo, twice at one lag. Unrelated talkers reach 2.4 and 2.6 once in 56 minutes; an
 echo of -6 to -20 dB in a room without a direct path passes after 0.4 to 1.0 s, one of -30 dB in noise of -50 dBFS (as
 loud as itself) after 0.5 to 3 s."""
-_SUSPECTED = 2.0
-"""Height that unrelated talkers reach in 3 blocks of 1000: below it nothing speaks for an echo."""
+_CONFIRMED = 2.0
+"""Height that confirms a known delay: unrelated talkers reach it in 3 blocks of 1000."""
+_CLEAR = 1.8
+"""Height below which nothing speaks for an echo: unrelated talkers stay below it in 97 blocks of 100."""
 _SAME = 10 * _MS
 _NEAR = 20 * _MS
 """How far two peaks in a row, and a peak from the known delay, may lie apart: the first strong reflections."""
@@ -43,9 +45,9 @@ _FAINT = 10**-6.5
 """Mean square of what no detector takes for speech, -65 dB: not worth a search by whoever wears headphones."""
 _HEARD_BLOCKS, _HEARD_SOUNDING = 8, 5
 """Blocks since the first sound, and with sound, in which an echo would have been found: what a talker with headphones
-loses, once, is 0.9 s."""
+loses, once, is 0.8 to 1.1 s."""
 _PATIENCE = 16
-"""Blocks after which a mere suspicion no longer holds the gate."""
+"""Blocks with sound after which a mere suspicion no longer holds the gate."""
 _QUIET_BLOCKS = 10
 _QUIET_SLOTS = 20
 _QUIET_DELAY = 700 * _MS
@@ -189,12 +191,12 @@ class EchoPath:
         in_vain = self._reference.active_slots(quiet_since, max(quiet_since, end - _QUIET_DELAY)) >= _QUIET_SLOTS
         quiet = self._quiet >= _QUIET_BLOCKS and in_vain
         heard = self._since_sound >= _HEARD_BLOCKS and self._sounding >= _HEARD_SOUNDING
-        if (quiet or heard) and (height < _SUSPECTED or self._since_sound >= _PATIENCE):
+        if (quiet or heard) and (height < _CLEAR or self._sounding >= _PATIENCE):
             self.known = "absent"
 
     def _follow(self, slow: Peak, fast: Peak, audible: bool, start: int) -> None:
         """Keep to the delay, or see that it has changed or the echo has gone."""
-        near = [p for p in (slow, fast) if abs(p.lag - self.lag) <= _NEAR and p.height >= _SUSPECTED]
+        near = [p for p in (slow, fast) if abs(p.lag - self.lag) <= _NEAR and p.height >= _CONFIRMED]
         if fast in near:
             self._missed = 0
         elif audible and self._reference.active_slots(start - self.lag, start + BLOCK - self.lag) >= _DUE_SLOTS:
