@@ -15,6 +15,7 @@ import soundfile
 from playwright.async_api import Page, Route, async_playwright
 
 from pipelines.frames import Samples
+from tests.bench.live.machine import come_first
 from tests.bench.live.servers import Server
 
 CHROMIUM = "/usr/bin/chromium"
@@ -103,6 +104,7 @@ async def call(server: Server, microphone: Path, how: str, *arguments: object) -
         )
         try:
             page = await browser.new_page()
+            come_first()
 
             async def serve_file(route: Route) -> None:
                 await route.fulfill(path=_HERE / route.request.url.rsplit("/", 1)[1])

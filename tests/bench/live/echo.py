@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.bench.live.chrome import RATE_HZ, call, write_wav
 from tests.bench.live.latency import Moment, Summary, moments
-from tests.bench.live.machine import come_first, noise_noted
+from tests.bench.live.machine import noise_noted
 from tests.bench.live.servers import Server, serve
 from tests.integration.webrtc_peer import babble
 
@@ -110,7 +110,6 @@ def print_table(found: dict[str, Found]) -> None:
 
 
 def main() -> None:
-    come_first()
     print("## Echo latency, Chrome to Chrome\n")
     with noise_noted():
         print_table(asyncio.run(measure()))

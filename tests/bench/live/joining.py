@@ -14,7 +14,7 @@ from tests.bench.live.chrome import RATE_HZ, call, write_wav
 from tests.bench.live.echo import CALLS, REACH_S, SETTLE_S
 from tests.bench.live.latency import Moment, Summary, moments
 from tests.bench.live.light_peer import LightPeer, Pacer, encode
-from tests.bench.live.machine import come_first, noise_noted
+from tests.bench.live.machine import noise_noted
 from tests.bench.live.servers import Server, Stack, serve
 from tests.integration.webrtc_peer import babble
 
@@ -84,7 +84,6 @@ def print_table(found: dict[Stack, dict[str, list[Moment]]]) -> None:
 
 
 def main() -> None:
-    come_first()
     print("## A call that goes on while ten others join\n")
     with noise_noted():
         print_table(asyncio.run(measure()))

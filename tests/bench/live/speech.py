@@ -22,7 +22,7 @@ from scipy.signal import correlate, resample_poly
 from pipelines.frames import Samples
 from tests.bench.live.chrome import RATE_HZ, Recording, call, write_wav
 from tests.bench.live.latency import ANALYSIS_HZ
-from tests.bench.live.machine import come_first, noise_noted
+from tests.bench.live.machine import noise_noted
 from tests.bench.live.servers import ROOT, serve
 
 DEMO = ROOT / "config" / "demo" / "phrasebook-en.flac"
@@ -168,7 +168,6 @@ def print_table(found: Sequence[Answer]) -> None:
 
 
 def main() -> None:
-    come_first()
     print(f"## From the end of a sentence to the first sound of its translation (`{GRAPH}`)\n")
     with noise_noted():
         print_table(asyncio.run(measure()))
