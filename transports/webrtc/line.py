@@ -135,8 +135,12 @@ class Line:
         self._end_ns = placed.end_ns
         return placed
 
+    @property
+    def _is_gated(self) -> bool:
+        return bool(self._microphones) and self._microphones[0].gated
+
     def _played(self, samples: Samples, payload: bytes, sent_ns: int) -> None:
-        if self._microphones and self._microphones[0].gated:
+        if self._is_gated:
             self.gate.played(samples, sent_ns)
 
     # Turns --------------------------------------------------------------------------------------------------------
@@ -169,7 +173,7 @@ class Line:
         return {
             "receiver": self.receiver_stats(),
             "sender": self.sender.stats(),
-            "gate": self.gate.state,
+            "gate": self.gate.state if self._is_gated else "open",
             "round_trip_ms": await self.connection.round_trip_ms() if self.connection is not None else None,
         }
 

@@ -31,8 +31,8 @@ UTTERANCE_BOUND_S = 30
 
 
 OnSent = Callable[[Samples, bytes, int], None]
-"""Takes what was put into a packet, float32[960], mono, 48 kHz; the packet's payload; and when, ns on the monotonic
-clock."""
+"""Takes what was put into a packet, float32[960], mono, 48 kHz; the packet's payload; and when it was due, ns on the
+monotonic clock (a stall delays the packet, but not its time in the stream)."""
 
 
 class SenderClosed(Exception):  # noqa: N818 -- a state, as asyncio.CancelledError is
@@ -63,7 +63,12 @@ class Schedule:
         """How long until the next packet is due, ns; 0 or less when it is."""
         if self._start_ns is None:
             self._start_ns = now_ns
-        return self._start_ns + self._number * FRAME_NS - now_ns
+        return self.due_ns - now_ns
+
+    @property
+    def due_ns(self) -> int:
+        """When the next packet is due, ns; once :meth:`wait_ns` has set the start."""
+        return (self._start_ns or 0) + self._number * FRAME_NS
 
     def skip_overdue(self, now_ns: int) -> int:
         """Give up the packets whose time a stall has passed, except the latest; returns how many."""
@@ -237,7 +242,7 @@ class PacketStream:
                 payload = self._encode(samples)
                 if samples is not None:
                     for listener in self._sender.listeners:
-                        listener(samples, payload, now_ns)
+                        listener(samples, payload, self._schedule.due_ns)
                 self._sender.sent += 1
                 return OutgoingPacket(payload, self._schedule.take())
             try:

@@ -21,7 +21,7 @@ import { recall, remember } from "./prefs.js";
 import { Setup } from "./setup.js";
 import { Source } from "./source.js";
 import { SourcePicker } from "./sourcepicker.js";
-import { SHARED } from "./sources.js";
+import { SHARED, mayCarryUs } from "./sources.js";
 import { Status } from "./status.js";
 import { Switching } from "./switching.js";
 import { makeTabs } from "./tabs.js";
@@ -89,7 +89,7 @@ sources.addEventListener("source", async () => {
     const opened = await source.open(chosen);
     await call.replaceTrack(opened);
     useTrack(opened);
-    setup.gated = chosen.hearsUs; // now, for a source that does not open leaves the one before in use
+    setup.gated = mayCarryUs(chosen, opened); // now, for a source that does not open leaves the one before in use
   } catch (error) {
     trouble(explain(error), "source");
   }
@@ -118,9 +118,7 @@ async function chooseOutput(deviceId) {
 
 async function start() {
   const chosen = sources.choice;
-  setup.gated = chosen.hearsUs;
-  const { choice } = setup;
-  if (!choice) return;
+  if (!setup.choice) return;
   const mine = (attempt += 1);
   notices.clear();
   status.show("asking");
@@ -129,7 +127,8 @@ async function start() {
     const opened = await source.open(chosen);
     if (mine !== attempt) return opened.stop();
     useTrack(opened);
-    await call.start(choice, opened);
+    setup.gated = mayCarryUs(chosen, opened);
+    await call.start(setup.choice, opened);
   } catch (error) {
     if (mine !== attempt) return;
     source.release();
@@ -184,7 +183,7 @@ function showLevelNote() {
   let note = "";
   if (isOn() && muted) note = "Muted: nothing is sent";
   else if (isOn() && dead) note = "No sound at all. Is the microphone switched off?";
-  else if (call.state === "live" && gate === "closed" && sources.choice.hearsUs) note = "Hearing its own voice, not listening";
+  else if (call.state === "live" && gate === "closed") note = "Hearing its own voice, not listening";
   $("level-note").textContent = note;
 }
 

@@ -9,9 +9,9 @@ const DEFAULT = "";
 const HEADPHONES =
   "Off: echo cancellation takes the loudspeaker out of the microphone, and with it some of what you say over a " +
   "translation. On: all you say is heard.";
-const NO_WAY_BACK =
-  "Echo cancellation is off: no sound gets from the loudspeaker back into this source through the air. If the source " +
-  "carries all this computer plays, choose another loudspeaker for the translation.";
+const NO_AIR =
+  "Echo cancellation is off: no sound gets from the loudspeaker back into this source through the air. A source that " +
+  "carries all this computer plays is not listened to while it carries the translation; another loudspeaker avoids that.";
 
 /** Fires `source` and `output` when the person chose another one, or another treatment of the same. */
 export class SourcePicker extends EventTarget {
@@ -45,7 +45,8 @@ export class SourcePicker extends EventTarget {
     return {
       id,
       loopback: this.#isLoopback(id),
-      hearsUs: this.#isMicrophone(id) && !this.#parts.headphones.checked,
+      cancelEcho: this.#isMicrophone(id) && !this.#parts.headphones.checked,
+      headphones: this.#isMicrophone(id) && this.#parts.headphones.checked,
       silenceShared: this.#parts.silence.checked,
     };
   }
@@ -101,7 +102,7 @@ export class SourcePicker extends EventTarget {
     const { source, headphones, headphonesHint, silence } = this.#parts;
     const isMicrophone = this.#isMicrophone(source.value);
     headphones.disabled = !isMicrophone;
-    headphonesHint.textContent = isMicrophone ? HEADPHONES : NO_WAY_BACK;
+    headphonesHint.textContent = isMicrophone ? HEADPHONES : NO_AIR;
     silence.closest(".field").hidden = source.value !== SHARED || !canSilenceShared();
   }
 }

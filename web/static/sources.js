@@ -42,15 +42,21 @@ export const canSilenceShared = () =>
 /**
  * Open a source.
  *
- * @param {{id: string, loopback: boolean, hearsUs: boolean, silenceShared: boolean}} choice `id`: a device id, "" for
- *   the default microphone, or SHARED; `hearsUs`: whether the loudspeaker's sound may come back in it.
+ * @param {{id: string, loopback: boolean, cancelEcho: boolean, silenceShared: boolean}} choice `id`: a device id, ""
+ *   for the default microphone, or SHARED; `cancelEcho`: whether the loudspeaker is heard in it through the air.
  * @returns {Promise<MediaStreamTrack>} A live audio track.
  */
 export function openSource(choice) {
   return choice.id === SHARED ? openShared(choice.silenceShared) : openDevice(choice);
 }
 
-async function openDevice({ id, loopback, hearsUs }) {
+/** Tracks that carry the sound of one other tab, and so nothing of ours. */
+const ofOneTab = new WeakSet();
+
+/** Whether what we play may come back in a track: through the air, or because it carries all that this computer plays. */
+export const mayCarryUs = ({ headphones }, track) => !headphones && !ofOneTab.has(track);
+
+async function openDevice({ id, loopback, cancelEcho }) {
   // A loopback device carries a clean mix: whatever the browser would "improve" there damages speech.
   const open = (echoCancellation) =>
     navigator.mediaDevices.getUserMedia({
@@ -62,9 +68,9 @@ async function openDevice({ id, loopback, hearsUs }) {
       },
     });
   // Of a device that is open Chrome gives another track with the same treatment, unless told that it will not do.
-  const stream = await open({ exact: hearsUs }).catch((error) => {
+  const stream = await open({ exact: cancelEcho }).catch((error) => {
     if (error.constraint !== "echoCancellation") throw error;
-    return open(hearsUs); // a device that knows only one treatment
+    return open(cancelEcho); // a device that knows only one treatment
   });
   const [track] = stream.getAudioTracks();
   track.contentHint = "speech";
@@ -87,8 +93,11 @@ async function openShared(silence) {
     selfBrowserSurface: "exclude",
     surfaceSwitching: "include",
   });
-  for (const video of stream.getVideoTracks()) video.stop(); // the picture is never sent
   const [track] = stream.getAudioTracks();
+  for (const video of stream.getVideoTracks()) {
+    if (track && video.getSettings().displaySurface === "browser") ofOneTab.add(track);
+    video.stop(); // the picture is never sent
+  }
   if (!track) {
     throw new Trouble("It was shared without sound. Press Start again and switch on “Also share tab audio”.");
   }
