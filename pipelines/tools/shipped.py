@@ -28,7 +28,8 @@ def config_dir() -> Path:
 
 def shipped_graphs() -> tuple[Path, ...]:
     """Every graph that ships, sorted by name."""
-    return tuple(sorted(p for p in config_dir().iterdir() if p.suffix in SUFFIXES and p.is_file()))
+    graphs = (p for p in config_dir().iterdir() if p.suffix in SUFFIXES and p.is_file())
+    return tuple(sorted(graphs, key=lambda p: p.stem))
 
 
 def shipped_graph(name: str | Path) -> Path:
