@@ -4,13 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo serve test lint format check bench wheel clean schema
+.PHONY: help demo serve test lint format check bench bench-live wheel clean schema
 help:
 	@echo "make demo    translate the shipped recordings into build/demo"
 	@echo "make serve   speak in Chrome and hear the translation, at http://127.0.0.1:8000/"
 	@echo "make test    run all tests (CPU only, no network)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
-	@echo "make bench   print the tables of docs/BENCHMARKS.md"
+	@echo "make bench   print the tables of docs/BENCHMARKS.md; make bench-live those of live calls (needs Chromium)"
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,9 @@ schema: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+bench-live: $(STAMP)
+	$(BIN)/python -m tests.bench.live
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --outdir dist

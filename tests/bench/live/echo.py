@@ -18,7 +18,7 @@ from tests.bench.live.machine import noise_noted
 from tests.bench.live.servers import Server, serve
 from tests.integration.webrtc_peer import babble
 
-ROUNDS = 4
+ROUNDS = 3
 SETTLE_S = 4.0
 """Joining disturbs; what it leaves behind is in the figures, what passes is not."""
 MEASURE_S = 8.0
