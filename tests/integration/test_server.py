@@ -248,7 +248,9 @@ async def test_what_is_said_is_captioned_spoken_and_kept(root: Path, tmp_path: P
     shutil.copy(root / "config" / "phrasebook-live.yaml", tmp_path)
     reference = json.loads((root / "config" / "demo" / "phrasebook-en.json").read_text("utf-8"))
     async with server(tmp_path, warm=True) as client:
-        peer = await client.call(spoken(root, "phrasebook-en.flac", 8.5), "phrasebook-live")
+        # With headphones: the second phrase is spoken while the first is heard.
+        settings = {"in.gate_playback": False}
+        peer = await client.call(spoken(root, "phrasebook-en.flac", 8.5), "phrasebook-live", settings=settings)
         captions = [await peer.until("caption") for _ in range(2)]
         heard = await peer.until("timeline", lambda m: m["utterance"] == 2 and m["heard_ms"] is not None)
         await peer.vanish()
