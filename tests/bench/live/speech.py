@@ -35,7 +35,6 @@ GOAL_MS = 120
 """What may come on top of hangover, recogniser and voice."""
 ROUNDS = 3
 LEAD_S, PAUSE_S = 3.0, 4.5
-_FRAME = ANALYSIS_HZ // 100
 _AUDIBLE = 10 ** (-50 / 20)
 """RMS of 10 ms above which something sounds; speech has about -20 dB, the pauses of recording and call are silent."""
 
@@ -88,9 +87,10 @@ def microphone(spoken: Sequence[Samples]) -> Samples:
     return np.concatenate(parts)
 
 
-def _audible(samples: Samples) -> np.ndarray:
-    """Whether each 10 ms of audio at 8 kHz sounds."""
-    frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
+def _audible(samples: Samples, rate_hz: int) -> np.ndarray:
+    """Whether each 10 ms sounds."""
+    size = rate_hz // 100
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
     return np.sqrt(np.mean(frames**2, axis=1)) > _AUDIBLE
 
 
@@ -112,10 +112,9 @@ def answers(recording: Recording, spoken: Sequence[Samples]) -> list[Answer]:
     result = []
     for sentence, (_, told) in zip(spoken, sorted(timelines.items()), strict=True):
         wanted = np.asarray(resample_poly(sentence, 1, RATE_HZ // ANALYSIS_HZ), np.float32)
-        begin = int(np.argmax(correlate(said, wanted, mode="valid", method="fft")))
-        quiet = len(wanted) - (int(np.flatnonzero(_audible(wanted))[-1]) + 1) * _FRAME
-        end = begin + len(wanted)
-        sounds = np.flatnonzero(_audible(heard[end : end + round(PAUSE_S * ANALYSIS_HZ)]))
+        end = int(np.argmax(correlate(said, wanted, mode="valid", method="fft"))) + len(wanted)
+        quiet_ms = 1000 * len(sentence) / RATE_HZ - 10 * (np.flatnonzero(_audible(sentence, RATE_HZ))[-1] + 1)
+        sounds = np.flatnonzero(_audible(heard[end : end + round(PAUSE_S * ANALYSIS_HZ)], ANALYSIS_HZ))
         if not len(sounds) or told["heard_ms"] is None:
             raise RuntimeError(f"a translation was not heard: {told}")
         result.append(
@@ -124,8 +123,8 @@ def answers(recording: Recording, spoken: Sequence[Samples]) -> list[Answer]:
                 ast_ms=told["ast_ms"] - told["vad_ms"],
                 tts_ms=told["tts_ms"] - told["ast_ms"],
                 server_ms=told["heard_ms"],
-                heard_ms=(heard_ms := 1000 * int(sounds[0]) * _FRAME / ANALYSIS_HZ),
-                audible_ms=heard_ms + 1000 * quiet / ANALYSIS_HZ,
+                heard_ms=(heard_ms := 10.0 * sounds[0]),
+                audible_ms=heard_ms + quiet_ms,
             )
         )
     return result
