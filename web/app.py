@@ -105,7 +105,7 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get("/favicon.ico")
     async def icon() -> FileResponse:
-        return FileResponse(STATIC / "icon.svg")
+        return FileResponse(STATIC / "mark.svg")
 
 
 def _add_health(app: FastAPI) -> None:

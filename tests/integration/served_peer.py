@@ -13,6 +13,7 @@ from aiortc import RTCSessionDescription
 
 from pipelines.frames import Samples
 from tests.integration.webrtc_peer import Peer
+from tests.until import no_task_left, until
 from web.app import make_app
 from web.service import Service
 from web.settings import ServerSettings
@@ -74,31 +75,20 @@ class ServedPeer(Peer):
         return f"/api/sessions/{self.session}"
 
 
-async def eventually(holds: Callable[[], bool], *, within_s: float = 20) -> None:
-    """Wait until something holds that nobody announces."""
-    async with asyncio.timeout(within_s):
-        while not holds():  # noqa: ASYNC110 -- see the first line
-            await asyncio.sleep(0.02)
-
-
 @asynccontextmanager
 async def server(graphs: Path, **settings: Any) -> AsyncIterator[Client]:
     """A server over a folder of graphs; afterwards nothing of it may be left."""
-    before = asyncio.all_tasks()
-    told = ServerSettings(graphs=graphs, **{"warm": False, **settings})
-    service = Service(told)
-    await service.start()
-    transport = httpx.ASGITransport(make_app(told, service), client=("127.0.0.1", 50_000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
-        client = Client(service, http)
-        try:
-            await eventually(lambda: service.readiness()["ready"], within_s=120)
-            yield client
-        finally:
-            for peer in client.peers:
-                await peer.close()
-            await service.stop()
-    for _ in range(20):  # transports report their end on a later turn of the loop
-        await asyncio.sleep(0)
-    left = {task.get_name() for task in asyncio.all_tasks() - before if not task.done()}
-    assert not left, f"tasks left: {left}"
+    async with no_task_left():
+        told = ServerSettings(graphs=graphs, **{"warm": False, **settings})
+        service = Service(told)
+        await service.start()
+        transport = httpx.ASGITransport(make_app(told, service), client=("127.0.0.1", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+            client = Client(service, http)
+            try:
+                await until(lambda: service.readiness()["ready"], within_s=120)
+                yield client
+            finally:
+                for peer in client.peers:
+                    await peer.close()
+                await service.stop()

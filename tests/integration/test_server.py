@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 from pipelines.frames import Samples
-from tests.integration.served_peer import eventually, server
+from tests.integration.served_peer import server
 from tests.integration.webrtc_peer import babble
+from tests.until import until
 
 LISTEN = """\
 version: 1
@@ -60,7 +61,7 @@ async def test_a_session_from_offer_to_goodbye(graphs: Path) -> None:
         flow = await peer.until("flow")
         shown = (await client.http.get(peer.url)).json()
         peer.channel.send('{"v":1,"type":"bye"}')
-        await eventually(lambda: not len(client.service.pool))
+        await until(lambda: not len(client.service.pool), within_s=20)
         ended = (await client.http.get(peer.url)).json()
     assert stats["receiver"]["received"] > 20
     assert stats["sender"]["sent"] > 20
@@ -123,7 +124,7 @@ async def test_a_client_that_vanished_comes_back_to_its_session(graphs: Path) ->
         peer = await client.call(babble(30), "listen")
         await peer.hear(50)
         await peer.vanish()
-        await eventually(lambda: client.service.pool.find(peer.session).state == "away")
+        await until(lambda: client.service.pool.find(peer.session).state == "away", within_s=20)
         position_ms = (await client.http.get(peer.url)).json()["position_ms"]
         again = await client.call(babble(30), "", resume=peer.session)
         assert again.session == peer.session
@@ -140,7 +141,7 @@ async def test_a_client_that_does_not_come_back_is_given_up(graphs: Path) -> Non
         peer = await client.call(babble(30))
         await peer.hear(10)
         await peer.vanish()
-        await eventually(lambda: not len(client.service.pool))
+        await until(lambda: not len(client.service.pool), within_s=20)
         shown = (await client.http.get(peer.url)).json()
         assert shown["end_reason"] == "the client did not come back within 0.2 s"
         error = await client.error("POST", "/api/sessions", 409, json={"sdp": "v=0", "resume": peer.session})
@@ -205,6 +206,8 @@ async def test_time_runs_out_for_those_who_say_nothing(graphs: Path) -> None:
 async def test_health_config_and_metrics(graphs: Path) -> None:
     async with server(graphs, token="a-long-token") as client:  # noqa: S106 -- of nothing
         assert (await client.http.get("/healthz")).json() == {"status": "ok"}
+        for path in ("/", "/favicon.ico", "/static/app.js"):
+            assert (await client.http.get(path)).status_code == 200
         assert (await client.error("GET", "/api/graphs", 401))["code"] == "unauthorised"
         client.http.headers["Authorization"] = "Bearer a-long-token"
         names = [g["name"] for g in (await client.http.get("/api/graphs")).json()["graphs"]]
@@ -254,7 +257,7 @@ async def test_what_is_said_is_captioned_spoken_and_kept(root: Path, tmp_path: P
         captions = [await peer.until("caption") for _ in range(2)]
         heard = await peer.until("timeline", lambda m: m["utterance"] == 2 and m["heard_ms"] is not None)
         await peer.vanish()
-        await eventually(lambda: client.service.pool.find(peer.session).state == "away")
+        await until(lambda: client.service.pool.find(peer.session).state == "away", within_s=20)
         again = await client.call(spoken(root, "phrasebook-en.flac", 6, start_s=8), "", resume=peer.session)
         replayed = [await again.until("caption") for _ in range(2)]
         more = await again.until("caption", lambda m: not m["replayed"])

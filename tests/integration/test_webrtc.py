@@ -22,6 +22,7 @@ from pipelines.language.build import load_graph
 from pipelines.registry import Registry
 from pipelines.runtime.runner import GraphRunner, RunResult
 from tests.integration.webrtc_peer import Peer, babble
+from tests.until import no_task_left
 from transports.webrtc.connection import Connection, ConnectionSettings
 from transports.webrtc.line import Line
 from transports.webrtc.messages import encode
@@ -81,35 +82,32 @@ class Call:
 @asynccontextmanager
 async def call(signal: Samples, *, graph: str = ECHO, trickle: bool = False) -> AsyncIterator[Call]:
     """A call through a graph; afterwards no task and no thread of it may be left."""
-    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
-    line = Line()
-    connection = line.connect()
-    peer = Peer(signal)
-    SESSIONS.add("test", line)
-    runner = GraphRunner(live_graph(graph, "test"))
-    playing = asyncio.Event()
-    runner.bus.subscribe(lambda m: playing.set() if m.kind == "state" and m.text == "playing" else None)
-    run = asyncio.create_task(runner.run(), name="graph")
-    try:
-        async with asyncio.timeout(120):  # models load before the peer calls
-            await asyncio.wait((run, started := asyncio.create_task(playing.wait())), return_when="FIRST_COMPLETED")
-            started.cancel()
-        if run.done():
-            run.result()  # a model that cannot be loaded, say
-        await peer.call(connection, trickle=trickle)
-        async with asyncio.timeout(10):
-            await connection.connected.wait()
-        yield Call(peer, line, connection, runner, run)
-    finally:
-        await line.close()
-        await connection.close()
-        await asyncio.wait_for(run, 10)
-        SESSIONS.remove("test")
-        await peer.close()
-    for _ in range(10):  # transports report their end on a later turn of the loop
-        await asyncio.sleep(0)
-    left = {t.get_name() for t in asyncio.all_tasks() - tasks if not t.done()}
-    assert not left, f"tasks left: {left}"
+    threads = set(threading.enumerate())
+    async with no_task_left():
+        line = Line()
+        connection = line.connect()
+        peer = Peer(signal)
+        SESSIONS.add("test", line)
+        runner = GraphRunner(live_graph(graph, "test"))
+        playing = asyncio.Event()
+        runner.bus.subscribe(lambda m: playing.set() if m.kind == "state" and m.text == "playing" else None)
+        run = asyncio.create_task(runner.run(), name="graph")
+        try:
+            async with asyncio.timeout(120):  # models load before the peer calls
+                await asyncio.wait((run, started := asyncio.create_task(playing.wait())), return_when="FIRST_COMPLETED")
+                started.cancel()
+            if run.done():
+                run.result()  # a model that cannot be loaded, say
+            await peer.call(connection, trickle=trickle)
+            async with asyncio.timeout(10):
+                await connection.connected.wait()
+            yield Call(peer, line, connection, runner, run)
+        finally:
+            await line.close()
+            await connection.close()
+            await asyncio.wait_for(run, 10)
+            SESSIONS.remove("test")
+            await peer.close()
     left = {t.name for t in set(threading.enumerate()) - threads if "decoder" in t.name}
     assert not left, f"threads left: {left}"
 

@@ -13,7 +13,7 @@ import pytest
 from aiortc import RTCSessionDescription
 
 from tests.integration.webrtc_peer import Peer, babble
-from tests.until import until
+from tests.until import no_task_left, until
 from transports.webrtc.aiortc_hooks import tap_receiver, use_ice
 from transports.webrtc.connection import Connection, ConnectionSettings
 from transports.webrtc.ice import IceCredentials, RestartableIce
@@ -60,21 +60,17 @@ class RestartingPeer(Peer):
 @asynccontextmanager
 async def call(settings: ConnectionSettings | None = None) -> AsyncIterator[tuple[RestartingPeer, Connection]]:
     """A connected call with an open data channel; afterwards no task of it may be left."""
-    tasks = asyncio.all_tasks()
-    connection = Connection(settings)
-    peer = RestartingPeer()
-    try:
-        await peer.call(connection)
-        await peer.hear(10)
-        await ask(peer, connection)
-        yield peer, connection
-    finally:
-        await connection.close()
-        await peer.close()
-    for _ in range(10):  # transports report their end on a later turn of the loop
-        await asyncio.sleep(0)
-    left = {t.get_name() for t in asyncio.all_tasks() - tasks if not t.done()}
-    assert not left, f"tasks left: {left}"
+    async with no_task_left():
+        connection = Connection(settings)
+        peer = RestartingPeer()
+        try:
+            await peer.call(connection)
+            await peer.hear(10)
+            await ask(peer, connection)
+            yield peer, connection
+        finally:
+            await connection.close()
+            await peer.close()
 
 
 async def ask(peer: RestartingPeer, connection: Connection) -> None:
