@@ -10,7 +10,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from pipelines.cli import distribution_version
 
-__all__ = ["Figures", "Metrics", "Snapshot"]
+__all__ = ["Metrics", "Snapshot"]
 
 MAX_LABELS = 2000
 """Pairs of graph and element that are told apart; further ones are counted as ``other``. A folder holds at most 100
@@ -57,7 +56,7 @@ _QUEUE_NOW = {
     "ms": ("waiting_seconds", "Audio that waits in a queue.", 1e-3),
     "frames": ("waiting_frames", "Frames that wait in a queue.", 1.0),
 }
-_STATES: tuple[tuple[str, str, Callable[[Figures], float | None]], ...] = (
+_STATES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     ("receiver_jitter", "Interarrival jitter (RFC 3550).", lambda f: f.receiver.get("jitter_ms")),
     ("receiver_target", "How long packets are waited for.", lambda f: f.receiver.get("target_ms")),
     ("receiver_depth", "Audio that waits in the jitter buffer.", lambda f: f.receiver.get("depth_ms")),
@@ -69,37 +68,18 @@ _FIRST_AUDIO_S = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0
 _LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-class Figures(Protocol):
-    """What one session has counted so far."""
-
-    @property
-    def graph(self) -> str:
-        """Name of its graph."""
-
-    @property
-    def receiver(self) -> Mapping[str, float]:
-        """:meth:`transports.webrtc.receiver.Receiver.stats`."""
-
-    @property
-    def sender(self) -> Mapping[str, float]:
-        """:meth:`transports.webrtc.sender.Sender.stats`."""
-
-    @property
-    def round_trip_ms(self) -> float | None:
-        """Round trip to the client, ms; None until it is known."""
-
-    @property
-    def elements(self) -> Mapping[str, Mapping[str, float | None]]:
-        """:meth:`pipelines.runtime.tracing.Tracer.table`."""
-
-    @property
-    def queues(self) -> Mapping[str, Mapping[str, float]]:
-        """What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``."""
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """:class:`Figures` as plain values; parts may be left out."""
+    """What a session, its connection or one of its graphs has counted so far; parts may be left out.
+
+    Attributes:
+        graph: Name of its graph.
+        receiver: :meth:`transports.webrtc.receiver.Receiver.stats`.
+        sender: :meth:`transports.webrtc.sender.Sender.stats`.
+        round_trip_ms: Round trip to the client, ms; None until it is known.
+        elements: :meth:`pipelines.runtime.tracing.Tracer.table`.
+        queues: What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``.
+    """
 
     graph: str
     receiver: Mapping[str, float] = field(default_factory=dict)
@@ -121,7 +101,7 @@ class Metrics(Collector):
 
     def __init__(
         self,
-        provider: Callable[[], Iterable[Figures]],
+        provider: Callable[[], Iterable[Snapshot]],
         *,
         sessions: Callable[[], int] | None = None,
         loop_lag_s: Callable[[], float] = lambda: 0.0,
@@ -161,7 +141,7 @@ class Metrics(Collector):
         """Note one lateness of the event loop, s; for :class:`web.looplag.LoopLag`."""
         self._lag.observe(seconds)
 
-    def retire(self, figures: Figures) -> None:
+    def retire(self, figures: Snapshot) -> None:
         """Add up what a session, its connection or its graph has counted, now that it ends.
 
         From the same turn of the event loop on, the provider must not give these counters any more. A part that goes
@@ -211,7 +191,7 @@ class Metrics(Collector):
                 family.add_metric(label, counts[key])
         return family
 
-    def _waiting(self, running: Iterable[Figures]) -> Iterator[Metric]:
+    def _waiting(self, running: Iterable[Snapshot]) -> Iterator[Metric]:
         for key, (name, text, unit) in _QUEUE_NOW.items():
             now: defaultdict[tuple[str, str], float] = defaultdict(float)
             for figures in running:
@@ -231,7 +211,7 @@ class _Totals:
         self.sender: defaultdict[str, float] = defaultdict(float)
         self.elements: defaultdict[tuple[str, str], defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
 
-    def add(self, figures: Figures, label: Callable[[str, str], tuple[str, str]]) -> None:
+    def add(self, figures: Snapshot, label: Callable[[str, str], tuple[str, str]]) -> None:
         for name in _RECEIVER:
             self.receiver[name] += figures.receiver.get(name, 0)
         for name in _SENDER:
@@ -260,7 +240,7 @@ def _tasks() -> int:
         return 0
 
 
-def _states(running: Iterable[Figures]) -> Iterator[Metric]:
+def _states(running: Iterable[Snapshot]) -> Iterator[Metric]:
     """Mean and maximum over all sessions: one bad connection must show beside many good ones."""
     for name, text, read in _STATES:
         values = [value / 1000 for figures in running if (value := read(figures)) is not None]

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import ipaddress
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from pipelines.cli import main
 from pipelines.commands import serve
 from pipelines.errors import GraphError
 from pipelines.tools.shipped import config_dir
+from tests.unit.certificates import make_certificate
 from tests.unit.test_imports import BLOCKER
 from transports.webrtc.ice_settings import ice_servers_json
 from web.settings import ServerSettings, normalised_origin
@@ -34,26 +30,8 @@ def settings(*arguments: str, **env: str) -> ServerSettings:
 @pytest.fixture
 def pem(tmp_path: Path) -> tuple[str, str]:
     """A certificate for localhost and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "key.pem").write_bytes(private)
-    return str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    certificate, key = make_certificate(tmp_path)
+    return str(certificate), str(key)
 
 
 def test_help_needs_neither_models_nor_the_web_server(root: Path, tmp_path: Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import http.server
 import json
@@ -13,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from pipelines.caps import Caps
@@ -27,6 +22,7 @@ from processors.silero import files
 from processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
 from processors.silero.spec import SPEC, SileroTtsSettings
 from processors.silero.voices import LICENCE, MODELS
+from tests.unit.certificates import make_certificate
 
 CONTENT = b"a model, as far as anybody can tell without loading it" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -150,7 +146,7 @@ Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], str]]:
     """Starts an https server that answers every request the same way; gives its address."""
-    certificate, key = _certificate(tmp_path)
+    certificate, key = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setenv("no_proxy", "localhost")
     monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path / "cache"))
@@ -177,26 +173,6 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     for server in servers:
         server.shutdown()
         server.server_close()
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "server.pem", folder / "server.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
 
 
 def gives(content: bytes, length: int | None = None) -> Answer:

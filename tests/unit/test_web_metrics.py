@@ -13,7 +13,7 @@ from transports.webrtc.receiver import Receiver
 from transports.webrtc.sender import Sender
 from web import metrics as metrics_module
 from web.looplag import BEAT_S, LoopLag
-from web.metrics import Figures, Metrics, Snapshot
+from web.metrics import Metrics, Snapshot
 
 ECHO = Snapshot(
     "echo",
@@ -37,7 +37,7 @@ def scrape(metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 
 def test_running_sessions_are_read_at_the_scrape():
-    running: list[Figures] = []
+    running: list[Snapshot] = []
     metrics = Metrics(lambda: running)
     assert scrape(metrics)["tolmach_sessions",] == 0
     running += [ECHO, replace(ECHO, graph="other", round_trip_ms=90.0)]
@@ -66,7 +66,7 @@ def test_the_same_graph_is_one_series_however_many_sessions_it_has():
 
 
 def test_counters_do_not_go_down_when_a_session_ends():
-    running: list[Figures] = [ECHO, ECHO]
+    running: list[Snapshot] = [ECHO, ECHO]
     metrics = Metrics(lambda: running)
     before = scrape(metrics)
     metrics.retire(running.pop())

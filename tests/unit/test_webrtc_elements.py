@@ -12,6 +12,7 @@ from pipelines.element import ElementSpec
 from pipelines.errors import ElementError, TolmachError
 from pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from pipelines.testing import Harness, check_spec, tone
+from tests.unit.webrtc_lines import line_of
 from transports.webrtc.connection import Connection
 from transports.webrtc.line import Line
 from transports.webrtc.opus import SILENCE
@@ -38,14 +39,8 @@ class Listening(Harness):
 
 @pytest.fixture
 async def line() -> AsyncIterator[Line]:
-    made = Line()
-    SESSIONS.add("alone", made)
-    yield made
-    SESSIONS.remove("alone")
-    connection = made.connection
-    await made.close()
-    if connection is not None:
-        await connection.close()
+    async with line_of("alone") as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pipelines.bus import Bus, Message
 from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
 from pipelines.language.build import load_graph
 from pipelines.runtime.runner import GraphRunner
+from tests.unit.webrtc_lines import line_of
 from transports.webrtc.connection import Connection
 from transports.webrtc.jitter import JitterSettings
 from transports.webrtc.line import Line
 from transports.webrtc.opus import OpusEncoder
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
 from transports.webrtc.sender import PacketStream
-from transports.webrtc.sessions import SESSIONS
 
 SEGMENTS = """\
 version: 1
@@ -45,14 +45,8 @@ class HandClock:
 
 @pytest.fixture
 async def line() -> AsyncIterator[Line]:
-    made = Line()
-    SESSIONS.add("line", made)
-    yield made
-    SESSIONS.remove("line")
-    connection = made.connection
-    await made.close()
-    if connection is not None:
-        await connection.close()
+    async with line_of("line") as made:
+        yield made
 
 
 def vowel(ms: int) -> Samples:

@@ -23,12 +23,11 @@ class WebrtcSrc(SourceElement):
 
     def __init__(self, settings: WebrtcSrcSettings, context: Context) -> None:
         super().__init__(settings, context)
-        self._line: Line | None = None
         self._microphone: Microphone | None = None
 
     async def start(self) -> None:
         """Take a place at the line's microphone. Raises ElementError if there is no such session."""
-        line = self._line = SESSIONS.find(self.settings.session, self.context)
+        line = SESSIONS.find(self.settings.session, self.context)
         s = self.settings
         jitter = dataclasses.replace(
             JitterSettings(), min_target_ms=s.min_target_ms, max_target_ms=s.max_target_ms, hold_ms=s.hold_ms
@@ -78,7 +77,7 @@ class WebrtcSrc(SourceElement):
     async def stop(self) -> None:
         """Let go of the line; it belongs to the server."""
         self.finish()
-        self._line = self._microphone = None
+        self._microphone = None
 
     @property
     def latency_ns(self) -> int:
