@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-sessions-per-address", type=whole_number(1, 1000), metavar="N", help="of one client; default: no limit"
     )
     parser.add_argument(
+        "--offers-per-minute", type=whole_number(1, 10_000), default=30, metavar="N", help="of one client; default: 30"
+    )
+    parser.add_argument(
         "--max-session-minutes", type=whole_number(1, 1440), default=120, metavar="N", help="default: 120"
     )
     parser.add_argument(
@@ -109,6 +112,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
         "allowed_origins": tuple(args.allow_origin),
         "max_sessions": args.max_sessions,
         "max_sessions_per_address": args.max_sessions_per_address,
+        "offers_per_minute": args.offers_per_minute,
         "max_session_s": args.max_session_minutes * 60,
         "idle_s": args.idle_minutes * 60,
         "ice_urls": tuple(args.ice_server),

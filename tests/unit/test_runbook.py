@@ -95,6 +95,7 @@ def test_defaults_are_those_of_the_server():
     assert f"| `--max-session-minutes N` | {arguments.max_session_minutes} |" in RUNBOOK
     assert f"| `--idle-minutes N` | {arguments.idle_minutes} |" in RUNBOOK
     assert f"| `--log-level` | `{arguments.log_level}` |" in RUNBOOK
+    assert f"| `--offers-per-minute N` | {arguments.offers_per_minute} |" in RUNBOOK
     settings = ServerSettings(graphs=ROOT / "config")
     assert f"have {settings.drain_s:g} s to" in RUNBOOK
     assert settings.max_sessions_per_address is None
