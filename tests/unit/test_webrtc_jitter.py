@@ -28,6 +28,7 @@ from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet, opus_duration
 
 MIN_MS = JitterSettings().min_target_ms
 QUIET_MS = TRANSIT_NS / NS_PER_MS + MIN_MS  # latency of an undisturbed stream
+LISTENING = JitterSettings(paced=False)
 
 
 def test_a_calm_stream_comes_out_whole_in_order_at_the_smallest_target() -> None:
@@ -76,6 +77,46 @@ def test_reordering_within_the_target_costs_nothing() -> None:
     assert media(played) == [p.sequence for p in packets]
     assert buffer.stats.reordered == 30
     assert buffer.stats.concealed_samples == 0
+
+
+def test_without_a_pace_what_is_in_order_is_given_as_it_arrives() -> None:
+    packets = jittered(stream(400), 80, seed=3)
+    _, even = play(packets, settings=JitterSettings(min_target_ms=80), tail_ms=200)
+    _, played = play(packets, settings=JitterSettings(min_target_ms=80, paced=False), tail_ms=200)
+    assert_unbroken(played)
+    arrived = {p.sequence: p.arrival_ns for p in packets}
+    before = -1
+    for p in played[100:300]:
+        assert p.release.packet is not None
+        assert p.at_ns == max(arrived[p.release.packet.sequence], before)  # those after a late one wait for it
+        before = p.at_ns
+    assert media(played) == media(even)
+    assert {p.release.position: p.release.kind for p in played} == {p.release.position: p.release.kind for p in even}
+
+
+def test_without_a_pace_what_is_missing_is_waited_for_as_long() -> None:
+    packets = stream(400)
+    packets[200] = late(packets[200], MIN_MS - 1)
+    del packets[300]
+    buffer, played = play(packets, settings=LISTENING)
+    assert_unbroken(played)
+    assert (buffer.stats.lost, buffer.stats.late) == (1, 0)
+    concealed = next(p for p in played if p.release.kind == "conceal")
+    assert concealed.release.position == 300 * FRAME_SAMPLES
+    assert concealed.latency_ms == pytest.approx(QUIET_MS, abs=0.1)
+    assert settled_latency_ms(played) == pytest.approx(TRANSIT_NS / NS_PER_MS, abs=0.1)
+
+
+def test_without_a_pace_speech_after_announced_silence_does_not_wait() -> None:
+    packets = stream(400)
+    quiet = [replace(p, payload=DTX) if i in range(100, 200) else p for i, p in enumerate(packets)]
+    kept = [p for i, p in enumerate(quiet) if i not in range(100, 200) or (i - 100) % 20 == 0]
+    kept = [replace(p, sequence=(65_500 + n) & 0xFFFF) for n, p in enumerate(kept)]
+    buffer, played = play(kept, settings=LISTENING)
+    assert_unbroken(played)
+    assert buffer.stats.silence_samples == 95 * FRAME_SAMPLES
+    speech = next(p for p in played if p.release.position == 200 * FRAME_SAMPLES)
+    assert speech.latency_ms == pytest.approx(TRANSIT_NS / NS_PER_MS, abs=0.1)
 
 
 def test_the_target_learns_to_wait_for_what_is_regularly_late() -> None:
@@ -282,16 +323,17 @@ def test_under_any_network_the_timeline_is_unbroken_and_nothing_comes_twice(fate
             st.integers(0, 300),  # ms to the next arrival
         ),
         max_size=80,
-    )
+    ),
+    paced=st.booleans(),
 )
-def test_no_sender_however_broken_breaks_the_timeline(wild: list[tuple[int, int, int, int]]) -> None:
+def test_no_sender_however_broken_breaks_the_timeline(wild: list[tuple[int, int, int, int]], *, paced: bool) -> None:
     sequence, timestamp, arrival_ns = 7, 99, 0
     packets = []
     for step, jump, duration, wait_ms in wild:
         sequence, timestamp = (sequence + step) & 0xFFFF, (timestamp + jump) & 0xFFFFFFFF
         packets.append(Packet(sequence, timestamp, SPEECH, arrival_ns, duration))
         arrival_ns += wait_ms * NS_PER_MS
-    buffer, played = play(packets, tail_ms=2000)
+    buffer, played = play(packets, settings=JitterSettings(paced=paced), tail_ms=2000)
     assert_unbroken(played)
     stats = buffer.stats
     assert stats.media_samples + stats.concealed_samples + stats.silence_samples == buffer.position

@@ -30,7 +30,11 @@ class WebrtcSrc(SourceElement):
         line = SESSIONS.find(self.settings.session, self.context)
         s = self.settings
         jitter = dataclasses.replace(
-            JitterSettings(), min_target_ms=s.min_target_ms, max_target_ms=s.max_target_ms, hold_ms=s.hold_ms
+            JitterSettings(),
+            min_target_ms=s.min_target_ms,
+            max_target_ms=s.max_target_ms,
+            hold_ms=s.hold_ms,
+            paced=s.paced,
         )
         self._microphone = line.microphone(jitter, gated=s.gate_playback)
 
@@ -82,7 +86,7 @@ class WebrtcSrc(SourceElement):
     @property
     def latency_ns(self) -> int:
         """What packets are made to wait in a calm network, ns."""
-        return self.settings.min_target_ms * NS_PER_MS
+        return self.settings.min_target_ms * NS_PER_MS if self.settings.paced else 0
 
 
 class WebrtcSink(Element):

@@ -8,6 +8,10 @@ due and missing is concealed and time goes on, so a loss cannot add latency, and
 ends it: nothing downstream plays in real time yet, therefore nothing need be stretched or dropped here. The part that
 does play in real time, the sender, sheds what a burst leaves there.
 
+The schedule is a promise to those who pass audio on as it comes: it reaches them evenly. Who only listens, as a
+recogniser does, gains nothing from it; for them (``paced`` off) what is in order is given at once, and the schedule
+says only how long to wait for what is missing.
+
 When packets stop altogether it cannot be known whether the network stalls or the peer has stopped. The first
 ``conceal_ms`` are concealed in time; then the timeline waits ``hold_ms`` for the words that may be on their way, and
 only then goes on in silence, so that an utterance behind it can end. A peer that announced silence (DTX) is not waited
@@ -44,6 +48,7 @@ class JitterSettings:
         conceal_ms: Concealment made while nothing at all arrives, ms; beyond 60 ms it would be silence.
         hold_ms: How long to wait for packets once they have stopped before going on in silence, ms.
         max_depth_ms: Most media held, ms; the oldest goes first.
+        paced: Whether what is in order waits for its time too.
     """
 
     min_target_ms: int = 20
@@ -52,6 +57,7 @@ class JitterSettings:
     conceal_ms: int = 60
     hold_ms: int = 1000
     max_depth_ms: int = 2000
+    paced: bool = True
 
 
 @dataclass(slots=True)
@@ -137,6 +143,7 @@ class JitterBuffer:
         self._conceal_samples = s.conceal_ms * RTP_RATE_HZ // 1000
         self._hold_ns = s.hold_ms * NS_PER_MS
         self._max_samples = s.max_depth_ms * RTP_RATE_HZ // 1000
+        self._paced = s.paced
 
     # In -----------------------------------------------------------------------------------------------------------
 
@@ -261,10 +268,12 @@ class JitterBuffer:
             sequence = min(self._packets)
             position, packet = self._packets[sequence]
             gap = position - self._cursor
-            if gap <= 0:
-                return due_ns, sequence, Release("media", self._cursor, packet.duration + gap, packet, -gap)
             # In sequence but later in time: the peer was silent. A number is missing: its packet is.
             kind: Kind = "silence" if sequence - 1 == self._last_released else "conceal"
+            if not self._paced and (gap <= 0 or kind == "silence"):
+                due_ns = min(due_ns, packet.arrival_ns)
+            if gap <= 0:
+                return due_ns, sequence, Release("media", self._cursor, packet.duration + gap, packet, -gap)
             if self._lagging and kind == "conceal":
                 # The burst that ends a stall may come reordered: what it lacks gets the usual time from now on.
                 due_ns = max(due_ns, packet.arrival_ns + self.delay.target_ns)
