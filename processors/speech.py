@@ -25,13 +25,20 @@ _AHEAD = 2
 _AHEAD_S = 10
 """Seconds of audio an engine may be ahead of what was pushed, before its next block."""
 
+_SILENT_PEAK = 10 ** (-60 / 20)
+"""-60 dB full scale: forty below speech, above what engines leave between words."""
+
+_LEAD_MS = 5
+"""Kept before the first sound, which may fade in."""
+
 
 class SpeechElement(Element):
     """Base of the voices: speaks every final, non-empty :class:`TranslationFrame`.
 
     Each utterance leaves as UtteranceStart, AudioFrames of ``chunk_ms`` and UtteranceEnd. Its media time starts at the
-    source utterance's and runs with the samples. An utterance whose engine yields no sample leaves nothing. A failure
-    half-way still closes the utterance (``reason="error"``) before it meets the element's failure policy.
+    source utterance's and runs with the samples. Silence before its first sound is left out: somebody waits for that
+    sound. An utterance whose engine yields no sound leaves nothing. A failure half-way still closes the utterance
+    (``reason="error"``) before it meets the element's failure policy.
 
     Subclasses set :attr:`rate_hz` before the first frame and write :meth:`synthesise`; their settings have
     ``chunk_ms``.
@@ -97,11 +104,15 @@ class SpeechElement(Element):
         held = np.zeros(0, np.float32)
         spoken = 0
         try:
-            ended = False
+            ended = sounding = False
             while not ended:
                 block = await speech.next()
                 ended = block is None
                 held = held if block is None else np.concatenate((held, block))
+                if not sounding:
+                    held, sounding = _from_first_sound(held, self.rate_hz)
+                    if not sounding:
+                        continue
                 while len(held) >= chunk or (ended and len(held)):
                     if not spoken:
                         await push(UtteranceStart(frame.utterance, frame.pts_ns, frame.end_ns))
@@ -119,6 +130,14 @@ class SpeechElement(Element):
             speech.task.cancel()
         if spoken:
             await push(UtteranceEnd(frame.utterance, frame.pts_ns, frame.pts_ns + samples_to_ns(spoken, self.rate_hz)))
+
+
+def _from_first_sound(samples: Samples, rate_hz: int) -> tuple[Samples, bool]:
+    """What of float32[n] need be heard, and whether there is any sound in it."""
+    loud = np.abs(samples) > _SILENT_PEAK
+    sounding = bool(loud.any())
+    first = int(np.argmax(loud)) if sounding else len(samples)
+    return samples[max(0, first - rate_hz * _LEAD_MS // 1000) :], sounding
 
 
 class _Speech:

@@ -45,7 +45,7 @@ INTERPRETER = """\
 version: 1
 name: interpreter
 elements:
-  in:     {type: webrtc_src}
+  in:     {type: webrtc_src, gate_playback: false}
   to_16k: {type: resample, rate_hz: 16000}
   vad:    {type: silero_vad}
   ast:    {type: canary_ast, model: "embedded:phrasebook", source_lang: en, target_lang: ru}

@@ -22,7 +22,7 @@ class BeepSettings(Settings):
 
 
 class Beeps(SpeechElement):
-    """A voice that says each character as its code, one block a character, and stumbles over a "!"."""
+    """A voice that says each character as its code, one block a character, is silent at "." and stumbles over "!"."""
 
     rate_hz = RATE_HZ
 
@@ -39,7 +39,7 @@ class Beeps(SpeechElement):
                 raise ValueError("stumbled")
             self.made.append(char)
             if char != "_":
-                yield np.full(70, ord(char) / 1000, np.float32)
+                yield np.full(70, 0 if char == "." else ord(char) / 1000, np.float32)
 
 
 SPEC = ElementSpec(
@@ -83,6 +83,7 @@ async def test_an_utterance_is_bracketed_and_timed_from_its_source() -> None:
         says(1, "heard", rejected="not in the phrasebook"),
         says(1, "so far", final=False),
         says(1, "___"),
+        says(1, "..."),
     ],
 )
 async def test_nothing_leaves_when_there_is_nothing_to_say(frame: TranslationFrame) -> None:
@@ -90,6 +91,16 @@ async def test_nothing_leaves_when_there_is_nothing_to_say(frame: TranslationFra
         await h.push(frame)
         await h.eos()
         assert h.output() == []
+
+
+async def test_silence_before_the_first_sound_is_left_out_and_no_other() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(says(1, "..a.b."))
+        await h.eos()
+        expected = np.concatenate((np.zeros(5), *(np.full(70, x) for x in (0.097, 0, 0.098, 0)))).astype(np.float32)
+        np.testing.assert_array_equal(h.audio()[:, 0], expected)
+        first = next(f for f in h.output() if isinstance(f, AudioFrame))
+        assert first.pts_ns == 1_000_000_000
 
 
 async def test_utterances_stay_in_order_and_the_next_is_made_ahead() -> None:
