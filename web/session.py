@@ -18,18 +18,16 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipelines.bus import Message
 from pipelines.frames import NS_PER_MS
 from pipelines.graph import Graph
-from transports.webrtc import messages
 from transports.webrtc.connection import Connection, ConnectionSettings
 from transports.webrtc.line import Line
 from transports.webrtc.sessions import SESSIONS
 from web.dub import Dub
 from web.metrics import Snapshot
+from web.narrator import Narrator
 from web.run import Choice, Run
-from web.timings import Timing, Timings
-from web.transcript import Caption, Numbers, Transcript
+from web.transcript import Numbers, Transcript
 
 __all__ = ["Session", "SessionState", "Terms"]
 
@@ -88,27 +86,24 @@ class Session:
         self.outcome = "closed"
         self.started_s = time.time()
         self.ended_at: float | None = None  # monotonic, s
-        self.transcript = Transcript()
         self.dub = Dub()
         self.line = Line(on_open=self._opened, on_lost=self._lost)
+        self._narrator = Narrator(self.line, terms.on_first_audio)
         self.line.sender.listeners.append(lambda _, payload, __: self.dub.add(payload, self.line.now_ns()))
         self._terms = terms
         self._on_ended = on_ended
         self._numbers = Numbers()
-        self._timings = Timings()
         self._runs: list[Run] = []  # the one that has the microphone, then the next one; those that drain before them
         self._finishing = False
         self._ending: asyncio.Task[None] | None = None
         self._choice: Choice | None = None
-        self._told: dict[str, Any] = {}  # of the graph, last
         self._resumed = False
         self._ever_opened = False
         self._refused: Connection | None = None  # its offer could not be used; its end is no news
         self._tasks: set[asyncio.Task[None]] = set()
         self._away: asyncio.TimerHandle | None = None
-        self._born_s = self._spoke_s = time.monotonic()
+        self._born_s = time.monotonic()
         self._round_trip_ms: float | None = None
-        self._speaking = False
         SESSIONS.add(session, self.line)
         self._spawn(self._watch(), "watch")
 
@@ -137,6 +132,11 @@ class Session:
         return answer
 
     @property
+    def transcript(self) -> Transcript:
+        """What was said so far."""
+        return self._narrator.transcript
+
+    @property
     def short(self) -> str:
         """Enough of the id to tell sessions apart in a log, and too little to use one."""
         return self.id[:6]
@@ -161,7 +161,7 @@ class Session:
         for waiting in self._runs[1:] or [run for run in self._runs if run.state == "loading"]:
             if waiting.state in ("loading", "waiting"):
                 waiting.cancel()
-        run = Run(choice, graph, self._numbers.of_run(), self._heard_of, self._run_changed)
+        run = Run(choice, graph, self._numbers.of_run(), self._narrator.heard_of, self._run_changed)
         if not self._runs:
             self._choice = choice
         self._runs.append(run)
@@ -196,46 +196,13 @@ class Session:
     def _tell_run(self, run: Run) -> None:
         if run.state == "waiting" and self._runs[0] is run:
             return  # for nothing but the first packet
-        told = {"state": run.state, "text": run.text, **run.choice.as_json()}
-        if told != self._told:
-            self._told = told
-            self.send("graph", **told)
-
-    # What graphs say ----------------------------------------------------------------------------------------------
-
-    def _heard_of(self, run: Run, message: Message) -> None:
-        data, now_ns = message.data, self.line.now_ns()
-        timing: Timing | None = None
-        if message.kind == "speech":
-            self._speaking = bool(data["active"])
-            self._spoke_s = time.monotonic()
-            self.send("speech", active=data["active"], at_ms=(message.pts_ns or 0) // NS_PER_MS)
-        elif message.kind == "utterance":
-            number = run.numbers[data["utterance"]]
-            timing = self._timings.closed(number, data["pts_ns"], data["speech_end_ns"], now_ns)
-        elif message.kind == "translation":
-            caption = Caption.of(data, run.numbers[data["utterance"]])
-            self.transcript.add(caption)
-            self.send("caption", **caption.as_json(), replayed=False)
-            timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
-        elif message.kind == "latency" and "made_ns" in data:
-            timing = self._timings.heard(run.numbers[data["utterance"]], data["made_ns"], data["placed_ns"])
-            if timing is not None and timing.heard_ms is not None:
-                self._terms.on_first_audio(timing.heard_ms / 1000)
-        elif (text := messages.event(message)) is not None:
-            self._send_text(text)
-        if timing is not None:
-            self.send("timeline", **timing.as_json())
+        self._narrator.tell_run(run)
 
     # What the client says -----------------------------------------------------------------------------------------
 
     def _opened(self, connection: Connection) -> None:
         self._ever_opened = True
-        told = self._choice.as_json() if self._choice is not None else {}
-        self.send("session", session=self.id, resumed=self._resumed, **told)
-        for caption in self.transcript:
-            self.send("caption", **caption.as_json(), replayed=True)
-        self._told = {}
+        self._narrator.greet(self.id, self._choice, resumed=self._resumed)
         if self._runs:
             self._tell_run(self._runs[-1])
 
@@ -247,7 +214,7 @@ class Session:
         if self.state == "ended" or connection is self._refused:
             return
         log.info("session %s: %s", self.short, connection.close_reason)
-        self._speaking = False
+        self._narrator.speaking = False
         if connection.said_goodbye or not self._ever_opened:
             self._spawn(self._last_words(connection.close_reason), "last-words")
         else:
@@ -272,16 +239,7 @@ class Session:
         if self.state == "away":  # else it came back after all
             await self.end(reason)
 
-    # Telling the client -------------------------------------------------------------------------------------------
-
-    def send(self, kind: str, /, **fields: Any) -> None:
-        """Send a message, if anybody is there to hear it."""
-        if self.line.connection is not None:
-            self._send_text(messages.encode(kind, **fields))
-
-    def _send_text(self, text: str) -> None:
-        if self.line.connection is not None:
-            self.line.connection.send(text)
+    # Time ---------------------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         """Tell the page what flows and how healthy the call is; end the session when its time is up."""
@@ -290,21 +248,19 @@ class Session:
             await asyncio.sleep(FLOW_S)
             beats += 1
             if self.state == "live":
-                for run in self._runs:
-                    if run.state == "current" and (moved := run.flowed()):
-                        self.send("flow", elements=moved)
+                self._narrator.tell_flow(self._runs)
             if beats % STATS_EVERY == 0:
                 stats = await self.line.stats()
                 self._round_trip_ms = stats["round_trip_ms"]
-                self.send("stats", **stats, loop_lag_ms=round(self._terms.loop_lag_ms(), 1))
+                self._narrator.send("stats", **stats, loop_lag_ms=round(self._terms.loop_lag_ms(), 1))
                 self._end_when_time_is_up()
 
     def _end_when_time_is_up(self) -> None:
-        now_s, terms = time.monotonic(), self._terms
+        now_s, terms, narrator = time.monotonic(), self._terms, self._narrator
         listens = any(run.hears_speech for run in self._runs)
         if now_s - self._born_s > terms.max_s:
             self._spawn(self.end(f"a session lasts at most {terms.max_s / 60:g} minutes", "expired"), "end")
-        elif listens and not self._speaking and now_s - self._spoke_s > terms.idle_s:
+        elif listens and not narrator.speaking and now_s - narrator.spoke_s > terms.idle_s:
             self._spawn(self.end(f"nobody has spoken for {terms.idle_s / 60:g} minutes", "idle"), "end")
 
     # End ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,91 @@
+"""What a session tells its client over the data channel: captions, timelines, which graph runs, what flows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipelines.bus import Message
+from pipelines.frames import NS_PER_MS
+from transports.webrtc import messages
+from transports.webrtc.line import Line
+from web.run import Choice, Run
+from web.timings import Timing, Timings
+from web.transcript import Caption, Transcript
+
+__all__ = ["Narrator"]
+
+
+class Narrator:
+    """Turns what graphs say into messages of docs/LIVE.md, and keeps what a client that comes back must hear again.
+
+    Args:
+        line: Its connection, if there is one, takes the messages.
+        on_first_audio: Takes the time from the end of speech to its first translated audio, s.
+
+    Attributes:
+        transcript: The captions so far.
+        speaking: Whether somebody is speaking now, as the detector sees it.
+        spoke_s: When somebody last began or stopped, monotonic, s; at first when the narrator was made.
+    """
+
+    def __init__(self, line: Line, on_first_audio: Callable[[float], None]) -> None:
+        self.transcript = Transcript()
+        self.speaking = False
+        self.spoke_s = time.monotonic()
+        self._line = line
+        self._on_first_audio = on_first_audio
+        self._timings = Timings()
+        self._told_of_graph: dict[str, Any] = {}
+
+    def send(self, kind: str, /, **fields: Any) -> None:
+        """Send a message, if anybody is there to hear it."""
+        if self._line.connection is not None:
+            self._line.connection.send(messages.encode(kind, **fields))
+
+    def greet(self, session: str, choice: Choice | None, *, resumed: bool) -> None:
+        """Tell a new connection where it is, and what was said so far."""
+        told = choice.as_json() if choice is not None else {}
+        self.send("session", session=session, resumed=resumed, **told)
+        for caption in self.transcript:
+            self.send("caption", **caption.as_json(), replayed=True)
+        self._told_of_graph = {}
+
+    def tell_run(self, run: Run) -> None:
+        """Tell the state of a graph, unless that was the last thing told of one."""
+        told = {"state": run.state, "text": run.text, **run.choice.as_json()}
+        if told != self._told_of_graph:
+            self._told_of_graph = told
+            self.send("graph", **told)
+
+    def tell_flow(self, runs: Sequence[Run]) -> None:
+        """Tell which elements have worked since the last time."""
+        for run in runs:
+            if run.state == "current" and (moved := run.flowed()):
+                self.send("flow", elements=moved)
+
+    def heard_of(self, run: Run, message: Message) -> None:
+        """Take a message of a graph's bus."""
+        data, now_ns = message.data, self._line.now_ns()
+        timing: Timing | None = None
+        if message.kind == "speech":
+            self.speaking = bool(data["active"])
+            self.spoke_s = time.monotonic()
+            self.send("speech", active=data["active"], at_ms=(message.pts_ns or 0) // NS_PER_MS)
+        elif message.kind == "utterance":
+            number = run.numbers[data["utterance"]]
+            timing = self._timings.closed(number, data["pts_ns"], data["speech_end_ns"], now_ns)
+        elif message.kind == "translation":
+            caption = Caption.of(data, run.numbers[data["utterance"]])
+            self.transcript.add(caption)
+            self.send("caption", **caption.as_json(), replayed=False)
+            timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
+        elif message.kind == "latency" and "made_ns" in data:
+            timing = self._timings.heard(run.numbers[data["utterance"]], data["made_ns"], data["placed_ns"])
+            if timing is not None and timing.heard_ms is not None:
+                self._on_first_audio(timing.heard_ms / 1000)
+        elif self._line.connection is not None and (text := messages.event(message)) is not None:
+            self._line.connection.send(text)
+        if timing is not None:
+            self.send("timeline", **timing.as_json())
