@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pipelines.frames import NS_PER_MS, NS_PER_S
 from tests.unit.webrtc_traces import (
-    DTX,
     SPEECH,
     TRANSIT_NS,
     Played,
@@ -19,6 +18,7 @@ from tests.unit.webrtc_traces import (
     jittered,
     late,
     media,
+    paused,
     play,
     settled_latency_ms,
     stream,
@@ -108,11 +108,7 @@ def test_without_a_pace_what_is_missing_is_waited_for_as_long() -> None:
 
 
 def test_without_a_pace_speech_after_announced_silence_does_not_wait() -> None:
-    packets = stream(400)
-    quiet = [replace(p, payload=DTX) if i in range(100, 200) else p for i, p in enumerate(packets)]
-    kept = [p for i, p in enumerate(quiet) if i not in range(100, 200) or (i - 100) % 20 == 0]
-    kept = [replace(p, sequence=(65_500 + n) & 0xFFFF) for n, p in enumerate(kept)]
-    buffer, played = play(kept, settings=LISTENING)
+    buffer, played = play(paused(stream(400)), settings=LISTENING)
     assert_unbroken(played)
     assert buffer.stats.silence_samples == 95 * FRAME_SAMPLES
     speech = next(p for p in played if p.release.position == 200 * FRAME_SAMPLES)
@@ -200,11 +196,7 @@ def test_when_nothing_comes_any_more_the_timeline_goes_on_in_silence() -> None:
 
 
 def test_silence_announced_by_the_peer_is_played_in_time() -> None:
-    packets = stream(400)
-    quiet = [replace(p, payload=DTX) if i in range(100, 200) else p for i, p in enumerate(packets)]
-    kept = [p for i, p in enumerate(quiet) if i not in range(100, 200) or (i - 100) % 20 == 0]
-    kept = [replace(p, sequence=(65_500 + n) & 0xFFFF) for n, p in enumerate(kept)]
-    buffer, played = play(kept)
+    buffer, played = play(paused(stream(400)))
     assert_unbroken(played)
     assert (buffer.stats.lost, buffer.stats.late, buffer.stats.concealed_samples) == (0, 0, 0)
     assert buffer.stats.silence_samples == 95 * FRAME_SAMPLES

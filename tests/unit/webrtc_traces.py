@@ -55,6 +55,15 @@ def jittered(packets: Sequence[Packet], spread_ms: float, seed: int) -> list[Pac
     return [late(p, rng.uniform(0, spread_ms)) for p in packets]
 
 
+def paused(packets: Sequence[Packet]) -> list[Packet]:
+    """The stream of a peer that announces silence in packets 100 to 199, and sends every twentieth of them."""
+    kept = [p for i, p in enumerate(packets) if i not in range(100, 200) or i % 20 == 0]
+    return [
+        replace(p, sequence=(packets[0].sequence + n) & 0xFFFF, payload=DTX if 100 <= n < 105 else p.payload)
+        for n, p in enumerate(kept)
+    ]
+
+
 def play(
     packets: Iterable[Packet], *, settings: JitterSettings | None = None, tail_ms: int = 0
 ) -> tuple[JitterBuffer, list[Played]]:

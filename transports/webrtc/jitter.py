@@ -269,15 +269,15 @@ class JitterBuffer:
             position, packet = self._packets[sequence]
             gap = position - self._cursor
             # In sequence but later in time: the peer was silent. A number is missing: its packet is.
-            kind: Kind = "silence" if sequence - 1 == self._last_released else "conceal"
-            if not self._paced and (gap <= 0 or kind == "silence"):
+            missing = gap > 0 and sequence - 1 != self._last_released
+            if not self._paced and not missing:
                 due_ns = min(due_ns, packet.arrival_ns)
             if gap <= 0:
                 return due_ns, sequence, Release("media", self._cursor, packet.duration + gap, packet, -gap)
-            if self._lagging and kind == "conceal":
+            if self._lagging and missing:
                 # The burst that ends a stall may come reordered: what it lacks gets the usual time from now on.
                 due_ns = max(due_ns, packet.arrival_ns + self.delay.target_ns)
-            return due_ns, -1, Release(kind, self._cursor, min(FRAME_SAMPLES, gap))
+            return due_ns, -1, Release("conceal" if missing else "silence", self._cursor, min(FRAME_SAMPLES, gap))
         if self._silent_peer:
             return due_ns, -1, Release("silence", self._cursor, FRAME_SAMPLES)
         if not self._lagging:
