@@ -26,7 +26,7 @@ from pipelines.tools.describe import SettingInfo, alternatives, describe_setting
 from processors.silero.spec import SileroTtsSettings
 from transports.webrtc.spec import WebrtcSrcSettings
 
-__all__ = ["LiveSetting", "live_settings"]
+__all__ = ["LiveSetting", "in_words", "live_settings"]
 
 _PLUMBING = ("_hz", "channels", "_threads", "chunk_ms", "frame_ms")
 """Ends of names: rates and channels are part of the caps, threads are the machine's, lengths of frames nobody hears."""
@@ -35,6 +35,8 @@ _BOUNDS = ("_logprob", "_threshold", "_ratio")
 _GATE = "gate_playback"
 _SEGMENTED = frozenset({True})
 _TYPES = {"integer": "integer", "number": "number", "boolean": "boolean"}
+_WORDS = {"min": "minimum", "max": "maximum", "logprob": "log-probability"}
+"""Parts of names that are no words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ class LiveSetting:
     Attributes:
         target: ``element.setting``, as it is given.
         element: Name of the element.
+        role: What the element does: ``microphone``, ``detector``, ``engine`` (speech to text) or ``voice``.
         name: Name of the setting.
+        title: The name in words: the title that its field declares, else made from the name.
         description: What it does.
         type: ``integer``, ``number``, ``boolean``, ``enum`` (one of ``choices``) or ``text``.
         nullable: Whether null is a value, too; the description says what it means.
@@ -59,7 +63,9 @@ class LiveSetting:
 
     target: str
     element: str
+    role: str
     name: str
+    title: str
     description: str
     type: str
     nullable: bool
@@ -99,7 +105,9 @@ def _settings(node: Node) -> Iterator[LiveSetting]:
         yield LiveSetting(
             target=f"{node.name}.{info.name}",
             element=node.name,
+            role=role,
             name=info.name,
+            title=_title(type(node.settings), info),
             description=info.description,
             type=kind,
             nullable=len(values) < len(branches),
@@ -111,6 +119,27 @@ def _settings(node: Node) -> Iterator[LiveSetting]:
             unit=info.unit,
             value=to_jsonable_python(getattr(node.settings, info.name)),
         )
+
+
+def _title(settings: SettingsType, info: SettingInfo) -> str:
+    """A setting's name in words; a unit at its end is shown beside the value, and left out."""
+    field = settings.model_fields.get(info.name)
+    if field is not None and field.title:
+        return field.title
+    return in_words(info.name, info.unit)
+
+
+def in_words(name: str, unit: str = "") -> str:
+    """The name of a setting or param in words.
+
+    >>> in_words("max_wait_ms", "ms"), in_words("chars_per_s", "characters/s"), in_words("top_logprob")
+    ('Maximum wait', 'Chars', 'Top log-probability')
+    """
+    words = name.split("_")
+    if unit and len(words) > 1:
+        del words[-2 if "/" in unit else -1 :]
+    text = " ".join(_WORDS.get(word, word) for word in words if word)
+    return text[:1].upper() + text[1:]
 
 
 def _is_live(role: str, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.graph import Graph
 from pipelines.language.diagnostics import Diagnostic, format_json
 from pipelines.language.paramdefs import ParamDef
-from web.adjustable import live_settings
+from web.adjustable import in_words, live_settings
 
 __all__ = ["LANGUAGE_PARAMS", "SINK", "SRC", "GraphEntry", "is_live", "is_locked"]
 
@@ -84,6 +84,7 @@ class GraphEntry:
     def _param(self, param: ParamDef, locked: bool) -> dict[str, Any]:
         return {
             "name": param.name,
+            "title": in_words(param.name),
             "description": param.description,
             "default": _plain(self.default_of(param)),
             "choices": [_plain(choice) for choice in param.choices],

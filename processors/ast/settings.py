@@ -26,6 +26,7 @@ class AstSettings(Settings):
         None,
         ge=-100,
         le=0,
+        title="Least certainty of a text",
         description="Least mean log-probability of a token (natural log) for a text to pass; what is below it is "
         "rejected. Empty: the model's own gate, if it has one.",
     )

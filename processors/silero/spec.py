@@ -28,18 +28,30 @@ class SileroTtsSettings(Settings):
         None, description="Language the model speaks, a BCP-47 tag; needed for a path or URL, known for a name."
     )
     speaker: str | None = Field(
-        None, min_length=1, max_length=64, description="Who speaks (baya, en_0); empty for the model's usual speaker."
+        None,
+        min_length=1,
+        max_length=64,
+        title="Who speaks",
+        description="Who speaks (baya, en_0); empty for the model's usual speaker.",
     )
     rate_hz: Literal[8000, 24000, 48000] = Field(48000, description="Sample rate of the speech, Hz.")
     device: str = Field("auto", description="Where the model runs: auto (a GPU if there is one), cpu, cuda or cuda:N.")
     sha256: str | None = Field(
         None, description="SHA-256 of the model file you trust: loading a torch package runs the code in it."
     )
-    put_accent: bool = Field(True, description="Let the model place word stress.")
-    put_yo: bool = Field(True, description="Let the model restore the letter ё.")
-    put_stress_homo: bool = Field(True, description="Let the model choose the stress of homographs (v5 models).")
-    put_yo_homo: bool = Field(True, description="Let the model restore ё in homographs (v5 models).")
-    pause_ms: int = Field(200, ge=0, le=5000, description="Silence between sentences, ms.")
+    put_accent: bool = Field(True, title="Place word stress", description="Let the model place word stress.")
+    put_yo: bool = Field(True, title="Restore the letter ё", description="Let the model restore the letter ё.")
+    put_stress_homo: bool = Field(
+        True,
+        title="Choose the stress of homographs",
+        description="Let the model choose the stress of homographs (v5 models).",
+    )
+    put_yo_homo: bool = Field(
+        True, title="Restore ё in homographs", description="Let the model restore ё in homographs (v5 models)."
+    )
+    pause_ms: int = Field(
+        200, ge=0, le=5000, title="Pause between sentences", description="Silence between sentences, ms."
+    )
     chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
     cpu_threads: int = Field(
         0, ge=0, le=256, description="CPU threads the model computes with; 0 takes PyTorch's own number."

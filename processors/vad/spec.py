@@ -14,32 +14,60 @@ RATE_HZ = 16000
 class VadSettings(Settings):
     """What all detectors share: where an utterance begins and ends, see :mod:`processors.vad.endpointing`."""
 
-    onset_ms: int = Field(64, ge=0, le=2000, description="Unbroken speech that may begin an utterance, ms.")
+    onset_ms: int = Field(
+        64,
+        ge=0,
+        le=2000,
+        title="Speech that begins an utterance",
+        description="Unbroken speech that may begin an utterance, ms.",
+    )
     min_utterance_ms: int = Field(
-        96, ge=0, le=5000, description="Speech an utterance must hold to be passed on; less is taken for noise, ms."
+        96,
+        ge=0,
+        le=5000,
+        title="Shortest utterance",
+        description="Speech an utterance must hold to be passed on; less is taken for noise, ms.",
     )
     hangover_ms: int = Field(
-        700, ge=50, le=10_000, description="Silence that closes an utterance; shorter pauses stay inside it, ms."
+        700,
+        ge=50,
+        le=10_000,
+        title="Pause that ends an utterance",
+        description="Silence that closes an utterance; shorter pauses stay inside it, ms.",
     )
     pre_roll_ms: int = Field(
-        300, ge=0, le=5000, description="Audio before the detected onset that is passed on too, ms."
+        300,
+        ge=0,
+        le=5000,
+        title="Kept before the speech",
+        description="Audio before the detected onset that is passed on too, ms.",
     )
     post_roll_ms: int = Field(
-        300, ge=0, le=10_000, description="Audio after the last speech that is passed on too (at most hangover_ms), ms."
+        300,
+        ge=0,
+        le=10_000,
+        title="Kept after the speech",
+        description="Audio after the last speech that is passed on too (at most hangover_ms), ms.",
     )
     max_utterance_ms: int = Field(
-        20_000, ge=2000, le=120_000, description="Longest utterance; a longer one is cut at its quietest point, ms."
+        20_000,
+        ge=2000,
+        le=120_000,
+        title="Longest utterance",
+        description="Longest utterance; a longer one is cut at its quietest point, ms.",
     )
     cut_search_ms: int = Field(
         5000,
         ge=500,
         le=60_000,
+        title="Where a long utterance may be cut",
         description="How far before max_utterance_ms the quietest point is looked for (at most half of it), ms.",
     )
     max_gain_db: int = Field(
         20,
         ge=0,
         le=60,
+        title="Amplification of quiet speech",
         description="Most that quiet audio is amplified for the detector; what passes stays as it is, dB.",
     )
 
@@ -58,17 +86,32 @@ class VadSettings(Settings):
 class SileroVadSettings(VadSettings):
     """Settings of ``silero_vad``."""
 
-    threshold: float = Field(0.5, gt=0, lt=1, description="Speech probability that begins an utterance.")
+    threshold: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        title="Certainty that begins an utterance",
+        description="Speech probability that begins an utterance.",
+    )
     confident_threshold: float = Field(
-        0.98, gt=0, le=1, description="Speech probability that onset_ms must reach at its best moment."
+        0.98,
+        gt=0,
+        le=1,
+        title="Certainty that leaves no doubt",
+        description="Speech probability that onset_ms must reach at its best moment.",
     )
     doubtful_onset_ms: int = Field(
-        256, ge=0, le=2000, description="Unbroken speech that may begin an utterance without reaching it, ms."
+        256,
+        ge=0,
+        le=2000,
+        title="Doubtful speech that begins an utterance",
+        description="Unbroken speech that may begin an utterance without reaching it, ms.",
     )
     offset_threshold: float | None = Field(
         None,
         gt=0,
         lt=1,
+        title="Certainty below which it is silent",
         description="Speech probability below which an open utterance falls silent; empty for 0.15 under threshold.",
     )
 
@@ -82,11 +125,23 @@ class SileroVadSettings(VadSettings):
 class WebrtcVadSettings(VadSettings):
     """Settings of ``webrtc_vad``."""
 
-    mode: Literal[0, 1, 2, 3] = Field(2, description="Aggressiveness, from 0 (keeps most) to 3 (drops most).")
+    mode: Literal[0, 1, 2, 3] = Field(
+        2, title="Strictness", description="Aggressiveness, from 0 (keeps most) to 3 (drops most)."
+    )
     frame_ms: Literal[10, 20, 30] = Field(30, description="Audio per decision, ms.")
-    onset_ms: int = Field(60, ge=0, le=2000, description="Unbroken speech that may begin an utterance, ms.")
+    onset_ms: int = Field(
+        60,
+        ge=0,
+        le=2000,
+        title="Speech that begins an utterance",
+        description="Unbroken speech that may begin an utterance, ms.",
+    )
     min_utterance_ms: int = Field(
-        150, ge=0, le=5000, description="Speech an utterance must hold to be passed on; less is taken for noise, ms."
+        150,
+        ge=0,
+        le=5000,
+        title="Shortest utterance",
+        description="Speech an utterance must hold to be passed on; less is taken for noise, ms.",
     )
 
 

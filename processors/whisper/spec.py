@@ -48,12 +48,14 @@ class WhisperSettings(AstSettings):
         0.6,
         ge=0,
         le=1,
+        title="Certainty that nobody speaks",
         description="Probability of no speech above which a text of mean log-probability below -1 is rejected "
         "(Whisper's own rule).",
     )
     max_compression_ratio: float = Field(
         2.4,
         gt=0,
+        title="Most repetition in a text",
         description="Times that zlib may shorten a text; what it shortens more repeats "
         "itself and is rejected (Whisper's own value).",
     )

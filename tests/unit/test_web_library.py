@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest_asyncio
 
 from pipelines.errors import GraphError
 from web import library as library_module
-from web.adjustable import live_settings
+from web.adjustable import in_words, live_settings
 from web.errors import ApiError
 from web.graph_files import MAX_FILES
 from web.library import GraphLibrary
@@ -497,7 +498,9 @@ async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_library: Op
     assert settings["vad.hangover_ms"] == {
         "target": "vad.hangover_ms",
         "element": "vad",
+        "role": "detector",
         "name": "hangover_ms",
+        "title": "Pause that ends an utterance",
         "description": "Silence that closes an utterance; shorter pauses stay inside it, ms.",
         "type": "integer",
         "nullable": False,
@@ -509,6 +512,8 @@ async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_library: Op
         "unit": "ms",
         "value": 500,
     }
+    assert settings["tts.pitch"]["title"] == "Pitch", "made from the name where the field declares none"
+    assert [p["title"] for p in graph["params"]] == ["Source lang", "Target lang", "Model", "Volume"]
     threshold = settings["vad.threshold"]
     assert (threshold["type"], threshold["minimum"], threshold["maximum"]) == ("number", 0, 1)
     assert threshold["exclusive_minimum"]
@@ -543,8 +548,23 @@ async def test_every_setting_that_is_told_of_may_be_changed(library: GraphLibrar
     graph = library.entry("live").graph
     assert graph is not None
     for setting in live_settings(graph):
+        assert not re.search(r"_|^$|^[a-zа-я]", setting.title), f"{setting.target} has a title in words"
         changed = await library.load("live", {}, {setting.target: setting.value}, "s")
         assert getattr(changed.nodes[setting.element].settings, setting.name) == setting.value
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "words"),
+    [
+        ("doubtful_onset_ms", "ms", "Doubtful onset"),
+        ("max_chars_per_s", "characters/s", "Maximum chars"),
+        ("min_logprob", "", "Minimum log-probability"),
+        ("ms", "ms", "Ms"),
+        ("__", "", ""),
+    ],
+)
+def test_names_are_told_in_words(name: str, unit: str, words: str):
+    assert in_words(name, unit) == words
 
 
 async def test_speakers_are_listed(tmp_path: Path, open_library: Open):
