@@ -59,6 +59,11 @@ class ModelHost(ABC, Generic[Item, Result]):
     def info(self) -> Mapping[str, Any]:
         """What the model says of itself; empty until it is loaded."""
 
+    @property
+    @abstractmethod
+    def failed(self) -> bool:
+        """Whether loading has failed; such a host is of no more use."""
+
     @abstractmethod
     async def loaded(self) -> None:
         """Wait until the model is loaded, starting to load it if nobody did.

@@ -78,9 +78,13 @@ class HostPool:
         """
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None:
+            # All who waited for a load may have been cancelled before it failed: its error is nobody's news.
+            stale = entry.host if entry is not None and not entry.leases and entry.host.failed else None
+            if entry is None or stale is not None:
                 entry = self._entries[key] = _Entry(ThreadHost(key, load))
             entry.leases += 1
+        if stale is not None:
+            stale.close()
         lease: Lease[Item, Result] = Lease(entry.host, lambda: self._give_back(entry), max_in_flight)
         try:
             await entry.host.loaded()

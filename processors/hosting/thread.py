@@ -58,6 +58,13 @@ class ThreadHost(ModelHost[Item, Result]):
         """What the model says of itself; empty until it is loaded."""
         return self._model.info if self._model is not None else {}
 
+    @property
+    def failed(self) -> bool:
+        """Whether loading has failed."""
+        with self._lock:
+            loading = self._loading
+        return loading is not None and loading.done() and (loading.cancelled() or loading.exception() is not None)
+
     async def loaded(self) -> None:
         """Wait until the model is loaded. See :meth:`ModelHost.loaded`."""
         with self._lock:
@@ -67,8 +74,10 @@ class ThreadHost(ModelHost[Item, Result]):
             if self._loading is None:
                 self._loading = self._executor.submit(self._load_model)
             loading = self._loading
+        waiting = asyncio.wrap_future(loading)
+        waiting.add_done_callback(_retrieve)
         # Shielded: one caller's cancel must not cancel the load for the others.
-        await asyncio.shield(asyncio.wrap_future(loading))
+        await asyncio.shield(waiting)
 
     async def warm(self) -> None:
         """Run the model once. See :meth:`ModelHost.warm`."""
@@ -178,3 +187,9 @@ class ThreadHost(ModelHost[Item, Result]):
             log.warning("a batch of %d failed on %s (%s); trying its items singly", len(items), self.key, error)
             return [outcome for item in items for outcome in self._run_batch([item])]
         return list(results)
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Take note of an error, which asyncio reports as never retrieved when the caller was cancelled meanwhile."""
+    if not future.cancelled():
+        future.exception()

@@ -316,3 +316,29 @@ def test_one_host_serves_several_event_loops():
     assert results == {number: [[2 * number, 2 * n] for n in range(20)] for number in range(4)}
     assert len(model.threads) == 1
     assert pool.unload_idle() == 1
+
+
+async def test_a_load_that_failed_when_nobody_waited_any_more_is_tried_again():
+    pool = HostPool()
+    gate, done = threading.Event(), threading.Event()
+
+    def fail() -> Doubler:
+        assert gate.wait(30)
+        done.set()
+        raise ModelError("there is no such file")
+
+    alone = asyncio.create_task(pool.acquire(KEY, fail))
+    await asyncio.sleep(0)
+    alone.cancel()
+    await asyncio.wait([alone])
+    gate.set()
+    assert await asyncio.to_thread(done.wait, 30)
+    host = pool._entries[KEY].host
+    while not host.failed:
+        await asyncio.sleep(0)
+    lease = await pool.acquire(KEY, Doubler)
+    assert await lease.submit([4]) == [8]
+    with pytest.raises(ModelError, match="closed"):
+        await host.loaded()
+    lease.release()
+    assert pool.unload_idle() == 1
