@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
     from pipelines.frames import Frame
 
-__all__ = ["Context", "Element", "ElementSpec", "Field", "Pad", "Settings", "SourceElement"]
+__all__ = ["Context", "Element", "ElementSpec", "Field", "Live", "Pad", "Settings", "SourceElement", "is_live_setting"]
 
 Direction = Literal["sink", "src"]
 Presence = Literal["always", "request"]
@@ -35,6 +35,26 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class _LiveMark:
+    """On a field: a client of a live server may change it."""
+
+
+_Value = TypeVar("_Value")
+
+Live = Annotated[_Value, _LiveMark()]
+"""The type of a setting that whoever uses a live server may change while a graph runs: ``hangover_ms: Live[int]``.
+
+Nothing is live that does not say so (as in GStreamer, where ``GST_PARAM_MUTABLE_PLAYING`` is declared on a property).
+Declare what people hear or see: pauses, thresholds, who speaks. Never paths, models, devices, or how much of the
+machine is used: strangers may give the value. It is a number, a boolean, a ``Literal`` or a string."""
+
+
+def is_live_setting(settings: SettingsType, name: str) -> bool:
+    """Whether there is a setting of that name, and it is declared as :data:`Live`."""
+    field = settings.model_fields.get(name)
+    return field is not None and any(isinstance(mark, _LiveMark) for mark in field.metadata)
 
 
 SettingsType: TypeAlias = type[Settings]

@@ -1,14 +1,7 @@
-"""Which settings of a graph a client may change while it runs.
+"""Which settings of a graph a client may change while it runs: those that the elements declare so.
 
-A browser is not to choose models, files, devices or how many threads they take. What it may change follows from what
-an element does, which its pads say, and from the type of the setting, so it holds for elements of third parties too:
-
-- what cuts audio into utterances, and what speaks: every number, switch and choice, and who speaks;
-- what turns speech into text: the bounds below which a text is rejected;
-- the microphone of the session: whether our own playback is kept out of it, which is no use to people with headphones;
-- everything else: nothing.
-
-Settings that change the caps of a pad, and those of the plumbing, are left out everywhere.
+A browser is not to choose models, files, devices or how many threads they take, so nothing may be changed that is not
+declared as :data:`pipelines.element.Live` on its field, whoever wrote the element.
 """
 
 from __future__ import annotations
@@ -20,7 +13,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from pipelines.element import SettingsType
+from pipelines.element import SettingsType, is_live_setting
 from pipelines.graph import Graph, Node
 from pipelines.tools.describe import SettingInfo, alternatives, describe_settings
 from processors.silero.spec import SileroTtsSettings
@@ -28,13 +21,8 @@ from transports.webrtc.spec import WebrtcSrcSettings
 
 __all__ = ["LiveSetting", "in_words", "live_settings"]
 
-_PLUMBING = ("_hz", "channels", "_threads", "chunk_ms", "frame_ms")
-"""Ends of names: rates and channels are part of the caps, threads are the machine's, lengths of frames nobody hears."""
-_BOUNDS = ("_logprob", "_threshold", "_ratio")
-"""Ends of names by which engines reject a text."""
-_GATE = "gate_playback"
 _SEGMENTED = frozenset({True})
-_TYPES = {"integer": "integer", "number": "number", "boolean": "boolean"}
+_TYPES = {"integer": "integer", "number": "number", "boolean": "boolean", "string": "text"}
 _WORDS = {"min": "minimum", "max": "maximum", "logprob": "log-probability"}
 """Parts of names that are no words."""
 
@@ -46,7 +34,7 @@ class LiveSetting:
     Attributes:
         target: ``element.setting``, as it is given.
         element: Name of the element.
-        role: What the element does: ``microphone``, ``detector``, ``engine`` (speech to text) or ``voice``.
+        role: What the element does: ``microphone``, ``detector``, ``engine`` (speech to text), ``voice``, or "".
         name: Name of the setting.
         title: The name in words: the title that its field declares, else made from the name.
         description: What it does.
@@ -88,26 +76,25 @@ def live_settings(graph: Graph) -> tuple[LiveSetting, ...]:
 
 
 def _settings(node: Node) -> Iterator[LiveSetting]:
-    role = _role(node)
-    for info in _described(type(node.settings)) if role else ():
-        if not _is_live(role, info.name):
+    settings = type(node.settings)
+    for info in _described(settings):
+        if not is_live_setting(settings, info.name):
             continue
         branches = alternatives(info.schema)
         values = [b for b in branches if b.get("type") != "null"]
         kind = "enum" if info.choices else _TYPES.get(str(values[0].get("type"))) if len(values) == 1 else None
         choices = info.choices
-        if info.name == "speaker":
-            choices = _speakers(node)
-            kind = "enum" if choices else "text"
+        if kind == "text" and (choices := _speakers(node, info.name)):
+            kind = "enum"
         if kind is None:
-            continue
+            continue  # a list or a mapping: no client can give one
         bounds: Mapping[str, Any] = values[0] if kind in ("integer", "number") else {}
         yield LiveSetting(
             target=f"{node.name}.{info.name}",
             element=node.name,
-            role=role,
+            role=_role(node),
             name=info.name,
-            title=_title(type(node.settings), info),
+            title=_title(settings, info),
             description=info.description,
             type=kind,
             nullable=len(values) < len(branches),
@@ -142,13 +129,6 @@ def in_words(name: str, unit: str = "") -> str:
     return text[:1].upper() + text[1:]
 
 
-def _is_live(role: str, name: str) -> bool:
-    """Whether a setting of an element of this role may be changed, by its name."""
-    if role == "microphone":
-        return name == _GATE
-    return not name.endswith(_PLUMBING) and (role != "engine" or name.endswith(_BOUNDS))
-
-
 def _role(node: Node) -> str:
     """``microphone`` for that of a session, else ``detector``, ``voice``, ``engine`` or "" by what goes in and out."""
     if isinstance(node.settings, WebrtcSrcSettings):
@@ -166,9 +146,9 @@ def _role(node: Node) -> str:
     return "engine" if "audio" in media["sink"] and "text" in media["src"] else ""
 
 
-def _speakers(node: Node) -> tuple[str, ...]:
+def _speakers(node: Node, name: str) -> tuple[str, ...]:
     """Who may speak, where the element knows them."""
-    known = node.settings.info if isinstance(node.settings, SileroTtsSettings) else None
+    known = node.settings.info if name == "speaker" and isinstance(node.settings, SileroTtsSettings) else None
     return tuple(known.speakers) if known else ()
 
 

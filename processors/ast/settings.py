@@ -6,7 +6,7 @@ import re
 
 from pydantic import field_validator
 
-from pipelines.element import Field, Pad, Settings
+from pipelines.element import Field, Live, Pad, Settings
 from processors.languages import script_of
 
 RATE_HZ = 16000
@@ -22,7 +22,7 @@ class AstSettings(Settings):
     cpu_threads: int = Field(
         0, ge=0, le=256, description="CPU threads the model computes with; 0 lets the engine decide."
     )
-    min_logprob: float | None = Field(
+    min_logprob: Live[float | None] = Field(
         None,
         ge=-100,
         le=0,

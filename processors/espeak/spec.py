@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from pipelines.element import ElementSpec, Field, Live, Pad, Settings
 from processors.languages import primary_language
 from processors.speech_pads import speech_pads
 
@@ -30,9 +30,9 @@ class EspeakSettings(Settings):
         description="espeak-ng voice by its language code, with a variant if wanted (en-gb, ru+f2); empty for the "
         "language's usual one.",
     )
-    rate_wpm: int = Field(175, ge=80, le=450, title="Speaking rate", description="Speaking rate, words a minute.")
-    pitch: int = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
-    volume: int = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")
+    rate_wpm: Live[int] = Field(175, ge=80, le=450, title="Speaking rate", description="Speaking rate, words a minute.")
+    pitch: Live[int] = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
+    volume: Live[int] = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")
     chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
 
     @field_validator("lang")

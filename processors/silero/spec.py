@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from pipelines.element import ElementSpec, Field, Live, Pad, Settings
 from processors.languages import script_of
 from processors.silero.voices import LICENCE, MODELS, SileroModelInfo
 from processors.speech_pads import speech_pads
@@ -27,7 +27,7 @@ class SileroTtsSettings(Settings):
     lang: str | None = Field(
         None, description="Language the model speaks, a BCP-47 tag; needed for a path or URL, known for a name."
     )
-    speaker: str | None = Field(
+    speaker: Live[str | None] = Field(
         None,
         min_length=1,
         max_length=64,
@@ -39,17 +39,17 @@ class SileroTtsSettings(Settings):
     sha256: str | None = Field(
         None, description="SHA-256 of the model file you trust: loading a torch package runs the code in it."
     )
-    put_accent: bool = Field(True, title="Place word stress", description="Let the model place word stress.")
-    put_yo: bool = Field(True, title="Restore the letter ё", description="Let the model restore the letter ё.")
-    put_stress_homo: bool = Field(
+    put_accent: Live[bool] = Field(True, title="Place word stress", description="Let the model place word stress.")
+    put_yo: Live[bool] = Field(True, title="Restore the letter ё", description="Let the model restore the letter ё.")
+    put_stress_homo: Live[bool] = Field(
         True,
         title="Choose the stress of homographs",
         description="Let the model choose the stress of homographs (v5 models).",
     )
-    put_yo_homo: bool = Field(
+    put_yo_homo: Live[bool] = Field(
         True, title="Restore ё in homographs", description="Let the model restore ё in homographs (v5 models)."
     )
-    pause_ms: int = Field(
+    pause_ms: Live[int] = Field(
         200, ge=0, le=5000, title="Pause between sentences", description="Silence between sentences, ms."
     )
     chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from pipelines.element import ElementSpec, Field, Live, Pad, Settings
 
 RATE_HZ = 16000
 
@@ -14,56 +14,56 @@ RATE_HZ = 16000
 class VadSettings(Settings):
     """What all detectors share: where an utterance begins and ends, see :mod:`processors.vad.endpointing`."""
 
-    onset_ms: int = Field(
+    onset_ms: Live[int] = Field(
         64,
         ge=0,
         le=2000,
         title="Speech that begins an utterance",
         description="Unbroken speech that may begin an utterance, ms.",
     )
-    min_utterance_ms: int = Field(
+    min_utterance_ms: Live[int] = Field(
         96,
         ge=0,
         le=5000,
         title="Shortest utterance",
         description="Speech an utterance must hold to be passed on; less is taken for noise, ms.",
     )
-    hangover_ms: int = Field(
+    hangover_ms: Live[int] = Field(
         700,
         ge=50,
         le=10_000,
         title="Pause that ends an utterance",
         description="Silence that closes an utterance; shorter pauses stay inside it, ms.",
     )
-    pre_roll_ms: int = Field(
+    pre_roll_ms: Live[int] = Field(
         300,
         ge=0,
         le=5000,
         title="Kept before the speech",
         description="Audio before the detected onset that is passed on too, ms.",
     )
-    post_roll_ms: int = Field(
+    post_roll_ms: Live[int] = Field(
         300,
         ge=0,
         le=10_000,
         title="Kept after the speech",
         description="Audio after the last speech that is passed on too (at most hangover_ms), ms.",
     )
-    max_utterance_ms: int = Field(
+    max_utterance_ms: Live[int] = Field(
         20_000,
         ge=2000,
         le=120_000,
         title="Longest utterance",
         description="Longest utterance; a longer one is cut at its quietest point, ms.",
     )
-    cut_search_ms: int = Field(
+    cut_search_ms: Live[int] = Field(
         5000,
         ge=500,
         le=60_000,
         title="Where a long utterance may be cut",
         description="How far before max_utterance_ms the quietest point is looked for (at most half of it), ms.",
     )
-    max_gain_db: int = Field(
+    max_gain_db: Live[int] = Field(
         20,
         ge=0,
         le=60,
@@ -86,28 +86,28 @@ class VadSettings(Settings):
 class SileroVadSettings(VadSettings):
     """Settings of ``silero_vad``."""
 
-    threshold: float = Field(
+    threshold: Live[float] = Field(
         0.5,
         gt=0,
         lt=1,
         title="Certainty that begins an utterance",
         description="Speech probability that begins an utterance.",
     )
-    confident_threshold: float = Field(
+    confident_threshold: Live[float] = Field(
         0.98,
         gt=0,
         le=1,
         title="Certainty that leaves no doubt",
         description="Speech probability that onset_ms must reach at its best moment.",
     )
-    doubtful_onset_ms: int = Field(
+    doubtful_onset_ms: Live[int] = Field(
         256,
         ge=0,
         le=2000,
         title="Doubtful speech that begins an utterance",
         description="Unbroken speech that may begin an utterance without reaching it, ms.",
     )
-    offset_threshold: float | None = Field(
+    offset_threshold: Live[float | None] = Field(
         None,
         gt=0,
         lt=1,
@@ -125,18 +125,18 @@ class SileroVadSettings(VadSettings):
 class WebrtcVadSettings(VadSettings):
     """Settings of ``webrtc_vad``."""
 
-    mode: Literal[0, 1, 2, 3] = Field(
+    mode: Live[Literal[0, 1, 2, 3]] = Field(
         2, title="Strictness", description="Aggressiveness, from 0 (keeps most) to 3 (drops most)."
     )
     frame_ms: Literal[10, 20, 30] = Field(30, description="Audio per decision, ms.")
-    onset_ms: int = Field(
+    onset_ms: Live[int] = Field(
         60,
         ge=0,
         le=2000,
         title="Speech that begins an utterance",
         description="Unbroken speech that may begin an utterance, ms.",
     )
-    min_utterance_ms: int = Field(
+    min_utterance_ms: Live[int] = Field(
         150,
         ge=0,
         le=5000,

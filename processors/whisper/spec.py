@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field
+from pipelines.element import ElementSpec, Field, Live
 from processors.ast.settings import AstSettings, ast_pads
 from processors.languages import LANGUAGES, primary_language
 
@@ -44,7 +44,7 @@ class WhisperSettings(AstSettings):
         "quality; on a GPU take float16.",
     )
     beam_size: int = Field(5, ge=1, le=20, description="Hypotheses kept in the search.")
-    no_speech_threshold: float = Field(
+    no_speech_threshold: Live[float] = Field(
         0.6,
         ge=0,
         le=1,
@@ -52,7 +52,7 @@ class WhisperSettings(AstSettings):
         description="Probability of no speech above which a text of mean log-probability below -1 is rejected "
         "(Whisper's own rule).",
     )
-    max_compression_ratio: float = Field(
+    max_compression_ratio: Live[float] = Field(
         2.4,
         gt=0,
         title="Most repetition in a text",

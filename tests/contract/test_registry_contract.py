@@ -8,14 +8,16 @@ import wave
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from pipelines.element import ElementSpec
+from pipelines.element import ElementSpec, Field, Live, Pad, Settings, is_live_setting
+from pipelines.language.build import load_graph
 from pipelines.registry import BUILTINS, Registry
 from pipelines.testing import tone
 from pipelines.tools.checking import check_element, check_spec
+from web.adjustable import live_settings
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,21 @@ CASES: Mapping[str, tuple[Case, ...]] = {
 }
 """How each type is checked; an empty tuple says why it is checked elsewhere."""
 
+VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_ms", "max_utterance_ms"} | {
+    "cut_search_ms",
+    "max_gain_db",
+}
+LIVE: Mapping[str, set[str]] = {
+    "canary_ast": {"min_logprob"},
+    "espeak_tts": {"rate_wpm", "pitch", "volume"},
+    "silero_tts": {"speaker", "put_accent", "put_yo", "put_stress_homo", "put_yo_homo", "pause_ms"},
+    "silero_vad": VAD | {"threshold", "confident_threshold", "doubtful_onset_ms", "offset_threshold"},
+    "webrtc_src": {"gate_playback"},
+    "webrtc_vad": VAD | {"mode"},
+    "whisper_ast": {"min_logprob", "no_speech_threshold", "max_compression_ratio"},
+}
+"""What a stranger may change through a live server; of other types nothing. Think twice before adding to it."""
+
 
 def spec_of(name: str) -> ElementSpec:
     try:
@@ -112,6 +129,56 @@ def test_every_spec_can_be_shown(name: str):
     spec = spec_of(name)
     assert spec.example, "give an example: `tolmach inspect` shows it"
     assert f"type: {name}" in spec.example
+
+
+@pytest.mark.parametrize("name", sorted(BUILTINS))
+def test_clients_may_change_what_is_declared_live_and_nothing_else(name: str):
+    settings = spec_of(name).settings
+    assert {field for field in settings.model_fields if is_live_setting(settings, field)} == LIVE.get(name, set())
+
+
+class PluginSettings(Settings):
+    """Of a voice somebody else has written, with names that sound harmless."""
+
+    model: bool = Field(False, description="Take the large one.")
+    workers: int = Field(1, description="Processes.")
+    write_log: bool = Field(False, description="Into the current folder.")
+    speaker: str = Field("anna", description="A file of the voice.")
+    loudness: Live[float | None] = Field(None, ge=0, le=2, description="How loud.")
+    mood: Live[Literal["calm", "gay"]] = Field("calm", description="How it sounds.")
+    greeting: Live[str] = Field("", max_length=20, description="Said first.")
+    words: Live[tuple[str, ...]] = Field((), description="No single value, so no client can give it.")
+
+
+def test_settings_of_a_third_party_are_offered_when_they_are_declared_live():
+    spec = ElementSpec(
+        type="plugin_tts",
+        summary="Speak.",
+        settings=PluginSettings,
+        pads=(Pad.sink("text/x-translation, lang=ru, script=cyrl"), Pad.src("audio/raw, rate=48000, channels=1")),
+        build="plugin:Tts",
+    )
+    graph = load_graph(
+        "a.yaml",
+        text="""\
+version: 1
+elements:
+  in: {type: webrtc_src}
+  to_16k: {type: resample}
+  vad: {type: webrtc_vad}
+  ast: {type: canary_ast, model: "embedded:phrasebook", source_lang: en, target_lang: ru}
+  tts: {type: plugin_tts}
+  out: {type: webrtc_sink}
+links: [in -> to_16k -> vad -> ast -> tts -> out]
+""",
+        registry=Registry.builtin().extended(spec),
+    )
+    offered = {s.name: (s.type, s.nullable, s.choices) for s in live_settings(graph) if s.element == "tts"}
+    assert offered == {
+        "loudness": ("number", True, ()),
+        "mood": ("enum", False, ("calm", "gay")),
+        "greeting": ("text", False, ()),
+    }
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:

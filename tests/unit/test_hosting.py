@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.errors import ModelError
 from processors.hosting import HostKey, HostPool, ThreadHost
+from tests.until import until
 
 KEY = HostKey("doubler", "test", "cpu")
 
@@ -334,8 +335,7 @@ async def test_a_load_that_failed_when_nobody_waited_any_more_is_tried_again():
     gate.set()
     assert await asyncio.to_thread(done.wait, 30)
     host = pool._entries[KEY].host
-    while not host.failed:
-        await asyncio.sleep(0)
+    await until(lambda: host.failed)
     lease = await pool.acquire(KEY, Doubler)
     assert await lease.submit([4]) == [8]
     with pytest.raises(ModelError, match="closed"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from pipelines.element import ElementSpec, Field, Live, Pad, Settings
 
 __all__ = ["WEBRTC_SINK", "WEBRTC_SRC", "WebrtcSinkSettings", "WebrtcSrcSettings"]
 
@@ -32,7 +32,7 @@ class WebrtcSrcSettings(Settings):
         le=10_000,
         description="How long to wait for packets once they have stopped before going on in silence, ms.",
     )
-    gate_playback: bool = Field(
+    gate_playback: Live[bool] = Field(
         True, description="Keep what the session's loudspeaker says out of the microphone; off to hear an echo."
     )
 
