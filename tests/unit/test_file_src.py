@@ -531,6 +531,13 @@ def silent_film(path: Path) -> Path:
     return path
 
 
+def crowd(path: Path) -> Path:
+    data = bytearray(write(path, "pcm_u8", signal(8000, 1), 8000, encoder_format="u8").read_bytes())
+    data[22:24] = (52_481).to_bytes(2, "little")
+    path.write_bytes(data)
+    return path
+
+
 def high_rate(path: Path) -> Path:
     data = bytearray(write(path, "pcm_s16le", signal(8000, 1), 8000).read_bytes())
     data[24:28] = (2_000_000).to_bytes(4, "little")
@@ -550,6 +557,7 @@ def high_rate(path: Path) -> Path:
         (header_only, "is no recording|holds no audio|has no audio"),
         (silent_film, r"has no audio stream \(streams: video\)"),
         (high_rate, "sample rate of 2000000 Hz"),
+        (crowd, "has no audio stream|holds audio that cannot be decoded"),
     ],
 )
 async def test_what_cannot_be_decoded_is_one_clear_line(
@@ -562,6 +570,16 @@ async def test_what_cannot_be_decoded_is_one_clear_line(
     assert "\n" not in str(caught.value)
     assert caught.value.path == str(path)
     assert capfd.readouterr() == ("", "")
+
+
+async def test_a_tag_in_an_old_code_page_is_no_reason_to_refuse_the_sound(tmp_path: Path) -> None:
+    want = signal(8000, 1)
+    path = write(tmp_path / "song.wav", "pcm_s16le", want, 8000)
+    data = path.read_bytes()
+    body = b"INFOINAM" + (6).to_bytes(4, "little") + "Песня".encode("cp1251") + b"\0"
+    tagged = data[:36] + b"LIST" + len(body).to_bytes(4, "little") + body + data[36:]
+    path.write_bytes(tagged[:4] + (len(tagged) - 8).to_bytes(4, "little") + tagged[8:])
+    np.testing.assert_array_equal((await read(path)).audio(), want)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import av
 import av.logging
@@ -49,6 +49,10 @@ _NOT_RECORDINGS = frozenset(
     }
 )
 """Demuxers that read *other* files or addresses a text file names, or that take any text for pictures."""
+
+_ANY_TAGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+"""Before release 19 PyAV refuses a recording over a tag that is no UTF-8 unless told otherwise; since then it never
+does (such bytes become lone surrogates, as in ``os.fsdecode``), and the argument is gone."""
 
 _TIMED = frozenset({"matroska", "mov", "mpegts", "flv", "avi", "asf"})
 """Containers in which a jump of the timestamps is an honest pause (a recorder was muted) and not damage."""
@@ -124,7 +128,7 @@ class Decoder:
                 self._container = av.open(
                     f"file:{self._path}",
                     options={"protocol_whitelist": "file", "format_whitelist": _format_whitelist()},
-                    metadata_errors="replace",
+                    **_ANY_TAGS,
                 )
             except av.FFmpegError as error:
                 raise self._error(f"is no recording that can be decoded ({_reason(error)}){self._cut_off()}") from error
@@ -173,6 +177,12 @@ class Decoder:
             raise self._error(f"has no audio stream (streams: {kinds}){self._cut_off()}")
         if cast("AudioCodecContext | None", stream.codec_context) is None:
             raise self._error("holds audio in a codec that this build of PyAV (FFmpeg) cannot decode")
+        try:
+            # Not left to the first packet: PyAV 19 forgets the codec when it does not open, and the second packet then
+            # meets a null pointer.
+            stream.codec_context.open(strict=False)
+        except av.FFmpegError as error:
+            raise self._error(f"holds audio that cannot be decoded ({_reason(error)}){self._cut_off()}") from error
         frames = self._frames(container, stream)
         first = next(frames, None)
         if first is None:

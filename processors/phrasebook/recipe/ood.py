@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,8 +72,9 @@ def read_recording(path: Path) -> Audio:
 
     # Raw G.722 has no header to recognise it by.
     layout = "g722" if path.suffix == ".g722" else None
-    # Old tags in a Cyrillic code page are no reason to refuse the sound.
-    with av.open(str(path), format=layout, metadata_errors="ignore") as container:
+    # Old tags in a Cyrillic code page are no reason to refuse the sound; PyAV 19 needs no telling any more.
+    any_tags: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}
+    with av.open(str(path), format=layout, **any_tags) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
         frames += resampler.resample(None)
