@@ -144,7 +144,7 @@ class SileroModel:
             "device": self._device,
         }
 
-    def warm(self) -> None:
+    def warm(self, items: Sequence[Utterable] = ()) -> None:
         """Speak a few words: the first run allocates and, on a GPU, chooses kernels; later calls do nothing.
 
         Raises:
