@@ -47,7 +47,8 @@ class SileroTts(SpeechElement):
 
         def load() -> silero.SileroModel:
             package: Package = packages.pop()
-            return silero.load(package, settings.language, device, settings.cpu_threads)
+            symbols = settings.info.symbols if settings.info else None
+            return silero.load(package, settings.language, device, settings.cpu_threads, symbols)
 
         threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)
