@@ -44,12 +44,15 @@ class AudioFrame:
         rate_hz: Sample rate, Hz.
         pts_ns: Media time of the first sample, ns.
         utterance: The utterance this audio belongs to, or None in an unsegmented stream.
+        layout: The loudspeaker each channel is for, in FFmpeg's short names (``FL``, ``FR``, ``FC``, ``LFE``, …); empty
+            for the usual layout of their number (:data:`pipelines.channels.DEFAULT_LAYOUTS`).
     """
 
     samples: Samples
     rate_hz: int
     pts_ns: int
     utterance: int | None = None
+    layout: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:

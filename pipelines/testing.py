@@ -55,6 +55,7 @@ class Harness:
         spec: The element's spec.
         caps: Negotiated caps by pad name, as the graph would give them; written form or :class:`Caps`.
         base_dir: Folder that relative paths start from.
+        languages: What the elements behind it expect to hear.
         **settings: Settings of the element.
     """
 
@@ -64,6 +65,7 @@ class Harness:
         *,
         caps: Mapping[str, Caps | str] | None = None,
         base_dir: Path | None = None,
+        languages: tuple[str, ...] = (),
         **settings: Any,
     ) -> None:
         self.spec = spec
@@ -80,6 +82,7 @@ class Harness:
             spawn=self._spawn,
             caps={k: Caps.parse(v) if isinstance(v, str) else v for k, v in (caps or {}).items()},
             base_dir=base_dir or Path.cwd(),
+            languages=languages,
         )
         self.element = load_runtime(spec)(self.settings, self.context)
 
@@ -162,6 +165,7 @@ def chop(frame: AudioFrame, chunk: int) -> list[AudioFrame]:
             frame.rate_hz,
             frame.pts_ns + samples_to_ns(at, frame.rate_hz),
             frame.utterance,
+            frame.layout,
         )
         for at in range(0, len(frame.samples), chunk)
     ]

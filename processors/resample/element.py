@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from pipelines.channels import OPPOSED_PHASE, ChannelMixer, layout_for, mix
 from pipelines.element import Context, Element
 from pipelines.errors import ElementError
 from pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
 from processors.resample.kernel import kernel
-from processors.resample.mix import mix
 from processors.resample.spec import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, ResampleSettings
 from processors.resample.stream import StreamResampler
 
@@ -36,6 +37,10 @@ class Resample(Element):
         self._channels = settings.channels or self._negotiated("channels")
         self._latency_ns = 0
         self._warned = False
+        self._opposed = False
+        self._mixer: ChannelMixer | None = None
+        self._mixer_rate_hz = 0
+        self._mixer_from_ns = 0
         self._forget()
 
     async def start(self) -> None:
@@ -61,10 +66,12 @@ class Resample(Element):
 
     async def stop(self) -> None:
         """Throw the filter's state away."""
+        self._mixer = None
         self._forget()
 
     def reset(self, utterance: int | None) -> None:
         """Throw the filter's state away; the next frame starts afresh."""
+        self._mixer = None
         self._forget()
 
     @property
@@ -92,8 +99,9 @@ class Resample(Element):
             await self._flush()
         if rate_hz == frame.rate_hz:
             self._latency_ns = 0
-            mixed = mix(frame.samples, channels)
-            await self.context.push(frame if mixed is frame.samples else replace(frame, samples=mixed))
+            mixed = mix(self._mixed_down(frame, channels)(frame.samples), channels)
+            self._tell_phase()
+            await self.context.push(frame if mixed is frame.samples else replace(frame, samples=mixed, layout=()))
             return
         if self._stream is None:
             filters = await asyncio.to_thread(kernel, frame.rate_hz, rate_hz)
@@ -103,13 +111,39 @@ class Resample(Element):
             self._anchor_ns = frame.pts_ns
         self._last = frame
         self._received += len(frame.samples)
+        mixed_down = self._mixed_down(frame, self._stream.channels)
         for at in range(0, len(frame.samples), _BLOCK_SAMPLES):
             block = self._finite(frame.samples[at : at + _BLOCK_SAMPLES], frame.pts_ns)
-            await self._push(await self._convert(self._stream, block), rate_hz, channels)
+            converted = await self._convert(self._stream, block, mixed_down)
+            self._tell_phase()
+            await self._push(converted, rate_hz, channels)
 
-    async def _convert(self, stream: StreamResampler, block: Samples) -> Samples:
+    def _mixed_down(self, frame: AudioFrame, channels: int) -> Callable[[Samples], Samples]:
+        """Mixes blocks of ``frame`` to at most ``channels`` channels; what it knows of their phase outlives gaps."""
+        layout = layout_for(frame.channels, frame.layout)
+        channels = min(channels, frame.channels)
+        mixer = self._mixer
+        if (
+            mixer is None
+            or (mixer.layout, mixer.channels_out) != (layout, channels)
+            or self._mixer_rate_hz != frame.rate_hz
+        ):
+            mixer = self._mixer = ChannelMixer(layout, channels, frame.rate_hz)
+            self._mixer_rate_hz, self._mixer_from_ns = frame.rate_hz, frame.pts_ns
+        return mixer.push
+
+    def _tell_phase(self) -> None:
+        if self._opposed or self._mixer is None or self._mixer.opposed_at is None:
+            return
+        self._opposed = True
+        pts_ns = self._mixer_from_ns + samples_to_ns(self._mixer.opposed_at, self._mixer_rate_hz)
+        self.context.post("warning", f"{OPPOSED_PHASE[0].upper()}{OPPOSED_PHASE[1:]}.", pts_ns=pts_ns)
+
+    async def _convert(
+        self, stream: StreamResampler, block: Samples, mixed_down: Callable[[Samples], Samples]
+    ) -> Samples:
         def work() -> Samples:
-            return stream.push(mix(block, stream.channels))
+            return stream.push(mixed_down(block))
 
         filters = stream.kernel
         products = filters.total(len(block)) * filters.taps * stream.channels * (1 if filters.tiles else _UNTILED_COST)
@@ -128,7 +162,8 @@ class Resample(Element):
         assert self._last is not None  # noqa: S101 -- output exists only after input
         pts_ns = self._anchor_ns + samples_to_ns(self._produced, rate_hz)
         self._produced += len(samples)
-        await self.context.push(AudioFrame(mix(samples, channels), rate_hz, pts_ns, self._last.utterance))
+        layout = self._last.layout if channels == self._last.channels else ()
+        await self.context.push(AudioFrame(mix(samples, channels), rate_hz, pts_ns, self._last.utterance, layout))
 
     def _continues(self, frame: AudioFrame) -> bool:
         """Whether ``frame`` follows the last one without a gap of a sample or more, in the same format."""
@@ -139,6 +174,7 @@ class Resample(Element):
         return (
             frame.rate_hz == last.rate_hz
             and frame.channels == last.channels
+            and frame.layout == last.layout
             and frame.utterance == last.utterance
             and abs(frame.pts_ns - expected_ns) <= samples_to_ns(1, last.rate_hz)
         )

@@ -52,8 +52,11 @@ A streaming polyphase FIR: Kaiser-windowed sinc, flat to 90 % of the lower of th
   first input sample, and `n` input samples give `ceil(n * rate_out / rate_in)` output samples.
 - An utterance is a stream of its own: the filter is flushed before its end passes, so nothing of it is lost or leaks
   into the next one. A gap in time stamps, or another rate or channel count, starts afresh as well.
-- Channels: output `j` of `M` is the average of inputs `j, j + M, j + 2M, …` when there are more inputs than outputs
-  (all of them for mono), and a copy of input `j mod N` otherwise.
+- Channels: fewer are mixed with the weights of ITU-R BS.775 (centre 0 dB against left and right at -3 dB, surrounds
+  -6 dB, LFE left out), scaled so that nothing can clip. The layout is the file's, else the usual one of the number of
+  channels (6: 5.1). More outputs than inputs: output `j` is a copy of input `j mod N`.
+- **Opposite phase**: where left and right would cancel each other in a mono mix, the right one is turned round, and a
+  `warning` says so once.
 - When nothing has to change, frames pass as they are.
 """,
     example="{type: resample, rate_hz: 16000, channels: 1}",

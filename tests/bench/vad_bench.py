@@ -32,10 +32,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.channels import mix
 from pipelines.element import ElementSpec
 from pipelines.frames import AudioFrame, Samples, UtteranceEnd, ns_to_samples
 from pipelines.testing import Harness, chop
-from processors.resample.mix import mix
 from processors.resample.stream import resample
 from processors.vad.spec import RATE_HZ, SILERO, WEBRTC
 

@@ -11,11 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipelines.caps import Caps
+from pipelines.channels import ChannelMixer, layout_for, mix, mixing_matrix
 from pipelines.errors import ElementError
 from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
 from pipelines.testing import Harness, chop, tone
 from processors.resample.kernel import INPUT_BITS, INPUT_PEAK, Kernel, kernel
-from processors.resample.mix import mix, mixing_matrix
 from processors.resample.spec import SPEC, ResampleSettings
 from processors.resample.stream import StreamResampler, resample
 
@@ -148,20 +148,132 @@ def test_loud_input_is_clipped_not_wrapped():
 
 @pytest.mark.parametrize(("inputs", "outputs"), itertools.product(range(1, 9), range(1, 9)))
 def test_mixing_keeps_what_all_channels_share(inputs, outputs):
-    matrix = mixing_matrix(inputs, outputs)
+    matrix = mixing_matrix(layout_for(inputs), outputs)
     assert matrix.shape == (outputs, inputs)
-    assert np.allclose(matrix.sum(axis=1), 1)
-    assert (matrix.sum(axis=0) > 0).all() or inputs > outputs
+    fed = matrix.any(axis=1)
+    assert np.allclose(matrix.sum(axis=1), fed)
+    silent = {layout_for(outputs)[i] for i in np.flatnonzero(~fed)}
+    assert silent <= {"LFE", "BC"}, "a loudspeaker that nothing feeds"
+    assert matrix.any(axis=0).all() or inputs > outputs
     same = np.repeat(noise(50), inputs, axis=1)
-    assert np.allclose(mix(same, outputs), np.repeat(same[:, :1], outputs, axis=1), atol=1e-7)
+    assert np.allclose(mix(same, outputs), np.repeat(same[:, :1], outputs, axis=1) * fed, atol=1e-7)
 
 
 def test_mixing_examples():
     left_right = np.array([[0.5, -0.25]], np.float32)
     assert mix(left_right, 1).tolist() == [[0.125]]
     assert mix(left_right, 3).tolist() == [[0.5, -0.25, 0.5]]
-    assert mix(np.array([[0.1, 0.2, 0.3, 0.4]], np.float32), 2) == pytest.approx(np.array([[0.2, 0.3]]))
     assert mix(left_right, 2) is left_right
+
+
+BS775_MONO = {  # ITU-R BS.775-3, table 2: inputs L, R, C, Ls, Rs to 1/0
+    ("FL", "FR", "FC", "LFE", "SL", "SR"): [0.7071, 0.7071, 1.0, 0, 0.5, 0.5],
+    ("FL", "FR", "FC"): [0.7071, 0.7071, 1.0],
+    ("FL", "FR", "FC", "BC"): [0.7071, 0.7071, 1.0, 0.7071],
+    ("FL", "FR", "LFE"): [0.7071, 0.7071, 0],
+}
+
+
+@pytest.mark.parametrize("layout", BS775_MONO)
+def test_mono_has_the_weights_of_bs_775(layout):
+    want = np.array(BS775_MONO[layout])
+    assert np.allclose(mixing_matrix(layout, 1)[0], want / want.sum(), atol=1e-4)
+
+
+def test_stereo_has_the_weights_of_bs_775():
+    left = np.array([1.0, 0, 0.7071, 0, 0.7071, 0])
+    matrix = mixing_matrix(layout_for(6), 2)
+    assert np.allclose(matrix[0], left / left.sum(), atol=1e-4)
+    assert np.allclose(matrix[1][[1, 0, 2, 3, 5, 4]], matrix[0])
+
+
+@pytest.mark.parametrize("layout", [("LFE", "LFE2"), ("", "", ""), ("AMBI0", "AMBI1", "AMBI2", "AMBI3")])
+def test_channels_without_a_place_are_alike(layout):
+    assert np.allclose(mixing_matrix(layout, 1), 1 / len(layout))
+
+
+# --- channels in opposite phase ---
+
+
+def wired(seconds: float = 4.0) -> Samples:
+    """Noise in bursts, as speech comes, with silence at the start."""
+    bursts = np.repeat(np.random.default_rng(3).integers(0, 2, round(seconds * 5)), 3200)
+    bursts[:3200] = 0
+    return (noise(len(bursts)) * bursts[:, None] * 0.5).astype(np.float32)
+
+
+@pytest.mark.parametrize("balance", [1.0, 0.5])
+def test_a_channel_that_was_wired_the_wrong_way_round_is_turned(balance):
+    left = wired()
+    mixer = ChannelMixer(("FL", "FR"), 1, 16000)
+    mixed = mixer.push(np.concatenate((left, -np.float32(balance) * left), axis=1))
+    loud = np.flatnonzero(left[:, 0])
+    late = loud[loud > loud[0] + 800]  # 50 ms after the first sound
+    assert np.allclose(mixed[late, 0], left[late, 0] * (1 + balance) / 2, atol=1e-6)
+    assert mixer.opposed_at is not None
+
+
+def test_ordinary_stereo_is_the_plain_mean():
+    rng = np.random.default_rng(5)
+    middle, side = rng.normal(0, 0.1, (64000, 1)), rng.normal(0, 0.08, (64000, 1))
+    for stereo in (
+        np.concatenate((middle + side, middle - side), axis=1),
+        rng.normal(0, 0.1, (64000, 2)),  # unrelated
+        np.concatenate((middle, 0.1 * -middle), axis=1),  # a weak crosstalk of opposite sign harms nothing
+    ):
+        samples = stereo.astype(np.float32)
+        mixer = ChannelMixer(("FL", "FR"), 1, 16000)
+        assert np.array_equal(mixer.push(samples), mix(samples, 1))
+        assert mixer.opposed_at is None
+
+
+def test_phase_that_changes_is_followed_both_ways():
+    left = noise(48000)
+    right = left.copy()
+    right[16000:32000] *= -1
+    mixed = ChannelMixer(("FL", "FR"), 1, 16000).push(np.concatenate((left, right), axis=1))
+    for first, last in ((0, 16000), (28000, 32000), (44000, 48000)):
+        assert np.allclose(np.abs(mixed[first:last]), np.abs(left[first:last]), atol=1e-6)
+
+
+@given(cuts=st.lists(st.integers(1, 63999), max_size=40), channels=st.sampled_from([2, 6, 8]))
+@settings(max_examples=25, deadline=None)
+def test_the_mix_does_not_depend_on_how_the_stream_is_cut(cuts, channels):
+    samples = np.repeat(wired(), channels, axis=1)
+    samples[:, 1::2] *= -1
+    samples[30000:50000, 1] *= -1
+    whole = ChannelMixer(layout_for(channels), 1, 16000)
+    expected = whole.push(samples)
+    mixer = ChannelMixer(layout_for(channels), 1, 16000)
+    edges = [0, *sorted(set(cuts)), len(samples)]
+    got = np.concatenate([mixer.push(samples[a:b]) for a, b in itertools.pairwise(edges)])
+    assert np.array_equal(got, expected)
+    assert mixer.opposed_at == whole.opposed_at
+
+
+@pytest.mark.parametrize("rate_hz", [16000, 8000])
+async def test_the_element_mends_opposite_phase_and_says_so_once(rate_hz):
+    left = wired()
+    frame = AudioFrame(np.concatenate((left, -left), axis=1), 16000, 0)
+    async with Harness(SPEC, rate_hz=rate_hz, channels=1) as h:
+        await h.push(*chop(frame, 320))
+        await h.eos()
+        audio = h.audio()
+    want = resample(left, 16000, rate_hz)
+    assert np.sqrt(np.mean(audio**2)) == pytest.approx(np.sqrt(np.mean(want**2)), rel=0.05)
+    (told,) = h.messages
+    assert told.kind == "warning"
+    assert "opposite phase" in told.text
+
+
+async def test_the_element_takes_the_layout_from_the_frame():
+    centre = np.zeros((1600, 3), np.float32)
+    centre[:, 2] = 0.5
+    async with Harness(SPEC, channels=1) as h:
+        await h.push(AudioFrame(centre, 16000, 0), AudioFrame(centre, 16000, 100_000_000, layout=("FL", "FR", "FC")))
+        first, second = [f for f in h.output() if isinstance(f, AudioFrame)]
+    assert not first.samples.any(), "2.1: what only the LFE channel has is left out"
+    assert second.samples[0, 0] == pytest.approx(0.5 / 2.4142, abs=1e-4)
 
 
 # --- the element ---

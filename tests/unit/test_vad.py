@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.signal import lfilter
 
+from pipelines.channels import mix
 from pipelines.element import ElementSpec
 from pipelines.errors import ElementError, ModelMissingError
 from pipelines.frames import (
@@ -29,7 +30,6 @@ from pipelines.frames import (
     samples_to_ns,
 )
 from pipelines.testing import Harness, chop, tone
-from processors.resample.mix import mix
 from processors.resample.stream import resample
 from processors.vad import silero
 from processors.vad.level import TARGET_PEAK, Leveller
