@@ -1,6 +1,8 @@
 """``python -m pipelines`` is ``tolmach``."""
 
-from pipelines.cli import script
+import sys
+
+from pipelines.cli import main
 
 if __name__ == "__main__":
-    script()
+    sys.exit(main())

@@ -185,6 +185,7 @@ class Context:
         caps: Negotiated caps by pad name.
         base_dir: Folder that relative paths in settings start from (the current folder for ``tolmach run``).
         overwrite: Whether sinks may replace existing files.
+        languages: What the elements behind this one expect to hear (their ``source_lang``), BCP-47, each once.
         at_rest: Whether no element of the graph is in the middle of an utterance (:attr:`Element.mid_utterance`); a
             live source may be handed to another graph then.
     """
@@ -197,6 +198,7 @@ class Context:
     caps: Mapping[str, Caps] = field(default_factory=dict)
     base_dir: Path = field(default_factory=Path.cwd)
     overwrite: bool = True
+    languages: tuple[str, ...] = ()
     at_rest: Callable[[], bool] = lambda: True
 
 

@@ -133,3 +133,13 @@ class Graph:
     def links_to(self, node: str) -> tuple[Link, ...]:
         """Links that arrive at ``node``, in the order written."""
         return tuple(link for link in self.links if link.sink.node == node)
+
+    def languages_behind(self, node: str) -> tuple[str, ...]:
+        """What the elements that frames from ``node`` reach expect to hear: every ``source_lang``, sorted."""
+        reached, found = {node}, set()
+        for name in self.order:
+            if name in reached:
+                reached.update(link.sink.node for link in self.links_from(name))
+                if isinstance(lang := getattr(self.nodes[name].settings, "source_lang", None), str):
+                    found.add(lang)
+        return tuple(sorted(found))

@@ -90,6 +90,7 @@ class ElementProcessor(FrameProcessor):
                 caps=caps,
                 base_dir=base_dir,
                 overwrite=overwrite,
+                languages=graph.languages_behind(node.name),
                 at_rest=pipeline.at_rest,
             ),
         )

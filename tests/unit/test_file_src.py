@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -465,17 +466,227 @@ async def test_a_hole_in_an_ogg_keeps_the_time_behind_it(tmp_path: Path) -> None
     np.testing.assert_allclose(got[5 * rate_hz :], whole[5 * rate_hz :], atol=0.05)
 
 
-async def test_a_second_format_in_one_file_is_left_out_and_said(tmp_path: Path) -> None:
-    first = write(tmp_path / "one.mp3", "libmp3lame", signal(44100, 2), 44100, encoder_format="s16p")
-    bare = {"write_xing": "0", "id3v2_version": "0"}
-    second = write(tmp_path / "two.mp3", "libmp3lame", signal(22050, 1), 22050, encoder_format="s16p", options=bare)
-    joined = tmp_path / "joined.mp3"
-    joined.write_bytes(first.read_bytes() + second.read_bytes())
+# --- recordings whose format changes, with several tracks, with channels that cancel ----------------------------------
+
+
+def tone_at(samples: Samples, rate_hz: int, second: float, freq_hz: float) -> float:
+    """Amplitude of a frequency in half a second of the first channel."""
+    part = samples[round(second * rate_hz) :][: rate_hz // 2, 0]
+    t = np.arange(len(part)) / rate_hz
+    return float(2 * abs(np.mean(part * np.exp(-2j * np.pi * freq_hz * t))))
+
+
+def sine(rate_hz: int, channels: int, freq_hz: float, seconds: float = 2.0) -> Samples:
+    wave = 0.5 * np.sin(2 * np.pi * freq_hz * np.arange(round(rate_hz * seconds)) / rate_hz)
+    return np.repeat(wave.astype(np.float32)[:, None], channels, axis=1)
+
+
+JOINED = {
+    "joined.mp3": ("libmp3lame", "s16p", 22050, 44100),
+    "chained.ogg": ("libopus", "s16", 48000, 48000),
+    "chained-flac.ogg": ("flac", "s16", 22050, 44100),
+    "joined.aac": ("aac", "fltp", 22050, 44100),
+    "joined.flac": ("flac", "s16", 16000, 16000),
+    "joined.ts": ("mp2", "s16", 32000, 48000),
+}
+
+
+@pytest.mark.parametrize("channels", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("name", JOINED)
+async def test_all_of_a_recording_comes_out_in_its_first_format(
+    tmp_path: Path, name: str, channels: tuple[int, int]
+) -> None:
+    codec, encoder_format, first_hz, second_hz = JOINED[name]
+    joined = tmp_path / name
+    joined.touch()
+    for number, rate_hz, freq_hz in ((0, first_hz, 500.0), (1, second_hz, 900.0)):
+        samples = sine(rate_hz, channels[number], freq_hz)
+        part = write(tmp_path / f"{number}-{name}", codec, samples, rate_hz, encoder_format=encoder_format)
+        joined.write_bytes(joined.read_bytes() + part.read_bytes())
     harness = await read(joined)
-    assert rate_of(harness) == 44100
-    assert 44100 * SECONDS - 3000 <= len(harness.audio()) <= 44100 * SECONDS + 3000
-    (text,) = errors(harness)
-    assert "the audio changes from 44100 Hz, 2 channels to" in text
+    audio, rate_hz = harness.audio(), rate_of(harness)
+    assert rate_hz == first_hz
+    assert audio.shape[1] == channels[0]
+    assert len(audio) / rate_hz == pytest.approx(4.0, abs=0.15)
+    assert tone_at(audio, rate_hz, 1.0, 500) == pytest.approx(0.5, abs=0.05)
+    assert tone_at(audio, rate_hz, 3.0, 900) == pytest.approx(0.5, abs=0.05)
+    assert errors(harness) == []
+    (told,) = [m for m in harness.messages if m.kind == "info"]
+    assert "the audio changes from" in told.text
+
+
+async def test_tags_in_the_middle_of_a_joined_mp3_are_not_audio(tmp_path: Path) -> None:
+    first = write(tmp_path / "one.mp3", "libmp3lame", sine(44100, 2, 500), 44100, encoder_format="s16p").read_bytes()
+    second = write(tmp_path / "two.mp3", "libmp3lame", sine(44100, 2, 900), 44100, encoder_format="s16p").read_bytes()
+    body = second[10 + (second[6] << 21 | second[7] << 14 | second[8] << 7 | second[9]) :]
+    frame = body[:400]  # a picture may hold anything, even what begins like audio
+    picture = b"".join(bytes([n % 256]) * 7 + frame for n in range(100))
+    size = len(picture)
+    id3 = b"ID3\x03\0\0" + bytes([size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127]) + picture
+    ape = b"APETAGEX" + (2000).to_bytes(4, "little") + (500 + 32).to_bytes(4, "little") + bytes(4)
+    ape_tag = ape + (0xA0000000).to_bytes(4, "little") + bytes(8) + bytes(500)
+    ape_tag += ape + (0x80000000).to_bytes(4, "little") + bytes(8)
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(first + ape_tag + id3 + body)
+    harness = await read(joined)
+    audio = harness.audio()
+    assert errors(harness) == []
+    assert len(audio) / 44100 == pytest.approx(4.0, abs=0.15)
+    assert tone_at(audio, 44100, 3.0, 900) == pytest.approx(0.5, abs=0.05)
+
+
+async def test_a_change_to_surround_is_mixed_with_its_weights(tmp_path: Path) -> None:
+    """A broadcast: two channels, then six with the speech in the centre and the rest in opposite phase to it."""
+    joined = tmp_path / "joined.ts"
+    speech = sine(48000, 1, 900)
+    surround = np.concatenate([speech * g for g in (0, 0, 1, -1, 0, 0)], axis=1).astype(np.float32)
+    for number, samples in enumerate((sine(48000, 2, 500), surround)):
+        part = write(tmp_path / f"{number}.ts", "ac3", samples, 48000, encoder_format="fltp")
+        joined.write_bytes((joined.read_bytes() if number else b"") + part.read_bytes())
+    audio = (await read(joined)).audio()
+    assert audio.shape[1] == 2
+    assert len(audio) / 48000 == pytest.approx(4.0, abs=0.1)
+    assert tone_at(audio, 48000, 3.0, 900) == pytest.approx(0.5 * 0.7071 / 2.4142, abs=0.02), "LFE would cancel it"
+
+
+def move_stamp(path: Path, number: int, by: int) -> None:
+    """Add to the timestamp of one PES packet of a transport stream, in 90 kHz (ISO/IEC 13818-1, section 2.4.3.6)."""
+    data = bytearray(path.read_bytes())
+    at = -1
+    for _ in range(number + 1):
+        at = data.index(b"\0\0\1\xc0", at + 1)
+    field = data[at + 9 : at + 14]
+    pts = (field[0] >> 1 & 7) << 30 | field[1] << 22 | field[2] >> 1 << 15 | field[3] << 7 | field[4] >> 1
+    pts = (pts + by) % (1 << 33)
+    data[at + 9 : at + 14] = bytes(
+        [0x21 | pts >> 30 << 1, pts >> 22 & 255, pts >> 14 & 254 | 1, pts >> 7 & 255, (pts << 1 & 254) | 1]
+    )
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("seconds", [5, -5, 0.3, -0.3])
+@pytest.mark.parametrize("number", [0, 40])
+async def test_one_wrong_timestamp_of_a_transport_stream_moves_nothing(
+    tmp_path: Path, seconds: float, number: int
+) -> None:
+    path = write(tmp_path / "broadcast.ts", "mp2", signal(48000, 1, 10.0), 48000)
+    whole = (await read(path)).audio()
+    move_stamp(path, number, round(90_000 * seconds))
+    harness = await read(path)
+    np.testing.assert_array_equal(harness.audio(), whole)
+    assert errors(harness) == []
+
+
+async def test_a_drifting_clock_in_a_real_container(tmp_path: Path) -> None:
+    rate_hz, whole = 16000, signal(16000, 1, 12.0)
+    path = write(tmp_path / "drift.mkv", "pcm_s16le", whole, rate_hz, pts=lambda at: round(at * 0.98))
+    harness = await read(path)
+    audio = harness.audio()
+    assert len(audio) / rate_hz == pytest.approx(12 * 0.98, abs=0.065)
+    (told,) = [m for m in harness.messages if m.kind == "warning"]
+    assert "its audio runs faster than its timestamps, by 0.2" in told.text
+    for second in (4.9, 9.8):
+        chirp_hz = 300 + 150 * 2 * second / 0.98  # of signal(), at its own time
+        assert tone_near(audio, rate_hz, second, chirp_hz)
+
+
+def tone_near(audio: Samples, rate_hz: int, second: float, freq_hz: float) -> bool:
+    part = audio[round((second - 0.05) * rate_hz) : round((second + 0.05) * rate_hz), 0]
+    spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+    return bool(abs(np.argmax(spectrum) * rate_hz / len(part) - freq_hz) < 0.02 * freq_hz)
+
+
+def two_tracks(path: Path, *langs: str, default: int | None = 0) -> Path:
+    with av.open(str(path), "w") as container:
+        streams = []
+        for number, lang in enumerate(langs):
+            stream = container.add_stream("flac" if path.suffix == ".mkv" else "mp2", rate=16000)
+            stream.codec_context.layout = "mono"
+            stream.codec_context.format = "s16"
+            if lang:
+                stream.metadata["language"] = lang
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+            streams.append(stream)
+        for number, stream in enumerate(streams):
+            block = np.full((1, 32000), 3276 * (number + 1), np.int16)
+            frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+            fifo = av.AudioFifo()
+            fifo.write(frame)
+            while (part := fifo.read(1152, partial=True)) is not None:
+                container.mux(stream.encode(part))
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("langs", "default", "languages", "track", "taken", "kind"),
+    [
+        (("rus", "eng"), 0, ("en",), "auto", 1, "info"),
+        (("rus", "eng"), 0, ("ru",), "auto", 0, "info"),
+        (("rus", "eng"), 1, ("de",), "auto", 1, "warning"),
+        (("rus", "eng"), 1, (), "auto", 1, "warning"),
+        (("rus", "eng"), None, ("en", "ru"), "auto", 0, "warning"),
+        (("", ""), None, ("en",), "auto", 0, "warning"),
+        (("ger", "fre"), 0, ("en",), "fr-FR", 1, "info"),
+        (("ger", "fre"), 0, ("en",), "deu", 0, "info"),
+        (("ger", "ger"), 0, ("de",), 1, 1, "info"),
+        (("eng",), 0, ("ru",), "auto", 0, None),
+    ],
+)
+async def test_the_track_in_the_graphs_language_is_read(
+    tmp_path: Path,
+    langs: tuple[str, ...],
+    default: int | None,
+    languages: tuple[str, ...],
+    track: int | str,
+    taken: int,
+    kind: str | None,
+) -> None:
+    path = two_tracks(tmp_path / "film.mkv", *langs, default=default)
+    async with Harness(FILE_SRC, path=str(path), track=track, languages=languages) as harness:
+        await harness.run()
+    assert np.median(harness.audio()) == pytest.approx(0.1 * (taken + 1), abs=0.01)
+    told = [m for m in harness.messages if m.kind != "progress"]
+    assert [m.kind for m in told] == [kind] * (kind is not None)
+    for message in told:
+        assert f"audio track {taken} " in message.text
+        assert f"there is also {1 - taken} " in message.text
+
+
+@pytest.mark.parametrize("track", [2, "de"])
+async def test_a_track_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, track: int | str) -> None:
+    path = two_tracks(tmp_path / "film.mkv", "rus", "eng")
+    with pytest.raises(MediaError, match=rf"has the audio tracks 0 ru \(default\), 1 en; .*`track: {track}`"):
+        await read(path, track=track)
+
+
+@pytest.mark.parametrize("name", ["first.ts", "last.ts"])
+async def test_a_track_that_is_seen_late_is_none_of_another_kind(tmp_path: Path, name: str) -> None:
+    """Which stream of a transport stream is met first depends on where the recorder began."""
+    path = two_tracks(tmp_path / name, "rus", "eng")
+    data = path.read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    pids = [(p[1] & 0x1F) << 8 | p[2] for p in packets]
+    audio = [0x100, 0x101]
+    early, late = audio if name == "last.ts" else audio[::-1]
+    tables = [p for p, pid in zip(packets, pids, strict=True) if pid < 0x100 or pid not in audio]
+    order = tables[:3] + [p for p, pid in zip(packets, pids, strict=True) if pid == early]
+    order += [p for p, pid in zip(packets, pids, strict=True) if pid == late]
+    path.write_bytes(b"".join(order))
+    async with Harness(FILE_SRC, path=str(path), languages=("en",)) as harness:
+        await harness.run()
+    assert np.median(harness.audio()) == pytest.approx(0.2, abs=0.01), "the English one"
+
+
+async def test_channels_in_opposite_phase_are_mended_and_said(tmp_path: Path) -> None:
+    samples = signal(16000, 2, 3.0)
+    samples[:, 1] = -samples[:, 0]
+    path = write(tmp_path / "plug.wav", "pcm_s16le", samples, 16000)
+    harness = await read(path, channel="mix")
+    np.testing.assert_allclose(harness.audio()[1600:, 0], samples[1600:, 0], atol=1e-3)
+    (told,) = [m for m in harness.messages if m.kind == "warning"]
+    assert "opposite phase" in told.text
 
 
 async def test_values_that_are_not_numbers_become_silence(tmp_path: Path) -> None:

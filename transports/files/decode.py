@@ -1,10 +1,13 @@
-"""Recordings to samples, in blocks, with PyAV."""
+"""Recordings to samples, in blocks, with PyAV: one track, in one format, on one time line."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -13,18 +16,19 @@ from typing import Any, Literal, cast
 import av
 import av.logging
 import numpy as np
-from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from pipelines.channels import ChannelMixer, Layout, layout_for
 from pipelines.errors import MediaError
 from pipelines.frames import NS_PER_MS, Samples, ns_to_samples, samples_to_ns
-from transports.files.integrity import missing_bytes
-from transports.files.pcm import to_float32
+from transports.files.integrity import missing_bytes, ogg_links, tags_inside
+from transports.files.pcm import OneRate, stretch, to_float32
 from transports.files.specs import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
-from transports.files.timestamps import Timestamps, declared_samples
+from transports.files.timestamps import MediaClock
+from transports.files.tracks import Choice, choose, tracks
 
-__all__ = ["Damage", "Decoder"]
+__all__ = ["Damage", "Decoder", "Findings"]
 
 av.logging.set_level(None)  # libav writes on stderr otherwise; what went wrong is in the exceptions
 
@@ -54,6 +58,15 @@ _ANY_TAGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 el
 """Before release 19 PyAV refuses a recording over a tag that is no UTF-8 unless told otherwise; since then it never
 does (such bytes become lone surrogates, as in ``os.fsdecode``), and the argument is gone."""
 
+_PROBE_MORE = {"probesize": str(100 << 20), "analyzeduration": str(120_000_000)}
+"""A second look, at 100 MiB and two minutes, for a recording in whose beginning no audio was found (bytes, µs)."""
+
+_FRAMED_BY_SYNC = frozenset({"mp3", "aac", "ac3", "eac3", "loas", "dts"})
+"""Bare streams of frames: without timestamps, and a tag is found only by looking for it."""
+
+_MPEG = frozenset({"mpegts", "mpeg"})
+_MPEG_WRAP_BITS, _MPEG_HZ = 33, 90_000  # ISO/IEC 13818-1, section 2.4.3.7
+
 _TIMED = frozenset({"matroska", "mov", "mpegts", "flv", "avi", "asf"})
 """Containers in which a jump of the timestamps is an honest pause (a recorder was muted) and not damage."""
 
@@ -73,12 +86,37 @@ class Damage:
     places: int = 1
 
 
+@dataclass(slots=True)
+class Findings:
+    """What was noticed about a recording that is no damage.
+
+    Attributes:
+        choice: Which track is read, and which others there are.
+        pauses: Pauses in the container's timestamps that were filled with silence.
+        changes: Changes of sample rate or channels that were evened out.
+        inserted: Samples by which audio was lengthened to follow its timestamps.
+        removed: Samples by which it was shortened.
+        opposed_at_ns: Media time from which channels cancelled each other until one was turned round, ns, or None.
+    """
+
+    choice: Choice | None = None
+    pauses: Damage | None = None
+    changes: Damage | None = None
+    inserted: int = 0
+    removed: int = 0
+    opposed_at_ns: int | None = None
+
+
 class Decoder:
     """Decodes one recording. All methods block; :meth:`close` may be called from any thread at any moment.
+
+    What comes out has the format of the first frame, whatever follows (docs/adr/0012).
 
     Args:
         path: The file.
         name: The file as the user named it, for messages.
+        track: Which audio track: its number, its language, or ``auto``.
+        languages: What the graph expects to hear, for ``auto``.
         channel: ``all`` channels, their ``mix``, or the index of one.
         start_ms: Where to begin, ms.
         duration_ms: How much to read, ms; 0 for everything.
@@ -86,23 +124,35 @@ class Decoder:
     Attributes:
         rate_hz: Sample rate, Hz; known after :meth:`open`.
         channels: Channels that :meth:`read` gives.
+        layout: The loudspeaker of each of them, or empty when there is nothing to tell.
         start_samples: Number of the first sample that :meth:`read` gives, counted from the start of the recording.
         expected: How many samples :meth:`read` will give altogether if the headers are right; None if they do not say.
         damage: What was wrong, as far as it is known yet; None while nothing is.
-        pauses: Pauses in the container's timestamps that were filled with silence.
+        findings: What else was noticed so far.
     """
 
     def __init__(
-        self, path: Path, name: str, *, channel: Literal["mix", "all"] | int, start_ms: int, duration_ms: int
+        self,
+        path: Path,
+        name: str,
+        *,
+        channel: Literal["mix", "all"] | int,
+        start_ms: int,
+        duration_ms: int,
+        track: int | str = "auto",
+        languages: Sequence[str] = (),
     ) -> None:
         self.rate_hz = 0
         self.channels = 0
+        self.layout: Layout = ()
         self.start_samples = 0
         self.expected: int | None = None
         self.damage: Damage | None = None
-        self.pauses: Damage | None = None
+        self.findings = Findings()
         self._path = path
         self._name = name
+        self._track = track
+        self._languages = tuple(languages)
         self._channel = channel
         self._start_ms = start_ms
         self._duration_ms = duration_ms
@@ -111,8 +161,15 @@ class Decoder:
         self._container: InputContainer | None = None
         self._source: Iterator[Samples] = iter(())
         self._rest: Samples = np.zeros((0, 1), np.float32)
-        self._at = 0  # samples decoded (or filled in) since the start of the recording
+        self._at = 0  # samples placed (or filled in) since the start of the recording
+        self._waiting: deque[av.AudioFrame] = deque()  # decoded, but not placed yet
+        self._waiting_samples = 0
         self._damaged_at = -1
+        self._counted = False  # the container has no timestamps, libav counts frames
+        self._untimed = False  # and has lost count
+        self._format: tuple[int, str] = (0, "")
+        self._links: list[range] = []  # of a chained Ogg file, the one that is read and those behind it
+        self._mixers: dict[Layout, ChannelMixer] = {}
 
     def open(self) -> None:
         """Read the headers and decode the first frame.
@@ -124,15 +181,13 @@ class Decoder:
             if self._closing.is_set():
                 raise self._error("was closed before it was opened")
             self._check_file()
-            try:
-                self._container = av.open(
-                    f"file:{self._path}",
-                    options={"protocol_whitelist": "file", "format_whitelist": _format_whitelist()},
-                    **_ANY_TAGS,
-                )
-            except av.FFmpegError as error:
-                raise self._error(f"is no recording that can be decoded ({_reason(error)}){self._cut_off()}") from error
-            self._open_stream(self._container)
+            links = ogg_links(self._path)
+            self._links = links if len(links) > 1 else []
+            self._container = self._open_container({})
+            if not any(t.known for t in tracks(self._container)):  # it begins late, or behind damage
+                self._container.close()
+                self._container = self._open_container(_PROBE_MORE)
+            self._open_track(self._container)
 
     def read(self, count: int) -> Samples:
         """The next samples.
@@ -170,13 +225,33 @@ class Decoder:
         if self._path.stat().st_size == 0:
             raise self._error("is empty (0 bytes)")
 
-    def _open_stream(self, container: InputContainer) -> None:
-        stream = container.streams.best("audio")
-        if not isinstance(stream, AudioStream):
+    def _open_container(self, options: dict[str, str]) -> InputContainer:
+        url, protocols = f"file:{self._path}", "file"
+        if self._links:
+            link = self._links[0]
+            url, protocols = f"subfile,,start,{link.start},end,{link.stop},,:{url}", "file,subfile"
+        try:
+            container: InputContainer = av.open(
+                url,
+                options={"protocol_whitelist": protocols, "format_whitelist": _format_whitelist(), **options},
+                **_ANY_TAGS,
+            )
+        except av.FFmpegError as error:
+            raise self._error(f"is no recording that can be decoded ({_reason(error)}){self._cut_off()}") from error
+        return container
+
+    def _open_track(self, container: InputContainer) -> None:
+        found = tracks(container)
+        if not found:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
             raise self._error(f"has no audio stream (streams: {kinds}){self._cut_off()}")
-        if cast("AudioCodecContext | None", stream.codec_context) is None:
+        try:
+            choice = self.findings.choice = choose(found, self._track, self._languages)
+        except LookupError as error:
+            raise self._error(f"has {error.args[0]}") from error
+        if not choice.track.decodable:
             raise self._error("holds audio in a codec that this build of PyAV (FFmpeg) cannot decode")
+        stream = choice.track.stream
         try:
             # Not left to the first packet: PyAV 19 forgets the codec when it does not open, and the second packet then
             # meets a null pointer.
@@ -184,6 +259,8 @@ class Decoder:
         except av.FFmpegError as error:
             raise self._error(f"holds audio that cannot be decoded ({_reason(error)}){self._cut_off()}") from error
         frames = self._frames(container, stream)
+        if self._links:
+            frames = chain(frames, self._later_links(choice.track.number))
         first = next(frames, None)
         if first is None:
             why = f" ({self.damage.what})" if self.damage is not None else ""
@@ -192,7 +269,7 @@ class Decoder:
         rate_hz = self.rate_hz
         self.start_samples = ns_to_samples(self._start_ms * NS_PER_MS, rate_hz)
         stop = ns_to_samples((self._start_ms + self._duration_ms) * NS_PER_MS, rate_hz) if self._duration_ms else None
-        declared = declared_samples(container, stream, rate_hz)
+        declared = None if self._links else _declared_samples(container, stream, rate_hz)
         if declared is not None:
             self.expected = max(0, min(declared, stop or declared) - self.start_samples)
         elif stop is not None:
@@ -211,11 +288,15 @@ class Decoder:
             raise self._error(f"has {last}; `channel: {self._channel}` is not there")
         self.rate_hz = rate_hz
         self.channels = channels if self._channel == "all" else 1
-        self._format = (rate_hz, channels)
+        self.layout = _layout(first) if self._channel == "all" else ()
+        self._format = (rate_hz, first.layout.name)
 
     def _frames(self, container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
         """Everything that decodes; notes what does not."""
-        unframed = stream.codec_context.name.startswith("pcm_") and container.format.name != "wav"
+        name = container.format.name
+        unframed = stream.codec_context.name.startswith("pcm_") and name != "wav"
+        self._counted = name in _FRAMED_BY_SYNC
+        tags = tags_inside(self._path) if self._counted else []
         packets = container.demux(stream)
         while not self._closing.is_set():
             try:
@@ -223,8 +304,14 @@ class Decoder:
             except av.FFmpegError as error:
                 self._note(_reason(error))
                 return
+            except IndexError:
+                # PyAV 14 to 18 flush streams that appeared while reading, of which they know nothing; ours came before.
+                return
             if packet is None:
                 return
+            if tags and packet.pos is not None and _lies_in(packet.pos, tags):
+                self._untimed = True  # libav has counted it as audio
+                continue
             if unframed and packet.is_corrupt:  # cut off inside the last block; wav has its own check
                 self._note("the file is cut off")
             try:
@@ -238,6 +325,41 @@ class Decoder:
                 if isinstance(frame, av.AudioFrame) and frame.samples:
                     yield frame
 
+    def _later_links(self, number: int) -> Iterator[av.AudioFrame]:
+        """The other links of a chained Ogg file; their timestamps begin again."""
+        while len(self._links) > 1 and not self._closing.is_set():
+            del self._links[0]
+            assert self._container is not None  # noqa: S101 -- close() ends this iteration first
+            self._container.close()
+            try:
+                self._container = self._open_container({})
+                found = [track for track in tracks(self._container) if track.decodable]
+                if found:
+                    stream = found[min(number, len(found) - 1)].stream
+                    stream.codec_context.open(strict=False)
+            except (MediaError, av.FFmpegError):
+                found = []
+            if found:
+                yield from self._frames(self._container, stream)
+            else:
+                self._note("a part of the chained file has no audio that can be decoded")
+
+    def _even(self, frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+        """The frames at one sample rate; notes changes."""
+        evener = OneRate(self.rate_hz)
+        last = self._format
+        for frame in frames:
+            found = (frame.sample_rate, frame.layout.name)
+            if found != last:
+                if not MIN_RATE_HZ <= found[0] <= MAX_RATE_HZ or frame.layout.nb_channels > 64:
+                    self._note(f"the audio claims to have {_words(found)}; such parts are left out")
+                    continue
+                self._note_change(last, found)
+                self._untimed |= self._counted and found[0] != last[0]  # libav goes on counting at the first rate
+                last = found
+            yield from evener.push(frame)
+        yield from evener.flush()
+
     def _blocks(
         self,
         container: InputContainer,
@@ -246,29 +368,54 @@ class Decoder:
         declared: int | None,
         stop: int | None,
     ) -> Iterator[Samples]:
-        """The samples from ``start_samples`` to ``stop``, pauses filled."""
-        clock = Timestamps(container, stream, self.rate_hz, declared)
+        """The samples from ``start_samples`` to ``stop``, gaps filled, drift followed."""
+        clock, origin = self._clock(container, stream, declared)
         timed = bool(_TIMED & set(container.format.name.split(",")))
-        for frame in frames:
-            found = (frame.sample_rate, frame.layout.nb_channels)
-            if found != self._format:
-                # One broken MP3 header can claim anything, so what follows is still looked at.
-                self._note(f"the audio changes from {_words(self._format)} to {_words(found)}; such parts are left out")
-                continue
-            pause = clock.pause(frame, self._at)
-            if pause and self._at:
-                self._note_pause(pause, timed=timed)
-            while pause > 0:
-                yield from self._cut(np.zeros((min(pause, self.rate_hz), self.channels), np.float32), stop)
-                pause -= self.rate_hz
-            if self._at + frame.samples <= self.start_samples:
-                self._at += frame.samples
+        rate_hz = self.rate_hz
+        waiting = self._waiting
+        for frame in chain(self._even(frames), [None]):
+            if frame is None:
+                placements = clock.finish()
             else:
-                yield from self._cut(self._chosen(frame), stop)
-            if stop is not None and self._at >= stop:
-                return
+                time, base = None, frame.time_base
+                if frame.pts is not None and base is not None and not self._untimed:
+                    time = (2 * frame.pts * base.numerator * rate_hz // base.denominator + 1) // 2 - origin
+                placements = clock.place(time, frame.samples)
+                waiting.append(frame)
+                self._waiting_samples += frame.samples
+            for placement in placements:
+                ready = waiting.popleft()
+                self._waiting_samples -= ready.samples
+                pause = placement.silence
+                if pause and self._at:
+                    self._note_pause(pause, timed=timed)
+                while pause > 0:
+                    yield from self._cut(np.zeros((min(pause, rate_hz), self.channels), np.float32), stop)
+                    pause -= rate_hz
+                if self._at + ready.samples + placement.stretch <= self.start_samples:
+                    self._at += ready.samples + placement.stretch
+                else:
+                    samples = self._chosen(ready)
+                    yield from self._cut(stretch(samples, placement.stretch) if placement.stretch else samples, stop)
+                if stop is not None and self._at >= stop:
+                    return
+            self.findings.inserted, self.findings.removed = clock.inserted, clock.removed
         if not self._closing.is_set():
             self._check_end(declared if container.format.name == "flac" else None)
+
+    def _clock(self, container: InputContainer, stream: AudioStream, declared: int | None) -> tuple[MediaClock, int]:
+        """The clock, and the timestamp at which it says 0, in samples."""
+        rate_hz = self.rate_hz
+        own_s = None if stream.start_time is None else Fraction(stream.start_time) * (stream.time_base or 0)
+        # PyAV's types say it is never None; for a wav it is.
+        start = cast("int | None", container.start_time)
+        # Of the earliest stream: audio that starts later than the picture begins with silence.
+        start_s = own_s or Fraction(0) if start is None else Fraction(start, av.time_base)
+        origin = round(start_s * rate_hz)
+        mpeg = bool(_MPEG & set(container.format.name.split(",")))
+        wrap = round((1 << _MPEG_WRAP_BITS) * rate_hz / _MPEG_HZ) if mpeg else 0
+        own_origin = own_s is None or abs(own_s - start_s) < Fraction(1, 1000)
+        return MediaClock(rate_hz, declared=declared, wrap=wrap, own_origin=own_origin), origin
 
     def _cut(self, block: Samples, stop: int | None) -> Iterator[Samples]:
         first = max(0, self.start_samples - self._at)
@@ -282,12 +429,18 @@ class Decoder:
         if not np.isfinite(samples).all():  # only in floating-point files
             self._note("samples that are not numbers")
             samples = np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        if self._channel == "mix":
-            mixed: Samples = samples.mean(axis=1, keepdims=True, dtype=np.float32)
-            return mixed
-        if self._channel == "all":
+        if isinstance(self._channel, int) and self._channel < samples.shape[1]:
+            return np.ascontiguousarray(samples[:, self._channel : self._channel + 1])
+        if samples.shape[1] == self.channels:
             return samples
-        return np.ascontiguousarray(samples[:, self._channel : self._channel + 1])
+        layout = _layout(frame)
+        mixer = self._mixers.get(layout)
+        if mixer is None:
+            mixer = self._mixers[layout] = ChannelMixer(layout, self.channels, self.rate_hz)
+        mixed = mixer.push(samples)
+        if mixer.opposed_at is not None and self.findings.opposed_at_ns is None:
+            self.findings.opposed_at_ns = samples_to_ns(self._at, self.rate_hz)
+        return mixed
 
     def _check_end(self, exact: int | None) -> None:
         cut = ""
@@ -303,21 +456,31 @@ class Decoder:
             self._note(f"start_ms={self._start_ms} lies behind its end", always=True)
 
     def _note(self, what: str, *, always: bool = False) -> None:
-        if not always and self.rate_hz and self._at < self.start_samples:
+        at = self._at + self._waiting_samples
+        if not always and self.rate_hz and at < self.start_samples:
             return  # damage in a part nobody asked for
         if self.damage is None:
-            self.damage = Damage(samples_to_ns(self._at, self.rate_hz) if self.rate_hz else 0, what)
-        elif self._at > self._damaged_at:  # a run of bad packets is one place
+            self.damage = Damage(samples_to_ns(at, self.rate_hz) if self.rate_hz else 0, what)
+        elif at > self._damaged_at:  # a run of bad packets is one place
             self.damage.places += 1
-        self._damaged_at = self._at
+        self._damaged_at = at
+
+    def _note_change(self, before: tuple[int, str], after: tuple[int, str]) -> None:
+        at_ns = samples_to_ns(self._at + self._waiting_samples, self.rate_hz)
+        if self.findings.changes is None:
+            what = f"the audio changes from {_words(before)} to {_words(after)}"
+            self.findings.changes = Damage(at_ns, what)
+        else:
+            self.findings.changes.places += 1
 
     def _note_pause(self, pause: int, *, timed: bool) -> None:
         if not timed:
             self._note(f"{pause / self.rate_hz:.3f} s of audio are missing")
-        elif self.pauses is None:
-            self.pauses = Damage(samples_to_ns(self._at, self.rate_hz), f"{pause / self.rate_hz:.3f} s without audio")
+        elif self.findings.pauses is None:
+            what = f"{pause / self.rate_hz:.3f} s without audio"
+            self.findings.pauses = Damage(samples_to_ns(self._at, self.rate_hz), what)
         else:
-            self.pauses.places += 1
+            self.findings.pauses.places += 1
 
     def _cut_off(self) -> str:
         missing = missing_bytes(self._path)
@@ -336,5 +499,25 @@ def _reason(error: av.FFmpegError) -> str:
     return str(error.strerror or error)
 
 
-def _words(audio_format: tuple[int, int]) -> str:
-    return f"{audio_format[0]} Hz, {audio_format[1]} channel{'s' if audio_format[1] != 1 else ''}"
+def _words(audio_format: tuple[int, str]) -> str:
+    return f"{audio_format[0]} Hz {audio_format[1]}"
+
+
+def _layout(frame: av.AudioFrame) -> Layout:
+    """The loudspeaker of each channel, as the file says or as their number has it."""
+    names = tuple(channel.name for channel in frame.layout.channels)
+    return layout_for(frame.layout.nb_channels, () if "NONE" in names else names)
+
+
+def _lies_in(pos: int, ranges: Sequence[range]) -> bool:
+    number = bisect_right(ranges, pos, key=lambda r: r.start)
+    return number > 0 and pos in ranges[number - 1]
+
+
+def _declared_samples(container: InputContainer, stream: AudioStream, rate_hz: int) -> int | None:
+    """How long the headers say a recording is, in samples; None when they do not say."""
+    if stream.duration is not None and stream.time_base is not None:
+        return round(stream.duration * stream.time_base * rate_hz)
+    if container.duration is not None:
+        return round(Fraction(container.duration, av.time_base) * rate_hz)
+    return None

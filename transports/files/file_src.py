@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from typing import Literal
 
+from pipelines.channels import OPPOSED_PHASE
 from pipelines.element import Context, SourceElement
 from pipelines.errors import MediaError
 from pipelines.frames import NS_PER_S, AudioFrame, Samples, samples_to_ns
@@ -15,6 +17,7 @@ from transports.files.specs import FileSrcSettings
 
 __all__ = ["FileSrc"]
 
+_SAID_DRIFT_MS = 100  # a drift that moved the end of a recording by less is nobody's concern
 _BLOCK_MS = 1000  # decoded per thread hop: the hop costs some 100 µs, a second of 8-channel 48 kHz audio 1.5 MB
 
 
@@ -45,11 +48,14 @@ class FileSrc(SourceElement):
         self._decoder = Decoder(
             path,
             settings.path,
+            track=settings.track,
+            languages=self.context.languages,
             channel=settings.channel,
             start_ms=settings.start_ms,
             duration_ms=settings.duration_ms or 0,
         )
         await asyncio.to_thread(self._decoder.open)
+        self._post_choice(self._decoder)
 
     async def produce(self) -> None:
         """Push the recording; a broken one up to where it breaks, and then says so on the bus.
@@ -109,7 +115,7 @@ class FileSrc(SourceElement):
 
     async def _push(self, decoder: Decoder, samples: Samples, done: int) -> None:
         pts_ns = samples_to_ns(decoder.start_samples + done, decoder.rate_hz)
-        await self.context.push(AudioFrame(samples, decoder.rate_hz, pts_ns))
+        await self.context.push(AudioFrame(samples, decoder.rate_hz, pts_ns, layout=decoder.layout))
 
     def _post_progress(self, decoder: Decoder, done: int) -> None:
         total = decoder.expected
@@ -122,22 +128,51 @@ class FileSrc(SourceElement):
             },
         )
 
+    def _post_choice(self, decoder: Decoder) -> None:
+        choice = decoder.findings.choice
+        if choice is None or not choice.others:
+            return
+        others = ", ".join(str(track) for track in choice.others)
+        name = self.context.name
+        text = f"audio track {choice.track} is read; there is also {others}. Choose with --set {name}.track=NUMBER"
+        self._tell("info" if choice.certain else "warning", text, None, {"track": choice.track.number})
+
     def _post_findings(self, decoder: Decoder) -> None:
-        path = self.settings.path
-        if (pauses := decoder.pauses) is not None:
+        findings = decoder.findings
+        if (changes := findings.changes) is not None:
+            more = f" (and {changes.places - 1} more times)" if changes.places > 1 else ""
+            text = f"{changes.what} at {_seconds(changes.at_ns)}{more}; all of it comes out as it began."
+            self._tell("info", text, changes.at_ns, {"places": changes.places})
+        if (pauses := findings.pauses) is not None:
             more = f" (and {pauses.places - 1} more pauses)" if pauses.places > 1 else ""
-            self.context.post(
-                "warning",
-                f"{path}: {pauses.what} at {pauses.at_ns / NS_PER_S:.3f} s{more}; silence is put there.",
-                pts_ns=pauses.at_ns,
-                data={"path": path, "at_ns": pauses.at_ns, "places": pauses.places},
+            text = f"{pauses.what} at {_seconds(pauses.at_ns)}{more}; silence is put there."
+            self._tell("warning", text, pauses.at_ns, {"places": pauses.places})
+        moved = findings.inserted - findings.removed
+        if abs(moved) > decoder.rate_hz * _SAID_DRIFT_MS // 1000:
+            kind, seconds = ("slower", moved) if moved > 0 else ("faster", -moved)
+            text = (
+                f"its audio runs {kind} than its timestamps, by {seconds / decoder.rate_hz:.3f} s in all; "
+                f"it was {'length' if moved > 0 else 'short'}ened to fit them."
             )
+            self._tell("warning", text, None, {"inserted": findings.inserted, "removed": findings.removed})
+        if (opposed_ns := findings.opposed_at_ns) is not None:
+            text = f"{OPPOSED_PHASE} (from {_seconds(opposed_ns)} on)."
+            self._tell("warning", text, opposed_ns, {})
         if (damage := decoder.damage) is not None:
             more = f" ({damage.places} damaged places in all)" if damage.places > 1 else ""
             self.context.post(
                 "error",
-                f"{path}: broken at {damage.at_ns / NS_PER_S:.3f} s: {damage.what}{more}. "
+                f"{self.settings.path}: broken at {_seconds(damage.at_ns)}: {damage.what}{more}. "
                 "What could be decoded was used.",
                 pts_ns=damage.at_ns,
-                data={"path": path, "at_ns": damage.at_ns, "fatal": False},
+                data={"path": self.settings.path, "at_ns": damage.at_ns, "fatal": False},
             )
+
+    def _tell(self, kind: Literal["info", "warning"], text: str, at_ns: int | None, data: dict[str, int]) -> None:
+        path = self.settings.path
+        place = {} if at_ns is None else {"at_ns": at_ns}
+        self.context.post(kind, f"{path}: {text}", pts_ns=at_ns, data={"path": path, **place, **data})
+
+
+def _seconds(time_ns: int) -> str:
+    return f"{time_ns / NS_PER_S:.3f} s"

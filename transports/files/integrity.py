@@ -1,4 +1,4 @@
-"""Does a recording end where its own headers say it does?
+"""What a file's bytes tell beside what libav reads: whether it ends where its headers say, and where tags lie in it.
 
 libav reads a file that is cut off to its last whole packet and says nothing. The containers themselves know better:
 each names its length somewhere near the start.
@@ -6,17 +6,20 @@ each names its length somewhere near the start.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["missing_bytes"]
+__all__ = ["missing_bytes", "ogg_links", "tags_inside"]
 
 _SCAN_BYTES = 1 << 16
 _STREAMED_SIZE = 0x7FFFF000  # from here on a RIFF size is a placeholder of a writer that could not seek (sox, ffmpeg)
 _HEADER_BUG_BYTES = 64  # some writers count a wav's header into its data; that is no damage
 _MAX_BOXES = 10_000
+_FIRST_PAGE = b"OggS\x00\x02"  # version 0, "beginning of stream" (RFC 3533, section 6)
 
 
 def missing_bytes(path: Path) -> int | None:
@@ -163,3 +166,71 @@ def _mp3_end(file: BinaryIO, size: int) -> int | None:
     end = start + sync + length
     # Some writers count the tag in front as well; that is no damage.
     return None if not length else size if size < end <= size + start else end
+
+
+def ogg_links(path: Path) -> list[range]:
+    """The links of a chained Ogg file, as radio recorders and ``cat`` make them (RFC 3533, section 4).
+
+    Each link may have a codec, a rate and channels of its own, for which libav has no place.
+
+    Returns:
+        Byte ranges, in order; fewer than two when it is not chained, or not an Ogg file.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return []
+        starts: list[int] = []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at, group_end = data.find(_FIRST_PAGE), -1
+            while at >= 0 and len(starts) < _MAX_BOXES:
+                head = data[at : at + 27 + 255]
+                end = at + 1
+                if len(head) >= 27 and head[18:22] == bytes(4):  # its sequence number is 0
+                    end = at + 27 + head[26] + sum(head[27 : 27 + head[26]])
+                    if at != group_end:  # streams that are multiplexed begin side by side
+                        starts.append(at)
+                    group_end = end
+                at = data.find(_FIRST_PAGE, end)
+    return [range(start, stop) for start, stop in pairwise([0, *starts[1:], size])]
+
+
+def tags_inside(path: Path) -> list[range]:
+    """Where ID3v2 and APE tags lie in a stream of MPEG audio frames behind its start, as files that were joined have.
+
+    Their pictures look like audio in places, so that a decoder must not see them.
+
+    Returns:
+        Byte ranges, in order (ID3v2.4.0 structure, section 3.1; APEv2 header and footer).
+    """
+    if not path.stat().st_size:
+        return []
+    found: list[range] = []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for magic, measure in ((b"ID3", _id3_tag), (b"APETAGEX", _ape_tag)):
+            at = data.find(magic, 1)
+            while at >= 0 and len(found) < _MAX_BOXES:
+                tag = measure(data, at)
+                if tag:
+                    found.append(tag)
+                at = data.find(magic, max(at + 1, tag.stop))
+    return sorted(found, key=lambda tag: tag.start)
+
+
+def _id3_tag(data: mmap.mmap, at: int) -> range:
+    head = data[at : at + 10]
+    if len(head) < 10 or head[3] not in (2, 3, 4) or head[4] == 0xFF or head[5] & 0x0F or max(head[6:10]) > 0x7F:
+        return range(0)
+    length = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) + (10 if head[5] & 0x10 else 0)
+    return range(at, at + length) if at + length <= len(data) else range(0)
+
+
+def _ape_tag(data: mmap.mmap, at: int) -> range:
+    head = data[at : at + 32]
+    if len(head) < 32:
+        return range(0)
+    version, length, _, flags = struct.unpack("<4I", head[8:24])
+    if version not in (1000, 2000):
+        return range(0)
+    start, stop = (at, at + 32 + length) if flags & 1 << 29 else (at + 32 - length, at + 32)
+    return range(start, stop) if 0 < start < stop <= len(data) else range(0)

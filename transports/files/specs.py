@@ -55,6 +55,7 @@ def _suffix(value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+LanguageTag = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 AudioPath = Annotated[FilePath, AfterValidator(lambda value: _suffix(value, AUDIO_SUFFIXES))]
 SubtitlePath = Annotated[FilePath, AfterValidator(lambda value: _suffix(value, SUBTITLE_SUFFIXES))]
@@ -64,8 +65,13 @@ class FileSrcSettings(Settings):
     """Settings of ``file_src``."""
 
     path: FilePath = Field(description="The recording; any container and codec that PyAV (FFmpeg) decodes.")
+    track: Annotated[int, Field(ge=0, le=63)] | Literal["auto"] | LanguageTag = Field(
+        "auto",
+        description="Which audio track: its number, from 0, or its language; `auto`: the one in the language that the "
+        "graph translates from (`source_lang`), else the default one.",
+    )
     channel: Literal["mix", "all"] | Annotated[int, Field(ge=0, le=63)] = Field(
-        "all", description="`all` channels, their `mix` (mean) as one, or the index of one channel, from 0."
+        "all", description="`all` channels, their `mix` as one, or the index of one channel, from 0."
     )
     pace: Literal["asap", "realtime"] = Field(
         "asap", description="As fast as the graph takes it, or at the pace of a live source."
@@ -93,8 +99,15 @@ Decodes wav, flac, mp3, ogg, opus, m4a, mp4, mkv and whatever else FFmpeg knows,
 `resample` behind it.
 
 `pts_ns` is the time in the recording: with `start_ms: 5000` the first frame says 5 s. It counts decoded samples; gaps
-of more than 50 ms in the container's timestamps are filled with silence, so that subtitles still fit the film. MP3
-and AAC encoder delay is cut where the file declares it (LAME tag, MP4 edit list) and stays where it does not.
+of more than 50 ms in the container's timestamps are filled with silence, so that subtitles still fit the film. One
+wrong timestamp moves nothing; a clock that drifts is followed by stretching the audio, and a drift of more than 100 ms
+in all is told (docs/adr/0012). MP3 and AAC encoder delay is cut where the file declares it (LAME tag, MP4 edit list)
+and stays where it does not.
+
+A recording whose sample rate or channels change on the way (a pre-roll, joined files, a broadcast) comes out whole, in
+the format it began with. `mix` has the weights of `resample`, and mends channels in opposite phase as it does. Of
+several audio tracks `auto` takes the one in the language that the graph's translation expects (`source_lang`), else the
+default one; which others there are goes on the bus. Tracks of transport streams are numbered by their PIDs.
 
 A file that is cut off or damaged gives everything that can be decoded, then one `error` message (`fatal: false`)
 which says where it broke. A file with nothing to decode fails at start. `start_ms` decodes and discards what comes
