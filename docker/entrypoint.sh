@@ -32,7 +32,8 @@ if [[ ${1:-} == serve ]]; then
     done
     if ((${#missing[@]})); then
         say "models are missing for: ${missing[*]}. Why is said above. The server starts without them."
-        say "- a voice was refused: allow its digest with TOLMACH_ALLOW_SHA256, and start again"
+        say "- a download broke off: start again, and it goes on where it was"
+        say "- a voice of your own was refused: allow its digest with TOLMACH_ALLOW_SHA256, and start again"
         say "- no network: docs/RUNBOOK.md, 'Offline', says how to carry the models here"
         say "- not wanted: set TOLMACH_FETCH to the graphs that you use, or to nothing"
     fi

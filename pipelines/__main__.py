@@ -1,8 +1,6 @@
 """``python -m pipelines`` is ``tolmach``."""
 
-import sys
-
-from pipelines.cli import main
+from pipelines.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

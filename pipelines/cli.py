@@ -7,13 +7,17 @@ Exit status: 0 all good, 1 some of it failed, 2 the graph or the command line is
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import difflib
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn, Protocol, cast
+from typing import NoReturn, Protocol, TypeVar, cast
 
 from pipelines.errors import Cancelled, GraphError, TolmachError
 
@@ -35,6 +39,9 @@ COMMANDS: Mapping[str, str] = {
     "bench": "measure a graph on this machine: speed, memory, where the time goes",
 }
 """Name → one line for ``tolmach --help``; the module is ``pipelines.commands.<name>``."""
+
+
+Result = TypeVar("Result")
 
 
 class Command(Protocol):
@@ -74,6 +81,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     return status
+
+
+def script() -> NoReturn:
+    """The installed command: :func:`main`, and an end that waits for no thread."""
+    end_process(main())
+
+
+def end_process(status: int) -> NoReturn:
+    """End the process at once; files under way stay under their temporary names.
+
+    A thread may be loading a model or decoding, for half a minute. Python would wait for some threads, and take the
+    interpreter down under the others, which PyTorch's do not survive (``terminate called``). So with other threads
+    alive the process ends without either, after what was registered with :mod:`atexit`: temporary folders go.
+    """
+    if threading.active_count() == 1:
+        sys.exit(status)
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()  # as multiprocessing does before its own os._exit
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+def interruptible(function: Callable[[], Result]) -> Result:
+    """What ``function`` returns; Ctrl-C is answered at once, whatever native code or download it is in.
+
+    It runs in a daemon thread, which after a KeyboardInterrupt goes on until :func:`end_process`. Raises what it
+    raises.
+    """
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="interruptible", daemon=True).start()
+    return future.result()
 
 
 def distribution_version() -> str:
@@ -125,4 +172,4 @@ class _Parser(argparse.ArgumentParser):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

@@ -76,6 +76,9 @@ class _Server(uvicorn.Server):
             self.force_exit = True
             return
         self._asked = True
+        sessions = len(self._service.pool)
+        under_way = f"{sessions} {'session' if sessions == 1 else 'sessions'} to finish" if sessions else "the end"
+        print(f"Tolmach is stopping, waiting for {under_way}; again to end now", flush=True)
         self._loop.call_soon_threadsafe(self._begin_drain)
 
     def _begin_drain(self) -> None:

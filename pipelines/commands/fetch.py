@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipelines.caches import added, files_in, size_text, snapshot
-from pipelines.cli import EXIT_FAILED, EXIT_OK
+from pipelines.cli import EXIT_FAILED, EXIT_OK, interruptible
 from pipelines.element import ElementSpec, Settings
 from pipelines.errors import GraphError, TolmachError
 from pipelines.graph import Graph
@@ -120,8 +120,8 @@ def _fetch(job: Job) -> bool:
     _show_progress(module.partition(".")[0])
     before = snapshot()
     try:
-        prefetch: Callable[[Settings], Any] = getattr(importlib.import_module(module), function)
-        paths = _paths(prefetch(job.settings))
+        prefetch: Callable[[Settings], Any] = interruptible(lambda: getattr(importlib.import_module(module), function))
+        paths = _paths(interruptible(lambda: prefetch(job.settings)))
     except TolmachError as error:
         print(f"{job.name}: {error}", file=sys.stderr)
         return False

@@ -10,19 +10,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.cli import EXIT_INTERRUPTED, end_process
 from pipelines.tools.options import add_set, whole_number
 
 if TYPE_CHECKING:
     from pipelines.batch.batch import Batch
     from pipelines.batch.jobs import Job
     from pipelines.batch.records import Record
+
+PATIENCE_S = 0.5
+"""How long a cancelled run may take before it says what it waits for, s. No model is waited for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,20 +148,29 @@ def _print_problems(
 
 async def _run(batch: Batch) -> list[Record]:
     loop = asyncio.get_running_loop()
-    asked = 0
-
-    def interrupt() -> None:
-        nonlocal asked
-        asked += 1
-        batch.cancel()
-        if asked == 2:
-            print("tolmach: still stopping; interrupt once more to leave at once", file=sys.stderr, flush=True)
-        elif asked > 2:  # a thread (a model that loads) cannot be stopped, only left
-            os._exit(130)
-
+    interrupt = _interrupt(batch, loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, interrupt)
         except NotImplementedError:  # Windows event loops have none
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt))
     return await batch.run()
+
+
+def _interrupt(batch: Batch, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    """What a signal does: the first one cancels the batch, the second one ends the process."""
+    asked = False
+
+    def interrupt() -> None:
+        nonlocal asked
+        if asked:
+            end_process(EXIT_INTERRUPTED)
+        asked = True
+        batch.cancel()
+        loop.call_later(PATIENCE_S, _say, "tolmach: waiting for files to be closed; interrupt again to end now")
+
+    return interrupt
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

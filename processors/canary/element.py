@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from processors.canary import embedded
 from processors.canary.device import resolve
 from processors.canary.request import CanaryRequest
 from processors.canary.spec import EMBEDDED, CanarySettings, is_path
-from processors.hosting import HOSTS, HostKey, Lease, Model
+from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
 from processors.utterances import Utterance
 
 
@@ -48,7 +47,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         model = self.settings.model
         sha256 = None
         if model.startswith(EMBEDDED):
-            self._embedded = await asyncio.to_thread(embedded.read, model.removeprefix(EMBEDDED))
+            self._embedded = await off_loop(embedded.read, model.removeprefix(EMBEDDED))
             model, sha256 = str(self._embedded.path), self._embedded.sha256
             self.engine = self._embedded.label
             self.rejection = self._embedded.rejection
@@ -56,7 +55,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
                 self.min_logprob = self._embedded.min_logprob
             self.context.post("info", self._embedded.notice)
         elif is_path(model):
-            model = str(await asyncio.to_thread(_existing, model, self.context.base_dir))
+            model = str(await off_loop(_existing, model, self.context.base_dir))
             self.engine = Path(model).stem
         else:
             self.engine = model.rpartition("/")[2]
@@ -71,7 +70,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         return lease
 
     async def _acquire(self, model: str, sha256: str | None) -> Lease[CanaryRequest, Hypothesis]:
-        device = await asyncio.to_thread(resolve, self.settings.device)
+        device = await off_loop(resolve, self.settings.device)
         threads = self.settings.cpu_threads
         key = HostKey("canary", model, device, f"{threads} threads" if threads else "")
         load = partial(_load, model, device, sha256, threads)

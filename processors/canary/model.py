@@ -151,10 +151,10 @@ class CanaryModel:
             "parameters": self._parameters,
         }
 
-    def warm(self) -> None:
-        """Translate a second of silence."""
+    def warm(self, items: Sequence[CanaryRequest] = ()) -> None:
+        """Translate, a second of silence if nothing else is given."""
         lang = self._languages[0]
-        self.run([CanaryRequest(torch.zeros(RATE_HZ).numpy(), lang, lang)])
+        self.run(items or [CanaryRequest(torch.zeros(RATE_HZ).numpy(), lang, lang)])
 
     @torch.inference_mode()
     def run(self, items: Sequence[CanaryRequest]) -> list[Hypothesis]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic
 
 from processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
@@ -33,14 +33,14 @@ class Lease(Generic[Item, Result]):
         """What the model says of itself."""
         return self._host.info
 
-    async def warm(self) -> None:
-        """Run the model once, so that the first real request is not the slow one."""
-        await self._host.warm()
+    async def warm(self, items: Sequence[Item] = (), *, once: Hashable = None) -> None:
+        """Run the model, so that the first real request is not the slow one; see :meth:`ModelHost.warm`."""
+        await self._host.warm(items, once=once)
 
     async def submit(self, items: Sequence[Item], *, merge: bool = False) -> list[Outcome[Result]]:
         """Run items as one batch; see :meth:`ModelHost.submit`. Cancelled by: the caller."""
         async with self._room:
-            return await self._host.submit(items, merge=merge)
+            return await self._host.submit(items, merge=merge, owner=self)
 
     def release(self) -> None:
         """Give the host back. Safe twice. What was submitted is still answered."""
@@ -65,7 +65,12 @@ class HostPool:
         self._entries: dict[HostKey, _Entry] = {}
 
     async def acquire(
-        self, key: HostKey, load: Callable[[], Model[Item, Result]], *, max_in_flight: int = MAX_IN_FLIGHT
+        self,
+        key: HostKey,
+        load: Callable[[], Model[Item, Result]],
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        on_progress: Callable[[str], None] | None = None,
     ) -> Lease[Item, Result]:
         """A lease on the host of ``key``; waits until its model is loaded.
 
@@ -73,6 +78,8 @@ class HostPool:
             key: Which model.
             load: Loads it, in the host's thread; not called when a host of this key exists.
             max_in_flight: Most requests of this lease at a time.
+            on_progress: Takes what the loader reports (:func:`processors.hosting.report`) while this call waits, on the
+                event loop it was called on.
 
         Raises what ``load`` raises; the next call tries again. Cancelled by: the caller.
         """
@@ -86,8 +93,14 @@ class HostPool:
         if stale is not None:
             stale.close()
         lease: Lease[Item, Result] = Lease(entry.host, lambda: self._give_back(entry), max_in_flight)
+        loop = asyncio.get_running_loop()
+
+        def pass_on(text: str) -> None:
+            if on_progress is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(on_progress, text)
+
         try:
-            await entry.host.loaded()
+            await entry.host.loaded(pass_on)
         except asyncio.CancelledError:
             lease.release()
             raise

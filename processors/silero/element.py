@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.errors import GraphError
 from pipelines.frames import Samples, TranslationFrame
-from processors.hosting import HOSTS, HostKey, Lease
+from processors.hosting import HOSTS, HostKey, Lease, off_loop
 from processors.silero import model as silero
 from processors.silero.files import Package, find_or_fetch, read_allowed
 from processors.silero.spec import SileroTtsSettings
@@ -40,14 +40,15 @@ class SileroTts(SpeechElement):
         def progress(line: str) -> None:
             loop.call_soon_threadsafe(context.post, "progress", line)
 
-        path = await asyncio.to_thread(find_or_fetch, settings, context.base_dir, progress)
+        path = await off_loop(find_or_fetch, settings, context.base_dir, progress)
         # The host keeps its loader for ever; it must not keep the file's bytes with it.
-        packages = [await asyncio.to_thread(read_allowed, path, settings)]
-        device = await asyncio.to_thread(silero.resolve_device, settings.device)
+        packages = [await off_loop(read_allowed, path, settings)]
+        device = await off_loop(silero.resolve_device, settings.device)
 
         def load() -> silero.SileroModel:
             package: Package = packages.pop()
-            return silero.load(package, settings.language, device, settings.cpu_threads)
+            symbols = settings.info.symbols if settings.info else None
+            return silero.load(package, settings.language, device, settings.cpu_threads, symbols)
 
         threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pipelines.caches import cache_dir
 from pipelines.errors import ModelMissingError, ModelRefusedError
 from processors.silero.spec import SileroTtsSettings
+from processors.silero.voices import PINNED
 
 __all__ = ["ALLOW_VARIABLE", "MAX_PACKAGE_BYTES", "Package", "fetch", "find_or_fetch", "read_allowed"]
 
@@ -106,8 +107,9 @@ def read_allowed(path: Path, settings: SileroTtsSettings) -> Package:
         raise ModelRefusedError(f"{path} is larger than {MAX_PACKAGE_BYTES >> 20} MiB: that is no Silero model")
     digest = hashlib.sha256(content).hexdigest()
     pinned = settings.info.sha256 if settings.info else None
-    allowed = {d for d in (pinned, settings.sha256) if d} | _allowed_by_environment()
-    if digest in allowed:
+    # A file under a name must be the one of that name; one given by path or URL may be any that is known.
+    known = ({pinned} if settings.info else PINNED) | {settings.sha256} | _allowed_by_environment()
+    if digest in known:
         return Package(path, digest, content)
     expected = settings.sha256 or pinned
     why = f"not {expected} as {'set' if settings.sha256 else 'pinned'}" if expected else "which nobody has vouched for"

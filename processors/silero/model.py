@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import io
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +24,18 @@ __all__ = ["MAX_CHARS", "SileroModel", "Spoken", "Utterable", "load", "resolve_d
 
 log = logging.getLogger(__name__)
 
-MAX_CHARS = 900
-"""Longest text given to a model at once. Over about 1000 symbols it raises "Model couldn't generate your text, probably
-it's too long"."""
+MAX_CHARS = 800
+"""Longest text given to a model at once. The longest seen to pass at the usual speed of speech had 897 characters; what
+is longer raises "Model couldn't generate your text, probably it's too long" and is halved."""
+
+_MACHINE = re.compile(
+    r"CUDA|cuDNN|CUBLAS|out of memory|can't allocate memory|not enough memory|device-side assert", re.IGNORECASE
+)
+"""What PyTorch says when the GPU or the memory failed rather than the text: c10/cuda/CUDAException.h,
+CUDACachingAllocator.cpp ("CUDA out of memory"), ATen/cudnn/Exceptions.h, c10/core/impl/alloc_cpu.cpp
+("DefaultCPUAllocator: can't allocate memory")."""
+
+_WAY_OUT = "close what else uses the device, or set device: cpu"
 
 _SEED = 1
 _WARM_UP = {"ru": "раз, два, три.", "en": "one, two, three."}
@@ -79,7 +89,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def load(package: Package, lang: str, device: str, cpu_threads: int = 0) -> SileroModel:
+def load(package: Package, lang: str, device: str, cpu_threads: int = 0, symbols: str | None = None) -> SileroModel:
     """Run the package and move its model to a device. Blocks for seconds.
 
     Args:
@@ -87,6 +97,7 @@ def load(package: Package, lang: str, device: str, cpu_threads: int = 0) -> Sile
         lang: Language the model speaks, for the warm-up.
         device: Resolved device.
         cpu_threads: CPU threads to compute with; 0 takes PyTorch's own number.
+        symbols: What the model reads, if its package does not say.
 
     Raises:
         ModelError: If this is no Silero model with the interface of the third generation or later.
@@ -101,14 +112,57 @@ def load(package: Package, lang: str, device: str, cpu_threads: int = 0) -> Sile
         model = PackageImporter(io.BytesIO(package.content)).load_pickle("tts_models", "model")
         model.to(torch.device(device))
     except Exception as error:  # whatever the package raises
-        raise ModelError(f"{package.path} cannot be loaded as a Silero model: {error}") from error
+        if trouble := machine_trouble(error):
+            raise ModelError(f"{package.path.name} does not fit on {device}: {trouble}; {_WAY_OUT}") from error
+        raise ModelError(f"{package.path} cannot be loaded as a Silero model: {true_reason(error)}") from error
     parameters = inspect.signature(model.apply_tts).parameters if hasattr(model, "apply_tts") else {}
-    speakers = getattr(model, "speakers", None)
+    speakers = _declared(model, "speakers")
     if not {"text", "speaker", "sample_rate"} <= set(parameters) or not speakers:
         raise ModelError(
             f"{package.path} is no Silero model of version 3 or later: it has no apply_tts(text, speaker, …)"
         )
-    return SileroModel(model, lang, device, frozenset(parameters), str(package.path), cpu_threads)
+    return SileroModel(model, lang, device, frozenset(parameters), str(package.path), cpu_threads, symbols)
+
+
+def _declared(model: Any, name: str) -> Sequence[str] | None:
+    """What a package says of itself: its object, or those in ``packages``, which that of v5.5 only wraps."""
+    held = getattr(model, "packages", None) or ()
+    for each in (model, *(held.values() if isinstance(held, Mapping) else held)):
+        if found := getattr(each, name, None):
+            return tuple(map(str, found))
+    return None
+
+
+def machine_trouble(error: BaseException) -> str | None:
+    """What the device or the memory has to do with an error, however deep it hides; None when it has nothing.
+
+    Silero's packages catch every RuntimeError and raise "Model couldn't generate your text, probably it's too long" in
+    its place, without naming it as the cause; Python keeps it as ``__context__``.
+    """
+    for each in _chain(error):
+        text = str(each).partition("\n")[0]
+        if isinstance(each, MemoryError) or _MACHINE.search(text):
+            return text or type(each).__name__
+    return None
+
+
+def true_reason(error: BaseException) -> str:
+    """An error's text, and that of the error it was raised over, if the two differ."""
+    *_, last = _chain(error)
+    own = f"{type(error).__name__}: {error}"
+    if last is error:
+        return own
+    first_line = str(last).partition("\n")[0]
+    return f"{own} (raised over {type(last).__name__}: {first_line})"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        yield at
+        at = at.__cause__ or at.__context__
 
 
 class SileroModel:
@@ -121,10 +175,18 @@ class SileroModel:
         parameters: Names of ``apply_tts``'s parameters.
         name: What to call it in errors.
         cpu_threads: CPU threads to compute with; 0 takes PyTorch's own number.
+        symbols: What it reads, if it does not say itself.
     """
 
     def __init__(
-        self, model: Any, lang: str, device: str, parameters: frozenset[str], name: str, cpu_threads: int = 0
+        self,
+        model: Any,
+        lang: str,
+        device: str,
+        parameters: frozenset[str],
+        name: str,
+        cpu_threads: int = 0,
+        symbols: str | None = None,
     ) -> None:
         self._model = model
         self._lang = lang
@@ -132,19 +194,16 @@ class SileroModel:
         self._parameters = parameters
         self._name = name
         self._cpu_threads = cpu_threads
+        self._speakers = tuple(_declared(model, "speakers") or ())
+        self._symbols = "".join(_declared(model, "symbols") or ()) or symbols
         self._warm = False
 
     @property
     def info(self) -> Mapping[str, Any]:
         """``speakers`` (tuple of names), ``symbols`` (what it can read, or None) and ``device``."""
-        symbols = getattr(self._model, "symbols", None)
-        return {
-            "speakers": tuple(map(str, self._model.speakers)),
-            "symbols": "".join(symbols) if symbols else None,
-            "device": self._device,
-        }
+        return {"speakers": self._speakers, "symbols": self._symbols, "device": self._device}
 
-    def warm(self) -> None:
+    def warm(self, items: Sequence[Utterable] = ()) -> None:
         """Speak a few words: the first run allocates and, on a GPU, chooses kernels; later calls do nothing.
 
         Raises:
@@ -158,7 +217,9 @@ class SileroModel:
         try:
             self._apply(Utterable(text, speaker, 24000))
         except Exception as error:  # whatever the packaged code raises
-            raise ModelError(f"{self._name} does not speak: {error}") from error
+            if trouble := machine_trouble(error):
+                raise ModelError(f"{self._device} failed under {self._name}: {trouble}; {_WAY_OUT}") from error
+            raise ModelError(f"{self._name} does not speak: {true_reason(error)}") from error
         self._warm = True
 
     def run(self, items: Sequence[Utterable]) -> list[Spoken]:
@@ -174,11 +235,12 @@ class SileroModel:
             try:
                 blocks.append(self._apply(Utterable(text, item.speaker, item.rate_hz, item.options)))
             except Exception as error:  # the packaged code raises ValueError, AttributeError and bare Exception
-                if "CUDA error" in str(error):
-                    raise ModelError(f"the GPU failed under {self._name}: {error}") from error
+                # Halves of the text would fail alike, each after its own time-out, and the text was never at fault.
+                if trouble := machine_trouble(error):
+                    raise ModelError(f"{self._device} failed under {self._name}: {trouble}; {_WAY_OUT}") from error
                 halves = _halve(text)
                 if halves is None:
-                    skipped.append((text, f"{type(error).__name__}: {error}"))
+                    skipped.append((text, true_reason(error)))
                 else:
                     parts += reversed(halves)
         samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)

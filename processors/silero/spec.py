@@ -148,7 +148,8 @@ SPEC = ElementSpec(
     doc=(
         "Numbers, dates, units, abbreviations and foreign letters become words first, because the models drop what "
         "they cannot read without a word. A model is a torch package, that is, a program: it is loaded only when its "
-        "SHA-256 is pinned in Tolmach or allowed by you, with `sha256` or the variable TOLMACH_ALLOW_SHA256. Models "
+        f"SHA-256 is pinned in Tolmach ({', '.join(m.name for m in MODELS.values() if m.sha256)}) or allowed by you, "
+        "with `sha256` or the variable TOLMACH_ALLOW_SHA256. Models "
         "are kept in TOLMACH_CACHE (default ~/.cache/tolmach); `tolmach fetch GRAPH` gets them beforehand."
     ),
     licence=f"{', '.join(MODELS)}: {LICENCE} (non-commercial, share alike), by Silero Team",

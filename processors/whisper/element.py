@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
 from pipelines.element import Context
 from pipelines.errors import ModelError, ModelMissingError
 from processors.ast.element import Hypothesis, SpeechTranslation
-from processors.hosting import HOSTS, HostKey, Lease, Model
+from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
 from processors.utterances import Utterance
 from processors.whisper import weights
 from processors.whisper.request import WhisperRequest
@@ -43,8 +42,8 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         settings = self.settings
         model = settings.model
         if is_path(model):
-            model = str(await asyncio.to_thread(_existing, model, self.context.base_dir))
-        device = await asyncio.to_thread(_resolve, settings.device)
+            model = str(await off_loop(_existing, model, self.context.base_dir))
+        device = await off_loop(_resolve, settings.device)
         threads = f", {settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("whisper", model, device, settings.compute_type + threads)
         load = partial(_load, model, device, settings.compute_type, settings.cpu_threads)

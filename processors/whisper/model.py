@@ -110,9 +110,9 @@ class WhisperModel:
             "device": self._device,
         }
 
-    def warm(self) -> None:
-        """Translate a second of silence."""
-        self.run([WhisperRequest(np.zeros(RATE_HZ, np.float32), "en", True, 1, 0.6, 2.4)])
+    def warm(self, items: Sequence[WhisperRequest] = ()) -> None:
+        """Translate, a second of silence if nothing else is given."""
+        self.run(items or [WhisperRequest(np.zeros(RATE_HZ, np.float32), "en", True, 1, 0.6, 2.4)])
 
     def run(self, items: Sequence[WhisperRequest]) -> list[Hypothesis]:
         """Translate utterances, one after the other: a result does not depend on its neighbours."""

@@ -21,6 +21,9 @@ ENGLISH = "_~abcdefghijklmnopqrstuvwxyz .,!?…:;–"
 SYMBOL_S = 0.02
 """Length of a symbol's tone at every rate, seconds."""
 
+CROWDED = "ъъъ"
+"""A run of letters for which the model asks more memory than there is: a true RuntimeError of PyTorch's."""
+
 FORBIDDEN = "щщщ"
 """A run of letters the model fails on, as the real ones do on rare strings."""
 
@@ -43,8 +46,10 @@ class Voice(torch.nn.Module):
 
 
 class TTSModel:
-    def __init__(self, symbols, speakers):
-        self.symbols = symbols
+    def __init__(self, symbols, speakers, quiet):
+        self.alphabet = symbols
+        if not quiet:
+            self.symbols = symbols
         self.speakers = speakers
         self.device = torch.device("cpu")
         self.model = torch.jit.script(Voice(len(symbols)))
@@ -62,28 +67,65 @@ class TTSModel:
             raise ValueError("`speaker` should be in " + ", ".join(self.speakers))
         if sample_rate not in (8000, 24000, 48000):
             raise ValueError(f"`sample_rate` should be in [8000, 24000, 48000], got {sample_rate}")
-        known = [self.symbols.index(c) for c in text.lower() if c in self.symbols]
-        if not any(self.symbols[i].isalpha() for i in known):
+        known = [self.alphabet.index(c) for c in text.lower() if c in self.alphabet]
+        if not any(self.alphabet[i].isalpha() for i in known):
             raise ValueError("Invalid text: no valid symbols")
         if len(known) > 1000:
             raise Exception("Model couldn't generate your text, probably it's too long")
         if "{FORBIDDEN}" in text.lower():
             raise AttributeError("'NoneType' object has no attribute 'group'")
+        try:
+            return self.speak(text, known, speaker, sample_rate, put_accent)
+        except RuntimeError:
+            raise Exception("Model couldn't generate your text, probably it's too long")
+
+    def speak(self, text, known, speaker, sample_rate, put_accent):
+        if "{CROWDED}" in text.lower():
+            torch.empty(1 << 60, dtype=torch.uint8)
         loud = 0.3 + 0.1 * self.speakers.index(speaker) + (0.05 if put_accent else 0.0)
         tones = self.model(torch.tensor(known, device=self.device), int({SYMBOL_S} * sample_rate), sample_rate)
         return loud * tones
+
+
+class Wrapper:
+    def __init__(self, model):
+        self.packages = [model]
+
+    def to(self, device):
+        self.packages[0].to(device)
+
+    def apply_tts(
+        self, text=None, ssml_text=None, speaker="xenia", sample_rate=48000, put_accent=True, put_yo=True{V5}
+    ):
+        return self.packages[0].apply_tts(text, ssml_text, speaker, sample_rate, put_accent, put_yo)
 """
 
 _V5 = ", put_stress_homo=True, put_yo_homo=True"
 
 
 def build_package(
-    path: Path, *, symbols: str = RUSSIAN, speakers: tuple[str, ...] = ("aidar", "baya"), v5: bool = False
+    path: Path,
+    *,
+    symbols: str = RUSSIAN,
+    speakers: tuple[str, ...] = ("aidar", "baya"),
+    v5: bool = False,
+    wrapped: bool = False,
+    quiet: bool = False,
 ) -> Path:
-    """Write a package to ``path``; ``v5`` gives ``apply_tts`` the arguments of the fifth generation."""
-    code = (
-        _CODE.replace("{V5}", _V5 if v5 else "").replace("{FORBIDDEN}", FORBIDDEN).replace("{SYMBOL_S}", str(SYMBOL_S))
-    )
+    """Write a package to ``path``.
+
+    Args:
+        path: Where.
+        symbols: What it reads.
+        speakers: Who speaks.
+        v5: Give ``apply_tts`` the arguments of the fifth generation.
+        wrapped: Save an object that holds the model in ``packages``, as v5.5 does.
+        quiet: Do not say which symbols it reads, as v5.5 may.
+    """
+    code = _CODE
+    for name, value in {"V5": _V5 if v5 else "", "FORBIDDEN": FORBIDDEN, "CROWDED": CROWDED}.items():
+        code = code.replace(f"{{{name}}}", value)
+    code = code.replace("{SYMBOL_S}", str(SYMBOL_S))
     source = path.with_suffix(".py")
     source.write_text(code, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(_MODULE, source)
@@ -98,7 +140,8 @@ def build_package(
         with package_exporter.PackageExporter(str(path)) as exporter:
             exporter.extern(["torch", "torch.**"])
             exporter.intern(_MODULE)
-            exporter.save_pickle("tts_models", "model", module.TTSModel(symbols, list(speakers)))
+            model = module.TTSModel(symbols, list(speakers), quiet)
+            exporter.save_pickle("tts_models", "model", module.Wrapper(model) if wrapped else model)
     finally:
         package_exporter._gate_torchscript_serialization = gate
         del sys.modules[_MODULE]  # what is loaded later can only come out of the package

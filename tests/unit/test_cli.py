@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -385,3 +386,34 @@ def test_doctor_survives_a_broken_plugin(monkeypatch: pytest.MonkeyPatch, capsys
 def test_options_may_stand_between_inputs(tmp_path, capsys):
     assert main(["run", "vad", "--set", "vad.hangover_ms=900", str(tmp_path / "none.wav"), "-o", str(tmp_path)]) == 2
     assert "none.wav" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is POSIX")
+@pytest.mark.parametrize("where", ["native code in the main thread's place", "a thread that is left behind"])
+def test_ctrl_c_ends_the_process_at_once_whatever_its_threads_do(where: str, tmp_path: Path):
+    program = f"""
+import signal, sys, tempfile, threading
+from pipelines import cli
+from pipelines.commands import inspect
+folder = tempfile.TemporaryDirectory(dir={str(tmp_path)!r})
+def hang(*_):
+    print("begun", flush=True)
+    threading.Event().wait()
+def run(args):
+    if {where!r}.startswith("native"):
+        cli.interruptible(hang)
+    threading.Thread(target=hang).start()
+    threading.Event().wait()
+inspect.run = run
+sys.argv = ["tolmach", "inspect"]
+cli.script()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "tolmach: interrupted\n")
+    assert list(tmp_path.iterdir()) == [], "temporary folders are removed"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
 
 from pipelines.errors import ModelError
-from processors.hosting import HostKey, HostPool, ThreadHost
+from processors.hosting import HostKey, HostPool, ThreadHost, off_loop, report
+from processors.hosting.memory import OutOfMemoryError, is_out_of_memory
 from tests.until import until
 
 KEY = HostKey("doubler", "test", "cpu")
@@ -22,7 +25,7 @@ class Doubler:
     def __init__(self, gate: threading.Event | None = None) -> None:
         self.batches: list[list[int]] = []
         self.threads: set[int] = set()
-        self.warmed = 0
+        self.warmed: list[list[int]] = []
         self.entered = threading.Event()
         self._gate = gate
 
@@ -30,8 +33,8 @@ class Doubler:
     def info(self) -> dict[str, Any]:
         return {"factor": 2}
 
-    def warm(self) -> None:
-        self.warmed += 1
+    def warm(self, items: Sequence[int] = ()) -> None:
+        self.warmed.append(list(items))
 
     def run(self, items: Sequence[int]) -> list[int]:
         self.threads.add(threading.get_ident())
@@ -206,8 +209,8 @@ async def test_warm_runs_the_model_and_info_is_the_models():
     model = Doubler()
     host = host_of(model)
     assert host.info == {}
-    await host.warm()
-    assert model.warmed == 1
+    await asyncio.gather(host.warm([1], once="en"), host.warm([1], once="en"), host.warm([2], once="ru"))
+    assert sorted(model.warmed) == [[1], [2]]
     assert host.info == {"factor": 2}
     host.close()
 
@@ -242,14 +245,19 @@ async def test_graphs_share_a_load_and_the_model_outlives_its_leases():
 async def test_a_failed_load_fails_all_who_wait_and_is_tried_again():
     pool = HostPool()
     attempts: list[int] = []
+    gate = threading.Event()
 
     def load() -> Doubler:
         attempts.append(1)
         if len(attempts) == 1:
+            assert gate.wait(30)
             raise ModelError("no weights")
         return Doubler()
 
-    failed = await asyncio.gather(*(pool.acquire(KEY, load) for _ in range(3)), return_exceptions=True)
+    waiting = [asyncio.create_task(pool.acquire(KEY, load)) for _ in range(3)]
+    await asyncio.sleep(0)
+    gate.set()
+    failed = await asyncio.gather(*waiting, return_exceptions=True)
     assert [str(error) for error in failed] == ["no weights"] * 3
     assert len(attempts) == 1
     lease = await pool.acquire(KEY, load)
@@ -342,3 +350,211 @@ async def test_a_load_that_failed_when_nobody_waited_any_more_is_tried_again():
         await host.loaded()
     lease.release()
     assert pool.unload_idle() == 1
+
+
+# Turns ------------------------------------------------------------------------------------------------------------
+
+
+class Stepper:
+    """Takes as many steps as an item says; a negative one fails in its second step."""
+
+    def __init__(self) -> None:
+        self.log: list[int] = []
+        self.closed: list[int] = []
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return {}
+
+    def warm(self, items: Sequence[int] = ()) -> None:
+        """Nothing to warm."""
+
+    def run(self, items: Sequence[int]) -> Generator[None, None, list[int]]:
+        (item,) = items
+        try:
+            for step in range(abs(item)):
+                self.log.append(item)
+                self.entered.set()
+                assert self.gate.wait(30)
+                if item < 0 and step == 1:
+                    raise ValueError("negative")
+                yield
+            return [2 * item]
+        except GeneratorExit:
+            self.closed.append(item)
+            raise
+
+
+async def test_callers_take_turns_step_by_step_and_each_is_answered_in_order():
+    model = Stepper()
+    pool = HostPool()
+    long, short = [await pool.acquire(KEY, lambda: model) for _ in range(2)]
+    answers: list[int] = []
+
+    async def ask(lease: Any, item: int) -> None:
+        [outcome] = await lease.submit([item])
+        answers.append(outcome)
+
+    tasks = [asyncio.create_task(ask(long, item)) for item in (100, 3)]
+    assert await asyncio.to_thread(model.entered.wait, 30)
+    tasks += [asyncio.create_task(ask(short, item)) for item in (2, 1)]
+    await queued(long._host, 3)
+    model.gate.set()
+    await asyncio.gather(*tasks)
+    # After the step under way it is the other one's turn, however long the first one's request is.
+    # (The 2 has its answer in a third step, which does nothing.)
+    assert model.log[:7] == [100, 2, 100, 2, 100, 100, 1]
+    assert answers == [4, 2, 200, 6]
+    assert model.log[-4:] == [100, 3, 3, 3]
+    for lease in (long, short):
+        lease.release()
+    pool.unload_idle()
+
+
+async def test_a_request_that_nobody_waits_for_ends_with_its_step():
+    model = Stepper()
+    host: ThreadHost[int, int] = ThreadHost(KEY, lambda: model)
+    unwanted = asyncio.create_task(host.submit([1000]))
+    assert await asyncio.to_thread(model.entered.wait, 30)
+    unwanted.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unwanted
+    model.gate.set()
+    assert await host.submit([1]) == [2]
+    assert model.log == [1000, 1]
+    assert model.closed == [1000]
+    host.close()
+
+
+async def test_an_error_in_a_later_step_is_its_requests_alone():
+    model = Stepper()
+    model.gate.set()
+    host: ThreadHost[int, int] = ThreadHost(KEY, lambda: model)
+    bad, good = await asyncio.gather(host.submit([-3], owner="a"), host.submit([3], owner="b"))
+    assert isinstance(bad[0], ValueError)
+    assert good == [6]
+    host.close()
+
+
+# Loading ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_loader_reports_reaches_all_who_wait():
+    pool = HostPool()
+    heard: list[tuple[str, str]] = []
+    gate = threading.Event()
+
+    def load() -> Doubler:
+        assert gate.wait(30)
+        report("reading, 40 %")
+        return Doubler()
+
+    waiting = [
+        asyncio.create_task(pool.acquire(KEY, load, on_progress=lambda text, who=who: heard.append((who, text))))
+        for who in "ab"
+    ]
+    await asyncio.sleep(0)
+    gate.set()
+    for lease in await asyncio.gather(*waiting):
+        lease.release()
+    await asyncio.sleep(0)
+    assert heard == [("a", "reading, 40 %"), ("b", "reading, 40 %")]
+    report("nobody waits here")
+    pool.unload_idle()
+
+
+async def test_off_loop_returns_and_raises_what_the_function_does():
+    assert await off_loop(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await off_loop(divmod, 7, 0)
+    daemon = await off_loop(lambda: threading.current_thread().daemon)
+    assert daemon
+
+
+@pytest.mark.parametrize("where", ["load", "run", "off_loop"])
+def test_no_thread_of_a_host_holds_up_the_end_of_the_process(where: str):
+    """A load or an inference takes half a minute on a CPU; Ctrl-C is to be answered at once."""
+    program = f"""
+import asyncio, threading
+from pipelines.cli import end_process
+from processors.hosting import HOSTS, HostKey, off_loop
+begun, never = threading.Event(), threading.Event()
+def hang(*_):
+    begun.set()
+    never.wait()
+class Model:
+    info = {{}}
+    def run(self, items):
+        hang()
+def load():
+    if {where!r} == "load":
+        hang()
+    return Model()
+async def use():
+    if {where!r} == "off_loop":
+        await off_loop(hang)
+    lease = await HOSTS.acquire(HostKey("x", "y", "cpu"), load)
+    await lease.submit([1])
+async def main():
+    task = asyncio.create_task(use())
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+asyncio.run(main())
+print("over", end="")
+end_process(3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "over", "")
+
+
+# Memory -----------------------------------------------------------------------------------------------------------
+
+
+def hidden(error: Exception, *, cause: bool) -> Exception:
+    """The error as the cause, or only the context, of another one."""
+    try:
+        try:
+            raise error
+        except Exception as first:
+            if cause:
+                raise RuntimeError("the file is broken") from first
+            raise RuntimeError("probably it's too long") from None
+    except RuntimeError as second:
+        return second
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA failed with error out of memory"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (OSError(28, "No space left on device"), False),
+        (ValueError("the text 'out of memory' in a file"), False),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+    ],
+)
+def test_out_of_memory_is_known_also_behind_another_error(error: Exception, is_one: bool):
+    assert is_out_of_memory(error) is is_one
+    assert is_out_of_memory(hidden(error, cause=True)) is is_one
+    assert is_out_of_memory(hidden(error, cause=False)) is is_one  # "from None" hides it from people, not from us
+
+
+async def test_a_request_that_ran_out_of_memory_says_so_and_what_would_help():
+    class Large(Doubler):
+        def run(self, items: Sequence[int]) -> list[int]:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.\nSee the documentation")
+
+    host = host_of(Large())
+    one, other = await host.submit([1, 2])
+    for outcome in (one, other):
+        assert isinstance(outcome, OutOfMemoryError)
+        assert str(outcome).startswith("doubler test on cpu: out of memory (CUDA out of memory. Tried")
+        assert "device: cpu" in str(outcome)
+    host.close()

@@ -17,7 +17,7 @@ from pipelines.testing import Harness
 from pipelines.tools.checking import check_element
 from processors.hosting import HOSTS
 from processors.silero.spec import SPEC
-from tests.data.silero_package import ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package
+from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package
 
 pytestmark = pytest.mark.models
 
@@ -101,6 +101,84 @@ async def test_what_the_model_cannot_speak_is_named_and_the_rest_is_spoken(russi
     assert f"cannot speak '{FORBIDDEN}уку' (AttributeError" in warning.text
     assert warning.pts_ns == 1_000_000_000
     assert warning.data["utterance"] == 1
+
+
+async def test_memory_that_runs_out_is_told_as_that_and_not_met_by_halving_the_text(russian: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=r"cpu failed under .*ru\.pt: .*can't allocate memory.*set device: cpu"):
+        await spoken(russian, f"Один раз {CROWDED} и ещё раз.")
+
+
+@pytest.mark.parametrize(
+    "true_error",
+    [
+        RuntimeError("CUDA error: device-side assert triggered\nCompile with TORCH_USE_CUDA_DSA"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        MemoryError(),
+    ],
+    ids=["assert", "out of memory", "cudnn", "host memory"],
+)
+def test_a_failing_gpu_is_found_under_the_packages_own_words(true_error: Exception) -> None:
+    from processors.silero.model import SileroModel, Utterable
+
+    tried: list[str] = []
+
+    class Voice:
+        symbols, speakers = "ab", ("aidar",)
+
+        def apply_tts(self, text: str, speaker: str, sample_rate: int) -> None:
+            tried.append(text)
+            try:
+                raise true_error
+            except (RuntimeError, MemoryError):
+                raise Exception("Model couldn't generate your text, probably it's too long")  # noqa: B904 -- as it does
+
+    model = SileroModel(Voice(), "ru", "cpu", frozenset(), "voice.pt")
+    first_line = str(true_error).partition("\n")[0] or "MemoryError"
+    for call in (model.warm, lambda: model.run([Utterable("a b a b", "aidar", RATE_HZ)])):
+        tried.clear()
+        with pytest.raises(ModelError) as caught:
+            call()
+        assert f"cpu failed under voice.pt: {first_line};" in str(caught.value)
+        assert len(tried) == 1
+
+
+async def test_a_text_the_network_itself_fails_on_is_told_with_the_true_reason() -> None:
+    from processors.silero.model import SileroModel, Utterable
+
+    class Voice:
+        symbols, speakers = "ab", ("aidar",)
+
+        def apply_tts(self, text: str, speaker: str, sample_rate: int) -> Any:
+            try:
+                raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+            except RuntimeError:
+                raise Exception("Model couldn't generate your text, probably it's too long")  # noqa: B904 -- as it does
+
+    [spoken] = SileroModel(Voice(), "ru", "cpu", frozenset(), "voice.pt").run([Utterable("a", "aidar", RATE_HZ)])
+    [(text, reason)] = spoken.skipped
+    assert text == "a"
+    assert "RuntimeError: The size of tensor a (3) must match" in reason
+
+
+async def test_a_package_that_only_wraps_others_and_names_no_symbols_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from processors.silero import model as silero
+    from processors.silero.files import Package
+    from processors.silero.voices import MODELS
+
+    path = build_package(tmp_path / "wrapped.pt", v5=True, wrapped=True)
+    assert heard((await spoken(settings_for(path, lang="ru"), "Раз, два.")).audio()) == "раз, два."
+    path = build_package(tmp_path / "quiet.pt", v5=True, wrapped=True, quiet=True)
+    known = MODELS["v5_5_ru"].symbols
+    assert known is not None
+    package = Package(path, "", path.read_bytes())
+    assert silero.load(package, "ru", "cpu").info["symbols"] is None
+    loaded = silero.load(package, "ru", "cpu", symbols=known)
+    assert loaded.info == {"speakers": ("aidar", "baya"), "symbols": known, "device": "cpu"}
+    assert set("абвгдеёжзийклмнопрстуфхцчшщъыьэюя!+,-.:;?–… ") == set(known)
+    loaded.warm()
 
 
 async def test_letters_without_a_sound_are_named(russian: dict[str, Any]) -> None:

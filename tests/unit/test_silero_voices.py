@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -16,12 +17,13 @@ from pydantic import ValidationError
 
 from pipelines.caps import Caps
 from pipelines.errors import GraphError, ModelMissingError, ModelRefusedError
-from pipelines.language.build import load_graph
+from pipelines.language.build import check_graph, load_graph
 from pipelines.registry import Registry
+from pipelines.tools.shipped import shipped_graph
 from processors.silero import files
 from processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
 from processors.silero.spec import SPEC, SileroTtsSettings
-from processors.silero.voices import LICENCE, MODELS
+from processors.silero.voices import LICENCE, MODELS, PINNED
 from tests.unit.certificates import make_certificate
 
 CONTENT = b"a model, as far as anybody can tell without loading it" * 1000
@@ -36,8 +38,30 @@ def test_the_table_is_whole() -> None:
         assert model.default_speaker in model.speakers
         assert len(set(model.speakers)) == len(model.speakers)
         assert model.licence == LICENCE
-        assert model.sha256 is None or len(model.sha256) == 64
+        assert (model.sha256 is None) == (model.size_bytes is None)
+        assert model.sha256 is None or re.fullmatch("[0-9a-f]{64}", model.sha256)
     assert MODELS["v3_en"].speakers[-1] == "en_117"
+    assert "eugene" not in MODELS["v5_4_ru"].speakers
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in PINNED)
+
+
+def test_every_voice_that_is_taken_without_being_named_is_pinned() -> None:
+    taken = {SileroTtsSettings().model}
+    taken |= {SileroTtsSettings(model="auto", lang=lang).model for lang in {m.lang for m in MODELS.values()}}
+    assert {name for name in taken if MODELS[name].sha256 is None} == set()
+    for name in ("interpreter", "recording"):
+        for target, source in (("ru", "en"), ("en", "ru")):
+            params = {"source_lang": source, "target_lang": target}
+            result = check_graph(
+                shipped_graph(name), params=params | ({"input": "a.wav"} if name == "recording" else {})
+            )
+            assert result.graph is not None, result.format_text()
+            voices = [n.settings for n in result.graph.nodes.values() if n.spec.type == "silero_tts"]
+            assert voices
+            assert all(MODELS[voice.model].sha256 for voice in voices)
+
+
+def test_licences_are_told() -> None:
     assert "v5_5_ru" in SPEC.licence
     assert LICENCE in SPEC.licence
 
@@ -125,6 +149,20 @@ def test_an_unknown_file_is_refused_until_its_digest_is_allowed(
     assert (package.content, package.sha256) == (CONTENT, DIGEST)
     monkeypatch.setenv(ALLOW_VARIABLE, f"{'1' * 64}, sha256:{DIGEST}")
     assert read_allowed(path, SileroTtsSettings(model=str(path), lang="ru")).sha256 == DIGEST
+
+
+def test_a_known_file_needs_no_question_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ALLOW_VARIABLE, raising=False)
+    path = tmp_path / "renamed.pt"
+    path.write_bytes(CONTENT)
+    settings = SileroTtsSettings(model=str(path), lang="ru")
+    with pytest.raises(ModelRefusedError, match="which nobody has vouched for"):
+        read_allowed(path, settings)
+    monkeypatch.setattr(files, "PINNED", frozenset({DIGEST}))
+    assert read_allowed(path, settings).sha256 == DIGEST
+    # Under the name of another model it is the wrong file all the same.
+    with pytest.raises(ModelRefusedError, match="as pinned"):
+        read_allowed(path, SileroTtsSettings(model="v4_ru"))
 
 
 def test_what_is_too_large_or_unreadable_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

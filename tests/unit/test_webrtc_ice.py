@@ -22,6 +22,9 @@ from transports.webrtc.ice_agent import IceAgent, open_socket
 from transports.webrtc.ice_settings import IceSettings, ice_servers, ice_servers_json
 from transports.webrtc.sdp import SignallingError
 
+RTP = b"\x80"
+"""First byte of what passes as media (RFC 7983)."""
+
 Pair = tuple[tuple[str, int], tuple[str, int]]
 
 
@@ -63,9 +66,9 @@ async def connected(settings: IceSettings | None = None) -> AsyncIterator[tuple[
 async def pass_on(a: RestartableIce, b: RestartableIce) -> None:
     """A datagram each way."""
     async with asyncio.timeout(10):
-        await a.send(b"to b")
-        await b.send(b"to a")
-        assert (await a.recv(), await b.recv()) == (b"to a", b"to b")
+        await a.send(RTP + b"to b")
+        await b.send(RTP + b"to a")
+        assert (await a.recv(), await b.recv()) == (RTP + b"to a", RTP + b"to b")
 
 
 def pair_of(ice: RestartableIce) -> Pair:
@@ -119,9 +122,9 @@ async def test_what_was_sent_over_the_old_pair_still_arrives() -> None:
         old = a._carrier
         assert old is not None
         await restart(a, b)
-        await old.send(b"late")
+        await old.send(RTP + b"late")
         async with asyncio.timeout(5):
-            assert await b.recv() == b"late"
+            assert await b.recv() == RTP + b"late"
 
 
 async def test_the_replaced_sockets_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +144,8 @@ async def test_a_restart_repairs_a_dead_path() -> None:
     async with connected() as (a, b):
         cut(a)
         cut(b)
-        await a.send(b"lost, not an error")
-        await b.send(b"lost, not an error")
+        await a.send(RTP + b"lost, not an error")
+        await b.send(RTP + b"lost, not an error")
         await restart(a, b)
         await pass_on(a, b)
 
@@ -223,7 +226,7 @@ async def test_expired_consent_is_not_the_end_while_a_restart_is_under_way() -> 
         async with b.following(credentials(a)):
             await old.close()
             await exchange(a, b)
-        await b.send(b"lost, not an error")
+        await b.send(RTP + b"lost, not an error")
         await a.check_anew(credentials(b))
         await changed(b, None)
         await until(lambda: a.selected_pair == (pair_of(b)[1], pair_of(b)[0]))

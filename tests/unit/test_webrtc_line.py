@@ -13,6 +13,7 @@ from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
 from pipelines.language.build import load_graph
 from pipelines.runtime.runner import GraphRunner
 from tests.unit.webrtc_lines import line_of
+from transports.webrtc import jitter
 from transports.webrtc.connection import Connection
 from transports.webrtc.jitter import JitterSettings
 from transports.webrtc.line import Line
@@ -140,7 +141,10 @@ async def run_segments(name: str, found: list[tuple[str, Message]]) -> tuple[asy
 
 
 @pytest.mark.parametrize("asked_after_ms", [0, 100, 260, 600, 740, 900])
-async def test_graphs_change_between_words_and_no_word_is_lost_or_heard_twice(line: Line, asked_after_ms: int) -> None:
+async def test_graphs_change_between_words_and_no_word_is_lost_or_heard_twice(
+    line: Line, asked_after_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jitter, "MAX_AHEAD_NS", 60 * NS_PER_S)  # the mouth speaks twenty times as fast as people do
     mouth = Mouth(line.connect())
     words = np.concatenate([np.concatenate((vowel(300), np.zeros(500 * 48, np.float32))) for _ in range(4)])
     found: list[tuple[str, Message]] = []

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from transports.webrtc.sdp import SignallingError, is_mdns, prepare_offer
+from transports.webrtc.sdp import SignallingError, prepare_offer
 
 OFFER = """\
 v=0
 o=- 6583598975822134774 2 IN IP4 127.0.0.1
 a=group:BUNDLE 0 1
 m=audio 50001 UDP/TLS/RTP/SAVPF 111
+a=rtcp-mux
+a=rtpmap:111 opus/48000/2
+a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level
+a=sendrecv
 a=candidate:1 1 udp 2122 0a1b2c3d-1111.local 50000 typ host
 a=candidate:2 1 udp 2122 192.0.2.7 50001 typ host
 a=end-of-candidates
 a=ice-ufrag:w2KA
 a=ice-pwd:iAtsqYmIrM/6O+ab/iUPtycW
+a=fingerprint:sha-256 FINGERPRINT
+a=setup:actpass
 a=mid:0
 m=application 50002 UDP/DTLS/SCTP webrtc-datachannel
 a=candidate:2 1 udp 2122 192.0.2.7 50002 typ host
 a=ice-ufrag:w2KA
 a=ice-pwd:iAtsqYmIrM/6O+ab/iUPtycW
+a=fingerprint:sha-256 FINGERPRINT
+a=setup:actpass
 a=mid:1
-""".replace("\n", "\r\n")
+a=sctp-port:5000
+a=max-message-size:262144
+""".replace("\n", "\r\n").replace("FINGERPRINT", ":".join(["A1"] * 32))
 """Written like Chrome's: two sections with ports of their own, of which the first's are used once they are bundled."""
 
 
@@ -31,8 +41,6 @@ def test_hidden_addresses_are_left_out_and_the_end_with_them() -> None:
     assert ".local" not in sdp
     assert "192.0.2.7 50001" in sdp
     assert "end-of-candidates" not in sdp, "aioice would give up before the hidden address was heard of"
-    assert is_mdns("1 1 udp 2122 0A.LOCAL 5 typ host")
-    assert not is_mdns("1 1 udp")
 
 
 def test_both_sections_have_the_candidates_of_the_transport_they_share() -> None:
@@ -53,8 +61,9 @@ def test_the_data_channel_may_carry_the_audio() -> None:
 
 def test_credentials_may_stand_above_the_sections() -> None:
     lines = [s for s in OFFER.split("\r\n") if "ice-" not in s]
-    offer = prepare_offer("\r\n".join([lines[0], "a=ice-ufrag:abcd", "a=ice-pwd:of-the-session", *lines[1:]]))
-    assert (offer.username, offer.password) == ("abcd", "of-the-session")
+    password = "of+the/session" * 2
+    offer = prepare_offer("\r\n".join([lines[0], "a=ice-ufrag:abcd", f"a=ice-pwd:{password}", *lines[1:]]))
+    assert (offer.username, offer.password) == ("abcd", password)
 
 
 def test_one_section_needs_no_bundle() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +17,27 @@ from aiortc import (
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpTransceiver,
+    RTCSctpTransport,
     RTCSessionDescription,
 )
+from aiortc.exceptions import InvalidStateError
 
+from pipelines.frames import NS_PER_S
 from transports.webrtc import messages
-from transports.webrtc.aiortc_hooks import PacedTrack, tap_receiver, use_ice
+from transports.webrtc.aiortc_hooks import (
+    PacedTrack,
+    guard_data,
+    guard_receiver,
+    guard_sender,
+    guard_transport,
+    tap_receiver,
+    use_ice,
+)
+from transports.webrtc.guards import Allowance, Complaints
 from transports.webrtc.ice import IceCredentials, RestartableIce
 from transports.webrtc.ice_settings import IceSettings
 from transports.webrtc.receiver import Receiver
-from transports.webrtc.sdp import MAX_SDP, Offer, SignallingError, is_mdns, prepare_offer
+from transports.webrtc.sdp import MAX_SDP, Offer, SignallingError, prepare_offer, usable_candidate
 from transports.webrtc.sender import Sender
 
 log = logging.getLogger(__name__)
@@ -32,8 +45,25 @@ log = logging.getLogger(__name__)
 _WATCH_S = 0.5
 _MAX_CANDIDATES = 64
 """Trickled candidates taken from one peer; each one costs connectivity checks. A browser has about ten."""
-_MAX_BUFFERED = 262_144
-"""Bytes waiting on the data channel above which messages are dropped: the peer is too slow to be told more."""
+_BUFFERED = 65_536
+"""Bytes given to aiortc ahead of what SCTP sends; the rest waits here, where it can be counted and dropped."""
+MAX_UNSENT = 8 * 2**20
+"""Characters that may wait for the data channel. A session of four hours has about a tenth of it in captions; a peer
+for whom this much waits is not reading."""
+MAX_UNSENT_NEWS = 262_144
+"""Characters that wait, above which what is of the moment (``ephemeral``) is not worth sending any more."""
+MESSAGES_PER_S, MESSAGES_AT_ONCE = 50, 200
+"""Messages taken from a peer; the page sends a few a second at most."""
+MAX_CHANNELS = 8
+"""Data channels a peer may open in the life of a connection; the page opens one."""
+MAX_MALFORMED = 256
+"""Packets that cannot be read, after which a peer is hung up on: it is broken, or it tries."""
+_FLUSH_S = 1.0
+"""How long the last messages may take before a connection is closed."""
+_LISTENS_NS = 2 * NS_PER_S
+"""A peer that was not heard for longer is not waited for; it sends a pong a second at least."""
+_RELEASE_S = 5.0
+"""How long aiortc may take to close; then its sockets are closed under it."""
 
 OnMessage = Callable[[Mapping[str, Any]], None]
 OnChange = Callable[["Connection"], None]
@@ -59,7 +89,7 @@ class Connection:
     """A peer connection that answers offers.
 
     Make one per peer inside a running event loop, :meth:`answer` its offer, :meth:`close` it in any case. It also
-    closes by itself when the peer hangs up, vanishes, or never connects; then :attr:`closed` is set,
+    closes by itself when the peer hangs up, vanishes, never connects, or misbehaves; then :attr:`closed` is set,
     :attr:`close_reason` says why, and :attr:`said_goodbye` whether the peer means to stay away. :attr:`connected` and
     :attr:`opened` (the data channel) are events to wait for.
 
@@ -91,6 +121,7 @@ class Connection:
         self.close_reason = ""
         self.refused_messages = 0
         self.dropped_messages = 0
+        self.complaints = Complaints(log)
         # An empty list, not None: None would ask Google's STUN server for our address.
         # One transport for both: a second one would be gathered for, and closed on the first answer.
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
@@ -99,6 +130,13 @@ class Connection:
         self._track = PacedTrack(self._packets)
         self._transceiver: RTCRtpTransceiver | None = None
         self._channel: RTCDataChannel | None = None
+        self._channels = 0
+        self._guarded: RTCSctpTransport | None = None
+        self._unsent: deque[str] = deque()
+        self._unsent_size = 0
+        self._flushed = asyncio.Event()
+        self._flushed.set()
+        self._messages_left = Allowance(MESSAGES_PER_S, MESSAGES_AT_ONCE)
         self._listeners: list[OnMessage] = []
         self._watcher: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -110,39 +148,54 @@ class Connection:
 
     # Signalling ---------------------------------------------------------------------------------------------------
 
-    async def answer(self, offer: str) -> str:
+    async def answer(self, offer: str | Offer) -> str:
         """Answer an offer, the first or a later one; returns our SDP with all our candidates.
 
         A later one with new ICE credentials restarts ICE: the call goes on over the old path, if it still stands, until
         a new one is found.
 
+        Args:
+            offer: As it came, or as :func:`~transports.webrtc.sdp.prepare_offer` has checked it, which is to be asked
+                before a connection is made, for it refuses nearly all that can be refused.
+
         Raises:
-            SignallingError: If the offer cannot be used, no UDP port is free, or the connection is closed.
+            SignallingError: If the offer cannot be used, no UDP port is free, or the connection is closed, also while
+                it answers.
         """
-        prepared = prepare_offer(offer)
+        prepared = prepare_offer(offer) if isinstance(offer, str) else offer
         async with self._negotiating:
-            if self._closing is not None:
-                raise SignallingError("this connection is closed")
+            self._check_open()
             try:
                 if self._transceiver is None:
                     self._transceiver = self._add_audio()
                 async with self._ice.following(IceCredentials(prepared.username, prepared.password)):
                     await self._pc.setRemoteDescription(RTCSessionDescription(sdp=prepared.sdp, type="offer"))
+                    self._check_open()
+                    self._guard_data()
                     await self._pc.setLocalDescription(await self._pc.createAnswer())
+                    self._check_open()
             except SignallingError:
                 raise
             except Exception as error:  # aiortc asserts and raises all kinds of things on SDP it cannot read
+                self._check_open()
                 raise SignallingError(f"the offer cannot be used ({type(error).__name__}: {error})") from error
+            self._check_open()
             self._offer, self._candidates = prepared, 0
             self._last_message_ns = self.receiver.clock()  # an offer is a sign of life
             if self._watcher is None:
                 self._watcher = asyncio.create_task(self._watch(), name="webrtc-watch")
             return self._pc.localDescription.sdp
 
+    def _check_open(self) -> None:
+        """Raise SignallingError if the connection is closed; asked anew after each await."""
+        if self._closing is not None:
+            raise SignallingError("this connection is closed")
+
     async def add_candidate(self, candidate: str, *, mid: str | None, line: int | None = None) -> None:
         """Take one trickled candidate of the offer that was answered last; waits for an answer under way.
 
-        Passed over are the empty one, which ends them, ``.local`` ones, and those of another offer or transport.
+        Passed over are the empty one, which ends them, those we cannot send to (``.local`` ones, TCP), and those of
+        another offer or transport.
 
         Args:
             candidate: Its attribute, with or without the leading ``candidate:``.
@@ -155,19 +208,19 @@ class Connection:
         if len(candidate) > MAX_SDP:
             raise SignallingError("the candidate is too long")
         candidate = candidate.strip().removeprefix("a=").removeprefix("candidate:")
-        if not candidate or is_mdns(candidate) or self._closing is not None:
+        if not candidate or self._closing is not None:
             return
+        usable = usable_candidate(candidate)
         self._candidates += 1
         if self._candidates > _MAX_CANDIDATES:
             raise SignallingError(f"more than {_MAX_CANDIDATES} candidates came")
         async with self._negotiating:
             if self._offer is None:
                 raise SignallingError("the candidate cannot be used: no offer has come yet")
+            if usable is None or self._closing is not None:
+                return
             if self._offer.describes(candidate, mid=mid, line=line):
-                try:
-                    await self._ice.add_remote_candidate(Candidate.from_sdp(candidate))
-                except ValueError as error:
-                    raise SignallingError(f"the candidate cannot be used ({error})") from error
+                await self._ice.add_remote_candidate(Candidate.from_sdp(usable))
 
     def _add_audio(self) -> RTCRtpTransceiver:
         transceiver = self._pc.addTransceiver(self._track, direction="sendrecv")
@@ -176,7 +229,22 @@ class Connection:
         transceiver.setCodecPreferences([c for c in capabilities.codecs if c.mimeType == "audio/opus"])
         tap_receiver(transceiver.receiver, self.receiver.add)
         use_ice(transceiver.receiver.transport.transport, self._ice)
+        guard_transport(transceiver.receiver.transport, self._refuse)
+        guard_receiver(transceiver.receiver, self._refuse)
+        guard_sender(transceiver.sender)
         return transceiver
+
+    def _guard_data(self) -> None:
+        """Guard the data channel's transport, which aiortc makes when an offer first has one."""
+        if self._pc.sctp is not None and self._guarded is not self._pc.sctp:
+            self._guarded = self._pc.sctp
+            guard_data(self._guarded, self._refuse, lambda what: self.hang_up(f"the peer has sent {what}"))
+
+    def _refuse(self, problem: object) -> None:
+        """Count a packet of the peer that cannot be read."""
+        self.complaints.note(problem)
+        if self.complaints.count > MAX_MALFORMED:
+            self.hang_up("the peer sends what cannot be read")
 
     # Life ---------------------------------------------------------------------------------------------------------
 
@@ -191,7 +259,7 @@ class Connection:
         if self._closing is not None:
             return
         self.close_reason = reason
-        self.send(messages.encode("bye", reason=reason))
+        self._append(messages.encode("bye", reason=reason))
         self.receiver.close()
         self.sender.end_stream(self._packets)
         self.closed.set()
@@ -203,10 +271,30 @@ class Connection:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
+        if self.connected.is_set():
+            if not self.said_goodbye and self.receiver.clock() - self._heard_ns < _LISTENS_NS:
+                await self._say_the_last()
+        else:
+            await self._ice.close()  # nothing is said any more; ends what an answer under way waits for
         try:
-            await self._pc.close()
-        except Exception:
-            log.exception("a peer connection failed to close")
+            async with asyncio.timeout(_RELEASE_S):
+                # aiortc does not look up from its own awaits: closed in the middle of an answer, it opens sockets anew.
+                async with self._negotiating:
+                    await self._pc.close()
+        except Exception as error:
+            log.warning("a peer connection failed to close (%s: %s)", type(error).__name__, error)
+        finally:
+            await self._ice.close()
+
+    async def _say_the_last(self) -> None:
+        """Give the last messages time to leave."""
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                await self._flushed.wait()
+                while self._buffered:  # noqa: ASYNC110 -- aiortc has no event for the last byte
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.debug("a peer was not told everything before the end")
 
     async def _watch(self) -> None:
         """Close the connection when the peer does not connect, or shows no sign of life any more."""
@@ -225,11 +313,16 @@ class Connection:
                 self.send(messages.encode("ping", number=number))
             await asyncio.sleep(_WATCH_S)
             unpinged_s += _WATCH_S
-            latest_ns = max(self._last_message_ns or 0, self.receiver.last_arrival_ns or 0)
+            latest_ns = self._heard_ns
             # Rounds are counted, not the clock: after a stall of our own loop what the peer said is still unread.
             silent_s = silent_s + _WATCH_S if latest_ns == heard_ns else 0.0
             heard_ns = latest_ns
         self.hang_up(f"nothing was heard of the peer for {settings.vanish_after_s:g} s")
+
+    @property
+    def _heard_ns(self) -> int:
+        """When the peer last showed a sign of life, ns on the receiver's clock."""
+        return max(self._last_message_ns or 0, self.receiver.last_arrival_ns or 0)
 
     def _state_changed(self) -> None:
         state = self._pc.connectionState
@@ -240,48 +333,120 @@ class Connection:
 
     # Data channel -------------------------------------------------------------------------------------------------
 
-    def send(self, text: str) -> bool:
-        """Send a message of :mod:`transports.webrtc.messages`; False when there is no open channel or it is jammed."""
-        channel = self._channel
-        if channel is None or channel.readyState != "open":
+    def send(self, text: str, *, ephemeral: bool = False) -> bool:
+        """Send a message of :mod:`transports.webrtc.messages`, after all that was to be sent before it.
+
+        Nothing is lost while the connection stands: what the peer cannot take yet waits here. :meth:`flushed` is for
+        those who have much to say. A peer for which more than ``MAX_UNSENT`` characters wait is hung up on.
+
+        Args:
+            text: The message.
+            ephemeral: Whether it is of the moment, as figures are, and not worth sending to a peer that is far behind.
+
+        Returns:
+            Whether it will be sent: False when there is no open channel, or it was dropped, which is counted.
+        """
+        if self._closing is not None or self._channel is None or self._channel.readyState != "open":
             return False
-        if channel.bufferedAmount > _MAX_BUFFERED:
+        if ephemeral and self._unsent_size > MAX_UNSENT_NEWS:
             self.dropped_messages += 1
             return False
-        channel.send(text)
+        if self._unsent_size + len(text) > MAX_UNSENT:
+            self.dropped_messages += 1
+            self.hang_up("the peer does not take what it is told")
+            return False
+        self._append(text)
         return True
+
+    @property
+    def _buffered(self) -> int:
+        """Bytes that aiortc has not begun to send."""
+        channel = self._channel
+        return channel.bufferedAmount if channel is not None and channel.readyState == "open" else 0
+
+    async def flushed(self) -> None:
+        """Wait until what was to be sent is on its way, or the connection is closed.
+
+        Cancelled by: who waits; nothing is lost by it.
+        """
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._flushed, self.closed)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+    def _append(self, text: str) -> None:
+        self._unsent.append(text)
+        self._unsent_size += len(text)
+        self._flushed.clear()
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        """Give the channel what it has room for; called again when it has more."""
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            self._unsent.clear()
+            self._unsent_size = 0
+        while self._unsent and channel is not None and self._buffered < _BUFFERED:
+            text = self._unsent.popleft()
+            self._unsent_size -= len(text)
+            try:
+                channel.send(text)
+            except (ValueError, InvalidStateError) as error:  # longer than the peer says it takes, say
+                self.dropped_messages += 1
+                log.debug("a message of %d characters could not be sent (%s)", len(text), type(error).__name__)
+        if not self._unsent:
+            self._flushed.set()
 
     def listen(self, on_message: OnMessage) -> None:
         """Call ``on_message`` for every message of the peer that is not ``ping``, ``pong`` or ``bye``."""
         self._listeners.append(on_message)
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
-        if channel.label != messages.LABEL:
+        self._channels += 1
+        if self._channels > MAX_CHANNELS:
+            self.hang_up(f"the peer has opened more than {MAX_CHANNELS} data channels")
+            return
+        if channel.label != messages.LABEL or (self._channel is not None and self._channel.readyState == "open"):
             channel.close()
             return
         self._channel = channel
+        channel.bufferedAmountLowThreshold = _BUFFERED // 2
+        channel.add_listener("bufferedamountlow", self._send_waiting)
         channel.add_listener("message", self._message_came)
         self.opened.set()
         if self._on_open is not None:
-            self._on_open(self)
+            self._call(lambda told: told(self), self._on_open)
 
     def _message_came(self, text: str | bytes) -> None:
         self._last_message_ns = self.receiver.clock()
+        if not self._messages_left.take():
+            self.refused_messages += 1
+            return
         try:
             message = messages.decode(text)
         except messages.MessageError as error:
             self.refused_messages += 1
-            log.debug("%s", error)
+            self.complaints.note(f"a message ({error})")
             return
         kind = message["type"]
         if kind == "ping":
-            self.send(messages.encode("pong", number=message.get("number")))
+            self.send(messages.pong(message))
         elif kind == "bye":
             self.said_goodbye = True
             self.hang_up("the peer said goodbye")
         elif kind != "pong":
             for listener in tuple(self._listeners):
-                listener(message)
+                self._call(lambda told: told(message), listener)
+
+    @staticmethod
+    def _call(how: Callable[[Any], None], told: Any) -> None:
+        """Call who listens. What it raises is a mistake of ours, which must not end aiortc's reading of packets."""
+        try:
+            how(told)
+        except Exception:
+            log.exception("what a peer has sent could not be dealt with")
 
     # State --------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,9 @@ The schedule is a promise to those who pass audio on as it comes: it reaches the
 recogniser does, gains nothing from it; for them (``paced`` off) what is in order is given at once, and the schedule
 says only how long to wait for what is missing.
 
+Media time follows arrival: a peer whose timestamps run ahead of the clock on the wall by more than ``MAX_AHEAD_NS``, or
+jump there, is another timeline (it goes on where ours stands) or, if its packets are simply too many, is not believed.
+
 When packets stop altogether it cannot be known whether the network stalls or the peer has stopped. The first
 ``conceal_ms`` are concealed in time; then the timeline waits ``hold_ms`` for the words that may be on their way, and
 only then goes on in silence, so that an utterance behind it can end. A peer that announced silence (DTX) is not waited
@@ -24,13 +27,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.frames import NS_PER_MS
+from pipelines.frames import NS_PER_MS, NS_PER_S
 from transports.webrtc.delay import DelayEstimator
 from transports.webrtc.rtp import DTX_BYTES, FRAME_SAMPLES, RTP_RATE_HZ, Packet, rtp_ns, unwrap
 
 MAX_DROPOUT = 3000  # RFC 3550, A.1: a minute of packets missing is a loss, more is another stream
 MAX_MISORDER = 100  # RFC 3550, A.1
 MAX_GAP = 10 * RTP_RATE_HZ  # a jump in time beyond this is another timeline, not silence to be filled in
+MAX_AHEAD_NS = 3 * NS_PER_S
+"""How far media time may be ahead of arrival. It begins with the first packet, which a stall may have delayed."""
+MAX_DRIFT_PPM = 1000  # of a sender's clock against ours; sound cards keep within 200
 RESTART_AFTER = 5  # packets in a row that are new, alone and too late: the sender's clock was set back
 REMEMBERED = 512  # sequence numbers by which a duplicate is told from a late packet
 
@@ -71,7 +77,8 @@ class JitterStats:
         reordered: Packets that arrived after one sent later.
         overflowed: Packets thrown away because nobody took them in time.
         restarts: Times the sender's timeline began anew.
-        discarded: Packets far outside the stream that were not followed by more like them.
+        discarded: Packets far outside the stream that were not followed by more like them, and those of a stream that
+            runs ahead of the clock.
         lost: Packets known to be missing when their time came.
         media_samples: Samples released from packets, at 48 kHz.
         concealed_samples: Samples concealed, at 48 kHz.
@@ -118,6 +125,7 @@ class JitterBuffer:
         self.delay = DelayEstimator()
         self.configure(settings or JitterSettings())
         self._packets: dict[int, tuple[int, Packet]] = {}  # unwrapped sequence number → position, packet
+        self._held = 0  # samples in them
         self._recent: deque[int] = deque(maxlen=REMEMBERED)
         self._recent_set: set[int] = set()
         self._newest: int | None = None  # highest unwrapped sequence number
@@ -125,6 +133,7 @@ class JitterBuffer:
         self._origin = 0  # unwrapped timestamp at position 0
         self._cursor = 0  # position of the next sample to release
         self._last_released: int | None = None  # unwrapped sequence number
+        self._first_arrival_ns = 0
         self._last_arrival_ns = 0
         self._bad_sequence: int | None = None
         self._too_late = 0  # in a row, see RESTART_AFTER
@@ -153,6 +162,7 @@ class JitterBuffer:
         if self._newest is None:
             self._newest, self._newest_timestamp = packet.sequence, packet.timestamp
             self._origin = packet.timestamp
+            self._first_arrival_ns = packet.arrival_ns
             self._last_released = packet.sequence - 1
             sequence, timestamp = packet.sequence, packet.timestamp
             newest = True
@@ -160,7 +170,7 @@ class JitterBuffer:
             sequence = unwrap(packet.sequence, self._newest, 16)
             timestamp = unwrap(packet.timestamp, self._newest_timestamp, 32)
             newest = sequence > self._newest
-            if not self._belongs(sequence, timestamp):
+            if not self._belongs(sequence, timestamp, packet.arrival_ns):
                 if packet.sequence != self._bad_sequence:
                     # RFC 3550, A.1: one such packet may be a stray; two in a row are a sender that began anew.
                     self._bad_sequence = (packet.sequence + 1) & 0xFFFF
@@ -168,6 +178,9 @@ class JitterBuffer:
                     return
                 self._restart(sequence, timestamp)
                 newest = True
+                if self._runs_ahead(self._cursor, packet.arrival_ns):
+                    self.stats.discarded += 1
+                    return
             if sequence in self._recent_set:
                 self.stats.duplicates += 1
                 return
@@ -192,18 +205,27 @@ class JitterBuffer:
         self._too_late = 0
         self._keep(sequence, position, packet)
 
-    def _belongs(self, sequence: int, timestamp: int) -> bool:
+    def _belongs(self, sequence: int, timestamp: int, arrival_ns: int) -> bool:
         newest = self._newest
         assert newest is not None  # noqa: S101 -- the caller saw a packet before
-        return -MAX_MISORDER <= sequence - newest <= MAX_DROPOUT and (
-            abs(timestamp - self._origin - self._cursor) <= MAX_GAP
+        position = timestamp - self._origin
+        return (
+            -MAX_MISORDER <= sequence - newest <= MAX_DROPOUT
+            and abs(position - self._cursor) <= MAX_GAP
+            and not self._runs_ahead(position, arrival_ns)
         )
+
+    def _runs_ahead(self, position: int, arrival_ns: int) -> bool:
+        """Whether what arrives now was captured later than it can have been."""
+        elapsed_ns = arrival_ns - self._first_arrival_ns
+        return rtp_ns(position) > elapsed_ns + MAX_AHEAD_NS + elapsed_ns * MAX_DRIFT_PPM // 1_000_000
 
     def _restart(self, sequence: int, timestamp: int) -> None:
         """The sender's timeline begins anew: it goes on where ours stands."""
         self.stats.restarts += 1
         self.stats.overflowed += len(self._packets)
         self._packets.clear()
+        self._held = 0
         self._recent.clear()
         self._recent_set.clear()
         self._newest, self._newest_timestamp = sequence, timestamp
@@ -221,12 +243,14 @@ class JitterBuffer:
 
     def _keep(self, sequence: int, position: int, packet: Packet) -> None:
         self._packets[sequence] = (position, packet)
-        while len(self._packets) > 1 and self._held() > self._max_samples:
-            del self._packets[min(self._packets)]
+        self._held += packet.duration
+        while len(self._packets) > 1 and self._held > self._max_samples:
+            self._forget(min(self._packets))
             self.stats.overflowed += 1
 
-    def _held(self) -> int:
-        return sum(packet.duration for _, packet in self._packets.values())
+    def _forget(self, sequence: int) -> None:
+        _, packet = self._packets.pop(sequence)
+        self._held -= packet.duration
 
     # Out ----------------------------------------------------------------------------------------------------------
 
@@ -293,9 +317,9 @@ class JitterBuffer:
         if self._last_released is not None:
             self.stats.lost += max(0, sequence - self._last_released - 1)
         self._last_released = sequence
-        del self._packets[sequence]
+        self._forget(sequence)
         for other in [s for s, (at, packet) in self._packets.items() if at + packet.duration <= self._cursor]:
-            del self._packets[other]
+            self._forget(other)
             self.stats.late += 1
 
     # State --------------------------------------------------------------------------------------------------------
@@ -308,7 +332,7 @@ class JitterBuffer:
     @property
     def depth_ms(self) -> float:
         """Media that waits here, ms."""
-        return self._held() * 1000 / RTP_RATE_HZ
+        return self._held * 1000 / RTP_RATE_HZ
 
     def media_ns(self, now_ns: int) -> int:
         """Media time that an undisturbed packet arriving now would begin with, ns: "now" on the peer's clock."""

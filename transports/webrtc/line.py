@@ -23,6 +23,7 @@ from transports.webrtc.connection import Connection, ConnectionSettings
 from transports.webrtc.gate import PlaybackGate
 from transports.webrtc.jitter import JitterSettings
 from transports.webrtc.receiver import Receiver
+from transports.webrtc.sdp import SignallingError
 from transports.webrtc.sender import Sender
 
 _HISTORY_NS = 500 * NS_PER_MS
@@ -72,7 +73,13 @@ class Line:
     # Connections --------------------------------------------------------------------------------------------------
 
     def connect(self, settings: ConnectionSettings | None = None) -> Connection:
-        """A new connection on this line; one that is there already is closed."""
+        """A new connection on this line; one that is there already is closed.
+
+        Raises:
+            SignallingError: If the line was given up.
+        """
+        if self.closed.is_set():
+            raise SignallingError("this session has ended")
         former = self.connection
         if former is not None:
             self._keep_counts(former)
@@ -287,7 +294,8 @@ class Speaker:
     async def write_utterance(self, samples: Samples) -> None:
         """Play speech, float32[n], mono, 48 kHz; waits for the turn and for room. Cancelled by: the writer."""
         await self.turn()
-        await self._line.sender.write_utterance(samples)
+        if self._has_turn:  # else it was released while it waited, and another speaks
+            await self._line.sender.write_utterance(samples)
 
     async def drain(self) -> None:
         """All is said: let the next graph speak, and wait until what this one wrote was heard."""

@@ -7,6 +7,7 @@ says into ``event``; the rest belongs to the server. Times are media time of the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +30,36 @@ class MessageError(TolmachError):
 
 
 def encode(kind: str, /, **fields: Any) -> str:
-    """One message as text."""
-    return json.dumps({"v": VERSION, "type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
+    """One message as text. It can be sent whatever the fields hold.
+
+    Numbers that JSON has none for (not a number, infinity) become null; halves of characters that UTF-8 has none for
+    (lone surrogates, which a recogniser or a client may make) become question marks.
+    """
+    message = {"v": VERSION, "type": kind, **fields}
+    try:
+        text = _ENCODER.encode(message)
+    except ValueError:  # of allow_nan
+        text = _ENCODER.encode(_finite(message))
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value
+
+
+def pong(ping: Mapping[str, Any]) -> str:
+    """The answer to a ping, with its number if it is one that JavaScript has too (RFC 8259, 6)."""
+    number = ping.get("number")
+    return encode("pong", number=number if type(number) is int and abs(number) < 2**53 else None)
 
 
 def event(message: Message) -> str | None:
@@ -51,16 +80,42 @@ def decode(text: str | bytes) -> Mapping[str, Any]:
     """A message from the page.
 
     Raises:
-        MessageError: If it is too long, no JSON object, of another version, or without a type.
+        MessageError: If it is too long, no JSON object (RFC 8259 has no NaN and no infinity), of another version,
+            without a type, or has text that is no Unicode: lone surrogates, written as escapes.
     """
     if not isinstance(text, str):
         raise MessageError("a binary message came over the data channel; send JSON text")
     if len(text) > MAX_INCOMING:
         raise MessageError(f"a message of {len(text)} characters came over the data channel; at most {MAX_INCOMING}")
     try:
-        value = json.loads(text)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"a message that is no JSON came over the data channel ({error})") from error
+    if "\\u" in text and _has_surrogates(value):
+        raise MessageError("a message with half a character came over the data channel")
     if not isinstance(value, dict) or value.get("v") != VERSION or not isinstance(value.get("type"), str):
         raise MessageError(f'a message needs "v": {VERSION} and a "type"')
     return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_float)
+
+
+def _has_surrogates(value: Any) -> bool:
+    """Whether text in it has no UTF-8; an escape is a character by then."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return True
+    return False

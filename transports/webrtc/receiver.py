@@ -25,6 +25,10 @@ _STALL_TURNS = 16
 """Turns of the loop given to what lies in the socket: asyncio reads one datagram a turn, and each takes a few more
 through ICE and DTLS to here."""
 
+_BURST = 4
+"""Pieces given in one turn of the loop: each costs its decoding and what the graph does with it, and after a stall, or
+for a peer that sends too much, the other sessions have their turns in between."""
+
 Clock = Callable[[], int]
 """A monotonic clock, ns."""
 
@@ -46,6 +50,7 @@ class Receiver:
         self._closed = False
         self._interrupted = False
         self._damaged = 0
+        self._given_in_turn = 0
         self.last_arrival_ns: int | None = None
 
     def configure(self, settings: JitterSettings) -> None:
@@ -80,6 +85,9 @@ class Receiver:
 
         Cancelled by: the reader; nothing is lost by it.
         """
+        if self._given_in_turn >= _BURST:
+            self._given_in_turn = 0
+            await asyncio.sleep(0)
         while not self._closed:
             if self._interrupted:
                 self._interrupted = False
@@ -88,7 +96,9 @@ class Receiver:
             await self._after_own_stall()
             now_ns = self.clock()
             if (release := self._jitter.pull(now_ns)) is not None:
+                self._given_in_turn += 1
                 return self._render(release)
+            self._given_in_turn = 0
             due_ns = self._jitter.due_ns()
             delay_s = None if due_ns is None else (due_ns - now_ns) / NS_PER_S
             try:

@@ -1,15 +1,50 @@
-"""Offers as they come in: checked, bounded, and as aiortc takes them rightly."""
+"""Offers as they come in: checked, bounded, and as aiortc takes them rightly.
+
+An offer that passes here can be connected as far as its text tells: what lacks a fingerprint, credentials, a codec or a
+role is refused before anything is made for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from aiortc.sdp import SessionDescription
 
 from pipelines.errors import TolmachError
 
 MAX_SDP = 65_536
 """Characters; Chrome's offer for one microphone and a data channel has about 4000."""
+MAX_LINES = 512
+"""Of an offer; Chrome's has about 80. aiortc searches some of them anew for each other one."""
 MAX_CANDIDATES = 100
+
+_TRANSPORT = ("ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup")
+"""Attributes of a transport; of bundled sections, those of the tagged one hold for all (RFC 9143, 7.1.3)."""
+_ONCE = ("mid", "ice-ufrag", "ice-pwd", "setup", "rtcp-mux", "sctp-port", "max-message-size")
+"""Attributes of which a section may have one; aiortc takes the last where others take the first."""
+_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
+_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
+"""RFC 8839, 5.4."""
+_DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+"""Hash functions that aiortc knows (RFC 8122, 5)."""
+_ROLES = ("actpass", "active", "passive")
+_DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+_OPUS = re.compile(r"a=rtpmap:(?:[0-9]|[1-5][0-9]|6[0-3]|9[6-9]|1[01][0-9]|12[0-7]) opus/48000/2", re.IGNORECASE)
+"""Whatever is coded, it is called so (RFC 7587, 7), under a number that is no RTCP packet's (RFC 5761, 4)."""
+_EXTMAP = re.compile(r"a=extmap:(?:[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])(?:/[a-z]+)? \S.*")
+"""RFC 8285, 5."""
+_TOKEN = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
+"""RFC 8866, 9."""
+_CANDIDATE = re.compile(
+    r"(?P<foundation>[A-Za-z0-9+/]{1,32}) (?P<component>\d{1,3}) (?P<transport>[A-Za-z0-9-]{1,16}) "
+    r"(?P<priority>\d{1,10}) (?P<host>\S{1,255}) (?P<port>\d{1,5}) typ (?P<type>[a-z]{1,16})(?: .*)?",
+    re.ASCII,
+)
+"""RFC 8839, 5.1."""
 
 
 class SignallingError(TolmachError):
@@ -45,28 +80,54 @@ class Offer:
         return of_section and named in ([], [self.username])
 
 
-def is_mdns(candidate: str) -> bool:
-    """Whether a candidate hides its address behind a ``.local`` name (draft-ietf-mmusic-mdns-ice-candidates)."""
-    fields = candidate.split()
-    return len(fields) > 4 and fields[4].lower().endswith(".local")
+def usable_candidate(candidate: str) -> str | None:
+    """A candidate as aioice takes it rightly, less what it has no use for; None if we cannot send to it.
+
+    Those are of other transports than UDP and of RTCP alone, hidden addresses and names, and addresses that belong to
+    one machine's interface (``%``) or to nobody.
+
+    Raises:
+        SignallingError: If it is none (RFC 8839, 5.1).
+    """
+    match = _CANDIDATE.fullmatch(" ".join(candidate.split()))
+    if match is None:
+        raise SignallingError("the candidate cannot be used: it is not written as RFC 8839 says")
+    port = int(match["port"])
+    if int(match["component"]) != 1 or match["transport"].lower() != "udp" or not 0 < port < 65536:
+        return None
+    if match["type"] not in ("host", "srflx", "relay"):
+        return None
+    try:
+        address = ipaddress.ip_address(match["host"])
+    except ValueError:
+        return None
+    if getattr(address, "scope_id", None) or address.is_unspecified or address.is_multicast:
+        return None
+    return f"{match['foundation']} 1 udp {match['priority']} {address} {port} typ {match['type']}"
 
 
 def prepare_offer(sdp: str) -> Offer:
     """The offer as aiortc should see it.
 
     - ``.local`` candidates are left out: resolving each costs a second before the answer, and a peer that hides its
-      address reaches us instead, which ICE finds as a peer-reflexive candidate.
+      address reaches us instead, which ICE finds as a peer-reflexive candidate. So are others that cannot be sent to.
     - So is ``end-of-candidates``: with none left, aioice would give up before the peer's first check arrives.
-    - Each section gets the candidates of the one whose transport carries all. aiortc takes those of the last section,
-      where a browser names ports that it closes on our answer, or none.
+    - Each section gets the candidates, credentials, fingerprints and role of the one whose transport carries all.
+      aiortc takes the candidates of the last section, where a browser names ports that it closes on our answer, or
+      none; and credentials and fingerprints of the audio's.
     - The audio's section comes first in the BUNDLE group: aiortc would otherwise stop the transport it has made for it.
+    - Where audio has no direction it is said: ``sendrecv`` (RFC 8866, 6.7), which aiortc does not assume.
 
     Raises:
-        SignallingError: If it is too long, or does not offer exactly one audio stream and no video, on one transport.
+        SignallingError: If it is too long, does not offer exactly one audio stream in Opus and no video, on one
+            transport, or could not be connected: without credentials, fingerprint or role, say.
     """
     if len(sdp) > MAX_SDP:
         raise SignallingError(f"the offer has {len(sdp)} characters; at most {MAX_SDP} are taken")
     session, *sections = _split(sdp)
+    count = len(session) + sum(map(len, sections))
+    if count > MAX_LINES:
+        raise SignallingError(f"the offer has {count} lines; at most {MAX_LINES} are taken")
     kinds = [section[0].removeprefix("m=").partition(" ")[0] for section in sections]
     if kinds.count("audio") != 1 or kinds.count("application") > 1 or set(kinds) - {"audio", "application"}:
         raise SignallingError(
@@ -75,30 +136,116 @@ def prepare_offer(sdp: str) -> Offer:
         )
     if sum(_is_candidate(s) for section in sections for s in section) > MAX_CANDIDATES:
         raise SignallingError(f"the offer has more than {MAX_CANDIDATES} candidates")
+    for kind, section in zip(kinds, sections, strict=True):
+        _check_section(kind, section)
     mids = [_attribute(section, "mid") for section in sections]
+    if len(set(mids)) < len(mids):
+        raise SignallingError("the offer must bundle audio and data channel under different names (a=mid, RFC 9143)")
     bundled = _attribute(session, "group:BUNDLE", " ").split()
-    if len(sections) > 1 and (not all(mids) or set(mids) - set(bundled)):
+    if len(sections) > 1 and (not all(mids) or sorted(mids) != sorted(bundled)):
         raise SignallingError("the offer must bundle audio and data channel on one transport (RFC 9143)")
     tagged = next((mids.index(mid) for mid in bundled if mid in mids), 0)
-    candidates = [s for s in sections[tagged] if _is_candidate(s) and not is_mdns(s.removeprefix("a=candidate:"))]
-    audio = mids[kinds.index("audio")]
-    lines = [f"a=group:BUNDLE {' '.join(sorted(bundled, key=audio.__ne__))}" if _is_bundle(s) else s for s in session]
-    for section in sections:
-        lines += [s for s in section if not _is_candidate(s) and not s.startswith("a=end-of-candidates")]
-        lines += candidates
+    transport = list(_transport(session, sections[tagged]))
+    audio = kinds.index("audio")
+    lines = [
+        f"a=group:BUNDLE {' '.join(sorted(bundled, key=mids[audio].__ne__))}" if _is_bundle(s) else s
+        for s in session
+        if not _is_transport(s)
+    ]
+    for number, section in enumerate(sections):
+        lines += [s for s in section if not _is_transport(s)]
+        if number == audio and not any(s.removeprefix("a=") in _DIRECTIONS for s in section):
+            lines.append("a=sendrecv")
+        lines += transport
+    text = "".join(f"{s}\r\n" for s in lines)
+    try:
+        SessionDescription.parse(text)
+    except Exception as error:  # aiortc asserts and raises all kinds of things on SDP it cannot read
+        raise SignallingError(f"the offer cannot be used ({type(error).__name__})") from error
     return Offer(
-        sdp="".join(f"{s}\r\n" for s in lines),
+        sdp=text,
         mid=mids[tagged],
         line=tagged,
-        username=_attribute(sections[tagged], "ice-ufrag") or _attribute(session, "ice-ufrag"),
-        password=_attribute(sections[tagged], "ice-pwd") or _attribute(session, "ice-pwd"),
+        username=_attribute(transport, "ice-ufrag"),
+        password=_attribute(transport, "ice-pwd"),
     )
+
+
+def _check_section(kind: str, section: Sequence[str]) -> None:
+    """Check what belongs to one media section. Raises SignallingError."""
+    names = Counter(s.removeprefix("a=").partition(":")[0] for s in section if s.startswith("a="))
+    for name in _ONCE:
+        if names[name] > 1:
+            raise SignallingError(f"the offer cannot be used: its section for {kind} has a={name} twice")
+    if names["mid"] and not _TOKEN.fullmatch(_attribute(section, "mid")):
+        raise SignallingError("the offer cannot be used: an a=mid has to be a token (RFC 8866)")
+    if kind == "audio":
+        if section[0].split()[1:2] == ["0"] and not names["bundle-only"]:
+            raise SignallingError("the offer cannot be used: its audio is switched off (port 0)")
+        if not names["rtcp-mux"]:
+            raise SignallingError("the offer cannot be used: it must multiplex RTP and RTCP (a=rtcp-mux, RFC 8834)")
+        if not any(_OPUS.fullmatch(s.rstrip()) for s in section):
+            raise SignallingError("the offer cannot be used: it must offer Opus (a=rtpmap:111 opus/48000/2)")
+        if not all(_EXTMAP.fullmatch(s) for s in section if s.startswith("a=extmap:")):
+            raise SignallingError("the offer cannot be used: a header extension has no number from 1 to 255 (a=extmap)")
+    elif "/DTLS/SCTP" in section[0]:
+        port = _attribute(section, "sctp-port")
+        if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+            raise SignallingError("the offer cannot be used: its data channel has no SCTP port (a=sctp-port, RFC 8841)")
+    else:
+        raise SignallingError("the offer cannot be used: a data channel runs over UDP/DTLS/SCTP (RFC 8841)")
+
+
+def _transport(session: Sequence[str], section: Sequence[str]) -> Iterator[str]:
+    """The lines of the transport that carries all: credentials, fingerprints, role, candidates.
+
+    Raises:
+        SignallingError: If it cannot be connected.
+    """
+    found = {name: _attribute(section, name) or _attribute(session, name) for name in _TRANSPORT}
+    if not _UFRAG.fullmatch(found["ice-ufrag"]) or not _PASSWORD.fullmatch(found["ice-pwd"]):
+        raise SignallingError(
+            "the offer cannot be used: it has no ICE credentials (a=ice-ufrag of 4 and more letters and digits, "
+            "a=ice-pwd of 22 and more)"
+        )
+    if found["setup"] not in _ROLES:
+        raise SignallingError(f"the offer cannot be used: a=setup must be one of {', '.join(_ROLES)} (RFC 5763)")
+    digests = set(_fingerprints(section)) or set(_fingerprints(session))
+    if not digests or len({algorithm for algorithm, _ in digests}) < len(digests):
+        raise SignallingError(
+            "the offer cannot be used: it needs one fingerprint of its certificate for a hash function, of "
+            f"{', '.join(_DIGEST_BYTES)} (a=fingerprint, RFC 8122)"
+        )
+    for name in ("ice-ufrag", "ice-pwd", "setup"):
+        yield f"a={name}:{found[name]}"
+    if found["ice-options"]:
+        yield f"a=ice-options:{found['ice-options']}"
+    for algorithm, digest in sorted(digests):
+        yield f"a=fingerprint:{algorithm} {digest}"
+    for line in filter(_is_candidate, section):
+        candidate = usable_candidate(line.removeprefix("a=candidate:"))
+        if candidate is not None:
+            yield f"a=candidate:{candidate}"
+
+
+def _fingerprints(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Hash function and digest of each fingerprint that aiortc can compare. Raises SignallingError on broken ones."""
+    for line in lines:
+        if not line.startswith("a=fingerprint:"):
+            continue
+        algorithm, _, digest = line.removeprefix("a=fingerprint:").strip().partition(" ")
+        size = _DIGEST_BYTES.get(algorithm.lower())
+        if size is None:
+            continue
+        if not re.fullmatch(rf"[0-9A-Fa-f]{{2}}(?::[0-9A-Fa-f]{{2}}){{{size - 1}}}", digest):
+            raise SignallingError(f"the offer cannot be used: its {algorithm} fingerprint is not {size} bytes in hex")
+        yield algorithm.lower(), digest.upper()
 
 
 def _split(sdp: str) -> list[list[str]]:
     """The lines of the session, and of each media section, whose first begins with ``m=``."""
     parts: list[list[str]] = [[]]
-    for line in sdp.replace("\r\n", "\n").split("\n"):
+    for line in sdp.splitlines():  # as aiortc does it, which sees line ends in what others take for text
         if line.startswith("m="):
             parts.append([])
         if line:
@@ -114,6 +261,11 @@ def _attribute(lines: Sequence[str], name: str, separator: str = ":") -> str:
 
 def _is_candidate(line: str) -> bool:
     return line.startswith("a=candidate:")
+
+
+def _is_transport(line: str) -> bool:
+    name, _, _ = line.removeprefix("a=").partition(":")
+    return line.startswith("a=") and name in (*_TRANSPORT, "candidate", "end-of-candidates")
 
 
 def _is_bundle(line: str) -> bool:
