@@ -25,6 +25,9 @@ Status = Literal["done", "failed", "cancelled"]
 MAX_MESSAGES = 1000
 """Errors and warnings a result keeps, each: an element that fails on every frame must not fill the memory."""
 
+SETTLE_S = 1.0
+"""Wall time that pipecat has to end by itself once the graph was cancelled, s; it needs some milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -221,10 +224,23 @@ class GraphRunner:
             await asyncio.shield(playing)
         except asyncio.CancelledError:
             pipeline.cancel()
-            await asyncio.gather(playing, return_exceptions=True)
+            await _settle(playing)
             raise
         finally:
-            await asyncio.gather(*ending, return_exceptions=True)
+            for task in ending:
+                await _settle(task)
 
     def _post_state(self, state: str) -> None:
         self.bus.post(Message("state", "", self.graph.name, text=state))
+
+
+async def _settle(task: asyncio.Task[Any]) -> None:
+    """Wait for a task of pipecat's that has been told to end.
+
+    Whoever cancels *all* tasks of a loop (``asyncio.run`` does when its main coroutine raises) also cancels those that
+    carry pipecat's frames, and its worker then waits for a CancelFrame that can no longer arrive. Each further cancel
+    ends one such wait.
+    """
+    while not task.done():
+        await asyncio.wait({task}, timeout=SETTLE_S)
+        task.cancel()

@@ -481,3 +481,22 @@ async def test_a_pipecat_observer_sees_every_media_frame() -> None:
     runner = GraphRunner(line("source", "middle", "sink"), observers=[Watch()])
     assert (await runner.run()).ok
     assert seen.count("MediaFrame") == 22, "ten frames and the end of stream, at two elements"
+
+
+async def test_a_run_ends_although_every_task_of_the_loop_is_cancelled_at_once() -> None:
+    """As ``asyncio.run`` does when its main coroutine raises: those that carry pipecat's CancelFrame too."""
+    playing = asyncio.Event()
+
+    async def endless(source: Any) -> None:
+        playing.set()
+        await asyncio.Event().wait()
+
+    HOOKS.update(produce=endless)
+    before = asyncio.all_tasks()
+    run = asyncio.create_task(GraphRunner(line("source", ("queue", {"max_frames": 1}), "middle", "sink")).run())
+    await playing.wait()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(run, 30)
+    assert asyncio.all_tasks() - before == set()
