@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,19 +12,15 @@ from typing import Any, Protocol
 
 from pipelines.batch.jobs import Job, fingerprint, job_params
 from pipelines.batch.notes import Notes, describe_message
-from pipelines.batch.records import (
-    Record,
-    RecordStatus,
-    is_whole,
-    load_record,
-    save_record,
-)
+from pipelines.batch.records import Record, RecordStatus, describe, is_whole, load_record, save_record
 from pipelines.bus import Bus, Message
 from pipelines.errors import GraphError, ModelError, TolmachError
 from pipelines.graph import Graph
 from pipelines.language.build import load_graph
 from pipelines.registry import Registry
 from pipelines.runtime.runner import GraphRunner, RunResult
+
+log = logging.getLogger("pipelines.batch")
 
 
 class Watcher(Protocol):
@@ -121,7 +118,14 @@ class Batch:
                     self._stop = self._stop or error
                     return
 
-        await asyncio.gather(*(work() for _ in range(max(1, min(self.parallel, len(self.jobs))))))
+        workers = [asyncio.create_task(work()) for _ in range(max(1, min(self.parallel, len(self.jobs))))]
+        try:
+            await asyncio.gather(*workers)
+        except BaseException:
+            # A bug, or our own task was cancelled: nobody goes on behind our back, and what runs closes its files.
+            self.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            raise
         if self._stop is not None:
             raise self._stop
         return [records[at] for at in sorted(records)]
@@ -137,8 +141,15 @@ class Batch:
 
     def _failed(self, job: Job, error: str) -> Record:
         record = replace(_record(job, ""), status="failed", errors=(error,))
-        self.watcher.finished(job, record)
+        self._finished(job, record)
         return record
+
+    def _finished(self, job: Job, record: Record) -> None:
+        level = logging.ERROR if record.status in ("failed", "stale") else logging.INFO
+        log.log(level, "%s: %s", job.name or "graph", describe(record))
+        for warning in record.warnings if record.status != "skipped" else ():
+            log.info("%s: warning: %s", job.name or "graph", warning)
+        self.watcher.finished(job, record)
 
     async def _recording(self, job: Job) -> Record:
         graph = self.load(job)
@@ -153,16 +164,17 @@ class Batch:
             if record.status == "stale":
                 note = f"{job.output} was made with another graph, other settings or another recording; --overwrite"
                 record = _with_error(record, f"{note} replaces it")
-            self.watcher.finished(job, record)
+            self._finished(job, record)
             return record
         # What an earlier run left is ours to replace; any other file is the user's.
         replaceable = self.overwrite or (old is not None and old.owned)
         record = replace(_record(job, mark), owned=replaceable)
         await asyncio.to_thread(save_record, job.output, record)
+        log.info("%s: started", job.name or "graph")
         self.watcher.started(job)
         record = await self._play(job, graph, record, replaceable)
         await asyncio.to_thread(save_record, job.output, record)
-        self.watcher.finished(job, record)
+        self._finished(job, record)
         return record
 
     async def _play(self, job: Job, graph: Graph, record: Record, overwrite: bool) -> Record:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from pipelines.batch.jobs import Job
-from pipelines.batch.records import Record
+from pipelines.batch.records import Record, clock, describe
 from pipelines.frames import NS_PER_S
 
 LINE_EVERY_S = 10.0
@@ -55,24 +57,29 @@ class Pace:
         return f"{clock(self.position_s)} of {length}{speed}{left}"
 
 
-def clock(seconds: float | None) -> str:
-    """``1:02:03`` or ``2:03``; ``?`` for None."""
-    if seconds is None:
-        return "?"
-    whole = int(seconds)
-    hours, rest = divmod(whole, 3600)
-    minutes, secs = divmod(rest, 60)
-    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+class Unbreakable:
+    """A text stream that nobody need be reading: what cannot be written to it any more is dropped.
 
+    Progress is no reason to fail. That a terminal or a reader has gone is noticed elsewhere, see
+    :mod:`pipelines.batch.interrupts`.
+    """
 
-def describe(record: Record) -> str:
-    """How a recording ended, in one line."""
-    if record.status == "skipped":
-        return "skipped: finished earlier"
-    if record.status == "done":
-        speed = f", {record.rtfx:.1f}x real time" if record.rtfx else ""
-        return f"done: {clock(record.media_s)}, {len(record.utterances) or record.segments} utterances{speed}"
-    return f"{record.status}: {'; '.join(record.errors) or 'stopped before its end'}"
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or drop."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed on our side
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Quiet:
@@ -198,10 +205,18 @@ def make_watcher(total: int, *, quiet: bool, stream: TextIO | None = None) -> Qu
     """Bars on a terminal, lines elsewhere, nothing when ``quiet``. Written to stderr, so that stdout stays a table."""
     if quiet:
         return Quiet()
-    target = stream or sys.stderr
-    if target.isatty():
+    target = cast("TextIO", Unbreakable(stream or sys.stderr))
+    if target.isatty() and _in_foreground(target):
         return Bars(total, Console(file=target))
     return Lines(total, target)
+
+
+def _in_foreground(terminal: TextIO) -> bool:
+    """Whether the terminal is ours now; bars of a job in the background would run over what is typed."""
+    try:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (OSError, AttributeError, ValueError):  # not our controlling terminal; Windows; no descriptor at all
+        return True
 
 
 def _label(job: Job) -> str:

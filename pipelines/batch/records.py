@@ -95,6 +95,26 @@ class Record:
         return replace(self, status=status)
 
 
+def clock(seconds: float | None) -> str:
+    """``1:02:03`` or ``2:03``; ``?`` for None."""
+    if seconds is None:
+        return "?"
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def describe(record: Record) -> str:
+    """How a recording ended, in one line."""
+    if record.status == "skipped":
+        return "skipped: finished earlier"
+    if record.status == "done":
+        speed = f", {record.rtfx:.1f}x real time" if record.rtfx else ""
+        return f"done: {clock(record.media_s)}, {len(record.utterances) or record.segments} utterances{speed}"
+    return f"{record.status}: {'; '.join(record.errors) or 'stopped before its end'}"
+
+
 def load_record(folder: Path) -> Record | None:
     """The record in ``folder``; None when there is none that this version can read."""
     try:

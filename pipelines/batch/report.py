@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.batch.progress import clock
-from pipelines.batch.records import Record, Utterance
+from pipelines.batch.records import Record, Utterance, clock
 
 MAX_UTTERANCES = 60
 """Utterances shown for one recording; the rest stand in its files."""
+
+
+class ReportConsole(Console):
+    """Standard output for tables: as wide as the terminal, or 120 columns where there is none."""
+
+    def __init__(self) -> None:
+        super().__init__(width=None if sys.stdout.isatty() else 120)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, whose exit status says so; rich would exit with 1."""
+        raise BrokenPipeError
 
 
 def print_utterances(console: Console, record: Record) -> None:
@@ -61,6 +72,11 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
             escape(", ".join(record.outputs)),
         )
     console.print(table)
+    print_problems(console, records)
+
+
+def print_problems(console: Console, records: Sequence[Record]) -> None:
+    """Errors and warnings, recording by recording."""
     for record in records:
         for error in record.errors:
             console.print(f"[red]error[/]: {escape(record.name or 'graph')}: {escape(error)}", highlight=False)

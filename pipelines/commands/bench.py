@@ -32,9 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from rich.console import Console
-
     from pipelines.batch.jobs import Job, job_params
+    from pipelines.batch.report import ReportConsole
     from pipelines.commands.check import use_color
     from pipelines.language.build import check_graph, parse_set
     from pipelines.language.diagnostics import format_text
@@ -52,8 +51,7 @@ def run(args: argparse.Namespace) -> int:
             print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
             return 2
         rounds = asyncio.run(_rounds(path, values, overrides, args.rounds))
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    _print(console, str(args.graph), source, rounds)
+    _print(ReportConsole(), str(args.graph), source, rounds)
     return 0 if all(r.ok for r in rounds) else 1
 
 

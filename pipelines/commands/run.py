@@ -2,17 +2,18 @@
 
 Each INPUT (a file, or a folder searched for recordings) runs through GRAPH on its own; what it makes goes to a folder
 of its name below DIR. Finished recordings are skipped when the command is repeated. Exit status: 0 all good, 1 some
-recordings failed, 2 the graph or the command is wrong, 130 interrupted (finished recordings stay whole).
+recordings failed, 2 the graph or the command is wrong; 130 interrupted, 143 terminated, 129 the terminal was closed,
+141 nobody reads the output any more (finished recordings stay whole). A second signal ends it at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import io
-import signal
+import contextlib
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,9 @@ from pipelines.tools.options import add_set, whole_number
 
 if TYPE_CHECKING:
     from pipelines.batch.batch import Batch
+    from pipelines.batch.interrupts import Interrupts
     from pipelines.batch.jobs import Job
     from pipelines.batch.records import Record
-
-PATIENCE_S = 0.5
-"""How long a cancelled run may take before it says what it waits for, s. No model is waited for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="make finished results again")
     parser.add_argument("--trace", action="store_true", help="print time spent in each element")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no table of utterances")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but what went wrong")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         # Each recording has a folder of its own; one for all would have them overwrite each other.
         raise GraphError("with INPUT the folder is given with -o, not with --set output=...")
     typical = next((job for job in jobs if job.is_unicode), jobs[0])
-    if _print_problems(path, typical, params, overrides, declared):
+    if _print_problems(path, typical, params, overrides, declared, warnings=not args.quiet):
         return 2
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -82,38 +81,59 @@ def run(args: argparse.Namespace) -> int:
 
     # Heavy imports (pipecat) only now: a wrong command answers at once.
     from pipelines.batch.batch import Batch
+    from pipelines.batch.interrupts import Interrupts
     from pipelines.batch.progress import make_watcher
-    from pipelines.batch.report import print_summary, print_trace, print_utterances
+    from pipelines.batch.report import ReportConsole, print_problems, print_summary, print_trace, print_utterances
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that is not UTF-8 must not end in a traceback
-        sys.stdout.reconfigure(errors="backslashreplace")
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    with make_watcher(len(jobs), quiet=args.quiet) as watcher:
-        batch = Batch(
-            graph_path=path,
-            jobs=jobs,
-            params=params,
-            overrides=overrides,
-            declared=frozenset(declared),
-            watcher=watcher,
-            overwrite=args.overwrite,
-            parallel=args.jobs,
-            trace=args.trace,
-        )
-        records = asyncio.run(_run(batch))
-    unsaved = _save_summary(output, str(args.graph), records)
-    if not args.quiet:
-        for record in records:
-            print_utterances(console, record)
-    if args.trace:
-        for name, result in batch.results.items():
-            print_trace(console, name, result.elements)
-    print_summary(console, records)
-    if unsaved:
-        print(f"tolmach: error: {unsaved}", file=sys.stderr)
-    if batch.cancelled:
-        return 130
+    console = ReportConsole()
+    watcher = make_watcher(len(jobs), quiet=args.quiet)
+    with Interrupts(_leave) as interrupts:
+        with watcher:
+            batch = Batch(
+                graph_path=path,
+                jobs=jobs,
+                params=params,
+                overrides=overrides,
+                declared=frozenset(declared),
+                watcher=watcher,
+                overwrite=args.overwrite,
+                parallel=args.jobs,
+                trace=args.trace,
+            )
+            records = asyncio.run(_run(batch, interrupts))
+        unsaved = _save_summary(output, str(args.graph), records)
+        try:
+            if not args.quiet:
+                for record in records:
+                    print_utterances(console, record)
+            if args.trace:
+                for name, result in batch.results.items():
+                    print_trace(console, name, result.elements)
+            if not args.quiet:
+                print_summary(console, records)
+            else:
+                failed = [record for record in records if not record.ok]
+                print_problems(Console(stderr=True, width=None if sys.stderr.isatty() else 120), failed)
+            if unsaved:
+                print(f"tolmach: error: {unsaved}", file=sys.stderr)
+            sys.stdout.flush()
+        except OSError:
+            if interrupts.status is None:
+                raise
+            # Nobody reads why it ended: that is why it ended.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if batch.cancelled:
+            return interrupts.status or EXIT_INTERRUPTED
     return 0 if all(r.ok for r in records) and not unsaved else 1
+
+
+def _leave(status: int) -> None:
+    """End the process now, in a signal handler: the next run sweeps up what this one leaves half-written."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h")  # the progress bars hide the cursor
+        print("tolmach: ended at once; what was under way is lost", file=sys.stderr, flush=True)
+    end_process(status, now=True)
 
 
 def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
@@ -128,7 +148,7 @@ def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
 
 
 def _print_problems(
-    path: Path, job: Job, params: dict[str, Any], overrides: dict[str, Any], declared: set[str]
+    path: Path, job: Job, params: dict[str, Any], overrides: dict[str, Any], declared: set[str], *, warnings: bool
 ) -> bool:
     """Print every problem of the graph, as ``tolmach check`` does, before anything heavy is imported.
 
@@ -141,36 +161,12 @@ def _print_problems(
     from pipelines.language.diagnostics import format_text
 
     result = check_graph(path, params=job_params(job, params, declared), overrides=overrides, require_params=True)
-    if result.diagnostics:
+    wrong = any(d.severity == "error" for d in result.diagnostics)
+    if result.diagnostics and (wrong or warnings):
         print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
-    return any(d.severity == "error" for d in result.diagnostics)
+    return wrong
 
 
-async def _run(batch: Batch) -> list[Record]:
-    loop = asyncio.get_running_loop()
-    interrupt = _interrupt(batch, loop)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, interrupt)
-        except NotImplementedError:  # Windows event loops have none
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt))
+async def _run(batch: Batch, interrupts: Interrupts) -> list[Record]:
+    interrupts.attach(batch.cancel)
     return await batch.run()
-
-
-def _interrupt(batch: Batch, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-    """What a signal does: the first one cancels the batch, the second one ends the process."""
-    asked = False
-
-    def interrupt() -> None:
-        nonlocal asked
-        if asked:
-            end_process(EXIT_INTERRUPTED)
-        asked = True
-        batch.cancel()
-        loop.call_later(PATIENCE_S, _say, "tolmach: waiting for files to be closed; interrupt again to end now")
-
-    return interrupt
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -16,12 +16,11 @@ from rich.console import Console
 
 from pipelines.batch import batch as batch_module
 from pipelines.batch.batch import Batch
+from pipelines.batch.interrupts import Interrupts
 from pipelines.batch.jobs import Job, plan_jobs
 from pipelines.batch.progress import Bars, Quiet
 from pipelines.batch.records import Record, load_record, save_record, save_summary
-from pipelines.commands import run as run_command
 from pipelines.commands.bench import _print as print_bench
-from pipelines.commands.run import _run as run_with_signals
 from pipelines.commands.run import _save_summary
 from pipelines.errors import GraphError, MediaError
 from pipelines.runtime.runner import RunResult
@@ -147,39 +146,65 @@ async def test_an_interrupt_while_a_record_is_written_starts_nothing_more(
     assert await statuses(batch) == ["cancelled"]
 
 
-async def test_interrupt_where_the_loop_takes_no_signal_handlers(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*arguments: Any) -> None:
-        raise NotImplementedError
-
-    old = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", none)
-    batch = make("a", "b", overrides={"in.duration_ms": 0})
-    batch.watcher.progress = lambda *_: signal.raise_signal(signal.SIGINT)
-    try:
-        records = await asyncio.wait_for(run_with_signals(batch), 60)
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
-            signal.signal(number, handler)
-    assert [r.status for r in records] == ["cancelled"]
-    assert batch.cancelled
-
-
-async def test_the_second_interrupt_leaves_at_once(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_interrupted(batch: Batch, *numbers: signal.Signals) -> tuple[list[Record], int | None, list[int]]:
+    """Run a batch that is sent signals with its first progress; its records, what it would end with, and at once."""
     left: list[int] = []
-    monkeypatch.setattr(run_command, "end_process", left.append)
-    batch = make(overrides={"in.duration_ms": 0})
-    sent = iter([signal.SIGINT] * 2)
-    batch.watcher.progress = lambda *_: collections.deque(map(signal.raise_signal, sent), maxlen=0)
-    # The loop hears one wake-up a signal only where each is delivered apart, so the handler itself is called.
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(loop, "add_signal_handler", lambda number, call: signal.signal(number, lambda *_: call()))
-    old = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    sent = iter(numbers)
+    batch.watcher.progress = lambda *_: collections.deque(map(signal.raise_signal, sent), maxlen=0)  # type: ignore[method-assign]
+
+    async def attached(interrupts: Interrupts) -> list[Record]:
+        interrupts.attach(batch.cancel)
+        return await asyncio.wait_for(batch.run(), 60)
+
+    with Interrupts(left.append) as interrupts:
+        records = asyncio.run(attached(interrupts))
+    return records, interrupts.status, left
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status", "left"),
+    [
+        ([signal.SIGINT], 130, []),
+        ([signal.SIGTERM], 143, []),
+        ([signal.SIGHUP], 129, []),
+        ([signal.SIGINT, signal.SIGTERM], 130, [143]),
+        ([signal.SIGHUP, signal.SIGHUP, signal.SIGHUP], 129, []),
+        ([signal.SIGHUP, signal.SIGTERM], 129, [143]),
+    ],
+    ids=["INT", "TERM", "HUP", "INT+TERM", "HUP+HUP+HUP", "HUP+TERM"],
+)
+def test_a_first_signal_ends_in_order_and_a_second_at_once(
+    make: Any, numbers: list[signal.Signals], status: int, left: list[int]
+) -> None:
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    batch = make("a", "b", overrides={"in.duration_ms": 0})
+    records, ended, at_once = run_interrupted(batch, *numbers)
+    assert [r.status for r in records] == ["cancelled"]
+    assert (ended, at_once) == (status, left)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_nohup_is_respected(make: Any) -> None:
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        await asyncio.wait_for(run_with_signals(batch), 60)
+        records, ended, _ = run_interrupted(make("a"), signal.SIGHUP)
     finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), old, strict=True):
-            signal.signal(number, handler)
-    assert left == [130]
+        signal.signal(signal.SIGHUP, old)
+    assert [r.status for r in records] == ["done"]
+    assert ended is None
+
+
+async def test_when_one_worker_breaks_the_others_end_and_close_their_files(make: Any, tmp_path: Path) -> None:
+    batch = make("a", "b", parallel=2, overrides={"in.duration_ms": 0})
+
+    def bug(job: Job) -> None:
+        if job.name == "b":
+            raise ZeroDivisionError
+
+    batch.watcher.started = bug
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(batch.run(), 60)
+    assert not list((tmp_path / "out").rglob("*.part-*"))
 
 
 async def test_a_file_whose_name_is_not_utf8_fails_alone(make: Any, tmp_path: Path) -> None:

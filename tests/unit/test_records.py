@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from pipelines.batch.jobs import Job
-from pipelines.batch.progress import Lines, Pace, clock
-from pipelines.batch.records import Record, Utterance, load_record, save_record, save_summary
+from pipelines.batch.progress import Lines, Pace
+from pipelines.batch.records import Record, Utterance, clock, load_record, save_record, save_summary
 from pipelines.batch.report import print_summary, print_utterances
 
 
