@@ -1,7 +1,8 @@
 """The ``tolmach`` command: one table of commands, each in a module of its own that is imported only when chosen.
 
 A command module has ``add_arguments(parser)`` and ``run(args) -> int``; its docstring is the command's help text.
-Exit status: 0 all good, 1 some of it failed, 2 the graph or the command line is wrong, 130 interrupted.
+Exit status: 0 all good, 1 some of it failed, 2 the graph or the command line is wrong; ended by a signal 128 and its
+number (130 interrupted, 143 terminated, 129 terminal closed), and 141 when nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import argparse
 import atexit
 import contextlib
 import difflib
+import errno
 import importlib
+import io
 import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn, Protocol, TypeVar, cast
+from typing import NoReturn, Protocol, TextIO, TypeVar, cast
 
 from pipelines.errors import Cancelled, GraphError, TolmachError
+from pipelines.tools.logs import add_log_options, logging_to
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -62,24 +66,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
     try:
-        command, args = _parse(arguments)
-        status = command.run(args)
+        status = _run(arguments)
         sys.stdout.flush()
     except SystemExit as error:  # argparse: --help, --version and usage errors
-        return error.code if isinstance(error.code, int) else EXIT_USAGE
+        status = error.code if isinstance(error.code, int) else EXIT_USAGE
+        with contextlib.suppress(OSError):  # what --help left in the buffer
+            sys.stdout.flush()
     except (KeyboardInterrupt, Cancelled):
-        print("tolmach: interrupted", file=sys.stderr)
+        _say("interrupted")
         return EXIT_INTERRUPTED
     except TolmachError as error:
         # Diagnostics are whole blocks with a place of their own.
         placed = isinstance(error, GraphError) and error.diagnostics
-        print(error if placed else f"tolmach: error: {error}", file=sys.stderr)
+        _say(str(error) if placed else f"error: {error}", placed=bool(placed))
         return EXIT_USAGE
     except BrokenPipeError:
-        # The reader went away. Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        # The world is not as it should be (a folder that may not be read, a full disk); no bug, so no traceback.
+        _give_up_stdout()
+        _say(f"error: {os_error_text(error)}")
+        return EXIT_USAGE if error.errno in _WRONG_PATH else EXIT_FAILED
     return status
 
 
@@ -88,14 +98,18 @@ def script() -> NoReturn:
     end_process(main())
 
 
-def end_process(status: int) -> NoReturn:
+def end_process(status: int, *, now: bool = False) -> NoReturn:
     """End the process at once; files under way stay under their temporary names.
+
+    Args:
+        status: The exit status.
+        now: Do so even with no thread to wait for, as a signal handler must, in which SystemExit would be caught.
 
     A thread may be loading a model or decoding, for half a minute. Python would wait for some threads, and take the
     interpreter down under the others, which PyTorch's do not survive (``terminate called``). So with other threads
     alive the process ends without either, after what was registered with :mod:`atexit`: temporary folders go.
     """
-    if threading.active_count() == 1:
+    if threading.active_count() == 1 and not now:
         sys.exit(status)
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()  # as multiprocessing does before its own os._exit
@@ -121,6 +135,55 @@ def interruptible(function: Callable[[], Result]) -> Result:
 
     threading.Thread(target=work, name="interruptible", daemon=True).start()
     return future.result()
+
+
+def os_error_text(error: OSError) -> str:
+    """An operating system's error in one line, with the file it speaks of."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
+
+
+_WRONG_PATH = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""What a path on the command line can be wrong in."""
+
+
+def _run(arguments: list[str]) -> int:
+    command, args = _parse(arguments)
+    with logging_to(args.log_level, args.log_file, quiet=getattr(args, "quiet", False)):
+        return command.run(args)
+
+
+def _prepare_streams() -> None:
+    """Make standard output and error safe to write anything to.
+
+    A stream closed by whoever started us is opened on the null device, or the next file that is opened would get its
+    number and everything that is printed. And no text may raise, whatever a console's code page lacks (cp1252 has no
+    Cyrillic) and whatever bytes a file name is made of.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 -- lives as long as we
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(text: str, *, placed: bool = False) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody may read it
+        print(text if placed else f"tolmach: {text}", file=sys.stderr, flush=True)
+
+
+def _give_up_stdout() -> None:
+    # What is still in its buffer cannot be written; Python would try again at exit, and complain.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), cast("TextIO", sys.stdout).fileno())
 
 
 def distribution_version() -> str:
@@ -157,6 +220,7 @@ def _parse_command(name: str, arguments: list[str]) -> tuple[Command, argparse.N
         allow_abbrev=False,
     )
     command.add_arguments(parser)
+    add_log_options(parser)
     # Intermixed: `run GRAPH --set a=b FILE` is how people write it.
     return command, parser.parse_intermixed_args(arguments)
 
