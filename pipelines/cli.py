@@ -101,13 +101,13 @@ def script() -> NoReturn:
 def end_process(status: int, *, now: bool = False) -> NoReturn:
     """End the process at once; files under way stay under their temporary names.
 
-    Args:
-        status: The exit status.
-        now: Do so even with no thread to wait for, as a signal handler must, in which SystemExit would be caught.
-
     A thread may be loading a model or decoding, for half a minute. Python would wait for some threads, and take the
     interpreter down under the others, which PyTorch's do not survive (``terminate called``). So with other threads
     alive the process ends without either, after what was registered with :mod:`atexit`: temporary folders go.
+
+    Args:
+        status: The exit status.
+        now: Do so even with no thread to wait for, as a signal handler must, in which SystemExit would be caught.
     """
     if threading.active_count() == 1 and not now:
         sys.exit(status)
