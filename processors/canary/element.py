@@ -16,6 +16,7 @@ from processors.canary import embedded
 from processors.canary.device import resolve
 from processors.canary.request import CanaryRequest
 from processors.canary.spec import EMBEDDED, CanarySettings, is_path
+from processors.canary.weights import download
 from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
 from processors.utterances import Utterance
 
@@ -124,8 +125,6 @@ def fetch(settings: CanarySettings) -> Path:
         return held.path
     if is_path(settings.model):
         return _existing(settings.model, Path.cwd())
-    from processors.canary.model import download  # imports NeMo: seconds
-
     return download(settings.model).resolve()  # out of the snapshot of links, to the file itself
 
 

@@ -26,13 +26,15 @@ nemo.utils.logging.set_verbosity(nemo.utils.logging.ERROR)
 import torch  # noqa: E402
 from nemo.collections.asr.models import EncDecMultiTaskModel  # noqa: E402
 
-from pipelines.errors import ModelError, ModelMissingError  # noqa: E402
+from pipelines.errors import ModelError  # noqa: E402
 from processors.ast.element import Hypothesis  # noqa: E402
 from processors.ast.settings import RATE_HZ  # noqa: E402
 from processors.canary import embedded  # noqa: E402
 from processors.canary.nemo_file import Connector  # noqa: E402
 from processors.canary.request import CanaryRequest  # noqa: E402
 from processors.canary.spec import is_path  # noqa: E402
+from processors.canary.weights import download  # noqa: E402
+from processors.hosting import report  # noqa: E402
 from processors.languages import LANGUAGES  # noqa: E402
 from processors.torch_threads import use_threads  # noqa: E402
 
@@ -77,7 +79,7 @@ def load(model: str, device: str, *, sha256: str | None = None, cpu_threads: int
     target = torch.device(device)
     if target.type == "cuda" and (not torch.cuda.is_available() or target.index >= torch.cuda.device_count()):
         raise ModelError(f"no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here; use device: cpu")
-    path = Path(model) if is_path(model) else download(model)
+    path = Path(model) if is_path(model) else download(model, report)
     if sha256 is not None:
         embedded.verify(path, sha256)
     connector = Connector()
@@ -93,23 +95,6 @@ def load(model: str, device: str, *, sha256: str | None = None, cpu_threads: int
         except Exception as error:
             raise ModelError(f"{path} is not a usable Canary model: {type(error).__name__}: {error}") from error
     return CanaryModel(restored, model, cpu_threads)
-
-
-def download(name: str) -> Path:
-    """The file of a hub model, fetched by NeMo unless it is in the cache.
-
-    Raises:
-        ModelMissingError: If it cannot be had.
-    """
-    try:
-        return Path(EncDecMultiTaskModel.from_pretrained(name, return_model_file=True))
-    except Exception as error:  # the hub's clients raise whatever their transport raises
-        raise ModelMissingError(
-            f"the model {name} is not on this machine and could not be downloaded "
-            f"({type(error).__name__}: {error}). `tolmach fetch GRAPH` on a machine with internet fetches it into the "
-            "Hugging Face cache, which may be copied here. Without it: {type: whisper_ast} translates into English, "
-            "and model: embedded:phrasebook demonstrates 1600 travel phrases"
-        ) from error
 
 
 class CanaryModel:

@@ -6,17 +6,12 @@ import hashlib
 import logging
 import os
 import re
-import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from pipelines.caches import cache_dir
+from pipelines.download import DownloadError, Progress, Remote, download
 from pipelines.errors import ModelMissingError, ModelRefusedError
 from processors.silero.spec import SileroTtsSettings
 from processors.silero.voices import PINNED
@@ -30,12 +25,6 @@ ALLOW_VARIABLE = "TOLMACH_ALLOW_SHA256"
 
 MAX_PACKAGE_BYTES = 1 << 30
 """Largest model file taken from the net or from disk, bytes. Silero's are 30 to 150 MB."""
-
-_BLOCK_BYTES = 1 << 20
-_TIMEOUT_S = 30
-_REPORT_BYTES = 16 << 20
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +52,15 @@ def fetch(settings: SileroTtsSettings) -> Path:
         ModelMissingError: If it cannot be had.
         ModelRefusedError: If its SHA-256 is neither pinned nor allowed. The file stays, so that allowing it is enough.
     """
+    path = find_or_fetch(settings)
+    try:
+        return read_allowed(path, settings).path
+    except ModelRefusedError:
+        if settings.info is None or settings.info.sha256 is None or settings.sha256 or not path.is_file():
+            raise
+    # The cache is ours: a file in it that is not the pinned one was damaged, and is fetched anew.
+    log.info("%s is damaged; it is downloaded anew", path)
+    path.unlink()
     return read_allowed(find_or_fetch(settings), settings).path
 
 
@@ -87,7 +85,15 @@ def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, pro
         return path
     path = cache_dir() / "silero" / _cached_name(url)
     if not path.is_file():
-        _download(url, path, progress)
+        info = settings.info
+        name = info.name if info else path.name
+        size_bytes, sha256 = (info.size_bytes, info.sha256) if info else (None, None)
+        try:
+            download(Remote(url, name, size_bytes, sha256, MAX_PACKAGE_BYTES), path, progress)
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error}. Without a network, run `tolmach fetch GRAPH` elsewhere and put the file at {path}"
+            ) from error
     return path
 
 
@@ -130,54 +136,3 @@ def _cached_name(url: str) -> str:
     # Two servers may give one name to different files, so the name carries a digest of the address.
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(urlsplit(url).path).stem)[:64]
     return f"{stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}.pt"
-
-
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not out of https."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: object, newurl: str
-    ) -> urllib.request.Request | None:
-        """Raises URLError instead of following a redirect to anything but https."""
-        if urlsplit(newurl).scheme != "https":
-            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-
-
-def _download(url: str, path: Path, progress: Progress) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=path.stem, suffix=".part", dir=path.parent)
-        part = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                _receive(url, file, progress)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise ModelMissingError(
-            f"the Silero model is not at {path} and cannot be downloaded from {url} ({reason}). With a network, run "
-            f"`tolmach fetch GRAPH`; without one, fetch it elsewhere and put it there"
-        ) from error
-
-
-def _receive(url: str, file: IO[bytes], progress: Progress) -> None:
-    opener = urllib.request.build_opener(_HttpsOnly)
-    request = urllib.request.Request(url, headers={"User-Agent": "tolmach"})  # noqa: S310 -- https, checked by the settings
-    progress(f"downloading {url}")
-    with opener.open(request, timeout=_TIMEOUT_S) as response:
-        length = response.headers.get("Content-Length") or ""
-        expected = int(length) if length.isdecimal() else 0
-        received = reported = 0
-        while block := response.read(_BLOCK_BYTES):
-            received += len(block)
-            if max(received, expected) > MAX_PACKAGE_BYTES:
-                raise OSError(f"it is larger than {MAX_PACKAGE_BYTES >> 20} MiB")
-            file.write(block)
-            if received - reported >= _REPORT_BYTES:
-                reported = received
-                progress(f"downloading {url}: {received >> 20} of {expected >> 20 or '?'} MiB")
-    if expected and received != expected:
-        raise OSError(f"it broke off after {received} of {expected} bytes")

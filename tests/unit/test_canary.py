@@ -415,7 +415,7 @@ async def test_a_missing_file_names_the_alternatives(tmp_path: Path):
 async def test_a_model_that_cannot_be_downloaded_says_how_to_fetch_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # A hub that nobody listens at, and an empty cache: the library's own client fails as it does offline.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelMissingError, match="tolmach fetch GRAPH") as caught:
         await Harness(SPEC, model="somebody/canary-that-is-nowhere").element.start()
     assert "whisper_ast" in str(caught.value)

@@ -104,7 +104,7 @@ async def test_what_the_model_cannot_speak_is_named_and_the_rest_is_spoken(russi
 
 
 async def test_memory_that_runs_out_is_told_as_that_and_not_met_by_halving_the_text(russian: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match=r"cpu failed under .*ru\.pt: .*can't allocate memory.*set device: cpu"):
+    with pytest.raises(ModelError, match=r"can't allocate memory.*device: cpu"):
         await spoken(russian, f"Один раз {CROWDED} и ещё раз.")
 
 
