@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,19 @@ LISTEN = """() => {
   }, 40);
 }"""
 """Measures the level of the remote track every 40 ms, which is about what a frame of 2048 samples covers."""
+
+
+VIOLATIONS = """async () => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
+    `${id}: ${target.flat().join(" ")}: ${failureSummary}`));
+}"""
+
+
+@cache
+def axe() -> str:
+    """The script of axe-core."""
+    return (resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 
 
 def find_chromium() -> str | None:
@@ -121,11 +136,18 @@ class Tolmach:
         self.until(f"tolmach.captions.filter((c) => c.final).length >= {count}", timeout_s)
         return self.captions()
 
-    def download(self, button: str) -> bytes:
-        """What is behind one of the buttons that save."""
+    def download(self, button: str, place: str = "#downloads") -> bytes:
+        """What is behind one of the buttons that save, in the element of this selector."""
         with self.page.expect_download() as saved:
-            self.page.get_by_role("button", name=button).press("Enter")
+            self.page.locator(place).get_by_role("button", name=button).press("Enter")
         return saved.value.path().read_bytes()
+
+    def violations(self) -> list[str]:
+        """What axe-core finds wrong with the page as it is now (WCAG 2.2 A and AA, and its best practices)."""
+        if not self.say("'axe' in window"):
+            self.page.evaluate(axe())
+        found: list[str] = self.page.evaluate(VIOLATIONS)
+        return found
 
     def picture(self, name: str, *, full: bool = False) -> None:
         """Keep a screenshot under build/browser."""

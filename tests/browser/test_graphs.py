@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -37,10 +38,13 @@ def test_swap_during_a_call(open_page: OpenPage, address: str, graphs: Path):
     # A setting is a switch, too; one that is out of its range never leaves the page.
     tolmach.page.get_by_text("Advanced").click()
     tolmach.page.locator("details[data-element=vad] > summary").click()
-    hangover = tolmach.page.get_by_label("hangover_ms")
+    fields = tolmach.page.locator("#fields")
+    assert not re.search(r"[a-z]_[a-z]", fields.inner_text()), "settings are named in words"
+    hangover = fields.get_by_label("Pause that ends an utterance")
     about = tolmach.page.locator(f"#{hangover.get_attribute('aria-describedby')}").inner_text()
     assert about == "Silence that closes an utterance; shorter pauses stay inside it. From 50 to 10000 ms."
-    assert tolmach.page.get_by_label("gate_playback").count() == 0, "it goes with the headphones"
+    assert "playback" not in fields.inner_text(), "it goes with the headphones"
+    assert tolmach.page.get_by_label("Voice").locator("option:checked").inner_text() == "Man 1 (m1)"
     hangover.fill("5")
     hangover.press("Enter")
     assert hangover.evaluate("input => input.validity.rangeUnderflow")
@@ -57,6 +61,10 @@ def test_swap_during_a_call(open_page: OpenPage, address: str, graphs: Path):
     tolmach.until("document.getElementById('switch').textContent === 'Now using another-voice'")
     assert not edited.is_visible()
     other.unlink()
+    gone = tolmach.page.get_by_role("alert").filter(has_text="another-voice is not on the server any more")
+    gone.wait_for()
+    assert "This session goes on with it." in gone.inner_text()
+    assert tolmach.say("tolmach.state") == "live"
     assert tolmach.complaints == []
 
 
@@ -86,8 +94,53 @@ def test_edited_added_and_broken_files_show(open_page: OpenPage, address: str, g
 
         added.write_text(good.replace("name: echo", "name: added"))
         tolmach.until("document.getElementById('problems').hidden")
+        # A file that is gone is not silently another graph; when it comes back, all is as it was.
         added.unlink()
+        gone = tolmach.page.get_by_role("alert").filter(has_text="added is not on the server any more")
+        gone.wait_for()
+        start, picker = tolmach.page.locator("#start"), tolmach.page.get_by_role("combobox", name="Graph")
+        assert (picker.input_value(), start.is_disabled()) == ("added", True)
+        assert picker.locator("option:checked").inner_text() == "added (no longer there)"
+        assert tolmach.violations() == []
+        added.write_text(good.replace("name: echo", "name: added"))
+        gone.wait_for(state="detached")
+        assert (picker.input_value(), start.is_enabled()) == ("added", True)
+        added.unlink()
+        gone.wait_for()
+        picker.select_option("echo")
+        assert start.is_enabled()
+        assert gone.count() == 0
         tolmach.until("![...document.getElementById('graph').options].some((o) => o.value === 'added')")
     finally:
         added.unlink(missing_ok=True)
+    assert tolmach.complaints == []
+
+
+def test_texts_of_a_graph_stay_texts(open_page: OpenPage, address: str, graphs: Path):
+    markup = "<img src=x onerror=window.hurt=1><script>window.hurt=1<" + "script>"
+    hostile = graphs / f"{markup.replace('/', '')}{'w' * 100}\u202egnihton.yaml"
+    text = (graphs / "echo.yaml").read_text().replace("name: echo", f"name: {json.dumps(markup + 'W' * 300)}")
+    hostile.write_text(text.replace("description: >-", f"description: >-\n  {markup} {'long' * 2000}", 1))
+    tolmach = open_page(address, viewport={"width": 390, "height": 844})
+    try:
+        tolmach.until(
+            f"[...document.getElementById('graph').options].some((o) => o.value === {json.dumps(hostile.stem)})"
+        )
+        picker = tolmach.page.get_by_role("combobox", name="Graph")
+        picker.select_option(hostile.stem)
+        assert markup in tolmach.page.locator("#graph-about").inner_text()
+        for tab in ("Timing", "Connection", "Graph", "Setup"):
+            tolmach.page.get_by_role("tab", name=tab).click()
+            tolmach.page.wait_for_timeout(200)
+            tolmach.picture(f"hostile-{tab.lower()}", full=True)
+            assert tolmach.say("document.documentElement.scrollWidth <= innerWidth"), f"{tab} fits the width"
+        hostile.write_text(f"{text}elements: {markup}")
+        tolmach.page.locator("#problems article").wait_for(timeout=20_000)
+        hostile.unlink()
+        tolmach.page.get_by_role("alert").filter(has_text="is not on the server any more").wait_for()
+        tolmach.picture("hostile-gone")
+        assert tolmach.say("document.documentElement.scrollWidth <= innerWidth")
+        assert tolmach.say("document.querySelectorAll('img[src=x]').length + (window.hurt ?? 0)") == 0
+    finally:
+        hostile.unlink(missing_ok=True)
     assert tolmach.complaints == []

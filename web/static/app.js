@@ -4,6 +4,7 @@ import { Api } from "./api.js";
 import { Call } from "./call.js";
 import { Captions } from "./captions.js";
 import { Catalog } from "./catalog.js";
+import { Conversations } from "./conversations.js";
 import { languageOptions } from "./direction.js";
 import { $ } from "./dom.js";
 import { Downloads } from "./downloads.js";
@@ -27,7 +28,7 @@ import { Switching } from "./switching.js";
 import { makeTabs } from "./tabs.js";
 import { Timeline } from "./timeline.js";
 import { askToken } from "./token.js";
-import { milliseconds, sentence } from "./words.js";
+import { milliseconds, named, sentence } from "./words.js";
 
 const api = new Api((wrong) => askToken($("token-dialog"), wrong));
 const call = new Call(api);
@@ -48,7 +49,7 @@ const timeline = new Timeline(
   captions,
 );
 const health = new Health({ table: $("figures"), word: $("health"), note: $("health-note") });
-const drawing = new GraphView($("drawing"), $("drawing-status"), api);
+const drawing = new GraphView($("drawing"), $("drawing-status"), $("drawing-size"), api);
 const setup = new Setup(
   {
     graph: $("graph"),
@@ -73,8 +74,10 @@ const sources = new SourcePicker(
   player.canChoose,
 );
 const trouble = (text, key = "trouble") => notices.show("trouble", text, { key });
-const downloads = new Downloads($("downloads"), api, trouble);
-const status = new Status($("status"), api);
+/** What is true only until the server answers has a key of its own. */
+const failed = (error, key = "trouble") => trouble(explain(error), error.code === "unreachable" ? "unreachable" : key);
+const conversations = new Conversations(captions, new Downloads(api, notices), $("downloads"));
+const status = new Status($("status"), api, notices);
 const switching = new Switching($("switch"), call, setup, catalog, notices);
 
 /** Grows with every Start and Stop, so that a microphone allowed too late is let go again. */
@@ -134,7 +137,7 @@ async function start() {
     source.release();
     showControls("idle");
     status.show("idle");
-    trouble(explain(error));
+    failed(error);
   }
 }
 
@@ -168,6 +171,7 @@ function showControls(state) {
   $("start").disabled = !on && (!setup.choice || obstacle() !== null);
   $("mute").disabled = !on;
   $("skip").hidden = state !== "live";
+  explainState(state);
   if (!on) {
     $("mute").setAttribute("aria-pressed", "false");
     source.muted = false;
@@ -195,6 +199,9 @@ meter.addEventListener("dead", ({ detail }) => {
 $("start").addEventListener("click", toggle);
 $("mute").addEventListener("click", toggleMute);
 $("skip").addEventListener("click", () => call.clear());
+player.addEventListener("sounding", ({ detail }) => {
+  $("skip").disabled = !detail;
+});
 listenToKeys({ KeyS: toggle, KeyM: toggleMute });
 
 // The call ------------------------------------------------------------------------------------------------------------
@@ -204,7 +211,6 @@ call.addEventListener("state", ({ detail: { state, reason, until } }) => {
   showControls(state);
   if (state === "live") {
     health.begin(() => call.pc);
-    downloads.offer(call.session);
   } else if (state === "reconnecting") {
     health.end();
   } else if (state === "ended") {
@@ -220,7 +226,8 @@ call.addEventListener("waiting", ({ detail }) =>
 call.addEventListener("ended", ({ detail }) => {
   if (!detail) return;
   notices.clear("event "); // the last of them told the same
-  trouble(explain(detail), "ended");
+  const rest = conversations.unsaved ? " What was said can still be saved." : "";
+  trouble(`${explain(detail)}${rest}`, "ended");
 });
 call.addEventListener("remote", async ({ detail }) => {
   if (await player.play(detail)) return;
@@ -231,7 +238,7 @@ call.addEventListener("remote", async ({ detail }) => {
 });
 call.addEventListener("session", ({ detail }) => {
   if (detail.resumed) return;
-  captions.begin();
+  conversations.begin(detail.session);
   timeline.begin();
 });
 call.addEventListener("caption", ({ detail }) => {
@@ -265,29 +272,51 @@ call.addEventListener("event", ({ detail: { kind, element, text } }) => {
 
 function showChoice() {
   const { graph } = setup;
-  explainEmpty($("empty"), graph, setup.param("source_lang"), setup.param("target_lang"));
+  explainState(call.state);
   showLicences($("licences"), graph);
   if (graph) drawing.show(graph.name, graph.revision);
   if (!isOn()) showControls(call.state);
 }
 
+function explainState(state) {
+  const listening = state === "live" || state === "reconnecting";
+  explainEmpty($("empty"), setup.graph, setup.param("source_lang"), setup.param("target_lang"), listening);
+}
+
 setup.addEventListener("change", ({ detail }) => {
   showChoice();
-  if (call.state === "live") switching.to(detail);
+  if (call.state === "live" && detail) switching.to(detail);
 });
+setup.addEventListener("gone", ({ detail }) => {
+  const goes = call.state === "live" ? "This session goes on with it. " : "";
+  trouble(`The graph ${named(detail)} is not on the server any more. ${goes}Choose another one under Setup.`, "gone");
+});
+setup.addEventListener("back", () => notices.dismiss("gone"));
+setup.addEventListener("instead", ({ detail: { wanted, found } }) =>
+  notices.show("remark", `${named(wanted)}, chosen at the last visit, is not to be had here; ${named(found)} is.`),
+);
 switching.addEventListener("reverted", showChoice);
 catalog.addEventListener("change", showChoice);
-catalog.addEventListener(
-  "unreachable",
-  ({ detail }) => call.state !== "reconnecting" && trouble(explain(detail), "unreachable"),
-);
-catalog.addEventListener("reachable", () => notices.dismiss("unreachable"));
+catalog.addEventListener("unreachable", ({ detail }) => {
+  status.lost = true;
+  if (call.state !== "reconnecting") trouble(explain(detail), "unreachable");
+});
+catalog.addEventListener("answered", () => {
+  notices.dismiss("unreachable");
+  status.lost = false;
+});
 
 $("volume").value = recall("volume", 100);
 player.volume = $("volume").value / 100;
 $("volume").addEventListener("input", () => {
   player.volume = $("volume").value / 100;
   remember("volume", Number($("volume").value));
+});
+
+// Words that only this page has are not to be lost by a slip: a call that goes on, or one whose server is gone.
+window.addEventListener("beforeunload", (event) => {
+  const goesOn = call.state === "live" || call.state === "reconnecting";
+  if (goesOn || (catalog.lost && conversations.unsaved)) event.preventDefault();
 });
 
 // Begin ---------------------------------------------------------------------------------------------------------------
@@ -301,5 +330,6 @@ showControls("idle");
 status.show("idle");
 await sources.refresh();
 if (player.canChoose && $("output").value) await chooseOutput($("output").value);
+if (await conversations.restore(api)) $("empty").hidden = true;
 await catalog.poll();
 await status.untilReady();

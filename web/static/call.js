@@ -41,6 +41,7 @@ export class Call extends EventTarget {
     window.addEventListener("online", () => this.#networkChanged());
     navigator.connection?.addEventListener?.("change", this.#byType(navigator.connection.type));
     window.addEventListener("pagehide", () => this.#leave());
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.#returned());
   }
 
   get pc() {
@@ -242,6 +243,13 @@ export class Call extends EventTarget {
     if (this.session === null || this.state === "ended") return;
     this.#api.request("DELETE", `sessions/${this.session}`, undefined, { keepalive: true }).catch(() => {});
     this.#discard();
+  }
+
+  /** The browser shows a page again that it had put away. */
+  #returned() {
+    if (this.state === "live" || this.state === "reconnecting") {
+      this.#end(new Trouble("The session ended when you left this page. Press Start for a new one."));
+    }
   }
 
   #end(error) {

@@ -3,8 +3,10 @@
 import { make, setText } from "./dom.js";
 import { clock, languageName, rejection, seconds } from "./words.js";
 
-/** Captions kept on the page; the downloads have all. */
-const KEPT = 400;
+/** Captions shown; the downloads have all. */
+const SHOWN = 400;
+/** Captions of a session held for files the page makes itself; as many as the server keeps. */
+const HELD = 20_000;
 /** After this nothing is expected any more of an utterance that was heard, ms. */
 const PENDING_MS = 10_000;
 
@@ -42,13 +44,17 @@ export class Captions {
     return [...this.#items.values()].map(({ caption }) => caption);
   }
 
-  /** A new session: what is there stays, above a line. */
+  /** A new session: what is there stays, but is no longer counted. */
   begin() {
     this.#items.clear();
     this.pending(null);
-    if (!this.#list.childElementCount) return;
-    for (const old of this.#list.children) old.classList.add("earlier");
-    this.#list.append(make("li", { class: "divider" }, make("span", {}, "New session")));
+  }
+
+  /** The session is an earlier one from now on; `parts` stand below its captions. */
+  close(...parts) {
+    for (const old of this.#list.querySelectorAll(":scope > .caption")) old.classList.add("earlier");
+    this.#list.append(make("li", { class: "divider" }, ...parts));
+    this.begin();
     this.#follow();
   }
 
@@ -60,7 +66,8 @@ export class Captions {
     this.#items.set(key, { caption, item, heardMs: known?.heardMs ?? null });
     this.#draw(key);
     if (!known) this.#list.insertBefore(item, this.#placeOf(caption, item));
-    while (this.#list.childElementCount > KEPT) this.#list.firstElementChild.remove();
+    if (this.#items.size > HELD) this.#items.delete(this.#items.keys().next().value);
+    this.#trim();
     if (!caption.replayed) {
       if (caption.final && !known?.caption.final) this.#announce(caption);
       if (!this.#pending.classList.contains("hearing")) this.pending(null);
@@ -115,6 +122,18 @@ export class Captions {
     }
     const first = [...this.#items.values()].find((entry) => entry.item !== item && entry.item.isConnected);
     return first?.item ?? null;
+  }
+
+  /** Old captions leave the page; the files of their sessions stay on offer. */
+  #trim() {
+    const { children } = this.#list;
+    for (let at = 0, left = children.length - SHOWN; left > 0 && at < children.length; ) {
+      if (!children[at].classList.contains("caption")) at += 1;
+      else {
+        children[at].remove();
+        left -= 1;
+      }
+    }
   }
 
   #announce(caption) {

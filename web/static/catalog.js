@@ -2,12 +2,14 @@
 
 const EVERY_MS = 2000;
 
-/** Events: `change` (detail: the new list), `unreachable` (detail: error; once), `reachable`. */
+/** Events: `change` (detail: the new list), `unreachable` (detail: error; once), `answered` (each time). */
 export class Catalog extends EventTarget {
   #api;
   #timer = 0;
   #revision = null;
   #failed = 0;
+  /** Whether the server has stopped answering. */
+  lost = false;
   graphs = [];
   default = null;
 
@@ -23,16 +25,19 @@ export class Catalog extends EventTarget {
     clearTimeout(this.#timer);
     try {
       this.#take(await this.#api.json("GET", "graphs"));
-      if (this.#failed > 1) this.dispatchEvent(new CustomEvent("reachable"));
       this.#failed = 0;
+      this.lost = false;
+      this.dispatchEvent(new CustomEvent("answered"));
     } catch (error) {
       this.#failed += 1;
       this.#revision = null; // another server may answer next, which counts from the start
-      // One miss is a hiccup.
-      if (this.#failed === 2) this.dispatchEvent(new CustomEvent("unreachable", { detail: error }));
+      if (this.#failed < 2 || this.lost) return; // one miss is a hiccup
+      this.lost = true;
+      this.dispatchEvent(new CustomEvent("unreachable", { detail: error }));
+    } finally {
+      clearTimeout(this.#timer);
+      if (!document.hidden) this.#timer = setTimeout(() => this.poll(), EVERY_MS);
     }
-    clearTimeout(this.#timer);
-    if (!document.hidden) this.#timer = setTimeout(() => this.poll(), EVERY_MS);
   }
 
   /** The graph of this name, or undefined. */

@@ -1,56 +1,82 @@
-/** Subtitles, dub and transcript of the session as files; also after its end. */
+/** Subtitles, dub and transcript of a session as files; also after its end, and from the page when the server is gone. */
 
+import { make } from "./dom.js";
 import { explain } from "./errors.js";
+import { toJson, toSrt, toVtt } from "./subtitles.js";
+
+const FILES = [
+  { file: "subtitles.srt", long: "Subtitles", short: "SRT", own: toSrt },
+  { file: "subtitles.vtt", long: "Subtitles", short: "VTT", own: toVtt },
+  { file: "dub.wav", long: "Dub", short: "WAV", own: null },
+  { file: "transcript.json", long: "Transcript", short: "JSON", own: toJson },
+];
+/** A server that is gone is not waited for long where the page has the text itself, ms. */
+const TEXT_MS = 8000;
+const SOUND_MS = 60_000;
 
 /** Fetched with the token and handed over as a blob: a plain link could not carry the Authorization header. */
 export class Downloads {
   #api;
-  #root;
-  #session = null;
-  #onTrouble;
+  #notices;
+
+  /** @param {import("./api.js").Api} api @param {import("./notices.js").Notices} notices */
+  constructor(api, notices) {
+    this.#api = api;
+    this.#notices = notices;
+  }
 
   /**
-   * @param {HTMLElement} root Holds buttons with data-file.
-   * @param {import("./api.js").Api} api
-   * @param {(text: string) => void} onTrouble
+   * Buttons for the files of one session.
+   *
+   * @param {{session: string, captions: () => object[]}} conversation `captions`: those the page holds.
    */
-  constructor(root, api, onTrouble) {
-    this.#root = root;
-    this.#api = api;
-    this.#onTrouble = onTrouble;
-    for (const button of root.querySelectorAll("button[data-file]")) {
-      button.addEventListener("click", () => this.#save(button));
-    }
-  }
-
-  /** Offer those of this session, until there is another. */
-  offer(session) {
-    this.#session = session;
-    this.#root.hidden = false;
-  }
-
-  async #save(button) {
-    const { file } = button.dataset;
-    button.disabled = true;
-    try {
-      const response = await this.#api.request("GET", `sessions/${this.#session}/${file}`, undefined, {
-        timeoutMs: 60_000,
-      });
-      const address = URL.createObjectURL(await response.blob());
-      const link = document.createElement("a");
-      link.href = address;
-      link.download = `tolmach-${stamp(new Date())}-${file}`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
-    } catch (error) {
-      this.#onTrouble(
-        error.code === "not-found"
-          ? "The server keeps a session's files for ten minutes after its end; they are gone now."
-          : explain(error),
+  buttons(conversation) {
+    return FILES.map((kind) => {
+      const button = make(
+        "button",
+        { type: "button", class: "plain" },
+        make("span", { class: "long" }, `${kind.long} `),
+        kind.short,
       );
-    } finally {
-      button.disabled = false;
+      button.addEventListener("click", async () => {
+        button.disabled = true;
+        await this.#save(kind, conversation);
+        button.disabled = false;
+      });
+      return button;
+    });
+  }
+
+  async #save({ file, own }, conversation) {
+    this.#notices.dismiss("saved");
+    let blob;
+    try {
+      const timeoutMs = own ? TEXT_MS : SOUND_MS;
+      const path = `sessions/${conversation.session}/${file}`;
+      blob = await (await this.#api.request("GET", path, undefined, { timeoutMs })).blob();
+    } catch (error) {
+      const key = error.code === "unreachable" ? "unreachable" : "saved"; // the former goes when it answers
+      const why =
+        error.code === "not-found" ? "The server has the files of this session no longer." : explain(error);
+      if (!own) {
+        this.#notices.show("trouble", `${why} Only the server has the sound; subtitles can still be saved.`, { key });
+        return;
+      }
+      const held = conversation.captions();
+      if (!held.length) {
+        this.#notices.show("trouble", `${why} Nothing was said that this page could save.`, { key });
+        return;
+      }
+      blob = new Blob([own(held)], { type: "text/plain;charset=utf-8" });
+      this.#notices.show("remark", `${why} The file was made of what this page holds.`, { key });
     }
+    const address = URL.createObjectURL(blob);
+    const link = document.createElement("a");
+    link.href = address;
+    link.download = `tolmach-${stamp(conversation.begun)}-${file}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    conversation.saved = conversation.captions().length;
   }
 }
 

@@ -1,7 +1,9 @@
 /** What stands where captions will be: what to do, and what to say. */
 
 import { make } from "./dom.js";
-import { languageName } from "./words.js";
+import { languageName, shortened } from "./words.js";
+
+const LONGEST_ABOUT = 500;
 
 /** Phrases the embedded phrasebook knows. */
 const PHRASES = {
@@ -18,14 +20,15 @@ const isPhrasebook = ({ name, description }) => /phrasebook/i.test(`${name} ${de
  * @param {object|null} graph The chosen graph.
  * @param {string|undefined} source The language that is spoken, if the graph says.
  * @param {string|undefined} target The language that is heard.
+ * @param {boolean} listening Whether the graph listens already.
  */
-export function explainEmpty(root, graph, source, target) {
+export function explainEmpty(root, graph, source, target, listening) {
   const phrases = graph && isPhrasebook(graph) ? PHRASES[source] : undefined;
   const from = source && source !== "auto" ? languageName(source) : "";
   const into = target ? ` in ${languageName(target)}` : "";
-  root.replaceChildren(make("p", { class: "lead" }, "Press Start, then speak."));
+  root.replaceChildren(make("p", { class: "lead" }, listening ? "Speak now." : "Press Start, then speak."));
   if (!from && !into) {
-    root.append(make("p", {}, graph?.description ?? ""));
+    root.append(make("p", {}, shortened(graph?.description ?? "", LONGEST_ABOUT)));
     return;
   }
   root.append(make("p", {}, `You hear the translation${into}, and read it here, about a second after each sentence.`));

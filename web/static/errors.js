@@ -21,6 +21,18 @@ const MEDIA = {
   OverconstrainedError: "The chosen microphone is no longer there. Choose another one under Setup.",
 };
 
+/** The same errors of getDisplayMedia. */
+const SHARING = {
+  NotAllowedError: "Nothing was shared. Press Start and choose a tab, with “Also share tab audio” switched on.",
+  NotFoundError: "There is nothing this browser could share. Choose a microphone under Setup.",
+  NotReadableError:
+    "The computer does not let this browser share that. Try a tab instead of a window or the screen, or allow the " +
+    "browser to record the screen in the computer's settings.",
+  AbortError: "Sharing was broken off. Press Start and choose again.",
+  InvalidStateError: "Browsers share sound only from a page that is in front. Click into this one and press Start again.",
+  OverconstrainedError: "This browser cannot share sound in the way it was asked for. Choose another source under Setup.",
+};
+
 const SERVER = {
   busy: "All places on the server are taken.",
   draining: "The server is shutting down and takes no new sessions.",
@@ -36,7 +48,7 @@ const SERVER = {
 /** Codes after which it is worth trying again by itself. */
 export const PASSING = new Set(["busy", "draining", "loading", "too-many-requests"]);
 
-/** An error in words. */
+/** An error in words */
 export function explain(error) {
   if (error instanceof Trouble) return error.message;
   if (error instanceof ApiError) {
@@ -65,8 +77,8 @@ export function obstacle() {
 
 /** Why sharing a tab gave no sound. */
 export function explainSharing(error) {
-  if (error instanceof DOMException && error.name === "NotAllowedError") {
-    return "Nothing was shared. Press Start and choose a tab, with “Also share tab audio” switched on.";
+  if (error instanceof DOMException) {
+    return SHARING[error.name] ?? `Sharing failed: ${sentence(error.message || error.name)} Press Start to try again.`;
   }
   return explain(error);
 }

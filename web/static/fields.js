@@ -1,7 +1,7 @@
 /** Form fields made from what a graph declares: params and settings with their types, ranges, choices and units. */
 
 import { make } from "./dom.js";
-import { sentence } from "./words.js";
+import { sentence, voiceName } from "./words.js";
 
 let serial = 0;
 
@@ -21,9 +21,9 @@ const LOCKED = "Fixed on this server.";
 /**
  * A labelled field for a param or a setting.
  *
- * @param {{name: string, label?: string, description?: string, type?: string, choices?: unknown[], nullable?: boolean,
+ * @param {{name: string, title?: string, description?: string, type?: string, choices?: unknown[], nullable?: boolean,
  *   locked?: boolean, minimum?: number, maximum?: number, exclusive_minimum?: boolean, exclusive_maximum?: boolean,
- *   unit?: string}} spec As /api/graphs tells it, and a label for people.
+ *   unit?: string}} spec As /api/graphs tells it.
  * @param {unknown} value What it holds now.
  * @param {(value: unknown) => void} onChange Told when a valid other value was entered.
  */
@@ -31,7 +31,7 @@ export function field(spec, value, onChange) {
   const id = `field-${(serial += 1)}`;
   const kind = kindOf(spec);
   const choices = spec.choices?.length ? [...(spec.nullable ? [null] : []), ...spec.choices] : null;
-  const input = choices ? selectOf(choices, value, (choice) => String(choice ?? NONE)) : inputOf(spec, kind, value);
+  const input = choices ? selectOf(choices, value, (choice) => voiceName(choice) ?? NONE) : inputOf(spec, kind, value);
   const about = [withoutUnit(spec), rangeInWords(spec), spec.locked ? LOCKED : ""].filter(Boolean).join(" ");
   input.id = id;
   input.disabled = Boolean(spec.locked);
@@ -43,7 +43,7 @@ export function field(spec, value, onChange) {
   return make(
     "div",
     { class: kind === "boolean" && !choices ? "field check" : "field" },
-    make("label", { for: id }, spec.label ?? spec.name),
+    make("label", { for: id }, spec.title ?? spec.name),
     make("div", { class: "input" }, input, spec.unit ? make("span", { class: "unit" }, spec.unit) : null),
     about ? make("p", { class: "hint", id: `${id}-about` }, about) : null,
   );

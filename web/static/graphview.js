@@ -3,9 +3,13 @@
 /** The server tells what worked four times a second; a light outlives two of these, ms. */
 const LIT_MS = 500;
 
+/** What a drawing is made of (pipelines/tools/svg.py); anything else is left out, whoever named the elements. */
+const PARTS = new Set(["svg", "title", "desc", "defs", "marker", "g", "path", "rect", "polygon", "text", "tspan"]);
+
 const LIGHT = `
   :host { display: block; }
-  svg { display: block; width: 100%; height: auto; max-width: var(--natural, 100%); margin: -1rem auto 0; }
+  svg { display: block; width: 100%; height: 100%; max-width: var(--width); max-height: var(--height); margin: 0 auto; }
+  :host([data-size="actual"]) svg { width: var(--width); height: var(--height); max-width: none; }
   .paper { fill: var(--surface); }
   .element .box { transition: stroke 120ms, stroke-width 120ms; }
   .link { transition: stroke 120ms; }
@@ -17,8 +21,10 @@ const LIGHT = `
 `;
 
 export class GraphView {
+  #host;
   #root;
   #status;
+  #size;
   #api;
   #shown = null;
   #lit = new Map();
@@ -29,12 +35,33 @@ export class GraphView {
    * @param {HTMLElement} host Gets a shadow root: the drawing's style names plain things like `text`, and must stay
    *   inside. Its rules are adopted as a style sheet object, which needs no `unsafe-inline` in the security policy.
    * @param {HTMLElement} status Says when there is no drawing.
+   * @param {HTMLButtonElement} size Changes between the whole drawing and its actual size.
    * @param {import("./api.js").Api} api
    */
-  constructor(host, status, api) {
+  constructor(host, status, size, api) {
+    this.#host = host;
     this.#root = host.attachShadow({ mode: "open" });
     this.#status = status;
+    this.#size = size;
     this.#api = api;
+    size.addEventListener("click", () => this.#show(host.dataset.size === "whole" ? "actual" : "whole"));
+    new ResizeObserver(() => this.#offerSize()).observe(host);
+    this.#show("whole");
+  }
+
+  #show(size) {
+    this.#host.dataset.size = size;
+    this.#host.tabIndex = size === "actual" ? 0 : -1; // it may scroll
+    this.#size.textContent = size === "actual" ? "Whole graph" : "Actual size";
+    this.#offerSize();
+  }
+
+  /** Offered only where it makes a difference. */
+  #offerSize() {
+    const svg = this.#root.querySelector("svg");
+    const shrunk = svg && svg.getBoundingClientRect().width < 0.98 * Number(svg.getAttribute("width"));
+    const squeezed = svg && svg.getBoundingClientRect().height < 0.98 * Number(svg.getAttribute("height"));
+    this.#size.hidden = !(this.#host.dataset.size === "actual" || shrunk || squeezed);
   }
 
   /** Draw a graph, anew when its revision is another one. */
@@ -98,11 +125,24 @@ export class GraphView {
     const light = new CSSStyleSheet();
     light.replaceSync(LIGHT);
     const svg = document.importNode(parsed, true);
-    svg.style.setProperty("--natural", `${svg.getAttribute("width")}px`);
+    strip(svg);
+    svg.style.setProperty("--width", `${svg.getAttribute("width")}px`);
+    svg.style.setProperty("--height", `${svg.getAttribute("height")}px`);
     this.#root.adoptedStyleSheets = [...sheets, light];
     this.#root.replaceChildren(svg);
     this.#elements = new Map([...svg.querySelectorAll("[data-element]")].map((g) => [g.dataset.element, g]));
     this.#links = [...svg.querySelectorAll(".link[data-src]")];
     this.#status.textContent = "";
+    this.#offerSize();
+  }
+}
+
+/** Take out what a drawing has no use for: scripts, links, handlers. */
+function strip(svg) {
+  for (const element of svg.querySelectorAll("*")) {
+    if (!PARTS.has(element.localName)) element.remove();
+    for (const { name } of [...element.attributes]) {
+      if (/^on|href$/i.test(name)) element.removeAttribute(name);
+    }
   }
 }

@@ -1,10 +1,22 @@
 /** The translation's voice: an audio element fed by the peer connection. */
 
-export class Player {
+/** Peak below which nothing is heard: -50 dB of full scale. */
+const SILENCE = 10 ** (-50 / 20);
+const LOOK_MS = 100;
+/** A pause between the words of a sentence is no end of it, ms. */
+const HOLD_MS = 600;
+
+/** Fires `sounding` (detail: whether something is heard now). */
+export class Player extends EventTarget {
   #audio;
+  #context = null;
+  #timer = 0;
+  #soundedAt = -Infinity;
+  #sounding = false;
 
   /** @param {HTMLAudioElement} audio */
   constructor(audio) {
+    super();
     this.#audio = audio;
   }
 
@@ -16,6 +28,7 @@ export class Player {
   /** Play a remote stream. Resolves to false when the browser wants a click first. */
   async play(stream) {
     this.#audio.srcObject = stream;
+    this.#watch(stream);
     return this.resume();
   }
 
@@ -34,6 +47,36 @@ export class Player {
   stop() {
     this.#audio.pause();
     this.#audio.srcObject = null;
+    this.#unwatch();
+  }
+
+  #watch(stream) {
+    this.#unwatch();
+    this.#context = new AudioContext();
+    this.#context.resume();
+    const node = new AnalyserNode(this.#context, { fftSize: 8192 }); // 170 ms: no gap between two looks
+    this.#context.createMediaStreamSource(stream).connect(node);
+    const samples = new Float32Array(node.fftSize);
+    this.#timer = setInterval(() => {
+      node.getFloatTimeDomainData(samples);
+      const now = performance.now();
+      if (samples.some((sample) => Math.abs(sample) > SILENCE)) this.#soundedAt = now;
+      this.#tell(now - this.#soundedAt < HOLD_MS);
+    }, LOOK_MS);
+  }
+
+  #unwatch() {
+    clearInterval(this.#timer);
+    this.#context?.close();
+    this.#context = null;
+    this.#soundedAt = -Infinity;
+    this.#tell(false);
+  }
+
+  #tell(sounding) {
+    if (sounding === this.#sounding) return;
+    this.#sounding = sounding;
+    this.dispatchEvent(new CustomEvent("sounding", { detail: sounding }));
   }
 
   /** Volume, 0 to 1. */

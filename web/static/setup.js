@@ -4,17 +4,26 @@ import { Direction, SOURCE, TARGET } from "./direction.js";
 import { make, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { recall, remember } from "./prefs.js";
+import { named, shortened } from "./words.js";
 
 const VOICE = "voice";
 /** The setting by which the server keeps what it plays out of the microphone; it goes with the source of the sound. */
 const GATE = "gate_playback";
+/** What an element does, in words. */
+const ROLES = { detector: "Finding speech", engine: "Translation", voice: "Voice", microphone: "Microphone" };
+const LONGEST_ABOUT = 500;
 
-/** Fires `change` (detail: {graph, params, settings}) when the person chose something else. */
+/**
+ * Fires `change` (detail: {graph, params, settings}) when the person chose something else, `gone` (detail: name) when
+ * the chosen graph cannot be had any more, `back` when it can, `instead` (detail: {wanted, found}) when the one of the
+ * last visit is not there.
+ */
 export class Setup extends EventTarget {
   #parts;
   #direction;
   #catalog;
   #graph = null;
+  #gone = false;
   #params = {};
   #settings = {};
   #gated = true;
@@ -38,9 +47,9 @@ export class Setup extends EventTarget {
     catalog.addEventListener("change", () => this.#listed());
   }
 
-  /** What is chosen now; null while no graph can be used. Values left at their defaults are left out. */
+  /** What is chosen now; null while that cannot be used. Values left at their defaults are left out. */
   get choice() {
-    if (!this.#graph) return null;
+    if (!this.#graph || this.#gone) return null;
     const settings = { ...this.#settings, ...(this.#gated ? {} : ungated(this.#graph)) };
     return { graph: this.#graph.name, params: { ...this.#params }, settings };
   }
@@ -68,6 +77,7 @@ export class Setup extends EventTarget {
     const found = this.#catalog.find(graph);
     if (!found) return;
     this.#graph = found;
+    this.#notGone();
     this.#params = onlyOf(
       found.params.filter((p) => !p.locked).map((p) => p.name),
       params,
@@ -77,19 +87,15 @@ export class Setup extends EventTarget {
   }
 
   #listed() {
-    const { graphs } = this.#catalog;
-    const wanted = this.#graph?.name ?? recall("graph", this.#catalog.default);
-    const usable = graphs.filter((graph) => graph.ok);
-    const found =
-      usable.find((g) => g.name === wanted) ?? usable.find((g) => g.name === this.#catalog.default) ?? usable[0];
-    this.#drawList();
+    const found = this.#found();
+    this.#drawList(found);
     this.#drawProblems();
     if (!found) {
-      this.#graph = null;
-      this.#drawn = "";
-      setText(this.#parts.about, "No graph on this server can be used.");
+      if (this.#graph) this.#lose();
+      else setText(this.#parts.about, "No graph on this server can be used.");
       return;
     }
+    this.#notGone();
     const isOther = found.name !== this.#graph?.name;
     this.#graph = found;
     if (isOther) this.#params = this.#carried(found);
@@ -101,11 +107,44 @@ export class Setup extends EventTarget {
     this.#draw();
   }
 
+  /** The chosen graph in the new list; at first the one of the last visit, or the server's default. */
+  #found() {
+    const usable = this.#catalog.graphs.filter((graph) => graph.ok);
+    const byName = (name) => usable.find((graph) => graph.name === name);
+    // Never another one behind the back of somebody who chose, or talks through it.
+    if (this.#graph) return byName(this.#graph.name);
+    const wanted = recall("graph", null);
+    const found = byName(wanted) ?? byName(this.#catalog.default) ?? usable[0];
+    if (found && wanted !== null && found.name !== wanted) this.#fire("instead", { wanted, found: found.name });
+    return found;
+  }
+
+  #lose() {
+    const { name } = this.#graph;
+    setText(this.#parts.about, `${named(name)} is not to be had from the server any more. Choose another graph.`);
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#drawn = "";
+    this.#fire("gone", name);
+  }
+
+  #notGone() {
+    if (!this.#gone) return;
+    this.#gone = false;
+    this.#fire("back", null);
+  }
+
+  #fire(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
   #chooseGraph(name) {
     const graph = this.#catalog.find(name);
     if (!graph?.ok) return;
     remember("graph", name);
     this.#graph = graph;
+    this.#notGone();
+    this.#drawList(graph);
     this.#changed({ params: this.#carried(graph), settings: {}, anew: true });
   }
 
@@ -122,16 +161,20 @@ export class Setup extends EventTarget {
     this.#params = anew ? params : { ...this.#params, ...params };
     this.#settings = anew ? settings : { ...this.#settings, ...settings };
     this.#draw();
-    this.dispatchEvent(new CustomEvent("change", { detail: this.choice }));
+    this.#fire("change", this.choice);
   }
 
-  #drawList() {
+  #drawList(chosen) {
     const { graph: select } = this.#parts;
     const options = this.#catalog.graphs.map((g) =>
-      make("option", { value: g.name, disabled: !g.ok }, g.ok ? g.name : `${g.name} (has errors)`),
+      make("option", { value: g.name, disabled: !g.ok }, g.ok ? g.name : `${named(g.name)} (has errors)`),
     );
+    const former = this.#graph?.name;
+    if (!chosen && former && !this.#catalog.find(former)) {
+      options.unshift(make("option", { value: former, disabled: true }, `${named(former)} (no longer there)`));
+    }
     select.replaceChildren(...options);
-    if (this.#graph) select.value = this.#graph.name;
+    if (chosen ?? this.#graph) select.value = (chosen ?? this.#graph).name;
   }
 
   /** Fields are made anew only when what they show differs: the list is polled, and nobody's typing must be lost. */
@@ -141,10 +184,10 @@ export class Setup extends EventTarget {
     this.#drawn = key;
     const { graph, about, voice, advanced, fields } = this.#parts;
     graph.value = this.#graph.name;
-    setText(about, this.#graph.description ?? "");
+    setText(about, shortened(this.#graph.description ?? "", LONGEST_ABOUT));
     this.#direction.show(this.#graph.params, { [SOURCE]: this.param(SOURCE), [TARGET]: this.param(TARGET) });
     const voiceParam = this.#graph.params.find((p) => p.name === VOICE);
-    voice.replaceChildren(...(voiceParam ? [this.#paramField({ ...voiceParam, label: "Voice" })] : []));
+    voice.replaceChildren(...(voiceParam ? [this.#paramField({ ...voiceParam, title: "Voice" })] : []));
     const others = this.#graph.params.filter((p) => ![SOURCE, TARGET, VOICE].includes(p.name));
     const open = new Set([...fields.querySelectorAll("details[open]")].map((d) => d.dataset.element));
     fields.replaceChildren(...others.map((param) => this.#paramField(param)), ...this.#settingGroups(open));
@@ -158,21 +201,26 @@ export class Setup extends EventTarget {
   #settingGroups(open) {
     const groups = new Map();
     for (const setting of shownOf(this.#graph)) {
-      const group = groups.get(setting.element) ?? [];
-      group.push(
-        field(setting, this.#settings[setting.target] ?? setting.value, (value) =>
-          this.#changed({ settings: { [setting.target]: value } }),
-        ),
-      );
-      groups.set(setting.element, group);
+      groups.set(setting.element, [...(groups.get(setting.element) ?? []), setting]);
     }
-    return [...groups].map(([element, group]) =>
+    return [...groups].map(([element, settings]) =>
       make(
         "details",
         { class: "group", "data-element": element, open: open.has(element) },
-        make("summary", {}, make("code", {}, element)),
-        ...group,
+        make("summary", {}, ROLES[settings[0].role] ?? "", " ", make("code", {}, element)),
+        ...settings.map((setting) => this.#settingField(setting, settings)),
       ),
+    );
+  }
+
+  #settingField(setting, siblings) {
+    // Descriptions are those of graph files, where settings have other names than here.
+    const description = siblings.reduce(
+      (text, { name, title }) => (name.includes("_") ? text.replaceAll(name, `“${title}”`) : text),
+      setting.description ?? "",
+    );
+    return field({ ...setting, description }, this.#settings[setting.target] ?? setting.value, (value) =>
+      this.#changed({ settings: { [setting.target]: value } }),
     );
   }
 

@@ -2,7 +2,7 @@
 
 import { explain } from "./errors.js";
 import { setText } from "./dom.js";
-import { sentence } from "./words.js";
+import { loaded, named, sentence } from "./words.js";
 
 /** Several changes in a row become one switch, ms. */
 const SETTLE_MS = 400;
@@ -41,10 +41,10 @@ export class Switching extends EventTarget {
   }
 
   async #send(choice) {
-    if (this.#call.state !== "live") return;
+    if (this.#call.state !== "live" || !choice) return;
     this.#notices.dismiss("edited");
     this.#notices.dismiss("switch");
-    this.#show("loading", `Loading ${choice.graph}`);
+    this.#show("loading", `Loading ${named(choice.graph)}`);
     try {
       await this.#call.switchTo(choice);
     } catch (error) {
@@ -53,12 +53,13 @@ export class Switching extends EventTarget {
   }
 
   #told({ state, graph, text }) {
-    if (state === "loading") this.#show("loading", text ? `Loading ${graph}: ${text}` : `Loading ${graph}`);
-    else if (state === "waiting") this.#show("waiting", `${graph} is ready and takes over in the next pause`);
-    else if (state === "failed") this.#failed(text || `${graph} could not be started.`);
+    const name = named(graph);
+    if (state === "loading") this.#show("loading", text ? `Loading ${name}: ${loaded(text)}` : `Loading ${name}`);
+    else if (state === "waiting") this.#show("waiting", `${name} is ready and takes over in the next pause`);
+    else if (state === "failed") this.#failed(text || `${name} could not be started.`);
     else {
       this.#inUse({ graph, state });
-      this.#show("current", `Now using ${graph}`);
+      this.#show("current", `Now using ${name}`);
       this.#hiding = setTimeout(() => this.#hide(), SHOWN_MS);
     }
   }
@@ -68,7 +69,7 @@ export class Switching extends EventTarget {
     if (!this.#running) return; // the session ends now, and says why
     this.#notices.clear("event "); // they told the same
     const { current } = this.#call;
-    this.#notices.show("trouble", `${sentence(text)} ${current.graph} stays in use.`, { key: "switch" });
+    this.#notices.show("trouble", `${sentence(text)} ${named(current.graph)} stays in use.`, { key: "switch" });
     this.#setup.show(current);
     this.dispatchEvent(new CustomEvent("reverted"));
   }
@@ -87,7 +88,7 @@ export class Switching extends EventTarget {
     this.#used.revision = found.revision;
     this.#notices.show(
       "remark",
-      `The file of ${found.name} has changed. This session still uses the earlier version.`,
+      `The file of ${named(found.name)} has changed. This session still uses the earlier version.`,
       {
         key: "edited",
         stays: true,

@@ -42,6 +42,23 @@ export function languageName(tag) {
   }
 }
 
+/** A choice in words: "f2" and "m1" are how espeak-ng calls its women and men; null stays null. */
+export function voiceName(choice) {
+  const [, kind, number] = /^([fm])(\d)$/.exec(choice) ?? [];
+  if (kind) return `${kind === "f" ? "Woman" : "Man"} ${number} (${choice})`;
+  return choice === null || choice === undefined ? null : String(choice);
+}
+
+/** A name within a sentence: one that turns the direction of writing must not turn the words around it (UAX #9). */
+export const named = (name) =>
+  /[\p{Bidi_Control}\p{Script=Hebrew}\p{Script=Arabic}]/u.test(name) ? `\u2068${name}\u2069` : name;
+
+/** What is being loaded, behind a word that says so. */
+export const loaded = (text) => text.replace(/^loading\s+/i, "");
+
+/** A text from the server where there is little room. */
+export const shortened = (text, most) => (text.length > most ? `${text.slice(0, most).trimEnd()}…` : text);
+
 /** Media time for people: 75300 → "1:15.3". */
 export function clock(ms) {
   const tenths = Math.max(0, Math.round(ms / 100));
