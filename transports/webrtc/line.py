@@ -65,6 +65,7 @@ class Line:
         self._microphones: deque[Microphone] = deque()
         self._speakers: deque[Speaker] = deque()
         self._changed = asyncio.Event()
+        self._finishing = False
         self._origin_transit_ns: int | None = None
         self._offset_ns: int | None = None  # of the connection's media time; None until its first frame was read
         self._end_ns = 0
@@ -78,20 +79,41 @@ class Line:
         Raises:
             SignallingError: If the line was given up.
         """
-        if self.closed.is_set():
-            raise SignallingError("this session has ended")
+        connection = self.prepare(settings)
+        self.attach(connection)
+        return connection
+
+    def prepare(self, settings: ConnectionSettings | None = None) -> Connection:
+        """A connection for this line, to answer an offer with; the one that is there stands until :meth:`attach`.
+
+        Whoever made it closes it unless it is attached.
+
+        Raises:
+            SignallingError: If the line was given up.
+        """
+        self._require_open()
+        return Connection(settings, sender=self.sender, on_open=self._on_open, on_close=self._connection_closed)
+
+    def attach(self, connection: Connection) -> None:
+        """Let a prepared connection be that of the line, in place of another one, which is closed.
+
+        Raises:
+            SignallingError: If the line was given up meanwhile.
+        """
+        self._require_open()
         former = self.connection
         if former is not None:
             self._keep_counts(former)
         self._offset_ns = None
-        self.connection = Connection(
-            settings, sender=self.sender, on_open=self._on_open, on_close=self._connection_closed
-        )
-        self.connection.receiver.configure(self._jitter)
+        self.connection = connection
+        connection.receiver.configure(self._jitter)
         if former is not None:
             former.hang_up("another connection has taken its place")
         self._notify()
-        return self.connection
+
+    def _require_open(self) -> None:
+        if self.closed.is_set():
+            raise SignallingError("this session has ended")
 
     def _connection_closed(self, connection: Connection) -> None:
         if connection is not self.connection:
@@ -168,6 +190,10 @@ class Line:
         self._speakers.append(speaker)
         return speaker
 
+    def finish_at_rest(self) -> None:
+        """Let whoever listens, now or later, end as soon as nobody is in the middle of a sentence."""
+        self._finishing = True
+
     def _notify(self) -> None:
         # A new event each time: whoever waits is told once, whoever comes later waits for the next.
         changed, self._changed = self._changed, asyncio.Event()
@@ -242,7 +268,9 @@ class Microphone:
 
     @property
     def wanted(self) -> bool:
-        """Whether the next graph is ready and waits for its turn."""
+        """Whether it is to be given up at the next pause: the next graph is ready and waits, or the line finishes."""
+        if self._line._finishing:
+            return True
         return len(self._line._microphones) > 1 and self._line._microphones[1]._waiting
 
     def at_rest(self, frame: AudioFrame) -> None:

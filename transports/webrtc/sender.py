@@ -158,17 +158,22 @@ class Sender:
     # Who plays it -------------------------------------------------------------------------------------------------
 
     def stream(self) -> PacketStream:
-        """The packets for a new connection; the stream before it ends."""
-        self._end_stream()
-        self._stream = PacketStream(self, self.clock)
+        """The packets for a new connection. It plays from its first packet on, which ends the stream before it."""
+        return PacketStream(self, self.clock)
+
+    def begin_stream(self, stream: PacketStream) -> None:
+        """A connection asks for its first packet: it is the one that plays now; for the stream."""
         if self.closed.is_set():
-            self._stream.close()
-        return self._stream
+            stream.close()
+        else:
+            self._end_stream()
+            self._stream = stream
 
     def end_stream(self, stream: PacketStream) -> None:
         """The connection of this stream is gone; what waits stays for the next one. Safe twice."""
         if stream is self._stream:
             self._end_stream()
+        stream.close()
 
     def _end_stream(self) -> None:
         if self._stream is not None:
@@ -219,6 +224,7 @@ class PacketStream:
         self._schedule = Schedule()
         self._encoder: OpusEncoder | None = None  # made with the first sound, for most of a session is silent
         self._silent_frames = _ENCODED_SILENCE + 1  # in a row
+        self._begun = False
 
     def close(self) -> None:
         """No packet will follow."""
@@ -232,6 +238,9 @@ class PacketStream:
         Raises:
             SenderClosed: If the sender was closed, or the stream ended.
         """
+        if not self._begun and not self.closed.is_set():
+            self._begun = True
+            self._sender.begin_stream(self)
         while not self.closed.is_set():
             now_ns = self._clock()
             wait_ns = self._schedule.wait_ns(now_ns)
