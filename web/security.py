@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from web.errors import ApiError, error_response
 from web.settings import ServerSettings, is_loopback
 
-__all__ = ["Guard", "OfferLimiter", "client_address"]
+__all__ = ["Guard", "OfferLimiter", "address_of", "client_address"]
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PROBES = ("/healthz", "/readyz")
@@ -74,7 +74,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        answer = _Answer(send, self._headers_for(scope, headers))
+        answer = _Answer(send, self._headers_for(scope, headers), bodiless=scope["method"] == "HEAD")
+        if scope["method"] == "HEAD":  # what can be got can be asked for (RFC 9110, 9.3.2)
+            scope = {**scope, "method": "GET"}
         try:
             if self._is_preflight(scope, headers):
                 await self._preflight(headers)(scope, receive, answer.send)
@@ -187,7 +189,11 @@ def client_address(scope: Scope) -> str:
 
     A household or a rented server has a /64, if not more, so single IPv6 addresses would be no limit.
     """
-    host = (scope.get("client") or ("", 0))[0]
+    return address_of((scope.get("client") or ("", 0))[0])
+
+
+def address_of(host: str) -> str:
+    """The same for an address as sockets give it."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -202,9 +208,10 @@ def client_address(scope: Scope) -> str:
 class _Answer:
     """The way back: adds headers that the application has not set itself, and knows whether it has begun."""
 
-    def __init__(self, send: Send, headers: dict[str, str]) -> None:
+    def __init__(self, send: Send, headers: dict[str, str], *, bodiless: bool) -> None:
         self._send = send
         self._headers = headers
+        self._bodiless = bodiless
         self.started = False
 
     async def send(self, message: Message) -> None:
@@ -216,6 +223,8 @@ class _Answer:
                     headers.add_vary_header(value)
                 else:
                     headers.setdefault(name, value)
+        elif self._bodiless and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
         await self._send(message)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from types import FrameType
 
@@ -12,6 +13,7 @@ import uvicorn
 
 from pipelines.errors import GraphError
 from web.app import make_app
+from web.door import Door, DoorLimits, raise_descriptors
 from web.service import Service
 from web.settings import ServerSettings
 
@@ -20,6 +22,8 @@ __all__ = ["serve"]
 log = logging.getLogger(__name__)
 
 _BACKLOG = 128
+_LAST_ANSWERS_S = 5
+"""How long answers under way may take when everything else has ended; a download that is still going is cut then."""
 
 
 def serve(settings: ServerSettings) -> int:
@@ -29,34 +33,67 @@ def serve(settings: ServerSettings) -> int:
         GraphError: If the address cannot be bound, or no graph can be used.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    descriptors = raise_descriptors()
     listening = _bind(settings)
     with listening, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_main(settings, listening))
+        runner.run(_main(settings, listening, descriptors))
     return 0
 
 
-async def _main(settings: ServerSettings, listening: socket.socket) -> None:
+async def _main(settings: ServerSettings, listening: socket.socket, descriptors: int | None) -> None:
     service = Service(settings)
     await service.start()
+    door = make_door(settings, descriptors)
+    opened: asyncio.Task[None] | None = None
     try:
         config = uvicorn.Config(
             make_app(settings, service),
+            http="h11",
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
             lifespan="off",
             timeout_keep_alive=30,
+            timeout_graceful_shutdown=_LAST_ANSWERS_S,
             h11_max_incomplete_event_size=65_536,
             # What a proxy says of a client's address is believed of nobody: limits go by it.
             proxy_headers=False,
         )
+        config.load()
         server = _Server(config, service)
+        opened = server.opened = asyncio.create_task(door.open(listening, config, server.server_state), name="door")
         print(f"Tolmach listens on {settings.url(listening.getsockname()[1])}", flush=True)
-        await server.serve(sockets=[listening])
+        await server.serve(sockets=[])  # the door has them
     finally:
+        if opened is not None:
+            opened.cancel()
+        door.close()
         await service.stop()
+
+
+def make_door(settings: ServerSettings, descriptors: int | None) -> Door:
+    """The door of a server.
+
+    Args:
+        settings: What the server was told.
+        descriptors: File descriptors it may have; half of them are for connections, the others for sessions and files.
+    """
+    most = settings.max_connections if descriptors is None else min(settings.max_connections, descriptors // 2)
+    tls = None
+    if settings.tls_cert is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(settings.tls_cert, settings.tls_key)
+        tls.set_alpn_protocols(["http/1.1"])
+    return Door(
+        DoorLimits(
+            most=most,
+            most_per_address=max(1, most // 2),
+            headers_s=settings.headers_s,
+            body_s=settings.body_s,
+        ),
+        tls,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -68,6 +105,13 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self._draining: asyncio.Task[None] | None = None
         self._asked = False
+        self.opened: asyncio.Task[None] | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody in any more, and those who are there finish."""
+        if self.opened is not None:
+            self.opened.cancel()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGINT, SIGTERM: the first one drains, the second one ends at once."""

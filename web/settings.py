@@ -42,6 +42,10 @@ class ServerSettings:
             proxy, or behind a container's port mapping, have one address.
         offers_per_minute: Offers taken from one client address.
         max_body_bytes: Largest request body.
+        max_connections: TCP connections at a time, half of them from one client address at most; when there are more,
+            those that say nothing are closed first.
+        headers_s: How long the headers of a request may take to come, s.
+        body_s: How long its body may take, s.
         max_session_s: When a session ends at the latest, s.
         idle_s: When a session ends in which nobody speaks, s.
         resume_s: How long a session waits for a client that lost its connection, s.
@@ -74,6 +78,9 @@ class ServerSettings:
     max_sessions_per_address: int | None = None
     offers_per_minute: int = 30
     max_body_bytes: int = 131_072
+    max_connections: int = 512
+    headers_s: float = 10
+    body_s: float = 30
     max_session_s: float = 2 * 3600
     idle_s: float = 600
     resume_s: float = 30
@@ -134,11 +141,17 @@ class ServerSettings:
     def _check_numbers(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise GraphError(f"{self.port} is not a port: use 1 to 65535, or 0 for any that is free")
-        for name in ("max_sessions", "max_sessions_per_address", "offers_per_minute", "max_body_bytes"):
+        for name in (
+            "max_sessions",
+            "max_sessions_per_address",
+            "offers_per_minute",
+            "max_body_bytes",
+            "max_connections",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise GraphError(f"{name} must be at least 1, got {value}")
-        for name in ("max_session_s", "idle_s"):
+        for name in ("max_session_s", "idle_s", "headers_s", "body_s"):
             if getattr(self, name) <= 0:
                 raise GraphError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("resume_s", "drain_s", "keep_ended_s", "max_kept"):
