@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.cli import distribution_version
+from pipelines.frames import NS_PER_S
 from transports.webrtc.sdp import MAX_SDP
-from web.errors import ApiError, install_errors
+from web.errors import ApiError, AsciiJson, install_errors
 from web.run import Choice
 from web.security import Guard, client_address
 from web.service import Service
@@ -64,7 +65,14 @@ class SessionUpdate(_Body):
 
 def make_app(settings: ServerSettings, service: Service) -> FastAPI:
     """The application around a service, which is started and stopped by the caller."""
-    app = FastAPI(title="Tolmach", version=distribution_version(), docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Tolmach",
+        version=distribution_version(),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        default_response_class=AsciiJson,
+    )
     app.state.service = service
     install_errors(app)
     app.add_middleware(Guard, settings=settings)
@@ -114,9 +122,9 @@ def _add_health(app: FastAPI) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz")
-    async def readyz(service: Services) -> JSONResponse:
+    async def readyz(service: Services) -> AsciiJson:
         state = service.readiness()
-        return JSONResponse(state, 200 if state["ready"] else 503)
+        return AsciiJson(state, 200 if state["ready"] else 503)
 
     @app.get("/metrics")
     async def metrics(service: Services) -> Response:
@@ -164,7 +172,7 @@ def _add_sessions(app: FastAPI) -> None:
             raise ApiError(409, "conflict", "the session has lost its connection; post an offer with resume")
         if body.sdp is not None:
             service.count_offer(client_address(request.scope))
-            return JSONResponse({"sdp": await connection.answer(body.sdp)})
+            return AsciiJson({"sdp": await connection.answer(body.sdp)})
         for each in body.candidates:
             await connection.add_candidate(each.candidate, mid=each.sdpMid, line=each.sdpMLineIndex)
         return Response(status_code=204)
@@ -194,14 +202,15 @@ def _add_downloads(app: FastAPI) -> None:
 
     @app.get("/api/sessions/{session}/transcript.json")
     async def transcript(found: Past) -> Response:
-        return _download(JSONResponse({"v": 1, "captions": found.transcript.as_json()}), "transcript.json")
+        return _download(AsciiJson({"v": 1, "captions": found.transcript.as_json()}), "transcript.json")
 
     @app.get("/api/sessions/{session}/dub.wav")
     async def dub(found: Past) -> Response:
         length, pieces = found.dub.wav(found.media_end_ns())
+        name = "dub.wav" if not found.dub.full else f"dub-until-minute-{round(found.dub.end_ns / NS_PER_S / 60)}.wav"
         headers = {"Content-Length": str(length)}
         # A plain iterator: Starlette runs it in a thread, piece by piece.
-        return _download(StreamingResponse(_joined(pieces), headers=headers, media_type="audio/wav"), "dub.wav")
+        return _download(StreamingResponse(_joined(pieces), headers=headers, media_type="audio/wav"), name)
 
 
 def _download(response: Response, name: str) -> Response:

@@ -18,7 +18,7 @@ from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
 __all__ = ["Dub"]
 
 MAX_PACKETS = 30 * 60 * 50
-"""Half an hour of sound, 9 MB; what comes later is not recorded."""
+"""Half an hour of sound, 9 MB; what comes later is not recorded, and the recording ends there."""
 _BLOCK = RTP_RATE_HZ
 """Silence is written a second at a time."""
 _JOIN = 2 * FRAME_SAMPLES
@@ -38,11 +38,16 @@ class _Stretch:
 
 
 class Dub:
-    """Records packets and writes them as a WAV: mono, 16 bit, 48 kHz, silent between what was said."""
+    """Records packets and writes them as a WAV: mono, 16 bit, 48 kHz, silent between what was said.
+
+    Media times are those of the caller, who sees to it that they do not run ahead of the clock: silence costs nothing
+    here, and 96 kB a second in the file.
+    """
 
     def __init__(self) -> None:
         self._stretches: list[_Stretch] = []
         self._count = 0
+        self._size = 0
 
     @property
     def full(self) -> bool:
@@ -61,18 +66,32 @@ class Dub:
             self._stretches.append(last)
         last.packets.append(payload)
         self._count += 1
+        self._size += len(payload)
 
     def wav(self, until_ns: int) -> tuple[int, Iterator[bytes]]:
         """The file's length in bytes, and its contents piece by piece; decoding is work for a thread.
 
         Args:
-            until_ns: Media time at which the session has arrived, ns; silence fills up to it.
+            until_ns: Media time at which the session has arrived, ns; silence fills up to it. A full recording ends
+                with its last packet instead: it must not seem that nobody spoke any more.
         """
         stretches = [_Stretch(s.start, list(s.packets)) for s in self._stretches]
-        end = max(ns_to_samples(until_ns, RTP_RATE_HZ), stretches[-1].end if stretches else 0)
+        end = stretches[-1].end if stretches else 0
+        if not self.full:
+            end = max(end, ns_to_samples(until_ns, RTP_RATE_HZ))
         # The lengths in a RIFF header have 32 bits: 12 hours, longer than any session.
         samples = min(end, (2**32 - 1 - 36) // 2)
         return 44 + 2 * samples, _write(stretches, samples)
+
+    @property
+    def end_ns(self) -> int:
+        """Media time just after the last packet, ns."""
+        return self._stretches[-1].end * NS_PER_S // RTP_RATE_HZ if self._stretches else 0
+
+    @property
+    def size(self) -> int:
+        """What it keeps, bytes."""
+        return self._size
 
     @property
     def duration_ns(self) -> int:

@@ -16,14 +16,14 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.errors import GraphError, ModelError
 from pipelines.language.diagnostics import format_json
 from transports.webrtc.sdp import SignallingError
 
-__all__ = ["ApiError", "error_response", "install_errors"]
+__all__ = ["ApiError", "AsciiJson", "error_response", "install_errors"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ _CODES = {
     403: "forbidden-origin",
     404: "not-found",
     405: "bad-request",
+    408: "too-late",
     409: "conflict",
     413: "too-large",
     422: "bad-graph",
@@ -67,12 +68,18 @@ class ApiError(HTTPException):
         self.extra = extra
 
 
+class AsciiJson(JSONResponse):
+    """JSON in ASCII: an answer may quote what a client has sent, and lone surrogates have no UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
 def error_response(error: ApiError) -> Response:
     """The answer for an error."""
     body = {"code": error.code, "message": error.message, "retry_after_s": error.retry_after_s, **error.extra}
-    # ASCII: a message may quote what a client sent, and lone surrogates have no UTF-8.
-    text = json.dumps({"error": body})
-    return Response(text, error.status_code, error.headers, "application/json")
+    return AsciiJson({"error": body}, error.status_code, error.headers)
 
 
 def install_errors(app: FastAPI) -> None:

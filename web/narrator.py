@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipelines.bus import Message
-from pipelines.frames import NS_PER_MS
+from pipelines.frames import NS_PER_MS, NS_PER_S
 from transports.webrtc import messages
 from transports.webrtc.line import Line
 from web.run import Choice, Run
@@ -38,6 +38,7 @@ class Narrator:
         self._on_first_audio = on_first_audio
         self._timings = Timings()
         self._told_of_graph: dict[str, Any] = {}
+        self._recorded_until_ns: int | None = None
 
     def send(self, kind: str, /, **fields: Any) -> None:
         """Send a message, if anybody is there to hear it."""
@@ -50,6 +51,8 @@ class Narrator:
         self.send("session", session=session, resumed=resumed, **told)
         for caption in self.transcript:
             self.send("caption", **caption.as_json(), replayed=True)
+        if self._recorded_until_ns is not None:
+            self.tell_recording_full(self._recorded_until_ns)
         self._told_of_graph = {}
 
     def tell_run(self, run: Run) -> None:
@@ -64,6 +67,24 @@ class Narrator:
         for run in runs:
             if run.state == "current" and (moved := run.flowed()):
                 self.send("flow", elements=moved)
+
+    def tell_recording_full(self, end_ns: int) -> None:
+        """Tell that what is spoken from here on is heard, and not in the recording any more.
+
+        Args:
+            end_ns: Media time at which the recording ends, ns.
+        """
+        self._recorded_until_ns = end_ns
+        minutes = round(end_ns / NS_PER_S / 60)
+        self.send(
+            "event",
+            kind="warning",
+            element="",
+            text=f"The recording of this session is full: the download of what was spoken ends at minute {minutes}. "
+            "Translations go on, and so do captions and their downloads.",
+            pts_ms=end_ns // NS_PER_MS,
+            data={"recorded_until_ms": end_ns // NS_PER_MS},
+        )
 
     def heard_of(self, run: Run, message: Message) -> None:
         """Take a message of a graph's bus."""

@@ -79,6 +79,7 @@ def _vetted(entry: GraphEntry, params: Mapping[str, Any], trust_params: bool) ->
         param = declared.get(name)
         if param is None or value is None:
             continue  # the check says which params there are; null is the default
+        _vet_text(name, value, problems)
         if is_locked(param, trust_params):
             if value != entry.default_of(param):
                 hint = "the server allows it with --trust-params"
@@ -95,7 +96,8 @@ def _vet_settings(entry: GraphEntry, alone: CheckResult, settings: Mapping[str, 
     # Another language may need another speaker: the params alone are then no sound graph, the defaults still are.
     graph = alone.graph or entry.graph
     known = [setting.target for setting in live_settings(graph)] if graph else []
-    for target in settings:
+    for target, value in settings.items():
+        _vet_text(target, value, problems)
         if target not in known:
             close = did_you_mean(target, known)
             hint = f"did you mean {close!r}?" if close else f"there is {', '.join(known)}" if known else None
@@ -115,6 +117,14 @@ def _vet_values(what: str, values: Mapping[str, Any], problems: Diagnostics) -> 
             problems.add("bad-value", None, f"the value of {name!r} is too large")
         elif not isinstance(value, str | int | float | None):
             problems.add("bad-value", None, f"the value of {name!r} must be one value, got {show_value(value)}")
+
+
+def _vet_text(name: str, value: Any, problems: Diagnostics) -> None:
+    """A text must be one that UTF-8 can write: JSON may hold lone surrogates."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        problems.add("bad-value", None, f"the value of {show_value(name)} holds half a character")
 
 
 def _raise(problems: Diagnostics) -> None:

@@ -1,4 +1,10 @@
-"""All sessions of a server: who may have one, the ones that live, the ones whose transcripts can still be had."""
+"""All sessions of a server: who may have one, the ones that live, the ones whose transcripts can still be had.
+
+A place belongs to whoever is connected. Who has posted an offer and is not connected yet waits beside the places, where
+there is little room: a newcomer takes the room of whoever has waited longest, among those of the address that has most
+of them waiting. So offers that nobody means to follow up keep nobody out, whether they come from one address or from
+the one that all clients share behind a port mapping or a proxy.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +22,12 @@ from web.errors import ApiError
 from web.run import Choice
 from web.session import Session, Terms
 
-__all__ = ["SessionPool"]
+__all__ = ["Limits", "SessionPool"]
 
 log = logging.getLogger(__name__)
+
+MAX_KEPT_BYTES = 128 * 2**20
+"""What ended sessions keep for downloads, together; a half hour of speech is 9 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,7 @@ class Limits:
     """How much a server gives.
 
     Attributes:
-        max_sessions: Sessions at a time.
+        max_sessions: Connected sessions at a time.
         max_per_address: Those of one client address; None for no limit of its own.
         keep_ended_s: How long an ended session's transcript can be had, s.
         max_kept: Ended sessions kept for that.
@@ -35,6 +45,11 @@ class Limits:
     max_per_address: int | None
     keep_ended_s: float
     max_kept: int
+
+    @property
+    def max_waiting(self) -> int:
+        """Sessions that are not connected yet: as many as may well begin at once, and a few more."""
+        return 4 + self.max_sessions // 2
 
 
 class SessionPool:
@@ -69,14 +84,13 @@ class SessionPool:
         Raises:
             ApiError: 503 when the server is stopping or full, or the address has its share.
         """
+        self.require_open()
+        self._require_place(address)
+
+    def require_open(self) -> None:
+        """Ask whether the server goes on. Raises ApiError 503 when it is stopping."""
         if self.draining:
             raise ApiError(503, "draining", "the server is stopping; try again in a minute", 60)
-        most = self._limits.max_sessions
-        if len(self._live) >= most:
-            raise ApiError(503, "busy", f"all {most} places are taken; try again when somebody has finished", 15)
-        share = self._limits.max_per_address
-        if share is not None and sum(session.address == address for session in self) >= share:
-            raise ApiError(503, "busy", f"{share} sessions run from this address already; end one of them first", 15)
 
     async def open(
         self, address: str, offer: str, choice: Choice, graph: Graph, session_id: str
@@ -88,17 +102,46 @@ class SessionPool:
             SignallingError: If the offer cannot be used.
         """
         self.admit(address)
-        session = Session(session_id, address, self._terms, self._has_ended)
+        self._make_room()
+        session = Session(session_id, address, self._terms, self._has_ended, self._has_connected)
         self._live[session.id] = session
         try:
             answer = await session.call(offer)
+            session.play(choice, graph)
         except BaseException:
             await session.end("the offer could not be used", "failed")
             self._ended.pop(session.id, None)
             raise
-        session.play(choice, graph)
         log.info("session %s has begun: %s", session.short, choice.graph)
         return session, answer
+
+    def _connected(self) -> list[Session]:
+        return [session for session in self if session.proven]
+
+    def _require_place(self, address: str) -> None:
+        connected, most, share = self._connected(), self._limits.max_sessions, self._limits.max_per_address
+        if len(connected) >= most:
+            raise ApiError(503, "busy", f"all {most} places are taken; try again when somebody has finished", 15)
+        if share is not None and sum(session.address == address for session in connected) >= share:
+            raise ApiError(503, "busy", f"{share} sessions run from this address already; end one of them first", 15)
+
+    def _make_room(self) -> None:
+        """Let one more wait for its connection."""
+        waiting = [session for session in self if not session.proven]  # in the order in which they came
+        if len(waiting) < self._limits.max_waiting:
+            return
+        of_address = Counter(session.address for session in waiting)
+        most = max(of_address.values())
+        oldest = next(session for session in waiting if of_address[session.address] == most)
+        oldest.begin_end("it did not connect, and others wait for their turn", "unconnected")
+
+    def _has_connected(self, session: Session) -> str | None:
+        """Whether a session may take a place: why not, if others have taken the last one meanwhile."""
+        try:
+            self._require_place(session.address)
+        except ApiError as refused:
+            return refused.message
+        return None
 
     @staticmethod
     def new_id() -> str:
@@ -138,9 +181,12 @@ class SessionPool:
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - self._limits.keep_ended_s
+        size = sum(session.size for session in self._ended.values())
         for session_id, session in tuple(self._ended.items()):
-            if len(self._ended) > self._limits.max_kept or (session.ended_at or 0.0) < oldest:
+            too_many = len(self._ended) > self._limits.max_kept or size > MAX_KEPT_BYTES
+            if too_many or (session.ended_at or 0.0) < oldest:
                 del self._ended[session_id]
+                size -= session.size
 
     async def drain(self, within_s: float) -> None:
         """No new sessions; let what is under way in each be translated and heard, then end them all."""
@@ -153,7 +199,7 @@ class SessionPool:
 
     def as_json(self) -> dict[str, Any]:
         """How full it is."""
-        return {"sessions": len(self), "max_sessions": self._limits.max_sessions}
+        return {"sessions": len(self._connected()), "max_sessions": self._limits.max_sessions}
 
 
 def _unknown() -> ApiError:

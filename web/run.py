@@ -138,17 +138,22 @@ class Run:
         return [name for name in self.graph.order if name in moved]
 
     def snapshot(self) -> Snapshot:
-        """What its elements have done and what waits in its queues."""
+        """What its elements have done, and what waits in its queues; what they have dropped counts on after its end."""
         return Snapshot(self.choice.graph, elements=self._runner.figures(), queues=self._queues())
 
     def _queues(self) -> dict[str, dict[str, float]]:
-        """What waits in each queue now."""
+        """What waits in each queue now, and what it has dropped in all."""
         found: dict[str, dict[str, float]] = {}
-        if self.state not in ("waiting", "current"):
+        if self.state == "loading":
             return found
         for name, node in self.graph.nodes.items():
-            if node.spec.type == "queue":
-                queue: Any = self._runner.element(name)
-                frames, waiting_ns, _ = queue.depth
+            if node.spec.type == "queue" and (queue := self._queue(name)) is not None:
+                frames, waiting_ns, _ = (0, 0, 0) if self.over else queue.depth
                 found[name] = {"frames": frames, "ms": waiting_ns / NS_PER_MS, "dropped": queue.dropped}
         return found
+
+    def _queue(self, name: str) -> Any:
+        try:
+            return self._runner.element(name)
+        except (KeyError, RuntimeError):  # it has failed before its elements were made
+            return None

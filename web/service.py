@@ -12,6 +12,7 @@ from pipelines.errors import GraphError
 from transports.webrtc.aiortc_hooks import prepare
 from transports.webrtc.connection import ConnectionSettings
 from transports.webrtc.ice_settings import ice_servers_json
+from transports.webrtc.sdp import SignallingError
 from web.errors import ApiError
 from web.garbage import Garbage
 from web.library import GraphLibrary
@@ -111,26 +112,35 @@ class Service:
             session_id = SessionPool.new_id()
             graph = await self.library.load(choice.graph, choice.params, choice.settings, session_id)
             return await self.pool.open(address, offer, choice, graph, session_id)
-        except (ApiError, GraphError):
+        except (ApiError, GraphError, SignallingError):
             self.metrics.session_ended("refused")
             raise
 
     async def resume(self, address: str, session_id: str, offer: str, choice: Choice | None) -> tuple[Session, str]:
         """A session on another connection, with the graph it had or another one. Raises as :meth:`begin`."""
         self.count_offer(address)
+        self.pool.require_open()
         session = self.pool.find(session_id)
         choice = choice or session.choice
         if choice is None:
             raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
         graph = await self.library.load(choice.graph, choice.params, choice.settings, session.id)
+        self.pool.require_open()
         answer = await session.call(offer)
         session.play(choice, graph)
         return session, answer
 
     async def switch(self, session: Session, choice: Choice) -> None:
         """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
-        graph = await self.library.load(choice.graph, choice.params, choice.settings, session.id)
-        session.play(choice, graph)
+        self.pool.require_open()
+        try:
+            graph = await self.library.load(choice.graph, choice.params, choice.settings, session.id)
+            self.pool.require_open()
+            session.play(choice, graph)
+        except (ApiError, GraphError) as error:
+            # What a client has asked for is not in the log: it may be anything.
+            log.info("session %s: a switch is refused (%s)", session.short, type(error).__name__)
+            raise
 
     def _session_ended(self, session: Session) -> None:
         self.metrics.session_ended(session.outcome)

@@ -6,24 +6,27 @@
               │        │
               └────────┴──► ended             goodbye, time is up, failure, or the server stops
 
-Nothing here touches another session: whatever goes wrong ends this one, in words.
+Nothing here touches another session: whatever goes wrong ends this one, in words. ``ended`` is for good: it is entered
+in one step (:meth:`Session.begin_end`), and whoever has waited for something asks again afterwards whether it has come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipelines.frames import NS_PER_MS
+from pipelines.frames import NS_PER_MS, NS_PER_S
 from pipelines.graph import Graph
 from transports.webrtc.connection import Connection, ConnectionSettings
 from transports.webrtc.line import Line
 from transports.webrtc.sessions import SESSIONS
 from web.dub import Dub
+from web.errors import ApiError
 from web.metrics import Snapshot
 from web.narrator import Narrator
 from web.run import Choice, Run
@@ -41,6 +44,10 @@ STATS_EVERY = 4
 """Health is told every so many times: once a second."""
 LAST_WORDS_S = 30.0
 """How long what is under way may take once the client has said goodbye; its captions are kept for the download."""
+REFUSAL_S = 5.0
+"""How long a client has to open its data channel, on which it is told why it cannot stay."""
+PAUSE_S = 10.0
+"""How long a sentence may go on when the server is asked to stop; then it is cut. Half of a longest utterance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +83,24 @@ class Session:
         address: Whose it is, for limits.
         terms: What it may use.
         on_ended: Called once, when it has ended.
+        on_connected: Called when a connection of it stands for the first time; returns why it cannot stay, or None.
+
+    Attributes:
+        proven: Whether a connection of it has ever stood. Before, it has cost its client nothing but an offer.
     """
 
-    def __init__(self, session: str, address: str, terms: Terms, on_ended: Callable[[Session], None]) -> None:
+    def __init__(
+        self,
+        session: str,
+        address: str,
+        terms: Terms,
+        on_ended: Callable[[Session], None],
+        on_connected: Callable[[Session], str | None] = lambda session: None,
+    ) -> None:
         self.id = session
         self.address = address
         self.state: SessionState = "new"
+        self.proven = False
         self.end_reason = ""
         self.outcome = "closed"
         self.started_s = time.time()
@@ -89,17 +108,18 @@ class Session:
         self.dub = Dub()
         self.line = Line(on_open=self._opened, on_lost=self._lost)
         self._narrator = Narrator(self.line, terms.on_first_audio)
-        self.line.sender.listeners.append(lambda _, payload, __: self.dub.add(payload, self.line.now_ns()))
+        self.line.sender.listeners.append(lambda _, payload, __: self._played(payload))
         self._terms = terms
         self._on_ended = on_ended
+        self._on_connected = on_connected
         self._numbers = Numbers()
         self._runs: list[Run] = []  # the one that has the microphone, then the next one; those that drain before them
         self._finishing = False
         self._ending: asyncio.Task[None] | None = None
         self._choice: Choice | None = None
         self._resumed = False
+        self._calls = 0
         self._ever_opened = False
-        self._refused: Connection | None = None  # its offer could not be used; its end is no news
         self._tasks: set[asyncio.Task[None]] = set()
         self._away: asyncio.TimerHandle | None = None
         self._born_s = time.monotonic()
@@ -112,24 +132,53 @@ class Session:
     async def call(self, offer: str) -> str:
         """Answer the offer of a new connection, the first one or one that takes the place of another.
 
+        The one that is there is hung up on when the new one has answered, and not if its offer cannot be used.
+
         Raises:
-            SignallingError: If it cannot be used; the connection is closed then.
+            SignallingError: If it cannot be used.
+            ApiError: 409 if the session has ended, also while the offer was answered.
         """
-        connection = self.line.connect(self._terms.connection)
+        self.require_alive()
+        connection = self.line.prepare(self._terms.connection)
         connection.listen(self._said)
         try:
             answer = await connection.answer(offer)
+            self.require_alive()
         except BaseException:
-            self._refused = connection
             connection.hang_up("the offer could not be used")
-            self._wait_for_client()
             raise
         if self._away is not None:
             self._away.cancel()
             self._away = None
         self._resumed = self.state != "new"
+        self._calls += 1
         self.state = "live"
+        self.line.attach(connection)
+        if not self.proven:
+            self._spawn(self._meet(connection), "meet")
         return answer
+
+    async def _meet(self, connection: Connection) -> None:
+        """Note that somebody is there in fact: who posts offers and never connects holds no place for long."""
+        await _first_of(connection.connected, connection.closed)
+        if not connection.connected.is_set() or self.proven or self.state == "ended":
+            return
+        refusal = self._on_connected(self)
+        self.proven = refusal is None
+        if refusal is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFUSAL_S):
+                    await _first_of(connection.opened, connection.closed)
+            self.begin_end(refusal, "refused")
+
+    def require_alive(self) -> None:
+        """Ask whether it goes on, also after each wait.
+
+        Raises:
+            ApiError: 409 if it has ended.
+        """
+        if self.state == "ended":
+            raise ApiError(409, "conflict", f"the session has ended: {self.end_reason}")
 
     @property
     def transcript(self) -> Transcript:
@@ -157,7 +206,11 @@ class Session:
         """Start a graph; once it is ready and nobody speaks, it takes over from the one that runs.
 
         One that has not taken over yet is given up.
+
+        Raises:
+            ApiError: 409 if the session has ended.
         """
+        self.require_alive()
         for waiting in self._runs[1:] or [run for run in self._runs if run.state == "loading"]:
             if waiting.state in ("loading", "waiting"):
                 waiting.cancel()
@@ -173,6 +226,9 @@ class Session:
             self._terms.on_loaded(run.choice.graph)
         elif run.state == "current":
             self._choice = run.choice
+            log.info("session %s: graph %s runs", self.short, run.choice.graph)
+        elif run.state == "failed":
+            log.warning("session %s: graph %s has failed: %s", self.short, run.choice.graph, run.error)
         if run.over:
             if run not in self._runs:  # the session has ended before it
                 return
@@ -187,11 +243,9 @@ class Session:
         """Nothing listens to this client any more: say why, as soon as it can be told."""
         connection = self.line.connection
         if connection is not None:
-            waiting = [asyncio.ensure_future(event.wait()) for event in (connection.opened, connection.closed)]
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for each in waiting:
-                each.cancel()
-        await self.end(run.text or "the graph has ended", "failed" if run.error is not None else "closed")
+            await _first_of(connection.opened, connection.closed)
+        if not self._runs:  # else the client has chosen another graph meanwhile
+            await self.end(run.text or "the graph has ended", "failed" if run.error is not None else "closed")
 
     def _tell_run(self, run: Run) -> None:
         if run.state == "waiting" and self._runs[0] is run:
@@ -211,32 +265,39 @@ class Session:
             self.line.sender.clear()
 
     def _lost(self, connection: Connection) -> None:
-        if self.state == "ended" or connection is self._refused:
+        if self.state == "ended":
             return
         log.info("session %s: %s", self.short, connection.close_reason)
         self._narrator.speaking = False
         if connection.said_goodbye or not self._ever_opened:
-            self._spawn(self._last_words(connection.close_reason), "last-words")
+            self._spawn(self._last_words(connection.close_reason, self._calls), "last-words")
         else:
             self._wait_for_client()
 
     def _wait_for_client(self) -> None:
-        if self.state == "new":
-            return  # whoever made the session ends it
         self.state = "away"
         if self._away is not None:
             self._away.cancel()
-        reason = f"the client did not come back within {self._terms.resume_s:g} s"
-        self._away = asyncio.get_running_loop().call_later(
-            self._terms.resume_s, lambda: self._spawn(self.end(reason, "vanished"), "end")
-        )
+        self._away = asyncio.get_running_loop().call_later(self._terms.resume_s, self._not_come_back)
 
-    async def _last_words(self, reason: str) -> None:
-        """The client is gone for good: let what it has said be translated, for the transcript."""
+    def _not_come_back(self) -> None:
+        # In the turn in which the time is up: were it to end a turn later, a client could come back in between.
+        if self.state == "away":
+            self.begin_end(f"the client did not come back within {self._terms.resume_s:g} s", "vanished")
+
+    async def _last_words(self, reason: str, call: int) -> None:
+        """The client is gone for good: let what it has said be translated, for the transcript.
+
+        Args:
+            reason: Why it is gone.
+            call: Which of its calls that ended.
+        """
         self.state = "away"
-        await self.drained(LAST_WORDS_S)
-        self._finishing = False
-        if self.state == "away":  # else it came back after all
+        runs = list(self._runs)
+        for run in runs:
+            run.finish()
+        await _all_ended(runs, LAST_WORDS_S)
+        if self.state == "away" and self._calls == call:  # else it came back after all
             await self.end(reason)
 
     # Time ---------------------------------------------------------------------------------------------------------
@@ -259,20 +320,30 @@ class Session:
         now_s, terms, narrator = time.monotonic(), self._terms, self._narrator
         listens = any(run.hears_speech for run in self._runs)
         if now_s - self._born_s > terms.max_s:
-            self._spawn(self.end(f"a session lasts at most {terms.max_s / 60:g} minutes", "expired"), "end")
+            self.begin_end(f"a session lasts at most {terms.max_s / 60:g} minutes", "expired")
         elif listens and not narrator.speaking and now_s - narrator.spoke_s > terms.idle_s:
-            self._spawn(self.end(f"nobody has spoken for {terms.idle_s / 60:g} minutes", "idle"), "end")
+            self.begin_end(f"nobody has spoken for {terms.idle_s / 60:g} minutes", "idle")
 
     # End ----------------------------------------------------------------------------------------------------------
 
     async def drained(self, within_s: float) -> None:
-        """Let every graph end gracefully; what is not done in time stays undone. The session is to be ended then."""
+        """Let every graph end gracefully; what is not done in time stays undone. The session is to be ended then.
+
+        Whoever is in the middle of a sentence may finish it, for PAUSE_S or half the time.
+        """
         self._finishing = True
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
         runs = list(self._runs)
+        self.line.finish_at_rest()
+        for run in runs:
+            if run.state != "current":
+                run.finish()
+        if within_s > 0:
+            await _all_ended(runs, min(PAUSE_S, within_s / 2))
         for run in runs:
             run.finish()
-        if runs:
-            await asyncio.wait([asyncio.ensure_future(run.ended()) for run in runs], timeout=within_s)
+        await _all_ended(runs, until_s - loop.time())
 
     async def end(self, reason: str, outcome: str = "closed") -> None:
         """End it now. Safe twice and from several tasks; returns when everything is released.
@@ -281,6 +352,12 @@ class Session:
             reason: For people; the client is told.
             outcome: For the figures, one of a few words.
         """
+        self.begin_end(reason, outcome)
+        assert self._ending is not None  # noqa: S101 -- begin_end() made it
+        await asyncio.shield(self._ending)
+
+    def begin_end(self, reason: str, outcome: str = "closed") -> None:
+        """Begin to end it: it *has* ended when this returns, and what it holds is released. :meth:`end` also waits."""
         if self._ending is None:
             self.state, self.end_reason, self.outcome = "ended", reason, outcome
             self.ended_at = time.monotonic()
@@ -294,7 +371,6 @@ class Session:
                 run.cancel()
             self._on_ended(self)
             self._ending = asyncio.create_task(self._release(reason, runs), name=f"session-{self.short}-release")
-        await asyncio.shield(self._ending)
 
     async def _release(self, reason: str, runs: Sequence[Run]) -> None:
         await self.line.close(reason)
@@ -327,9 +403,15 @@ class Session:
             "end_reason": self.end_reason,
             "started_s": self.started_s,
             "position_ms": self.line.position_ns // NS_PER_MS,
+            "recorded_until_ms": self.dub.end_ns // NS_PER_MS if self.dub.full else None,
             "captions": self.transcript.as_json(),
             **choice,
         }
+
+    @property
+    def size(self) -> int:
+        """What it keeps for downloads, bytes, about."""
+        return self.dub.size + self.transcript.size
 
     def snapshots(self) -> Iterator[Snapshot]:
         """What it and each of its graphs have counted so far."""
@@ -339,6 +421,36 @@ class Session:
             yield run.snapshot()
 
     def media_end_ns(self) -> int:
-        """Media time at which it has arrived: what was read, or translated, last; ns."""
+        """Media time at which it has arrived: what was read, or translated, last; ns.
+
+        Never more than it has lasted: a client's time stamps may jump by hours.
+        """
         last_ms = max((caption.end_ms for caption in self.transcript), default=0)
-        return max(self.line.position_ns, last_ms * NS_PER_MS)
+        return min(max(self.line.position_ns, last_ms * NS_PER_MS), self._lasted_ns())
+
+    def _lasted_ns(self) -> int:
+        now_s = time.monotonic() if self.ended_at is None else self.ended_at
+        return round((now_s - self._born_s) * NS_PER_S)
+
+    def _played(self, payload: bytes) -> None:
+        was_full = self.dub.full
+        self.dub.add(payload, min(self.line.now_ns(), self._lasted_ns()))
+        if self.dub.full and not was_full:
+            log.info("session %s: the recording is full", self.short)
+            self._narrator.tell_recording_full(self.dub.end_ns)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait for any of them."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+
+
+async def _all_ended(runs: Sequence[Run], within_s: float) -> None:
+    """Wait until they have ended, or the time is up."""
+    if runs:
+        await asyncio.wait([asyncio.ensure_future(run.ended()) for run in runs], timeout=max(0.0, within_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +14,10 @@ __all__ = ["Caption", "Numbers", "Transcript"]
 
 MAX_CAPTIONS = 20_000
 """More than a session of a day can hold; the oldest go first."""
+MAX_CHARACTERS = 4_000_000
+"""Of the texts together: a speech of a day has a quarter of it; what an engine that babbles makes is cut there."""
+_CAPTION_BYTES = 300
+"""A caption without its text takes about so much."""
 _REMEMBERED = 1000
 """Utterances of one run whose numbers are remembered; what comes later for an older one has long been heard."""
 
@@ -34,17 +39,22 @@ class Caption:
 
     @classmethod
     def of(cls, data: Mapping[str, Any], utterance: int) -> Caption:
-        """From the data of a ``translation`` message, under the session's number."""
+        """From the data of a ``translation`` message, under the session's number.
+
+        Whatever an engine makes can be told as JSON: halves of characters become question marks, numbers that are none
+        are left out.
+        """
+        logprob = data.get("logprob")
         return cls(
             utterance=utterance,
             start_ms=data["pts_ns"] // NS_PER_MS,
             end_ms=data["end_ns"] // NS_PER_MS,
             source_lang=data["source_lang"],
             target_lang=data["target_lang"],
-            text=data["text"],
+            text=data["text"].encode("utf-8", "replace").decode(),
             final=data.get("final", True),
             rejected=data.get("rejected"),
-            logprob=data.get("logprob"),
+            logprob=logprob if logprob is not None and math.isfinite(logprob) else None,
             engine=data.get("engine", ""),
         )
 
@@ -89,12 +99,20 @@ class Transcript:
 
     def __init__(self) -> None:
         self._captions: dict[int, Caption] = {}
+        self._characters = 0
 
     def add(self, caption: Caption) -> None:
-        """Take a caption."""
+        """Take a caption; the oldest go when there is no room."""
+        former = self._captions.get(caption.utterance)
+        self._characters += len(caption.text) - (len(former.text) if former else 0)
         self._captions[caption.utterance] = caption
-        if len(self._captions) > MAX_CAPTIONS:
-            del self._captions[next(iter(self._captions))]
+        while len(self._captions) > MAX_CAPTIONS or (self._characters > MAX_CHARACTERS and len(self._captions) > 1):
+            self._characters -= len(self._captions.pop(next(iter(self._captions))).text)
+
+    @property
+    def size(self) -> int:
+        """What it keeps, bytes, about."""
+        return 2 * self._characters + _CAPTION_BYTES * len(self._captions)
 
     def __iter__(self) -> Iterator[Caption]:
         return iter(sorted(self._captions.values(), key=lambda caption: (caption.start_ms, caption.utterance)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from aiortc import RTCSessionDescription
+from fastapi import FastAPI
 
 from pipelines.frames import Samples
 from tests.integration.webrtc_peer import Peer
@@ -22,15 +23,21 @@ from web.settings import ServerSettings
 class Client:
     """A server and an HTTP client of it."""
 
-    def __init__(self, service: Service, http: httpx.AsyncClient) -> None:
+    def __init__(self, service: Service, http: httpx.AsyncClient, app: FastAPI) -> None:
         self.service = service
         self.http = http
+        self.app = app
         self.peers: list[ServedPeer] = []
+
+    def peer(self, signal: Samples) -> ServedPeer:
+        """A peer that has not called yet."""
+        peer = ServedPeer(signal, self)
+        self.peers.append(peer)
+        return peer
 
     async def call(self, signal: Samples, graph: str = "echo", **body: Any) -> ServedPeer:
         """A peer in a session; ``body`` goes into the request."""
-        peer = ServedPeer(signal, self)
-        self.peers.append(peer)
+        peer = self.peer(signal)
         await peer.join({"graph": graph, **body})
         return peer
 
@@ -53,13 +60,21 @@ class ServedPeer(Peer):
 
     async def join(self, body: Mapping[str, Any]) -> None:
         """Post the offer, take the answer, wait until the data channel is open."""
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        answer = await self._client.http.post("/api/sessions", json={**body, "sdp": self.pc.localDescription.sdp})
+        answer = await self.offer(body)
         assert answer.status_code == 201, answer.text
+        await self.connect(answer)
+        self.opening = await self.until("session")
+
+    async def offer(self, body: Mapping[str, Any]) -> httpx.Response:
+        """Post the offer; the server's answer."""
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        return await self._client.http.post("/api/sessions", json={**body, "sdp": self.pc.localDescription.sdp})
+
+    async def connect(self, answer: httpx.Response) -> None:
+        """Take the answer, which is all that is needed to connect."""
         self.session = answer.json()["session"]
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=answer.json()["sdp"], type="answer"))
         self.leak()
-        self.opening = await self.until("session")
 
     async def until(self, kind: str, wanted: Callable[[Mapping[str, Any]], bool] = lambda m: True) -> Mapping[str, Any]:
         """The next message of this kind that is wanted, within 30 s; others are passed over."""
@@ -82,9 +97,10 @@ async def server(graphs: Path, **settings: Any) -> AsyncIterator[Client]:
         told = ServerSettings(graphs=graphs, **{"warm": False, **settings})
         service = Service(told)
         await service.start()
-        transport = httpx.ASGITransport(make_app(told, service), client=("127.0.0.1", 50_000))
+        app = make_app(told, service)
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 50_000))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
-            client = Client(service, http)
+            client = Client(service, http, app)
             try:
                 await until(lambda: service.readiness()["ready"], within_s=120)
                 yield client

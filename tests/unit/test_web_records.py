@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
 from web import dub as dub_module
 from web import transcript as transcript_module
 from web.dub import Dub
+from web.errors import AsciiJson
 from web.timings import Timings
 from web.transcript import Caption, Numbers, Transcript
 
@@ -117,3 +119,32 @@ def test_the_waterfall_counts_from_the_end_of_speech() -> None:
         "heard_ms": 650,
     }
     assert timings.heard(7, 0, 0) is None, "told once"
+
+
+def test_a_caption_can_be_told_whatever_an_engine_makes() -> None:
+    transcript = Transcript()
+    transcript.add(Caption.of(translation(0, "a\ud800b", logprob=float("nan")), 1))
+    assert json.loads(AsciiJson(transcript.as_json()).body)[0]["text"] == "a?b"
+    assert "a?b" in transcript.subtitles(vtt=True).encode().decode()
+
+
+def test_what_a_transcript_holds_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript_module, "MAX_CHARACTERS", 100)
+    transcript = Transcript()
+    for n in range(10):
+        transcript.add(Caption.of(translation(1000 * n, "x" * 20, final=False), n))
+        transcript.add(Caption.of(translation(1000 * n, "y" * 20), n))
+    assert [c.utterance for c in transcript] == [5, 6, 7, 8, 9]
+    assert transcript.size < 100 * 2 + 5 * 400
+    transcript.add(Caption.of(translation(11_000, "z" * 1000), 11))
+    assert [c.utterance for c in transcript] == [11], "the newest stands in any case"
+
+
+def test_a_full_recording_ends_where_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dub_module, "MAX_PACKETS", 3)
+    dub = Dub()
+    for n in range(5):
+        dub.add(OpusEncoder().encode(np.zeros(FRAME_SAMPLES, np.float32)), n * FRAME_NS)
+    assert dub.full
+    assert dub.end_ns == 3 * FRAME_NS
+    assert len(read(dub, 3600 * NS_PER_S)) == 3 * FRAME_SAMPLES, "no hour of silence that seems to be nobody speaking"
