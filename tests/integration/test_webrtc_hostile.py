@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import random
@@ -446,6 +447,26 @@ async def test_a_line_that_was_given_up_takes_no_connection() -> None:
     await line.close()
     with pytest.raises(SignallingError, match="ended"):
         line.connect()
+
+
+@pytest.mark.parametrize("how", ["hangs up", "aborts", "shuts down", "vanishes"])
+async def test_however_a_peer_ends_nothing_is_left_and_nothing_is_logged(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with call() as (peer, connection):
+        for n in range(300):
+            connection.send(encode("caption", text="x" * 900, number=n))
+        if how == "hangs up":
+            await peer.close()
+            await until(connection.closed.is_set)
+        elif how == "vanishes":
+            await peer.vanish()
+        else:
+            await peer.send_chunks(raw(6, b"") if how == "aborts" else raw(7, bytes(4)))
+            await until(lambda: not connection.send(encode("more")) or how != "aborts")
+        await connection.close()
+    gc.collect()  # a task whose error nobody has asked for says so then
+    assert not [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
 def test_what_we_send_is_json_whatever_is_in_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
@@ -9,6 +10,7 @@ import struct
 
 import pytest
 from aioice import stun
+from aioice.ice import StunProtocol
 from aiortc.rtcsctptransport import (
     AbortChunk,
     Chunk,
@@ -191,6 +193,28 @@ async def test_a_check_without_priority_starts_nothing() -> None:
     assert agent.remote_candidates == []
     assert agent.complaints.count == 1
     await agent.close()
+
+
+class Quarrelsome(Agent):
+    """Answers each check with a role conflict."""
+
+    def request_received(self, message: stun.Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
+        self.respond_error(message, addr, protocol, (487, "Role Conflict"))
+
+
+async def test_a_quarrel_about_roles_comes_to_an_end() -> None:
+    agent, other = Agent(), Quarrelsome()
+    await agent.socket()
+    await other.socket()
+    agent.remote_username, agent.remote_password = other.local_username, other.local_password
+    for candidate in other.local_candidates:
+        await agent.add_remote_candidate(candidate)
+    await agent.add_remote_candidate(None)
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionError, match="failed"):
+            await agent.connect()
+    await agent.close()
+    await other.close()
 
 
 async def test_no_mutation_of_a_stun_message_raises_or_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,7 @@ from tests.unit.webrtc_traces import (
     settled_latency_ms,
     stream,
 )
-from transports.webrtc.jitter import RESTART_AFTER, JitterBuffer, JitterSettings
+from transports.webrtc.jitter import MAX_AHEAD_NS, RESTART_AFTER, JitterBuffer, JitterSettings
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet, opus_duration, unwrap
 
 MIN_MS = JitterSettings().min_target_ms
@@ -262,6 +262,50 @@ def test_a_timestamp_that_stood_still_in_a_pause_is_followed() -> None:
     assert buffer.stats.restarts == 1
     assert buffer.stats.late == RESTART_AFTER
     assert media(played)[-150:] == [p.sequence for p in packets][-151:-1]
+
+
+def shifted(packets: list[Packet], samples: list[int]) -> list[Packet]:
+    """The packets, with their timestamps set forward."""
+    return [replace(p, timestamp=(p.timestamp + by) & 0xFFFFFFFF) for p, by in zip(packets, samples, strict=True)]
+
+
+def ahead_ms(played: list[Played]) -> float:
+    """How far the timeline ran ahead of the clock on the wall at most, ms."""
+    return -min(p.latency_ms - p.release.count / 48 for p in played)
+
+
+@pytest.mark.parametrize("jump_s", [0.5, 1.5, 2.9, 5.0, 9.9])
+def test_timestamps_that_jump_with_each_packet_make_no_media(jump_s: float) -> None:
+    packets = stream(400)
+    buffer, played = play(shifted(packets, [round(n * jump_s * 48_000) for n in range(400)]))
+    assert_unbroken(played)
+    assert ahead_ms(played) <= MAX_AHEAD_NS / NS_PER_MS + 200
+    assert buffer.stats.media_samples > 0, "but what is believable is heard"
+
+
+def test_one_jump_is_another_timeline_and_no_silence() -> None:
+    packets = shifted(stream(400), [0] * 200 + [6 * 48_000] * 200)
+    buffer, played = play(packets, tail_ms=MIN_MS)
+    assert_unbroken(played)
+    assert (buffer.stats.restarts, buffer.stats.discarded, buffer.stats.silence_samples) == (1, 1, 0)
+    assert settled_latency_ms(played) == pytest.approx(QUIET_MS, abs=2 * FRAME_NS / NS_PER_MS)
+
+
+def test_packets_that_are_too_many_are_not_believed() -> None:
+    packets = [replace(p, arrival_ns=p.arrival_ns // 20) for p in stream(4_000)]
+    buffer, played = play(packets)
+    assert_unbroken(played)
+    assert ahead_ms(played) <= MAX_AHEAD_NS / NS_PER_MS + 200
+    assert buffer.stats.discarded > 1_000
+
+
+def test_a_stall_at_the_very_start_loses_nothing() -> None:
+    packets = stream(400)
+    held = [replace(p, arrival_ns=max(p.arrival_ns, 1_900 * NS_PER_MS)) for p in packets]
+    buffer, played = play(held, tail_ms=MIN_MS)
+    assert_unbroken(played)
+    assert media(played) == [p.sequence for p in packets]
+    assert (buffer.stats.discarded, buffer.stats.restarts) == (0, 0)
 
 
 def test_memory_is_bounded_when_nobody_pulls() -> None:

@@ -103,6 +103,25 @@ async def test_after_a_stall_of_our_own_what_lies_in_the_socket_is_read_before_a
     assert (stats["media_samples"], stats["concealed_samples"], stats["late"]) == (2 * FRAME_SAMPLES, 0, 0)
 
 
+async def test_a_burst_leaves_turns_of_the_loop_to_others() -> None:
+    clock = HandClock()
+    receiver = Receiver(JitterSettings(min_target_ms=20, start_target_ms=20), clock=clock)
+    for n, payload in enumerate(packets(tone(80))):
+        receiver.add(n, n * FRAME_SAMPLES, payload)
+    clock.now_ns = 2_000 * NS_PER_MS
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    turn()
+    for _ in range(80):
+        assert await receiver.read() is not None
+    assert turns >= 15, "without them the others wait for 80 pieces to be decoded"
+
+
 async def test_padding_is_no_packet() -> None:
     receiver = Receiver()
     receiver.add(1, 2, b"")

@@ -224,6 +224,7 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
     _demand(sctp, "_last_received_tsn")
     handle: Callable[[bytes], Awaitable[None]] = sctp._handle_data
     chunks_left = Allowance(CHUNKS_PER_S, CHUNKS_AT_ONCE)
+    is_over = False
 
     def overrun_by() -> str | None:
         if sctp._advertised_rwnd < 0:
@@ -235,6 +236,9 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
         return None
 
     async def handle_data(data: bytes) -> None:
+        nonlocal is_over
+        if is_over:
+            return
         try:
             chunks = check_sctp(data, sent_tsn=sctp._local_tsn - 1)
             if chunks:
@@ -247,6 +251,7 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
                 return  # it comes again; SCTP slows down
             await handle(data)
             if (too_much := overrun_by()) is not None:
+                is_over = True
                 overrun(too_much)
         except ConnectionError:
             raise
