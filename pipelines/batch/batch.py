@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.batch.jobs import Job, fingerprint, job_params
 from pipelines.batch.notes import Notes, describe_message
-from pipelines.batch.records import Record, RecordStatus, describe, is_whole, load_record, save_record
+from pipelines.batch.records import Record, RecordStatus, describe, is_whole, load_record, locked, save_record
 from pipelines.bus import Bus, Message
 from pipelines.errors import GraphError, ModelError, TolmachError
 from pipelines.graph import Graph
@@ -131,6 +133,8 @@ class Batch:
         return [records[at] for at in sorted(records)]
 
     async def _one(self, job: Job) -> Record:
+        if job.problem:
+            return self._failed(job, job.problem)
         if not job.is_unicode:
             return self._failed(job, f"{job.input}: its name is not UTF-8, which a graph cannot hold; rename it")
         try:
@@ -155,15 +159,25 @@ class Batch:
         graph = self.load(job)
         values = job_params(job, self.params, self.declared)
         mark = await asyncio.to_thread(fingerprint, _resolved(graph), values, self.overrides, job.input)
+        with ExitStack() as held:
+            if not await asyncio.to_thread(held.enter_context, locked(job.output)):
+                said = f"{job.output} is being written by another run; run it again when that has ended"
+                return self._failed(job, said)
+            return await self._locked(job, graph, mark)
+
+    async def _locked(self, job: Job, graph: Graph, mark: str) -> Record:
         old = await asyncio.to_thread(load_record, job.output)
         same = old is not None and old.fingerprint == mark
         # Somebody who deleted an output wants it made again.
         lost = old is not None and same and not await asyncio.to_thread(is_whole, job.output, old)
-        if old is not None and old.status == "done" and not self.overwrite and not lost:
-            record = old.as_status("skipped" if same else "stale")
+        if old is not None and (old.status == "done" or old.settled) and not self.overwrite and not lost:
+            record = replace(old.as_status("skipped" if same else "stale"), name=job.name, output=str(job.output))
             if record.status == "stale":
                 note = f"{job.output} was made with another graph, other settings or another recording; --overwrite"
                 record = _with_error(record, f"{note} replaces it")
+            elif record.errors:
+                # Told again each time, but making it again would not mend the recording.
+                record = replace(record, errors=(), warnings=(*record.errors, *record.warnings))
             self._finished(job, record)
             return record
         # What an earlier run left is ours to replace; any other file is the user's.
@@ -204,7 +218,10 @@ class Batch:
         errors = tuple(describe_message(m) for m in result.errors)
         if result.error is not None and not errors:
             errors = (str(result.error),)
-        return notes.record(record, status, result.playing_s, errors)
+        settled = (
+            status == "failed" and result.status == "done" and all(_about_recording(graph, m) for m in result.errors)
+        )
+        return notes.record(record, status, result.playing_s, errors, settled=settled)
 
     def _report(self, job: Job, message: Message) -> None:
         if message.kind == "progress" and "position_ns" in message.data:
@@ -214,6 +231,12 @@ class Batch:
             self.watcher.info(job, message.text)
 
 
+def _about_recording(graph: Graph, message: Message) -> bool:
+    """Whether an error is a source's word on what it reads, and no failure of an element."""
+    node = graph.nodes.get(message.element)
+    return node is not None and node.is_source and not message.data.get("fatal", True) and "policy" not in message.data
+
+
 def _resolved(graph: Graph) -> str:
     """What the graph came to: environment variables and defaults count, comments do not."""
     nodes = [f"{n.name} {n.spec.type} {n.on_error} {n.settings.model_dump_json()}" for n in graph.nodes.values()]
@@ -221,8 +244,14 @@ def _resolved(graph: Graph) -> str:
 
 
 def _record(job: Job, mark: str) -> Record:
-    source = str(job.input) if job.input is not None else None
-    return Record(name=job.name, input=source, output=str(job.output), status="running", fingerprint=mark)
+    return Record(
+        name=job.name,
+        input=str(job.input) if job.input is not None else None,
+        output=str(job.output),
+        status="running",
+        fingerprint=mark,
+        source=os.path.realpath(job.input) if job.input is not None else None,
+    )
 
 
 def _with_error(record: Record, error: str) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.batch.records import RECORD_NAME, Record, RecordStatus, Utterance
@@ -79,15 +80,20 @@ class Notes:
     def _progress(self, message: Message) -> None:
         self.position_ns = max(self.position_ns, int(message.data.get("position_ns", 0)))
 
-    def record(self, record: Record, status: RecordStatus, wall_s: float, errors: tuple[str, ...]) -> Record:
+    def record(
+        self,
+        record: Record,
+        status: RecordStatus,
+        wall_s: float,
+        errors: tuple[str, ...],
+        *,
+        settled: bool = False,
+    ) -> Record:
         """The finished record."""
         media_s = self.position_ns / NS_PER_S
-        return Record(
-            name=record.name,
-            input=record.input,
-            output=record.output,
+        return replace(
+            record,
             status=status,
-            fingerprint=record.fingerprint,
             media_s=round(media_s, 3),
             wall_s=round(wall_s, 3),
             rtfx=round(media_s / wall_s, 2) if wall_s > 0 else None,
@@ -97,6 +103,7 @@ class Notes:
             errors=errors,
             warnings=tuple(self.warnings),
             utterances=tuple(self.utterances),
+            settled=settled,
             owned=record.owned or self.opened,
         )
 

@@ -1,5 +1,7 @@
 """What a batch run remembers: ``run.json`` beside each recording's outputs, ``summary.json`` for all of them.
 
+Both are described in docs/BATCH.md and stay compatible within a ``v``: fields may be added.
+
 ``run.json`` is what makes a second run skip finished recordings, and what allows it to replace the half-made outputs of
 an interrupted one: a folder whose record says ``owned`` but not ``done`` holds nothing worth keeping.
 """
@@ -8,11 +10,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+if sys.platform != "win32":
+    import fcntl
+
+T = TypeVar("T")
 
 RECORD_NAME = "run.json"
 SUMMARY_NAME = "summary.json"
@@ -65,6 +74,9 @@ class Record:
         errors: What went wrong, for people.
         warnings: What they should know.
         utterances: What was translated.
+        source: Absolute path of the recording, links resolved, or None; "" in records of earlier versions.
+        settled: Whether nothing would come out better another time: all sinks finished, and what was wrong was wrong
+            with the recording (cut off, damaged in places).
         owned: Whether all its sinks could open, so that files under their names are this run's or an earlier one's,
             and the next run may replace them.
     """
@@ -83,12 +95,19 @@ class Record:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     utterances: tuple[Utterance, ...] = field(default=())
+    source: str | None = ""
+    settled: bool = False
     owned: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether nothing is left to do for this recording."""
         return self.status in ("done", "skipped")
+
+    @property
+    def spoken(self) -> int:
+        """Utterances in the recording: a sentence that two branches translate is one."""
+        return len({(u.utterance, u.start_ms, u.end_ms) for u in self.utterances}) or self.segments
 
     def as_status(self, status: RecordStatus) -> Record:
         """A copy with another status."""
@@ -108,10 +127,11 @@ def clock(seconds: float | None) -> str:
 def describe(record: Record) -> str:
     """How a recording ended, in one line."""
     if record.status == "skipped":
-        return "skipped: finished earlier"
+        said = "skipped: finished earlier"
+        return f"{said}; {record.warnings[0]}" if record.settled and record.warnings else said
     if record.status == "done":
         speed = f", {record.rtfx:.1f}x real time" if record.rtfx else ""
-        return f"done: {clock(record.media_s)}, {len(record.utterances) or record.segments} utterances{speed}"
+        return f"done: {clock(record.media_s)}, {record.spoken} utterances{speed}"
     return f"{record.status}: {'; '.join(record.errors) or 'stopped before its end'}"
 
 
@@ -121,12 +141,57 @@ def load_record(folder: Path) -> Record | None:
         data = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
         if data.pop("v", None) != VERSION:
             return None
-        utterances = tuple(Utterance(**u) for u in data.pop("utterances"))
+        utterances = tuple(_read(Utterance, u) for u in data.pop("utterances"))
         for name in ("outputs", "errors", "warnings"):
             data[name] = tuple(data[name])
-        return Record(utterances=utterances, **data)
+        return _read(Record, {**data, "utterances": utterances})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _read(kind: type[T], data: Mapping[str, Any]) -> T:
+    # A later version may have added fields; a missing one is a TypeError.
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]  # both kinds are dataclasses
+    return kind(**{name: value for name, value in data.items() if name in known})
+
+
+def source_of(folder: Path) -> str | None:
+    """The recording whose results lie in ``folder``: its absolute path, links resolved; None without a record."""
+    record = load_record(folder)
+    if record is None or record.input is None:
+        return None
+    return record.source or os.path.realpath(record.input)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Keep other processes from running into ``folder``, which is made; blocks while the folder is opened.
+
+    A lock on the folder itself: it leaves no file behind and ends with the process, however that ends. Where there is
+    none (Windows, some network file systems) nothing is locked.
+
+    Yields:
+        False if another process has it.
+
+    Raises:
+        OSError: If the folder cannot be made or opened.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield True
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ours = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            ours = False
+        except OSError:  # a file system without locks
+            ours = True
+        yield ours
+    finally:
+        os.close(descriptor)
 
 
 def is_whole(folder: Path, record: Record) -> bool:
@@ -149,7 +214,8 @@ def save_summary(output: Path, graph: str, records: Sequence[Record]) -> Path:
         "graph": graph,
         "counts": counts,
         "media_s": round(sum(r.media_s for r in records), 3),
-        "utterances": sum(len(r.utterances) or r.segments for r in records),
+        "utterances": sum(r.spoken for r in records),
+        "texts": sum(1 for r in records for u in r.utterances if u.text),
         "runs": [asdict(r) for r in records],
     }
     path = output / SUMMARY_NAME

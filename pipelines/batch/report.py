@@ -107,8 +107,8 @@ def print_trace(console: Console, name: str, elements: Mapping[str, Mapping[str,
 def _counts(record: Record) -> str:
     if not record.utterances:
         return str(record.segments)
-    rejected = sum(1 for u in record.utterances if u.rejected)
-    return f"{len(record.utterances)} ({rejected} rejected)" if rejected else str(len(record.utterances))
+    rejected = len({(u.utterance, u.start_ms, u.end_ms) for u in record.utterances if u.rejected})
+    return f"{record.spoken} ({rejected} rejected)" if rejected else str(record.spoken)
 
 
 def _text(utterance: Utterance) -> str:

@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
             f"{args.graph} is named like a recording; GRAPH comes first: tolmach run phrasebook {args.graph}"
         )
     path = shipped_graph(args.graph)
+    if not args.output:
+        raise GraphError('-o "" names no folder; the current one is called .')
     output = Path(args.output)
     params, overrides = parse_set(args.set)
     jobs = plan_jobs(args.inputs, output) if args.inputs else [Job("", None, output)]
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.inputs and "output" in params and "output" in declared:
         # Each recording has a folder of its own; one for all would have them overwrite each other.
         raise GraphError("with INPUT the folder is given with -o, not with --set output=...")
-    typical = next((job for job in jobs if job.is_unicode), jobs[0])
+    typical = next((job for job in jobs if job.is_unicode and not job.problem), jobs[0])
     if _print_problems(path, typical, params, overrides, declared, warnings=not args.quiet):
         return 2
     try:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipelines.commands.run import _save_summary
 from pipelines.errors import GraphError, MediaError
 from pipelines.runtime.runner import RunResult
 
+ROOT = Path(__file__).resolve().parents[2]
 GRAPH = """
 version: 1
 name: tone
@@ -96,6 +98,61 @@ async def test_an_output_that_was_deleted_is_made_again(make: Any, tmp_path: Pat
     assert await statuses(make()) == ["done"]
     assert (tmp_path / "out/a/dub.wav").is_file()
     assert await statuses(make()) == ["skipped"]
+
+
+async def test_a_folder_that_another_run_writes_into_is_left_alone(make: Any, tmp_path: Path) -> None:
+    holder = (
+        "import sys; from pathlib import Path; from pipelines.batch.records import locked\n"
+        "with locked(Path(sys.argv[1])) as ours: print(ours, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holder, str(tmp_path / "out/a")]
+    pipe = asyncio.subprocess.PIPE
+    other = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=ROOT)
+    try:
+        assert other.stdout is not None
+        assert await other.stdout.readline() == b"True\n"
+        records = await make("a", "b").run()
+        assert [r.status for r in records] == ["failed", "done"]
+        assert "is being written by another run" in records[0].errors[0]
+        assert not (tmp_path / "out/a/run.json").exists()
+    finally:
+        other.kill()  # however it ends, the lock ends with it
+        await other.wait()
+    assert await statuses(make("a", "b")) == ["done", "skipped"]
+
+
+async def test_a_damaged_recording_is_not_done_again_for_ever(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.builtin.test_src import TestSrc
+
+    whole = TestSrc.produce
+
+    async def damaged(self: TestSrc) -> None:
+        await whole(self)
+        self.context.post("error", "a.wav: broken at 1.500 s: the file is cut off", data={"fatal": False})
+
+    monkeypatch.setattr(TestSrc, "produce", damaged)
+    (first,) = await make().run()
+    assert (first.status, first.settled, first.outputs) == ("failed", True, ("dub.wav", "more.wav"))
+    (second,) = await make().run()
+    assert (second.status, second.ok, second.errors) == ("skipped", True, ())
+    assert "cut off" in second.warnings[0]
+    (forced,) = await make(overwrite=True).run()
+    assert forced.status == "failed"
+
+
+async def test_a_failure_of_an_element_is_tried_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.builtin.test_src import TestSrc
+
+    whole = TestSrc.produce
+
+    async def stumbles(self: TestSrc) -> None:
+        await whole(self)
+        self.context.post("error", "out of memory", data={"policy": "skip", "fatal": False})
+
+    monkeypatch.setattr(TestSrc, "produce", stumbles)
+    assert await statuses(make()) == ["failed"]
+    monkeypatch.undo()
+    assert await statuses(make()) == ["done"]
 
 
 async def test_what_the_environment_says_makes_finished_outputs_stale(
@@ -310,4 +367,6 @@ def test_a_link_to_a_recording_is_a_recording_and_a_broken_one_is_not(tmp_path: 
     (tmp_path / "in/link.wav").symlink_to(tmp_path / "real.wav")
     (tmp_path / "in/broken.wav").symlink_to(tmp_path / "gone.wav")
     (tmp_path / "in/loop").symlink_to(tmp_path / "in")
-    assert [j.name for j in plan_jobs([tmp_path / "in"], tmp_path / "out")] == ["link"]
+    jobs = plan_jobs([tmp_path / "in"], tmp_path / "out")
+    assert [j.name for j in jobs if not j.problem] == ["link"]
+    assert [j.problem for j in jobs if j.problem] == [f"{tmp_path / 'in/broken.wav'}: is a link to nothing"]

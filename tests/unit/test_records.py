@@ -47,6 +47,22 @@ def test_the_summary_holds_every_record_and_the_totals(tmp_path: Path) -> None:
     assert data["runs"][0]["utterances"][0]["text"] == "Доброе утро."
 
 
+def test_a_sentence_in_two_languages_is_one_utterance(tmp_path: Path) -> None:
+    two = (*record().utterances, Utterance(1, 1200, 2900, "en", "de", "Guten Morgen."))
+    assert record(utterances=two).spoken == 2
+    # Another speaker's first utterance is another one.
+    assert record(utterances=(*two, Utterance(1, 9000, 9500, "en", "ru", "Да."))).spoken == 3
+    data = json.loads(save_summary(tmp_path, "g", [record(utterances=two)]).read_text())
+    assert (data["utterances"], data["texts"]) == (2, 2)
+
+
+def test_fields_of_a_later_version_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    save_record(tmp_path, record())
+    path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "red"}))
+    assert load_record(tmp_path) == record()
+
+
 def test_tables_show_text_rejections_and_errors() -> None:
     out = io.StringIO()
     console = Console(file=out, width=120)
