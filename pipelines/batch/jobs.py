@@ -282,12 +282,17 @@ def fingerprint(graph: str, params: Mapping[str, Any], overrides: Mapping[str, A
 
     The recording counts by size and modification time, not content: hashing hours of video to skip them would cost
     what the skipping saves.
+
+    Raises:
+        OSError: If the recording is not there or may not be read.
     """
-    stat = source.stat() if source is not None else None
+    state = source.stat() if source is not None else None
+    if source is not None and state is not None and stat.S_ISREG(state.st_mode):
+        source.open("rb").close()  # a recording that may not be read is told here, in the words of the system
     made_from = {
         "graph": graph,
         "params": {k: str(v) for k, v in sorted(params.items())},
         "overrides": {k: str(v) for k, v in sorted(overrides.items())},
-        "source": [str(source.resolve()), stat.st_size, stat.st_mtime_ns] if source and stat else None,
+        "source": [str(source.resolve()), state.st_size, state.st_mtime_ns] if source and state else None,
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

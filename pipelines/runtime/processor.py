@@ -231,7 +231,7 @@ class ElementProcessor(FrameProcessor):
         policy = self.node.on_error
         if policy == "restart" and self._restarts >= MAX_RESTARTS:
             policy = "fail"
-        if not isinstance(error, TolmachError):
+        if not isinstance(error, TolmachError | OSError):  # what the system refuses is no bug: its words will do
             log.error("element %r failed", self.node.name, exc_info=error)
         self.post(
             "error",
@@ -277,7 +277,7 @@ class ElementProcessor(FrameProcessor):
 
     def cannot_start(self, error: Exception) -> TolmachError:
         """What to raise because ``start`` (or ``reset``) raised ``error``; posts it."""
-        if not isinstance(error, TolmachError):
+        if not isinstance(error, TolmachError | OSError):  # what the system refuses is no bug: its words will do
             log.error("element %r cannot start", self.node.name, exc_info=error)
         failure = self._as_element_error(error, None)
         self.post("error", str(failure), data={"error": type(error).__name__, "fatal": True})

@@ -165,3 +165,42 @@ def test_progress_goes_to_stderr_and_the_table_to_stdout(tmp_path: Path, graph: 
     assert "summary" in done.stdout
     quiet = tolmach("run", graph, recordings / "a.wav", "-o", "out2", "-q", cwd=tmp_path)
     assert quiet.stderr == ""
+
+
+BOUND = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH; 24 is PR_CAPBSET_DROP (linux/capability.h, prctl.h)
+    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) != 0:
+        sys.exit(77)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""Runs Python bound by permission bits, which root, as whom tests may run, is not."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root is bound by permission bits through Linux capabilities")
+def test_what_may_not_be_read_is_named_without_a_traceback(tmp_path: Path, graph: Path, recordings: Path) -> None:
+    def bound(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", BOUND, *map(str, arguments)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=300)
+
+    (recordings / "b.wav").chmod(0)
+    (recordings / "locked").mkdir()
+    soundfile.write(recordings / "locked/d.wav", np.zeros(16000), 16000)
+    (recordings / "locked").chmod(0)
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "graphs/copy.yaml").write_text(GRAPH)
+    (tmp_path / "graphs").chmod(0)
+    if bound("-c", "open('in/b.wav')").returncode in (0, 77):
+        pytest.skip("this user reads what nobody may")
+    done = bound("-m", "pipelines", "run", "copy.yaml", "in", "-o", "out")
+    assert done.returncode == 1, done.stderr
+    assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "done", "locked": "failed"}
+    assert "b: in/b.wav: Permission denied" in done.stdout
+    assert "locked: in/locked: the folder cannot be read: Permission denied" in done.stdout
+    assert "Traceback" not in done.stderr
+    only = bound("-m", "pipelines", "run", "copy.yaml", "in/locked", "-o", "out2")
+    said = "tolmach: error: in/locked: the folder cannot be read: Permission denied\n"
+    assert (only.returncode, only.stderr) == (2, said)
+    graphs = bound("-m", "pipelines", "run", "graphs/copy.yaml", "in", "-o", "out3")
+    assert (graphs.returncode, graphs.stderr) == (2, "tolmach: error: graphs/copy.yaml: Permission denied\n")
