@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
     from pipelines.frames import Frame
 
-__all__ = ["Context", "Element", "ElementSpec", "Field", "Live", "Pad", "Settings", "SourceElement", "is_live_setting"]
+__all__ = [
+    "Context",
+    "Element",
+    "ElementSpec",
+    "Field",
+    "Live",
+    "Missing",
+    "Pad",
+    "Settings",
+    "SourceElement",
+    "is_live_setting",
+]
 
 Direction = Literal["sink", "src"]
 Presence = Literal["always", "request"]
@@ -111,6 +122,21 @@ class Pad:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something an element needs that is not on this machine; names no path of it, for it is shown to strangers.
+
+    Attributes:
+        what: What is missing, for people: the name of a model.
+        size_bytes: How much is to be downloaded, if that is known.
+        remedy: What to do; empty where ``tolmach fetch`` gets it.
+    """
+
+    what: str
+    size_bytes: int | None = None
+    remedy: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElementSpec:
     """All that is known about an element type without importing its runtime.
@@ -122,11 +148,15 @@ class ElementSpec:
         pads: The pads, or a function from valid settings to them.
         build: ``module:Class`` of the runtime, imported when a graph is built.
         prefetch: ``module:function`` taking the settings, which downloads and verifies what the element needs.
+        missing: What of the files it needs is not on this machine, from its settings and the folder that relative paths
+            start from. It looks at names and sizes alone: a look takes milliseconds, imports nothing heavy, asks no
+            network.
         on_error: Failure policy unless the graph says otherwise: ``fail`` the graph, ``skip`` the utterance in hand, or
             ``restart`` the element.
         live: Whether a source produces at the pace of the world rather than as fast as it is asked.
         doc: Longer description, Markdown.
-        licence: Licence or terms of what the element loads at run time, for people to see.
+        licence: Licence or terms of what the element loads at run time, for people to see; empty when nobody has
+            declared any.
         example: A YAML flow mapping that shows typical use.
     """
 
@@ -136,10 +166,11 @@ class ElementSpec:
     pads: tuple[Pad, ...] | Callable[[Any], tuple[Pad, ...]]
     build: str
     prefetch: str | None = None
+    missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
     on_error: OnError = "fail"
     live: bool = False
     doc: str = ""
-    licence: str = "Apache-2.0"
+    licence: str = ""
     example: str = ""
 
     def pads_for(self, settings: Settings | None = None) -> tuple[Pad, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,7 +140,7 @@ def _add_health(app: FastAPI) -> None:
 def _add_graphs(app: FastAPI) -> None:
     @app.get("/api/graphs")
     async def graphs(service: Services) -> dict[str, Any]:
-        return service.library.as_json()
+        return await asyncio.to_thread(service.library.as_json)
 
     @app.get("/api/graphs/{name}/drawing.svg")
     async def drawing(name: str, service: Services) -> Response:

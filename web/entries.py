@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.graph import Graph
 from pipelines.language.diagnostics import Diagnostic, format_json
 from pipelines.language.paramdefs import ParamDef
+from pipelines.needs import missing_in, missing_text
 from web.adjustable import in_words, live_settings
 
 __all__ = ["LANGUAGE_PARAMS", "SINK", "SRC", "GraphEntry", "is_live", "is_locked"]
@@ -18,8 +19,6 @@ __all__ = ["LANGUAGE_PARAMS", "SINK", "SRC", "GraphEntry", "is_live", "is_locked
 SRC, SINK = "webrtc_src", "webrtc_sink"
 LANGUAGE_PARAMS = ("source_lang", "target_lang")
 """Params that any client may give; their values have the form of a language tag."""
-_PLAIN_LICENCE = "Apache-2.0"
-"""Tolmach's own: what loads nothing from elsewhere has no more to say."""
 _REVISION_DIGITS = 12
 """Enough to tell the versions of one file apart."""
 
@@ -77,6 +76,17 @@ class GraphEntry:
             "diagnostics_text": self.diagnostics_text,
         }
 
+    def missing_json(self) -> dict[str, Any]:
+        """What the graph, with the defaults of its params, lacks on this machine now."""
+        missing = missing_in(self.graph) if self.graph else {}
+        return {
+            "missing": [
+                {"what": each.what, "size_bytes": each.size_bytes, "remedy": each.remedy, "elements": elements}
+                for each, elements in missing.items()
+            ],
+            "missing_text": missing_text(self.name, missing),
+        }
+
     def default_of(self, param: ParamDef) -> Any:
         """A param's value when none is given, variables expanded as far as the graph is sound; None without one."""
         return self.graph.params.get(param.name) if self.graph else param.default
@@ -107,7 +117,7 @@ def _licences(graph: Graph) -> list[dict[str, str]]:
     return [
         {"element": node.name, "type": node.spec.type, "text": node.spec.licence}
         for node in graph.nodes.values()
-        if node.spec.licence != _PLAIN_LICENCE
+        if node.spec.licence
     ]
 
 

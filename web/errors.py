@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,6 +77,17 @@ class AsciiJson(JSONResponse):
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
+_QUOTED_PATH = re.compile(r"(?<=['\"`])(?:~|[A-Za-z]:)?[/\\][^'\"`\n]*(?=['\"`])")
+_PATH = re.compile(r"(?<![\w:/.~<])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\"`,;:()<>]+){2,}[/\\]?")
+
+
+def without_paths(text: str) -> str:
+    """A text as clients may read it: of every absolute path of this machine its last name alone."""
+    for pattern in (_QUOTED_PATH, _PATH):
+        text = pattern.sub(lambda found: "…/" + re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], text)
+    return text
+
+
 def error_response(error: ApiError) -> Response:
     """The answer for an error."""
     body = {"code": error.code, "message": error.message, "retry_after_s": error.retry_after_s, **error.extra}
@@ -106,7 +118,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _graph_error(request: Request, error: Exception) -> Response:
     diagnostics = error.diagnostics if isinstance(error, GraphError) else ()
-    message, extra = str(error), {"diagnostics": json.loads(format_json(diagnostics))}
+    message, extra = without_paths(str(error)), {"diagnostics": json.loads(format_json(diagnostics))}
     errors = [d for d in diagnostics if d.severity == "error"]
     if errors:
         # The error's text is whole blocks with the source; a page shows the first problem and keeps the blocks folded.

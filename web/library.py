@@ -116,11 +116,11 @@ class GraphLibrary:
             raise ApiError(404, "not-found", f"there is no graph {name[:80]!r}{hint}") from None
 
     def as_json(self) -> dict[str, Any]:
-        """The answer to ``GET /api/graphs``, see docs/LIVE.md."""
+        """The answer to ``GET /api/graphs``, see docs/LIVE.md. Looks for models on disk: for a thread."""
         return {
             "default": self.default,
             "revision": self._revision,
-            "graphs": [self._json[e.name] for e in self.entries()],
+            "graphs": [{**self._json[e.name], **e.missing_json()} for e in self.entries()],
         }
 
     async def load(self, name: str, params: Mapping[str, Any], settings: Mapping[str, Any], session: str) -> Graph:
@@ -213,7 +213,8 @@ class GraphLibrary:
             if entry == self._entries.get(name):
                 continue
             if entry.ok and not entry.stale:
-                log.info("graph %s is ready", name)
+                lacks = entry.missing_json()["missing_text"]
+                log.log(logging.WARNING if lacks else logging.INFO, "graph %s %s", name, lacks or "is ready")
             else:
                 stands = "; the last good one stands" if entry.stale else ""
                 log.warning("graph %s cannot be used%s\n%s", name, stands, entry.diagnostics_text.rstrip())

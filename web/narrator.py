@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipelines.bus import Message
 from pipelines.frames import NS_PER_MS, NS_PER_S
 from transports.webrtc import messages
 from transports.webrtc.line import Line
+from web.errors import without_paths
 from web.run import Choice, Run
 from web.timings import Timing, Timings
 from web.transcript import Caption, Transcript
@@ -106,7 +108,12 @@ class Narrator:
             timing = self._timings.heard(run.numbers[data["utterance"]], data["made_ns"], data["placed_ns"])
             if timing is not None and timing.heard_ms is not None:
                 self._on_first_audio(timing.heard_ms / 1000)
-        elif self._line.connection is not None and (text := messages.event(message)) is not None:
+        elif self._line.connection is not None and (text := messages.event(_for_client(message))) is not None:
             self._line.connection.send(text)
         if timing is not None:
             self.send("timeline", **timing.as_json())
+
+
+def _for_client(message: Message) -> Message:
+    """The same without paths of this machine; what was said stays as it was said."""
+    return message if message.kind == "translation" else replace(message, text=without_paths(message.text))

@@ -12,6 +12,7 @@ from pipelines.errors import TolmachError
 from pipelines.frames import NS_PER_MS
 from pipelines.graph import Graph
 from pipelines.runtime.runner import GraphRunner
+from web.errors import without_paths
 from web.metrics import Snapshot
 from web.transcript import RunNumbers
 
@@ -108,7 +109,7 @@ class Run:
             log.exception("graph %r failed", self.graph.name)
             self.error = TolmachError("something went wrong inside the graph; the server's log says what")
         if self.error is not None:
-            self.text = str(self.error)
+            self.text = without_paths(str(self.error))
         self._set("failed" if self.error is not None else "ended")
 
     def _note(self, message: Message) -> None:

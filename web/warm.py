@@ -11,6 +11,7 @@ from pipelines.errors import TolmachError
 from pipelines.runtime.runner import GraphRunner
 from transports.webrtc.line import Line
 from transports.webrtc.sessions import SESSIONS
+from web.errors import without_paths
 from web.library import GraphLibrary
 from web.pool import SessionPool
 
@@ -46,7 +47,7 @@ class Warmer:
             try:
                 await self._warm(name)
             except TolmachError as error:
-                self.failed.append(f"{name}: {error}")
+                self.failed.append(without_paths(f"{name}: {error}"))
                 log.warning("graph %s cannot be used yet: %s", name, error)
             except Exception:
                 self.failed.append(f"{name}: something went wrong; the log says what")

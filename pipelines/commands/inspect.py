@@ -81,7 +81,9 @@ def element_lines(info: ElementInfo, width: int) -> Iterator[str]:
             yield from paragraph.splitlines() if by_hand else _wrap(" ".join(paragraph.split()), width, "", "")
             yield ""
     yield f"  origin     {' '.join(filter(None, (info.origin, info.version)))}"
-    yield from _wrap(info.licence, width, "  licence    ", " " * 13)
+    # Tolmach's own elements that load nothing are under its own licence; of anybody else's nothing is known.
+    licence = info.licence or ("Apache-2.0" if info.origin == "tolmach" else "none declared")
+    yield from _wrap(licence, width, "  licence    ", " " * 13)
     yield f"  on error   {info.on_error}"
     if info.live:
         yield "  live       produces at the pace of the world"

@@ -77,7 +77,12 @@ def _check_texts(spec: ElementSpec) -> None:
         spec,
         f"summary must be one sentence on one line that ends with a full stop; it is {summary!r}",
     )
-    _require(bool(spec.licence.strip()), spec, "licence is empty; name the terms of what the element loads")
+    _require(
+        spec.licence == spec.licence.strip(), spec, "licence has spaces around it; leave it out if it is not declared"
+    )
+    _require(
+        bool(spec.licence) or spec.prefetch is None, spec, "licence is empty; name the terms of what the element loads"
+    )
     for name in ("build", "prefetch"):
         target = getattr(spec, name)
         if target is not None:

@@ -112,7 +112,7 @@ class ElementInfo:
         doc: Longer description, Markdown, or "".
         origin: Distribution that declares it.
         version: Its version, or "".
-        licence: Licence or terms of what it loads.
+        licence: Licence or terms of what it loads, or "" when it declares none.
         live: Whether it is a live source.
         on_error: Failure policy unless a graph says otherwise.
         prefetch: Whether ``tolmach fetch`` has something to do for it.

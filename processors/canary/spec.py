@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field
+from pipelines.element import ElementSpec, Field, Missing
 from pipelines.errors import ModelError
 from processors.ast.settings import AstSettings, ast_pads, require_language
 from processors.canary import embedded
@@ -83,6 +83,23 @@ def is_path(model: str) -> bool:
     return PurePath(model).suffix == ".nemo"
 
 
+def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
+    if settings.model.startswith(EMBEDDED):
+        try:
+            embedded.read(settings.model.removeprefix(EMBEDDED))
+        except ModelError:
+            return (Missing(settings.model, remedy="install tolmach again"),)
+        return ()
+    if is_path(settings.model):
+        path = base_dir / Path(settings.model).expanduser()
+        return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
+    from processors import hub
+    from processors.canary.weights import hub_file
+
+    file = hub_file(settings.model)
+    return () if hub.cached(file) is not None else (Missing(settings.model, file.size_bytes),)
+
+
 SPEC = ElementSpec(
     type="canary_ast",
     summary="Translate utterances with a Canary model (NeMo's EncDecMultiTaskModel).",
@@ -90,6 +107,7 @@ SPEC = ElementSpec(
     pads=ast_pads,
     build="processors.canary.element:CanaryAst",
     prefetch="processors.canary.element:fetch",
+    missing=_missing,
     on_error="skip",
     licence="Models: nvidia/canary-1b-v2 CC-BY-4.0 (attribution); embedded:phrasebook Apache-2.0",
     example="{type: canary_ast, source_lang: en, target_lang: ru}",

@@ -16,7 +16,7 @@ from pipelines.errors import ModelMissingError, ModelRefusedError
 from processors.silero.spec import SileroTtsSettings
 from processors.silero.voices import PINNED
 
-__all__ = ["ALLOW_VARIABLE", "MAX_PACKAGE_BYTES", "Package", "fetch", "find_or_fetch", "read_allowed"]
+__all__ = ["ALLOW_VARIABLE", "MAX_PACKAGE_BYTES", "Package", "expected_at", "fetch", "find_or_fetch", "read_allowed"]
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +75,13 @@ def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, pro
     Raises:
         ModelMissingError: If it is not there and cannot be downloaded.
     """
-    url = settings.info.url if settings.info else settings.model if "://" in settings.model else None
+    url, path = _url(settings), expected_at(settings, base_dir or Path.cwd())
     if url is None:
-        path = (base_dir or Path.cwd()) / Path(settings.model).expanduser()
         if not path.is_file():
             raise ModelMissingError(
                 f"there is no Silero model at {path}: set `model` to a file, a name or an https URL"
             )
         return path
-    path = cache_dir() / "silero" / _cached_name(url)
     if not path.is_file():
         info = settings.info
         name = info.name if info else path.name
@@ -95,6 +93,18 @@ def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, pro
                 f"{error}. Without a network, run `tolmach fetch GRAPH` elsewhere and put the file at {path}"
             ) from error
     return path
+
+
+def expected_at(settings: SileroTtsSettings, base_dir: Path) -> Path:
+    """Where the model file is, or would be after a download."""
+    url = _url(settings)
+    return cache_dir() / "silero" / _cached_name(url) if url else base_dir / Path(settings.model).expanduser()
+
+
+def _url(settings: SileroTtsSettings) -> str | None:
+    if settings.info:
+        return settings.info.url
+    return settings.model if "://" in settings.model else None
 
 
 def read_allowed(path: Path, settings: SileroTtsSettings) -> Package:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Live, Pad, Settings
+from pipelines.element import ElementSpec, Field, Live, Missing, Pad, Settings
 from processors.languages import script_of
 from processors.silero.voices import LICENCE, MODELS, SileroModelInfo
 from processors.speech_pads import speech_pads
@@ -137,6 +138,18 @@ def _pads(settings: SileroTtsSettings) -> tuple[Pad, ...]:
     return speech_pads(settings.language, settings.rate_hz)
 
 
+def _missing(settings: SileroTtsSettings, base_dir: Path) -> tuple[Missing, ...]:
+    from processors.silero.files import expected_at
+
+    path = expected_at(settings, base_dir)
+    size_bytes = settings.info.size_bytes if settings.info else None
+    if path.is_file() and size_bytes in (None, path.stat().st_size):
+        return ()
+    if settings.info is None and "://" not in settings.model:
+        return (Missing(path.name, remedy="there is no such file"),)
+    return (Missing(settings.info.name if settings.info else settings.model, size_bytes),)
+
+
 SPEC = ElementSpec(
     type="silero_tts",
     summary="Speak translations with a Silero model: natural Russian and English voices on CPU or GPU.",
@@ -144,6 +157,7 @@ SPEC = ElementSpec(
     pads=_pads,
     build="processors.silero.element:SileroTts",
     prefetch="processors.silero.files:fetch",
+    missing=_missing,
     on_error="skip",
     doc=(
         "Numbers, dates, units, abbreviations and foreign letters become words first, because the models drop what "

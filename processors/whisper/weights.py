@@ -117,6 +117,20 @@ def joined(files: Sequence[Pinned] = BASE, name: str = "whisper-base") -> Path:
     return folder
 
 
+def is_there(files: Sequence[Pinned] = BASE, name: str = "whisper-base") -> bool:
+    """Whether :func:`joined` would find everything; looks at names and sizes alone."""
+    folder = cache_dir() / f"{name}-{files[0].sha256[:12]}"
+    if all((folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size for file in files):
+        return True
+    try:
+        for file in files:
+            for part in file.parts:
+                _locate(part)
+    except ModelMissingError:
+        return False
+    return True
+
+
 def _is_intact(folder: Path, files: Sequence[Pinned]) -> bool:
     return all(_matches(folder / file.name, file) for file in files)
 

@@ -341,9 +341,10 @@ def required_pads(settings: Required) -> tuple[Pad, ...]:
     [
         ({"type": "Probe"}, "the type must be lower snake case"),
         ({"summary": "Look"}, "summary must be one sentence on one line that ends with a full stop; it is 'Look'"),
-        ({"licence": " "}, "licence is empty"),
+        ({"licence": " "}, "licence has spaces around it"),
+        ({"prefetch": "a:b"}, "licence is empty; name the terms of what the element loads"),
         ({"build": "nowhere"}, "build='nowhere' must have the form 'package.module:Name'"),
-        ({"prefetch": "a:b:c"}, "prefetch='a:b:c' must have the form"),
+        ({"prefetch": "a:b:c", "licence": "MIT"}, "prefetch='a:b:c' must have the form"),
         ({"settings": Undocumented}, "setting 'gain_db' has no description"),
         ({"settings": Unitless}, "setting 'hangover' is in ms by its description; say so in the name: hangover_ms"),
         ({"settings": Contrary}, "the defaults are not valid together"),
