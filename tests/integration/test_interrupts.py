@@ -100,6 +100,29 @@ def test_a_signal(folder: Path, number: signal.Signals) -> None:
     assert b"Traceback" not in err
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda n: n.name)
+def test_text_survives(folder: Path, number: signal.Signals) -> None:
+    (folder / "copy.yaml").write_text(
+        "version: 1\nparams: {input: {default: , description: recording}, output: out}\n"
+        'elements:\n  in: {type: file_src, path: "${param:input}", pace: realtime}\n'
+        "  to: {type: resample, rate_hz: 16000, channels: 1}\n  vad: {type: webrtc_vad, hangover_ms: 300}\n"
+        '  out: {type: jsonl_sink, path: "${param:output}/events.jsonl"}\nlinks: [in -> to -> vad -> out]\n'
+    )
+    bursts = np.random.default_rng(1).normal(0, 0.3, 16000 * 60) * (np.arange(16000 * 60) // 12000 % 2)
+    soundfile.write(folder / "in/z.wav", bursts, 16000)
+    partial = folder / "out/z/events.partial.jsonl"
+    process = start(folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not partial.exists() or not partial.stat().st_size:
+        assert process.poll() is None
+    os.killpg(process.pid, number)
+    process.communicate(timeout=TIMEOUT_S)
+    assert json.loads(partial.read_text().splitlines()[0])["event"] == "utterance"
+    record = json.loads((folder / "out/z/run.json").read_text())
+    assert (record["status"], record["outputs"]) == (
+        ("running", []) if number == signal.SIGKILL else ("cancelled", ["events.partial.jsonl"])
+    )
+
+
 def test_the_terminal_closes_and_the_job_in_its_background_is_sent_nothing(folder: Path) -> None:
     with terminal() as (near, far):
         process = start(folder, stdin=far, stdout=far, stderr=far)

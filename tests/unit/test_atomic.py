@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,74 @@ def test_two_outputs_cannot_have_one_path(tmp_path: Path) -> None:
     third.discard()
     assert not is_being_written(first.target)
     assert first.target.read_bytes() == b"first"
+
+
+# What killed runs leave -----------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+WRITER = """
+import sys
+from pathlib import Path
+from transports.files.atomic import AtomicFile
+for name, partial in (("dub.wav", False), ("a.srt", True)):
+    output = AtomicFile(Path(sys.argv[1]) / name, overwrite=True, partial=partial)
+    output.open()
+    output.write(b"half")
+    sys.modules[name] = output
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, the system keeps open files from being removed")
+def test_leftovers_of_a_killed_run_are_swept_and_those_of_a_live_one_are_not(tmp_path: Path) -> None:
+    (tmp_path / ".notes.part-12345678").mkdir()
+    (tmp_path / ".mine.part-1").write_text("another pattern")
+    mine = names(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        theirs = names(tmp_path)
+        assert len(theirs) == 4
+        ours = AtomicFile(tmp_path / "other.wav", overwrite=True)
+        ours.open()
+        ours.discard()
+        assert names(tmp_path) == theirs, "a run that is alive keeps its files"
+        with pytest.raises(OutputError, match=r"a\.srt: is being written by another run \(a\.partial\.srt\)"):
+            AtomicFile(tmp_path / "a.srt", overwrite=True, partial=True).open()
+        other.kill()
+    ours = AtomicFile(tmp_path / "other.wav", overwrite=True)
+    ours.open()
+    ours.discard()
+    assert names(tmp_path) == [*mine, "a.partial.srt"]
+    assert (tmp_path / "a.partial.srt").read_bytes() == b"half"
+    again = AtomicFile(tmp_path / "a.srt", overwrite=False, partial=True)
+    again.open()
+    again.write(b"whole")
+    again.commit()
+    assert names(tmp_path) == [*mine, "a.srt"]
+    assert (tmp_path / "a.srt").read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("what", ["link", "pipe", "folder"])
+def test_a_partial_name_that_is_no_file_is_not_written_through(tmp_path: Path, what: str) -> None:
+    there = tmp_path / "a.partial.srt"
+    (tmp_path / "mine").write_text("mine")
+    {"link": lambda: there.symlink_to(tmp_path / "mine"), "pipe": lambda: os.mkfifo(there), "folder": there.mkdir}[
+        what
+    ]()
+    with pytest.raises(OutputError, match="cannot be written"):
+        AtomicFile(tmp_path / "a.srt", overwrite=True, partial=True).open()
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not is_being_written(tmp_path / "a.srt")
+
+
+def test_the_longest_name_has_a_partial_one(tmp_path: Path) -> None:
+    target = tmp_path / ("я" * 125 + ".srt")
+    output = AtomicFile(target, overwrite=True, partial=True)
+    output.open()
+    output.commit()
+    assert names(tmp_path) == [target.name]

@@ -150,7 +150,7 @@ async def test_a_change_of_rate_within_an_utterance_is_an_error(tmp_path: Path) 
     other = AudioFrame(tone(0.1, rate_hz=8000).samples, 8000, 2 * S, 1)
     with pytest.raises(ElementError, match="utterance 1 changes from 16000 Hz, 1 channels to 8000 Hz"):
         await save(tmp_path / "a.jsonl", *utterance(1, S, 0.5)[:-1], other)
-    assert names(tmp_path) == []
+    assert names(tmp_path) == ["a.partial.jsonl"]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 4])
@@ -179,10 +179,40 @@ async def test_a_lone_surrogate_does_not_stop_the_run(tmp_path: Path) -> None:
     assert line["text"] == "a?b"
 
 
-async def test_stop_before_the_end_leaves_nothing(tmp_path: Path) -> None:
+async def test_text_is_on_the_disk_as_it_comes_and_stays_when_the_run_breaks_off(tmp_path: Path) -> None:
     async with Harness(JSONL_SINK, path=str(tmp_path / "a.jsonl")) as harness:
-        await harness.push(*[TRANSLATION] * 1000)
+        assert written_lines(tmp_path / "a.partial.jsonl") == []
+        for count in (1, 2, 3):
+            await harness.push(TRANSLATION)
+            assert len(written_lines(tmp_path / "a.partial.jsonl")) == count
+        await harness.push(*utterance(7, S, 0.5)[:-1])
+    assert names(tmp_path) == ["a.partial.jsonl"]
+    *texts, broken = written_lines(tmp_path / "a.partial.jsonl")
+    assert [line["event"] for line in texts] == ["translation"] * 3
+    assert (broken["utterance"], broken["end_ns"], broken["reason"]) == (7, None, None)
+
+
+async def test_a_run_that_never_wrote_leaves_nothing(tmp_path: Path) -> None:
+    async with Harness(JSONL_SINK, path=str(tmp_path / "a.jsonl")):
+        pass
     assert names(tmp_path) == []
+
+
+async def test_what_an_earlier_run_wrote_goes_only_when_there_is_more(tmp_path: Path) -> None:
+    partial = tmp_path / "a.partial.jsonl"
+    partial.write_text("hours of text\n")
+    async with Harness(JSONL_SINK, path=str(tmp_path / "a.jsonl")):  # another element cannot start, perhaps
+        assert partial.read_text() == "hours of text\n"
+    assert partial.read_text() == "hours of text\n"
+    async with Harness(JSONL_SINK, path=str(tmp_path / "a.jsonl")) as harness:
+        await harness.push(TRANSLATION)
+        assert len(written_lines(partial)) == 1
+        await harness.eos()
+    assert names(tmp_path) == ["a.jsonl"]
+
+
+def written_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 async def test_a_folder_is_refused(tmp_path: Path) -> None:

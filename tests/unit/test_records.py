@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,15 @@ def test_pace_knows_what_is_left() -> None:
     assert pace.rtfx == pytest.approx(2.0, rel=0.05)
     assert pace.left_s == pytest.approx(8.0, rel=0.05)
     assert clock(3723) == "1:02:03"
+
+
+def test_every_field_is_documented() -> None:
+    manual = (Path(__file__).resolve().parents[2] / "docs/BATCH.md").read_text(encoding="utf-8")
+    for name in (*asdict(record()), *asdict(record().utterances[0])):
+        assert f"`{name}`" in manual, name
+
+
+def test_every_field_of_the_summary_is_documented(tmp_path: Path) -> None:
+    manual = (Path(__file__).resolve().parents[2] / "docs/BATCH.md").read_text(encoding="utf-8")
+    for name in json.loads(save_summary(tmp_path, "g", [record()]).read_text()):
+        assert f"`{name}`" in manual.partition("## `summary.json`")[2], name

@@ -240,9 +240,21 @@ def test_other_suffixes_are_refused(path: str) -> None:
         SUBTITLE_SINK.settings(path=path)
 
 
-async def test_stop_before_the_end_leaves_nothing(tmp_path: Path) -> None:
-    async with Harness(SUBTITLE_SINK, path=str(tmp_path / "a.srt")) as harness:
-        await harness.push(*(said(i, i, i + 1, LONG) for i in range(500)))
+@pytest.mark.parametrize("suffix", ["srt", "vtt"])
+async def test_an_interrupted_run_keeps_its_subtitles_under_a_name_that_says_so(tmp_path: Path, suffix: str) -> None:
+    whole = await save(tmp_path / f"a.{suffix}", said(1, 0, 1, "One."), said(2, 1, 2, "Two."))
+    (tmp_path / f"a.{suffix}").unlink()
+    async with Harness(SUBTITLE_SINK, path=str(tmp_path / f"a.{suffix}")) as harness:
+        await harness.push(said(1, 0, 1, "One."), said(2, 1, 2, "Two."))
+        # The last one is held back: how long it stays is known when the next one starts.
+        assert written_in(tmp_path / f"a.partial.{suffix}") == whole[: whole.index("One.\n\n") + len("One.\n\n")]
+    assert names(tmp_path) == [f"a.partial.{suffix}"]
+    assert written_in(tmp_path / f"a.partial.{suffix}") == whole
+
+
+async def test_a_run_interrupted_before_anything_was_said_leaves_nothing(tmp_path: Path) -> None:
+    async with Harness(SUBTITLE_SINK, path=str(tmp_path / "a.vtt")):
+        pass
     assert names(tmp_path) == []
 
 

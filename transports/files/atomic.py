@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import secrets
+import stat
+import sys
 import threading
 from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.errors import OutputError
 
-__all__ = ["AtomicFile", "is_being_written", "resolve"]
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["AtomicFile", "is_being_written", "partial_path", "resolve"]
 
 _NAME_BYTES = 255  # longest file name of ext4, xfs, btrfs and APFS
+_LEFTOVER = re.compile(r"\..+\.part-[0-9a-f]{8}", re.DOTALL)
+_FLAGS = (
+    getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+)
 
 
 def resolve(base_dir: Path, path: str) -> Path:
@@ -32,7 +46,12 @@ def is_being_written(path: Path) -> bool:
 
 
 class AtomicFile:
-    """A file written as ``.name.part-XXXXXXXX`` beside its target and renamed when whole.
+    """A file written under another name beside its target and renamed when whole.
+
+    That name is ``.name.part-XXXXXXXX``, or with ``partial`` one that people see and can read while it is written and
+    after it was interrupted: ``subtitles.partial.srt``. An open file is locked, so that what a killed run left can be
+    told from what a run writes that is alive: leftovers are swept when a file is opened in their folder, and a partial
+    file is replaced as soon as there is something to replace it with.
 
     All methods block and may be called from any thread; :meth:`discard` is safe at any moment, also twice, and a
     file that was discarded before :meth:`open` is never created.
@@ -40,39 +59,43 @@ class AtomicFile:
     Args:
         target: Where the whole file shall be.
         overwrite: Whether a file that is there already may be replaced.
+        partial: Write under the visible name, each :meth:`write` through to the disk.
     """
 
-    def __init__(self, target: Path, *, overwrite: bool) -> None:
+    def __init__(self, target: Path, *, overwrite: bool, partial: bool = False) -> None:
         self.target = target
         self._overwrite = overwrite
+        self._partial = partial
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._temporary: Path | None = None
         self._claimed: Path | None = None
         self._discarded = False
+        self._stale = False  # the partial file still holds what an earlier run wrote
 
     def open(self) -> BinaryIO:
         """Create the folder and the temporary file.
 
         Raises:
             OutputError: If the target is a folder or another special file, exists and may not be replaced, or its
-                folder cannot be written to; or if another one that is open means to write it.
+                folder cannot be written to; or if another one that is open, here or in another process, means to
+                write it.
         """
         with self._lock:
             self._check_target()
             if self._discarded:
                 raise OutputError(f"{self.target}: was given up before it was opened")
             self._claim()
-            temporary = self.target.with_name(_temporary_name(self.target.name))
             try:
                 self.target.parent.mkdir(parents=True, exist_ok=True)
-                # Not tempfile: that makes files only their owner can read, and this one gets the target's name.
-                descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                _sweep(self.target.parent)
+                self._temporary, self._file, self._stale = self._open_partial() if self._partial else self._open_new()
             except OSError as error:
                 self._release()
                 raise OutputError(f"{self.target}: cannot be written: {error.strerror or error}") from error
-            self._temporary = temporary
-            self._file = os.fdopen(descriptor, "w+b")
+            except OutputError:
+                self._release()
+                raise
             return self._file
 
     def write(self, data: bytes) -> None:
@@ -83,7 +106,10 @@ class AtomicFile:
         """
         with self._lock:
             if self._file is not None:
+                self._replace_stale(self._file)
                 self._file.write(data)
+                if self._partial:
+                    self._file.flush()
 
     def commit(self) -> None:
         """Close the file and give it its name; nothing happens if it was not open.
@@ -95,25 +121,63 @@ class AtomicFile:
         with self._lock:
             if self._file is None or self._temporary is None:
                 return
-            self._file.close()
+            self._replace_stale(self._file)
+            self._file.flush()
+            if sys.platform == "win32":  # which renames no open file
+                self._file.close()
             if self._overwrite:
                 self._temporary.replace(self.target)
             else:
                 self._rename_new(self._temporary)
+            # Closed last: with it the lock ends, and under its old name the file would be a leftover.
+            self._file.close()
             self._file = self._temporary = None
             self._release()
 
-    def discard(self) -> None:
-        """Close and remove the temporary file."""
+    def discard(self, *, keep: bool = False) -> None:
+        """Close and remove the temporary file.
+
+        Args:
+            keep: Leave a partial file where it is.
+        """
         with self._lock:
             self._discarded = True
+            if self._temporary is not None and not (self._partial and (keep or self._stale)):
+                with contextlib.suppress(PermissionError):  # Windows removes no open file
+                    self._temporary.unlink(missing_ok=True)
             if self._file is not None:
                 with contextlib.suppress(OSError):  # what could not be flushed is thrown away anyway
                     self._file.close()
-            if self._temporary is not None:
+            if sys.platform == "win32" and self._temporary is not None and not (self._partial and keep):
                 self._temporary.unlink(missing_ok=True)
             self._file = self._temporary = None
             self._release()
+
+    def _open_new(self) -> tuple[Path, BinaryIO, bool]:
+        while True:
+            temporary = self.target.with_name(_temporary_name(self.target.name))
+            # Not tempfile: that makes files only their owner can read, and this one gets the target's name.
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+            if _lock_file(descriptor) is not False and _is_file(descriptor, temporary):
+                return temporary, os.fdopen(descriptor, "w+b"), False
+            os.close(descriptor)  # swept between two of our steps
+
+    def _open_partial(self) -> tuple[Path, BinaryIO, bool]:
+        temporary = partial_path(self.target)
+        while True:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
+            if _lock_file(descriptor) is False:
+                os.close(descriptor)
+                raise OutputError(f"{self.target}: is being written by another run ({temporary.name})")
+            if _is_file(descriptor, temporary):
+                return temporary, os.fdopen(descriptor, "r+b"), os.fstat(descriptor).st_size > 0
+            os.close(descriptor)  # another run gave it its name meanwhile
+
+    def _replace_stale(self, file: BinaryIO) -> None:
+        # Not when it is opened: a run that then cannot start would lose what an earlier one wrote.
+        if self._stale:
+            file.truncate(0)
+            self._stale = False
 
     def _claim(self) -> None:
         # With overwriting allowed the last of two elements with one path would win in silence.
@@ -153,6 +217,53 @@ class AtomicFile:
 
     def _exists(self) -> str:
         return f"{self.target}: exists already; choose another name or allow overwriting (--overwrite)"
+
+
+def partial_path(target: Path) -> Path:
+    """Where the text of a run that is not at its end stands: ``subtitles.partial.srt`` for ``subtitles.srt``."""
+    ending = f".partial{target.suffix}"
+    return target.with_name(target.stem.encode()[: _NAME_BYTES - len(ending.encode())].decode(errors="ignore") + ending)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left half-written in ``folder``; what is locked belongs to one that is alive."""
+    for entry in os.scandir(folder):
+        if not _LEFTOVER.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+            continue
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":  # which removes no open file
+                Path(entry.path).unlink()
+                continue
+            descriptor = os.open(entry.path, os.O_RDWR | _FLAGS)
+            try:
+                if _lock_file(descriptor):
+                    Path(entry.path).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _lock_file(descriptor: int) -> bool | None:
+    """Lock an open file for as long as it is open: True, False if another has it, None where there are no locks."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    """Whether ``path`` still names the open file, a regular one."""
+    try:
+        there, ours = path.stat(follow_symlinks=False), os.fstat(descriptor)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(ours.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def _temporary_name(name: str) -> str:

@@ -34,13 +34,13 @@ class JsonlSink(TextSink):
         self._open: dict[int, _Open] = {}
         self._stream: AudioSummary | None = None
 
-    async def start(self) -> None:
-        """Open the file under its temporary name.
+    async def start(self, head: str = "") -> None:
+        """Open the file under its partial name.
 
         Raises:
             OutputError: If it cannot be written, or exists and may not be replaced.
         """
-        await super().start()
+        await super().start(head)
         self.reset(None)
 
     async def process(self, frame: Frame, pad: str) -> None:
@@ -64,12 +64,16 @@ class JsonlSink(TextSink):
 
     async def drain(self) -> None:
         """Write what is still open and give the file its name."""
-        while self._open:
-            await self._break_off(next(iter(self._open)))
-        if self._stream is not None:
-            await self.write(dumps(audio_event(self._stream)))
-            self._stream = None
+        await self.write(self.unwritten())
         await super().drain()
+
+    def unwritten(self) -> str:
+        """What is still open."""
+        lines = [dumps(utterance_event(n, found.start_ns, None, found.audio)) for n, found in self._open.items()]
+        if self._stream is not None:
+            lines.append(dumps(audio_event(self._stream)))
+        self.reset(None)
+        return "".join(lines)
 
     def reset(self, utterance: int | None) -> None:
         """Forget an open utterance (None: everything that is open)."""

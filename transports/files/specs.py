@@ -165,7 +165,9 @@ SUBTITLE_SINK = ElementSpec(
     doc="""\
 One cue per translated utterance, in balanced lines broken after punctuation where possible; a text too long for one
 cue becomes several that share its time in proportion to their length. A cue that is too short to read stays into the
-following silence but never over the next one. Partial and rejected translations are left out.""",
+following silence but never over the next one. Partial and rejected translations are left out.
+
+Until the stream has ended the file is called `subtitles.partial.srt`; a run that is interrupted leaves that.""",
     example="{type: subtitle_sink, path: out/subtitles.srt}",
 )
 
@@ -184,6 +186,8 @@ JSONL_SINK = ElementSpec(
     build="transports.files.jsonl_sink:JsonlSink",
     doc="""\
 One line per utterance (start, end, why it ended, what audio it has) and per translation, in order, with media times
-in ns. The schema is in docs/EVENTS.md and stays compatible within `"v": 1`. The bytes depend on the frames alone.""",
+in ns. The schema is in docs/EVENTS.md and stays compatible within `"v": 1`. The bytes depend on the frames alone.
+
+Lines are on the disk as they come, in `events.partial.jsonl` until the stream has ended.""",
     example="{type: jsonl_sink, path: out/events.jsonl}",
 )

@@ -25,15 +25,15 @@ class SubtitleSink(TextSink):
         layout = Layout(s.max_chars_per_line, s.max_lines, s.max_chars_per_s)
         return SubtitleWriter(layout, vtt=s.path.lower().endswith(".vtt"))
 
-    async def start(self) -> None:
-        """Open the file under its temporary name.
+    async def start(self, head: str = "") -> None:
+        """Open the file under its partial name.
 
         Raises:
             OutputError: If it cannot be written, or exists and may not be replaced.
         """
-        await super().start()
-        self._writer = self._new_writer()
-        await self.write(self._writer.head)
+        writer = self._new_writer()
+        await super().start(head or writer.head)
+        self._writer = writer
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Take a translation; partial, rejected and empty ones and other frames are left out."""
@@ -44,6 +44,10 @@ class SubtitleSink(TextSink):
         """Write the last cues and give the file its name."""
         await self.write(self._writer.finish())
         await super().drain()
+
+    def unwritten(self) -> str:
+        """The cues that are held back."""
+        return self._writer.finish()
 
     def reset(self, utterance: int | None) -> None:
         """Forget the utterance that is held back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from pipelines.element import Context, Element
@@ -11,64 +12,71 @@ from transports.files.atomic import AtomicFile, resolve
 
 __all__ = ["TextSink"]
 
-_FLUSH_CHARS = 1 << 16  # small enough to hold, large enough that a thread hop per flush does not count
-
 
 class TextSink(Element):
-    """Writes UTF-8 text to ``settings.path``; the file appears when the stream has ended."""
+    """Writes UTF-8 text to ``settings.path``; the file gets that name when the stream has ended.
+
+    Until then the text stands in a partial file beside it (``events.partial.jsonl``), on the disk as it comes, and
+    stays there when the run is interrupted or fails.
+    """
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
         self._output: AtomicFile | None = None
-        self._pending: list[str] = []
-        self._pending_chars = 0
+        self._head = ""
+        self._begun = False
 
-    async def start(self) -> None:
-        """Open the file under its temporary name.
+    async def start(self, head: str = "") -> None:
+        """Open the file under its partial name.
+
+        Args:
+            head: What the file begins with, whether or not anything follows.
 
         Raises:
             OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await self.stop()
         target = resolve(self.context.base_dir, self.settings.path)
-        self._output = AtomicFile(target, overwrite=self.context.overwrite)
+        self._output = AtomicFile(target, overwrite=self.context.overwrite, partial=True)
+        self._head = head
+        self._begun = False
         await asyncio.to_thread(self._output.open)
 
     async def write(self, text: str) -> None:
-        """Append ``text``; it reaches the disk in a thread, in batches.
+        """Append ``text``; it is on the disk, written there in a thread, when this returns.
 
         Raises:
             ElementError: If the disk refuses it.
         """
-        self._pending.append(text)
-        self._pending_chars += len(text)
-        if self._pending_chars >= _FLUSH_CHARS:
-            await self._flush()
+        if text and self._output is not None:
+            text, self._head, self._begun = self._head + text, "", True
+            await self._in_thread(self._output.write, _encoded(text))
 
     async def drain(self) -> None:
-        """Write the rest and give the file its name.
+        """Give the file its name.
 
         Raises:
             ElementError: If the disk refuses it.
             OutputError: If the name was taken meanwhile and may not be replaced.
         """
-        await self._flush()
         if self._output is not None:
+            head, self._head = self._head, ""
+            await self._in_thread(self._output.write, _encoded(head))
             await self._in_thread(self._output.commit)
+            self._output = None
+
+    def unwritten(self) -> str:
+        """The rest of the text, were the stream to end here; asked for once, when it was interrupted."""
+        return ""
 
     async def stop(self) -> None:
-        """Remove what was not finished."""
+        """Keep what is there of a file that was not finished, if there is anything, under its partial name."""
         output, self._output = self._output, None
-        self._pending, self._pending_chars = [], 0
-        if output is not None:
-            await asyncio.to_thread(output.discard)
-
-    async def _flush(self) -> None:
-        # Text from a model may hold a lone surrogate, which no file can.
-        data = "".join(self._pending).encode(errors="replace")
-        self._pending, self._pending_chars = [], 0
-        if self._output is not None and data:
-            await self._in_thread(self._output.write, data)
+        if output is None:
+            return
+        rest = self.unwritten()
+        text = _encoded(self._head + rest) if rest else b""
+        await asyncio.to_thread(_break_off, output, text, keep=self._begun or bool(rest))
 
     async def _in_thread(self, function: Any, *arguments: Any) -> None:
         try:
@@ -79,3 +87,15 @@ class TextSink(Element):
                 element=self.context.name,
                 graph=self.context.graph,
             ) from error
+
+
+def _encoded(text: str) -> bytes:
+    # Text from a model may hold a lone surrogate, which no file can.
+    return text.encode(errors="replace")
+
+
+def _break_off(output: AtomicFile, rest: bytes, *, keep: bool) -> None:
+    if rest:
+        with contextlib.suppress(OSError):  # the disk is full: then without it
+            output.write(rest)
+    output.discard(keep=keep)
