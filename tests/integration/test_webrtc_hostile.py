@@ -22,9 +22,10 @@ from aiortc.rtp import RtcpRtpfbPacket, RtpPacket
 from tests.integration.webrtc_peer import Peer, babble
 from tests.unit.hostile_packets import mutated, raw
 from tests.until import no_task_left, until
-from transports.webrtc.aiortc_hooks import MAX_MESSAGE, MAX_SOURCES, RECEIVE_WINDOW
+from transports.webrtc.aiortc_hooks import MAX_MESSAGE, RECEIVE_WINDOW
 from transports.webrtc.connection import MAX_CHANNELS, MAX_MALFORMED, Connection, ConnectionSettings
 from transports.webrtc.guards import Allowance
+from transports.webrtc.ice import MAX_SOURCES
 from transports.webrtc.ice_settings import ice_servers
 from transports.webrtc.messages import encode
 from transports.webrtc.opus import SILENCE
@@ -143,6 +144,31 @@ async def test_what_cannot_be_decoded_is_passed_over() -> None:
         assert connection.complaints.count == 3
 
 
+async def test_a_datagram_of_many_records_leaves_none_behind() -> None:
+    async with call() as (peer, connection):
+        transport = peer.sctp.transport
+        assert transport._ssl is not None
+        beat = raw(4, struct.pack("!HHL", 1, 8, 5))
+        header = struct.pack("!HHL", 5000, 5000, peer.sctp._remote_verification_tag)
+        packet = header + struct.pack("<L", crc32c(header + bytes(4) + beat)) + beat
+        for _ in range(20):
+            for _ in range(15):
+                transport._ssl.send(packet)
+            await transport._write_ssl()  # all of them in one
+            await asyncio.sleep(0.01)
+        await assert_it_goes_on(peer, connection)
+
+
+async def test_a_peer_that_takes_no_messages_is_sent_none() -> None:
+    async with call() as (peer, connection):
+        assert connection._pc.sctp is not None
+        connection._pc.sctp._remote_max_message_size = 10  # as its SDP would say
+        assert connection.send(encode("caption", text="more than ten bytes"))
+        await until(lambda: connection.dropped_messages > 0)
+        connection._pc.sctp._remote_max_message_size = 65_536
+        await assert_it_goes_on(peer, connection)
+
+
 async def test_a_message_that_never_ends_ends_the_connection() -> None:
     async with call() as (peer, connection):
         assert "a=max-message-size:65536" in peer.pc.remoteDescription.sdp
@@ -231,7 +257,7 @@ async def test_many_sources_and_wild_timestamps_do_not_keep_it_from_closing() ->
             if n % 20 == 0:
                 await asyncio.sleep(0)
         await until(lambda: connection.receiver.stats()["received"] > 200)
-        assert len(receiver.transport._rtp_router.ssrc_table) <= MAX_SOURCES
+        assert len(receiver.transport._rtp_router.ssrc_table) <= MAX_SOURCES + 1, "one more was told in SDP"
         streams = receiver._RTCRtpReceiver__remote_streams  # type: ignore[attr-defined]
         assert len(streams) <= MAX_SOURCES
         next(iter(streams.values()))._jitter_q4 = 1 << 40  # where wild timestamps take it in the end

@@ -22,8 +22,8 @@ from transports.webrtc.ice_agent import IceAgent, open_socket
 from transports.webrtc.ice_settings import IceSettings, ice_servers, ice_servers_json
 from transports.webrtc.sdp import SignallingError
 
-RTP = b"\x80"
-"""First byte of what passes as media (RFC 7983)."""
+RTP = b"\x80" + bytes(11)
+"""A header that passes as media (RFC 7983)."""
 
 Pair = tuple[tuple[str, int], tuple[str, int]]
 

@@ -66,6 +66,28 @@ def test_credentials_may_stand_above_the_sections() -> None:
     assert (offer.username, offer.password) == ("abcd", password)
 
 
+def test_the_fingerprint_may_stand_above_the_sections_as_in_firefox() -> None:
+    lines = [s for s in OFFER.split("\r\n") if not s.startswith(("a=fingerprint", "a=setup"))]
+    digest = "a=fingerprint:sha-256 " + ":".join(["b2"] * 32)
+    above = "\r\n".join([lines[0], digest, "a=setup:actpass", *lines[1:]])
+    assert prepare_offer(above).sdp.count(digest.replace("b2", "B2")) == 2, "once in each section, nowhere else"
+
+
+def test_the_tagged_section_s_transport_is_that_of_all() -> None:
+    session, audio, data = OFFER.replace("m=", "\0m=").split("\0")
+    offer = prepare_offer(session + audio + data.replace("w2KA", "other").replace("A1:", "B2:"))
+    assert offer.sdp.count("a=ice-ufrag:w2KA") == 2
+    assert "other" not in offer.sdp
+    assert "B2:" not in offer.sdp
+    tagged = prepare_offer(session.replace("BUNDLE 0 1", "BUNDLE 1 0") + audio.replace("w2KA", "other") + data)
+    assert tagged.sdp.count("a=ice-ufrag:w2KA") == 2
+
+
+def test_a_direction_that_is_not_said_is_said() -> None:
+    assert prepare_offer(OFFER.replace("a=sendrecv\r\n", "")).sdp.count("a=sendrecv") == 1
+    assert "a=sendrecv" not in prepare_offer(OFFER.replace("a=sendrecv", "a=sendonly")).sdp
+
+
 def test_one_section_needs_no_bundle() -> None:
     sdp = OFFER[: OFFER.index("m=application")].replace("a=group:BUNDLE 0 1\r\n", "")
     assert (prepare_offer(sdp).mid, prepare_offer(sdp).line) == ("0", 0)
@@ -103,6 +125,27 @@ def test_trickled_candidates_of_another_transport_or_offer_are_told_apart(
         (OFFER.replace("BUNDLE 0 1", "BUNDLE 0"), "must bundle"),
         (OFFER.replace("a=group:BUNDLE 0 1\r\n", ""), "must bundle"),
         (OFFER.replace("a=mid:1\r\n", ""), "must bundle"),
+        (OFFER.replace("a=mid:1\r\n", "a=mid:0\r\n"), "must bundle"),
+        (OFFER.replace("a=mid:0\r\n", "a=mid:0\r\na=mid:5\r\n"), "a=mid twice"),
+        (OFFER.replace("a=mid:0\r\n", "a=mid:0\r\na=x\x0ba=mid:5\r\n"), "a=mid twice"),
+        (OFFER.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1"), "fingerprint"),
+        (OFFER.replace("A1:", "", 1), "not 32 bytes"),
+        (OFFER.replace("a=setup", "a=fingerprint:sha-256 " + ":".join(["B2"] * 32) + "\r\na=setup"), "one fingerprint"),
+        (OFFER.replace("actpass", "holdconn"), "a=setup"),
+        (OFFER.replace("a=setup:actpass\r\n", ""), "a=setup"),
+        (OFFER.replace("a=ice-ufrag", "a=ice-other"), "ICE credentials"),
+        (OFFER.replace("a=ice-ufrag:w2KA", "a=ice-ufrag:w"), "ICE credentials"),
+        (OFFER.replace("iAtsqYmIrM/6O+ab/iUPtycW", "short"), "ICE credentials"),
+        (OFFER.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
+        (OFFER.replace("opus/48000/2", "PCMU/8000"), "Opus"),
+        (OFFER.replace("rtpmap:111", "rtpmap:300"), "Opus"),
+        (OFFER.replace("a=extmap:1 ", "a=extmap:0 "), "extmap"),
+        (OFFER.replace("m=audio 50001", "m=audio 0"), "switched off"),
+        (OFFER.replace("a=sctp-port:5000\r\n", ""), "SCTP port"),
+        (OFFER.replace("a=sctp-port:5000", "a=sctp-port:" + "9" * 5_000), "SCTP port"),
+        (OFFER.replace("UDP/DTLS/SCTP", "RTP/AVP"), "DTLS/SCTP"),
+        (OFFER.replace("a=rtpmap:111", "a=rtpmap:x\r\na=rtpmap:111"), "cannot be used"),
+        (OFFER + "a=x\r\n" * 600, "lines"),
     ],
 )
 def test_an_offer_for_something_else_is_refused(offer: str, words: str) -> None:

@@ -37,6 +37,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcdtlstransport import SRTP_PROFILES
 from aiortc.rtcsctptransport import RTCSctpCapabilities
 from aiortc.rtp import AnyRtcpPacket, RtpPacket
+from OpenSSL import SSL
 
 from transports.webrtc.guards import Allowance, MalformedPacket, check_sctp
 from transports.webrtc.ice import RestartableIce
@@ -129,22 +130,20 @@ MAX_TSN_AHEAD = 1024
 """How far beyond the first missing chunk another one may be; aiortc sorts them for each one that comes."""
 MAX_STREAMS = 64
 """SCTP streams and data channels that a peer may open; the page opens one."""
+_RECORD = 1500
+"""Bytes read of a DTLS record, as aiortc does it."""
 CHUNKS_PER_S, CHUNKS_AT_ONCE = 500, 1000
 """SCTP chunks of a peer, for each costs about as much as a packet."""
-MAX_SOURCES = 16
-"""SSRCs of a peer. aiortc reports on each, and no RTCP packet has room for more than 31 reports (RFC 3550, 6.4.1)."""
 
 
 def guard_transport(transport: RTCDtlsTransport, refuse: Refuse) -> None:
-    """Drop RTP and RTCP that aiortc cannot read, and what comes from more than ``MAX_SOURCES`` sources.
+    """Drop RTP and RTCP that aiortc cannot read.
 
     Raises:
         RuntimeError: If this aiortc reads its packets elsewhere.
     """
-    _demand(transport, "_handle_rtp_data", "_handle_rtcp_data", "_rtp_router")
+    _demand(transport, "_handle_rtp_data", "_handle_rtcp_data")
     handle_rtp, handle_rtcp = transport._handle_rtp_data, transport._handle_rtcp_data
-    router = transport._rtp_router
-    route = router.route_rtp
 
     async def rtp(data: bytes, arrival_time_ms: int) -> None:
         try:
@@ -162,14 +161,8 @@ def guard_transport(transport: RTCDtlsTransport, refuse: Refuse) -> None:
         except Exception as error:  # struct.error of a REMB message that is too short, say
             refuse(f"an RTCP packet ({type(error).__name__})")
 
-    def route_rtp(packet: RtpPacket) -> Any:
-        if packet.ssrc not in router.ssrc_table and len(router.ssrc_table) >= MAX_SOURCES:
-            return None
-        return route(packet)
-
     transport._handle_rtp_data = rtp  # type: ignore[method-assign]
     transport._handle_rtcp_data = rtcp  # type: ignore[method-assign]
-    router.route_rtp = route_rtp  # type: ignore[method-assign]
 
 
 def guard_receiver(receiver: RTCRtpReceiver, refuse: Refuse) -> None:
@@ -222,6 +215,7 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
     """
     _demand(sctp, "_handle_data", "_advertised_rwnd", "_inbound_streams", "_data_channels", "_local_tsn")
     _demand(sctp, "_last_received_tsn")
+    _demand(sctp.transport, "_ssl")
     handle: Callable[[bytes], Awaitable[None]] = sctp._handle_data
     chunks_left = Allowance(CHUNKS_PER_S, CHUNKS_AT_ONCE)
     is_over = False
@@ -236,6 +230,16 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
         return None
 
     async def handle_data(data: bytes) -> None:
+        await handle_packet(data)
+        # aiortc reads one record of a datagram. The others would wait until more datagrams come, and ever more of them.
+        while not is_over:
+            try:
+                data = sctp.transport._ssl.recv(_RECORD)
+            except SSL.Error:  # there is none, as a rule
+                return
+            await handle_packet(data)
+
+    async def handle_packet(data: bytes) -> None:
         nonlocal is_over
         if is_over:
             return

@@ -58,6 +58,8 @@ MAX_CHANNELS = 8
 """Data channels a peer may open in the life of a connection; the page opens one."""
 MAX_MALFORMED = 256
 """Packets that cannot be read, after which a peer is hung up on: it is broken, or it tries."""
+_MAX_ROUND_TRIP_S = 60.0
+"""A peer further away than this is none; it would be gone (``vanish_after_s``)."""
 _FLUSH_S = 1.0
 """How long the last messages may take before a connection is closed."""
 _LISTENS_NS = 2 * NS_PER_S
@@ -457,5 +459,6 @@ class Connection:
         report: Mapping[str, Any] = await self._transceiver.sender.getStats()
         for entry in report.values():
             if entry.type == "remote-inbound-rtp" and entry.roundTripTime is not None:
-                return round(float(entry.roundTripTime) * 1000, 1)
+                seconds = float(entry.roundTripTime)  # reckoned from what the peer says, which may be nonsense
+                return round(seconds * 1000, 1) if 0 <= seconds < _MAX_ROUND_TRIP_S else None
         return None

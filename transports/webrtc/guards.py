@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 __all__ = ["Allowance", "Complaints", "MalformedPacket", "check_sctp", "is_media", "is_stun"]
 
+MAX_DATAGRAM = 2048
+"""Bytes; WebRTC endpoints keep to 1200 or so, and aiortc reads 1500 of a record."""
 STUN_HEADER = 20
 _STUN_COOKIE = b"\x21\x12\xa4\x42"
 
@@ -36,8 +38,8 @@ class MalformedPacket(ValueError):  # noqa: N818 -- what it is, as in the RFCs
 
 
 def is_media(datagram: bytes) -> bool:
-    """Whether a datagram is DTLS, RTP or RTCP by its first byte (RFC 7983, 7)."""
-    return len(datagram) > 0 and (127 < datagram[0] < 192 or 19 < datagram[0] < 64)
+    """Whether a datagram is DTLS, RTP or RTCP by its first byte (RFC 7983, 7), and of a size that these have."""
+    return 0 < len(datagram) <= MAX_DATAGRAM and (127 < datagram[0] < 192 or 19 < datagram[0] < 64)
 
 
 def is_stun(datagram: bytes) -> bool:

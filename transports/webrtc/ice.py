@@ -29,6 +29,9 @@ OVERLAP_S = 2.0
 """How long a replaced pair still receives: more than any round trip that a conversation bears."""
 MAX_WAITING = 512
 """Datagrams that wait to be read; ten seconds of packets. A longer stall loses the newest, as a socket does."""
+MAX_SOURCES = 16
+"""SSRCs of a peer. libsrtp keeps a state for each, and aiortc reports on each, though no RTCP packet has room for more
+than 31 reports (RFC 3550, 6.4.1); a browser has one for its microphone."""
 READ_AT_ONCE = 8
 """Datagrams read in one turn of the loop, for each may cost 0.2 ms; then the other sessions have theirs."""
 
@@ -54,6 +57,7 @@ class RestartableIce:
         self._restart_timeout_s = restart_timeout_s
         self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._read_in_turn = 0
+        self._sources: set[bytes] = set()
         self._settled = asyncio.Event()
         self._over = asyncio.Event()
         self._agents: set[IceAgent] = set()
@@ -126,8 +130,19 @@ class RestartableIce:
         return agent
 
     def _arrive(self, data: bytes) -> None:
-        if self._arrived.qsize() < MAX_WAITING:
+        if self._arrived.qsize() < MAX_WAITING and (data[0] < 128 or self._is_known_source(data)):
             self._arrived.put_nowait(data)
+
+    def _is_known_source(self, data: bytes) -> bool:
+        """Whether RTP or RTCP comes from one of the peer's first sources, for whom there is room."""
+        if len(data) < 12:
+            return False
+        source = data[4:8] if 192 <= data[1] <= 208 else data[8:12]  # RFC 5761, 4; RFC 3550, 5.1 and 6.4
+        if source not in self._sources:
+            if len(self._sources) >= MAX_SOURCES:
+                return False
+            self._sources.add(source)
+        return True
 
     def _start(self, agent: IceAgent, timeout_s: float | None) -> None:
         agent.task = asyncio.create_task(self._run(agent, timeout_s), name="webrtc-ice")
