@@ -232,9 +232,10 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
     async def handle_data(data: bytes) -> None:
         await handle_packet(data)
         # aiortc reads one record of a datagram. The others would wait until more datagrams come, and ever more of them.
-        while not is_over:
+        records = sctp.transport._ssl
+        while records is not None and not is_over:
             try:
-                data = sctp.transport._ssl.recv(_RECORD)
+                data = records.recv(_RECORD)
             except SSL.Error:  # there is none, as a rule
                 return
             await handle_packet(data)
