@@ -160,7 +160,7 @@ class ChannelMixer:
 
     Attributes:
         opposed_at: Number of the first sample of a stretch in opposite phase that was heard for half a second and
-            mended, or None.
+            mended, or None; not for layouts with a centre, where it is intended.
     """
 
     def __init__(self, layout: Layout, channels_out: int, rate_hz: int) -> None:
@@ -209,7 +209,8 @@ class ChannelMixer:
             powers = ((left * left).mean(axis=1) + (right * right).mean(axis=1)).tolist()
             for k, (product, power) in enumerate(zip(products, powers, strict=True)):
                 pair.learn(product, power / 2)
-                if pair.heard == _SAID_BLOCKS and self.opposed_at is None:
+                # A film uses opposite phase for what shall come from nowhere; its dialogue is in the centre.
+                if pair.heard == _SAID_BLOCKS and self.opposed_at is None and "FC" not in self.layout:
                     self.opposed_at = max(0, self._done + (k + 1 - _SAID_BLOCKS) * self._block)
                 ramps.append((pair.sign_before, pair.sign))
         if all(ramp == (1.0, 1.0) for ramp in ramps):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import resource
 from pathlib import Path
 from typing import Any
@@ -289,14 +290,19 @@ async def test_a_broken_timestamp_does_not_fill_the_disk(tmp_path: Path) -> None
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("room", [0, 2000, 30_000])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-async def test_a_full_disk_is_one_clear_line(tmp_path: Path, suffix: str) -> None:
+async def test_a_full_disk_is_one_clear_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, room: int
+) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(ElementError, match=rf"dub\.{suffix}: cannot be written: ") as caught:
-            await save(tmp_path / f"dub.{suffix}", AudioFrame(noise(160000), 16000, 0))
+            await save(tmp_path / f"dub.{suffix}", *chop(AudioFrame(noise(160000), 16000, 0), 8000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gc.collect()
+    assert capfd.readouterr().err == "", "tracebacks of what libav tried on its way out"
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == []

@@ -131,11 +131,52 @@ class Encoder:
         self._written += len(block)
 
 
+class _Disk:
+    """A file as libav sees it: it never raises, but keeps the first error.
+
+    libav writes on after an error, and PyAV prints the traceback of every further exception that comes out of a file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._at = 0
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of it, or nothing once an error came."""
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go somewhere else."""
+        if self.error is None:
+            try:
+                self._at = self._file.seek(offset, whence)
+            except OSError as error:  # what was buffered does not fit
+                self.error = error
+        return self._at
+
+    def tell(self) -> int:
+        """The place in the file, kept here: asking a file on a full disk may fail as well."""
+        return self._at
+
+    def check(self) -> None:
+        """Raise the OSError that was kept."""
+        if self.error is not None:
+            raise self.error
+
+
 class _Muxer:
     """libav's side: container, encoder and, for rates Opus does not know, a resampler."""
 
     def __init__(self, file: BinaryIO, chosen: _Format, rate_hz: int, channels: int) -> None:
-        self.container = av.open(file, "w", format=chosen.container, options=dict(chosen.options))
+        self._disk = _Disk(file)
+        self.container = av.open(self._disk, "w", format=chosen.container, options=dict(chosen.options))
         self._rate_hz = rate_hz
         self._layout = _LAYOUTS[channels]
         converted = chosen.codec == "libopus" and rate_hz not in _OPUS_RATES_HZ
@@ -158,6 +199,7 @@ class _Muxer:
         frame.time_base = Fraction(1, self._rate_hz)
         for ready in [frame] if self._resampler is None else self._resampler.resample(frame):
             self.container.mux(self._stream.encode(ready))
+        self._disk.check()
 
     def finish(self) -> None:
         """Flush and write the trailer."""
@@ -166,3 +208,4 @@ class _Muxer:
                 self.container.mux(self._stream.encode(ready))
         self.container.mux(self._stream.encode(None))
         self.container.close()
+        self._disk.check()
