@@ -42,8 +42,8 @@ def missing_bytes(path: Path) -> int | None:
         file.seek(0)
         try:
             end = reader(file, size)
-        except (struct.error, IndexError):  # the header itself is cut off
-            return None
+        except (struct.error, IndexError, ValueError, OverflowError, OSError):
+            return None  # the header itself is cut off, or points to where no file can have anything
     return None if end is None else max(0, end - size)
 
 
