@@ -39,7 +39,8 @@ class Message:
         pts_ns: Media time it speaks of, ns, or None.
         text: For people; complete sentence for errors and warnings.
         data: For programs; plain JSON values only. What subscribers rely on: ``progress`` has ``position_ns`` (length
-            of media read so far) and ``duration_ns`` (or None); ``speech`` has ``active`` and ``utterance``
+            of media read so far) and ``duration_ns`` (or None), and of a recording ``loud_ns`` (how much of it is not
+            silence); ``speech`` has ``active`` and ``utterance``
             and is posted when an utterance opens or closes; ``utterance`` has ``utterance``, ``pts_ns``, ``end_ns``,
             ``speech_end_ns`` (end of its last speech, before any post-roll) and ``reason``; ``translation`` has the
             fields of a :class:`~pipelines.frames.TranslationFrame`; a sink's ``latency`` has ``utterance`` and

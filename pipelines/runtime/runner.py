@@ -19,6 +19,7 @@ from pipelines.graph import Graph
 from pipelines.runtime.lower import GraphPipeline
 from pipelines.runtime.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
 from pipelines.runtime.tracing import Tracer
+from pipelines.runtime.verdict import Verdict
 
 Status = Literal["done", "failed", "cancelled"]
 
@@ -134,6 +135,8 @@ class GraphRunner:
         if self._finish_asked:
             pipeline.finish()
         unsubscribe = self.bus.subscribe(note)
+        verdict = Verdict(self.graph)
+        unsubscribe_verdict = self.bus.subscribe(verdict.take)
         playing = started
         try:
             if self._cancel_asked:
@@ -155,8 +158,11 @@ class GraphRunner:
         finally:
             ended = time.perf_counter()
             await pipeline.stop_elements()
+            if not pipeline.cancelled and pipeline.error is None and (why := verdict.text()):
+                self.bus.post(Message("warning", "", self.graph.name, text=why))
             self._post_state("null")
             unsubscribe()
+            unsubscribe_verdict()
         status: Status = "cancelled" if pipeline.cancelled else "failed" if pipeline.error else "done"
         return RunResult(
             status=status,

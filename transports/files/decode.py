@@ -64,6 +64,8 @@ _PROBE_MORE = {"probesize": str(100 << 20), "analyzeduration": str(120_000_000)}
 _FRAMED_BY_SYNC = frozenset({"mp3", "aac", "ac3", "eac3", "loas", "dts"})
 """Bare streams of frames: without timestamps, and a tag is found only by looking for it."""
 
+_LOUD = 10 ** (-45 / 10)  # mean square of a block in which one should hear somebody
+
 _MPEG = frozenset({"mpegts", "mpeg"})
 _MPEG_WRAP_BITS, _MPEG_HZ = 33, 90_000  # ISO/IEC 13818-1, section 2.4.3.7
 
@@ -129,6 +131,7 @@ class Decoder:
         expected: How many samples :meth:`read` will give altogether if the headers are right; None if they do not say.
         damage: What was wrong, as far as it is known yet; None while nothing is.
         findings: What else was noticed so far.
+        loud_samples: How much of what :meth:`read` gave was louder than -45 dB of full scale, block by block.
     """
 
     def __init__(
@@ -149,6 +152,7 @@ class Decoder:
         self.expected: int | None = None
         self.damage: Damage | None = None
         self.findings = Findings()
+        self.loud_samples = 0
         self._path = path
         self._name = name
         self._track = track
@@ -203,7 +207,10 @@ class Decoder:
                 have += len(block)
             joined = np.concatenate(parts) if len(parts) > 1 else parts[0]
             self._rest = joined[count:]
-            return joined[:count]
+            block = joined[:count]
+            if len(block) and max(np.einsum("ij,ij->j", block, block)) > _LOUD * len(block):
+                self.loud_samples += len(block)
+            return block
 
     def close(self) -> None:
         """Release the file; a :meth:`read` under way ends soon. Safe twice."""

@@ -125,6 +125,7 @@ class FileSrc(SourceElement):
             data={
                 "position_ns": samples_to_ns(done, decoder.rate_hz),
                 "duration_ns": None if total is None else samples_to_ns(max(total, done), decoder.rate_hz),
+                "loud_ns": samples_to_ns(decoder.loud_samples, decoder.rate_hz),
             },
         )
 
@@ -135,7 +136,12 @@ class FileSrc(SourceElement):
         others = ", ".join(str(track) for track in choice.others)
         name = self.context.name
         text = f"audio track {choice.track} is read; there is also {others}. Choose with --set {name}.track=NUMBER"
-        self._tell("info" if choice.certain else "warning", text, None, {"track": choice.track.number})
+        self._tell(
+            "info" if choice.certain else "warning",
+            text,
+            None,
+            {"track": choice.track.number, "tracks": 1 + len(choice.others)},
+        )
 
     def _post_findings(self, decoder: Decoder) -> None:
         findings = decoder.findings
