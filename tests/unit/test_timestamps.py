@@ -215,3 +215,15 @@ def test_frames_without_timestamps_follow_the_others() -> None:
     placed = place([t if number % 3 == 0 else None for number, t in enumerate(truth)], 400)
     assert sum(p.silence for p in placed.placements) == 2 * RATE_HZ
     assert place([None] * 100, 400).total == 100 * 400
+
+
+def test_a_start_that_did_not_decode_is_no_longer_than_its_bytes() -> None:
+    """Damage in front may leave a first timestamp of anything; the frames behind it agree with each other alone."""
+    for late, expected in ((30 * RATE_HZ, 30 * RATE_HZ), (11_000 * RATE_HZ, 0)):
+        placed = place([t + late for t in steady(400, 10)], 400, own_origin=True, lead=80 * RATE_HZ)
+        assert placed.starts[0] == expected
+
+
+def test_a_jump_by_hours_just_before_the_end_is_a_mistake() -> None:
+    times = [t if t < 19 * RATE_HZ else t + 11_000 * RATE_HZ for t in steady(400, 20)]
+    assert place(times, 400, declared=12_000 * RATE_HZ).total == 20 * RATE_HZ

@@ -64,6 +64,8 @@ _PROBE_MORE = {"probesize": str(100 << 20), "analyzeduration": str(120_000_000)}
 _FRAMED_BY_SYNC = frozenset({"mp3", "aac", "ac3", "eac3", "loas", "dts"})
 """Bare streams of frames: without timestamps, and a tag is found only by looking for it."""
 
+_FEWEST_BYTES_PER_S = 500  # no audio codec in use needs less: how long a start that does not decode may be
+
 _LOUD = 10 ** (-45 / 10)  # mean square of a block in which one should hear somebody
 
 _MPEG = frozenset({"mpegts", "mpeg"})
@@ -422,7 +424,8 @@ class Decoder:
         mpeg = bool(_MPEG & set(container.format.name.split(",")))
         wrap = round((1 << _MPEG_WRAP_BITS) * rate_hz / _MPEG_HZ) if mpeg else 0
         own_origin = own_s is None or abs(own_s - start_s) < Fraction(1, 1000)
-        return MediaClock(rate_hz, declared=declared, wrap=wrap, own_origin=own_origin), origin
+        lead = self._path.stat().st_size * rate_hz // _FEWEST_BYTES_PER_S
+        return MediaClock(rate_hz, declared=declared, wrap=wrap, own_origin=own_origin, lead=lead), origin
 
     def _cut(self, block: Samples, stop: int | None) -> Iterator[Samples]:
         first = max(0, self.start_samples - self._at)

@@ -26,6 +26,8 @@ _PIECE_MS, _FEW_FALLS = 100, 2  # what a piece between two gaps lasts, and how m
 _LAST_RUN_MS = 200
 """What must agree when the recording ends before a jump was confirmed; also how much of a start can be a mistake."""
 
+_LAST_GAP_MS = 60_000  # a longer gap shortly before the end is a mistake
+
 _WINDOW_MS = 1000
 """Audio whose timestamps are averaged (by their median) to see a drift through the jitter."""
 _REDRAW_MS = 100  # between two medians: one a frame would cost as much as decoding it
@@ -71,6 +73,7 @@ class MediaClock:
         declared: Length of the recording as its headers say, in samples; None when they do not.
         wrap: Samples after which timestamps start again from 0 (2^33 / 90 kHz in MPEG); 0 for never.
         own_origin: Whether time 0 is the first timestamp of these very frames, so that it may be the wrong one.
+        lead: Longest silence before the first frame, in samples, if time 0 is their own: what did not decode.
 
     Attributes:
         placed: Samples given so far, silence included.
@@ -78,7 +81,15 @@ class MediaClock:
         removed: Samples taken away by stretching.
     """
 
-    def __init__(self, rate_hz: int, *, declared: int | None = None, wrap: int = 0, own_origin: bool = False) -> None:
+    def __init__(
+        self,
+        rate_hz: int,
+        *,
+        declared: int | None = None,
+        wrap: int = 0,
+        own_origin: bool = False,
+        lead: int | None = None,
+    ) -> None:
         self.placed = 0
         self.inserted = 0
         self.removed = 0
@@ -86,6 +97,7 @@ class MediaClock:
         self._declared = declared
         self._wrap = wrap
         self._own_origin = own_origin
+        self._lead = lead
         self._counted = 0  # samples taken, without silence
         self._shift = 0  # samples that silence and stretching have put before the next frame, on balance
         self._origin = 0
@@ -137,11 +149,12 @@ class MediaClock:
         if not self._held:
             return []
         enough = self._samples(_LAST_RUN_MS)
-        if not self.placed or self._run >= enough:
+        near = self._last - self._line <= self._samples(_LAST_GAP_MS)
+        if not self.placed or (self._run >= enough and near):
             return self._resolve(self._last)
-        return (
-            self._resolve(self._line) if self._held_samples < enough else self._resolve(self._likeliest(), noisy=True)
-        )
+        if self._held_samples < enough or not near:
+            return self._resolve(self._line)
+        return self._resolve(self._likeliest(), noisy=True)
 
     def _likeliest(self) -> int:
         """The deviation at the end of the held frames, of which no run is long enough to be sure."""
@@ -193,7 +206,10 @@ class MediaClock:
     def _jump(self, deviation: int) -> int:
         """The time line goes on at ``deviation``; returns the silence that takes it there."""
         silence = deviation - self._shift
-        start_is_wrong = self._own_origin and 0 < self.placed < self._samples(_LAST_RUN_MS)
+        start_is_wrong = self._own_origin and (
+            0 < self.placed < self._samples(_LAST_RUN_MS)
+            or (not self.placed and self._lead is not None and silence > self._lead)
+        )
         if silence < 0 or silence > self._longest() or start_is_wrong:
             # Backwards, or further than the recording is long: the timestamps were restarted (joined files), or broken.
             self._origin += silence
