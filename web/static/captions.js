@@ -151,6 +151,7 @@ export class Captions {
   #follow() {
     this.#following = true;
     this.#latest.hidden = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    // What stands there before the first caption is read from its beginning.
+    this.#scroller.scrollTop = this.#list.childElementCount ? this.#scroller.scrollHeight : 0;
   }
 }
