@@ -94,6 +94,20 @@ def test_edited_added_and_broken_files_show(open_page: OpenPage, address: str, g
 
         added.write_text(good.replace("name: echo", "name: added"))
         tolmach.until("document.getElementById('problems').hidden")
+        # What it needs and the server has not is said before anybody presses Start.
+        added.write_text(
+            (graphs / "phrasebook-live.yaml").read_text().replace("embedded:phrasebook", "nobody/knows-this")
+        )
+        lead = tolmach.page.locator("#empty .lead")
+        tolmach.until("document.querySelector('#empty .lead').textContent.includes('not on the server yet')", 10)
+        assert "nobody/knows-this" in tolmach.page.locator("#empty").inner_text()
+        assert "tolmach fetch added" in tolmach.page.locator("#missing").inner_text()
+        assert tolmach.page.locator("#graph option:checked").inner_text() == "added (models missing)"
+        assert tolmach.violations() == []
+        added.write_text(good.replace("name: echo", "name: added"))
+        tolmach.until("document.getElementById('missing').hidden", 10)
+        assert lead.inner_text() == "Press Start, then speak."
+
         # A file that is gone is not silently another graph; when it comes back, all is as it was.
         added.unlink()
         gone = tolmach.page.get_by_role("alert").filter(has_text="added is not on the server any more")

@@ -16,6 +16,7 @@ import { exposeHook } from "./hook.js";
 import { listenToKeys } from "./keys.js";
 import { showLicences } from "./licences.js";
 import { Meter } from "./meter.js";
+import { showMissing } from "./missing.js";
 import { Notices } from "./notices.js";
 import { Player } from "./player.js";
 import { recall, remember } from "./prefs.js";
@@ -273,6 +274,7 @@ call.addEventListener("event", ({ detail: { kind, element, text } }) => {
 function showChoice() {
   const { graph } = setup;
   explainState(call.state);
+  showMissing($("missing"), graph);
   showLicences($("licences"), graph);
   if (graph) drawing.show(graph.name, graph.revision);
   if (!isOn()) showControls(call.state);

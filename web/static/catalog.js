@@ -6,7 +6,7 @@ const EVERY_MS = 2000;
 export class Catalog extends EventTarget {
   #api;
   #timer = 0;
-  #revision = null;
+  #state = null;
   #failed = 0;
   /** Whether the server has stopped answering. */
   lost = false;
@@ -30,7 +30,7 @@ export class Catalog extends EventTarget {
       this.dispatchEvent(new CustomEvent("answered"));
     } catch (error) {
       this.#failed += 1;
-      this.#revision = null; // another server may answer next, which counts from the start
+      this.#state = null; // another server may answer next, which counts from the start
       if (this.#failed < 2 || this.lost) return; // one miss is a hiccup
       this.lost = true;
       this.dispatchEvent(new CustomEvent("unreachable", { detail: error }));
@@ -46,8 +46,10 @@ export class Catalog extends EventTarget {
   }
 
   #take({ default: chosen, revision, graphs }) {
-    if (revision === this.#revision) return;
-    this.#revision = revision;
+    // The revision is that of the files; models may arrive on the server's disk between two of them.
+    const state = JSON.stringify([revision, graphs.map(({ missing }) => missing)]);
+    if (state === this.#state) return;
+    this.#state = state;
     this.default = chosen;
     this.graphs = graphs;
     this.dispatchEvent(new CustomEvent("change", { detail: graphs }));

@@ -1,6 +1,7 @@
 /** What stands where captions will be: what to do, and what to say. */
 
 import { make } from "./dom.js";
+import { MISSING, isMissing, missingInWords } from "./missing.js";
 import { languageName, shortened } from "./words.js";
 
 const LONGEST_ABOUT = 500;
@@ -23,6 +24,10 @@ const isPhrasebook = ({ name, description }) => /phrasebook/i.test(`${name} ${de
  * @param {boolean} listening Whether the graph listens already.
  */
 export function explainEmpty(root, graph, source, target, listening) {
+  if (isMissing(graph) && !listening) {
+    root.replaceChildren(make("p", { class: "lead" }, `${MISSING}.`), ...missingInWords(graph));
+    return;
+  }
   const phrases = graph && isPhrasebook(graph) ? PHRASES[source] : undefined;
   const from = source && source !== "auto" ? languageName(source) : "";
   const into = target ? ` in ${languageName(target)}` : "";

@@ -167,7 +167,7 @@ export class Setup extends EventTarget {
   #drawList(chosen) {
     const { graph: select } = this.#parts;
     const options = this.#catalog.graphs.map((g) =>
-      make("option", { value: g.name, disabled: !g.ok }, g.ok ? `${g.name}${g.missing_text ? " (models missing)" : ""}` : `${named(g.name)} (has errors)`),
+      make("option", { value: g.name, disabled: !g.ok }, [named(g.name), ...remark(g)].join(" ")),
     );
     const former = this.#graph?.name;
     if (!chosen && former && !this.#catalog.find(former)) {
@@ -184,8 +184,7 @@ export class Setup extends EventTarget {
     this.#drawn = key;
     const { graph, about, voice, advanced, fields } = this.#parts;
     graph.value = this.#graph.name;
-    const lacks = this.#graph.missing_text;
-    setText(about, lacks ? `Not on the server yet: ${lacks}.` : shortened(this.#graph.description ?? "", LONGEST_ABOUT));
+    setText(about, shortened(this.#graph.description ?? "", LONGEST_ABOUT));
     this.#direction.show(this.#graph.params, { [SOURCE]: this.param(SOURCE), [TARGET]: this.param(TARGET) });
     const voiceParam = this.#graph.params.find((p) => p.name === VOICE);
     voice.replaceChildren(...(voiceParam ? [this.#paramField({ ...voiceParam, title: "Voice" })] : []));
@@ -249,6 +248,12 @@ export class Setup extends EventTarget {
       ),
     );
   }
+}
+
+/** What there is to say of a graph in the list of all. */
+function remark({ ok, missing }) {
+  if (!ok) return ["(has errors)"];
+  return missing?.length ? ["(models missing)"] : [];
 }
 
 /** The settings that have a field of their own. */
