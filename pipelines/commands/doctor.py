@@ -1,6 +1,7 @@
 """Say what this machine can run and what is missing, with what to do about it.
 
-Exit status 0 when every element can be used, 1 when something is missing.
+Every element is imported, and a second of media goes through it in a graph of the real engine. Exit status 0 when every
+element can be used, 1 when one cannot. Models that are not on disk are told with what fetches them; they are no fault.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from pathlib import Path
 
 from pipelines.caches import cache_folders, files_in, size_text
 from pipelines.cli import EXIT_FAILED, EXIT_OK, distribution_version
+from pipelines.language.build import check_graph
+from pipelines.needs import missing_in, missing_text
 from pipelines.registry import Registry
 from pipelines.testing import load_runtime
+from pipelines.tools.shipped import shipped_graphs
+from pipelines.tools.trial import NotTried, try_element
 
 DISTRIBUTION_OF = {
     "aiortc": "aiortc",
@@ -40,7 +45,8 @@ MODELS_SHOWN = 12  # of a cache folder; the rest is counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
+    """Declare the arguments."""
+    parser.add_argument("--quick", action="store_true", help="only import the elements, run nothing through them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,12 @@ def run(args: argparse.Namespace) -> int:
         ("Packages", _packages()),
         ("Device", _device()),
         ("Models on disk", _models()),
-        ("Elements", _elements()),
+        ("Elements", _elements(tried=not args.quick)),
+        ("Graphs", _graphs()),
     ):
-        print(title)
+        print(title, flush=True)
         for finding in findings:
-            print(f"  {'!' if finding.remedy else ' '} {finding.text}")
+            print(f"  {'!' if finding.remedy else ' '} {finding.text}", flush=True)
             if finding.remedy:
                 bad += 1
                 print(f"      -> {finding.remedy}")
@@ -134,7 +141,7 @@ def _size(entry: Path) -> int:
         return 0
 
 
-def _elements() -> Iterator[Finding]:
+def _elements(*, tried: bool) -> Iterator[Finding]:
     registry = Registry.builtin()
     try:
         registry = Registry.default()
@@ -150,9 +157,39 @@ def _elements() -> Iterator[Finding]:
         except Exception as error:  # whatever a third party's import raises is a finding, not an end
             origin = registry.entry(element_type).origin
             yield Finding(f"{element_type} ({origin}): {type(error).__name__}: {error}", _remedy(error, origin))
-        else:
-            usable.append(element_type)
+            continue
+        if tried:
+            finding = _trial(element_type, registry)
+            yield finding
+            if finding.remedy:
+                continue
+        usable.append(element_type)
     yield Finding(f"{len(usable)} can be used: {', '.join(usable)}")
+
+
+def _trial(element_type: str, registry: Registry) -> Finding:
+    try:
+        chain = try_element(registry.get(element_type), registry)
+    except NotTried as why:
+        return Finding(f"{element_type}: not tried; {why}")
+    except Exception as error:  # whatever a third party's code raises is a finding, not an end
+        origin = registry.entry(element_type).origin
+        text = " ".join(str(error).split())
+        return Finding(
+            f"{element_type} ({origin}): fails at work: {type(error).__name__}: {text}", _remedy(error, origin)
+        )
+    return Finding(f"{element_type}: works ({chain})")
+
+
+def _graphs() -> Iterator[Finding]:
+    """Which shipped graphs can run here; models that were not wanted so far are no fault."""
+    for path in shipped_graphs():
+        # The shipped graphs use built-in types alone: a broken plug-in, told above, does not hide what they need.
+        graph = check_graph(path, registry=Registry.builtin()).graph
+        if graph is None:
+            yield Finding(f"{path.stem}: has errors", f"tolmach check {path.stem}")
+        else:
+            yield Finding(f"{path.stem}: {missing_text(path.stem, missing_in(graph)) or 'can run here'}")
 
 
 def _remedy(error: Exception, origin: str) -> str:

@@ -34,7 +34,7 @@ COMMAND_LINES: dict[str, list[str]] = {
     "graph": ["ж.yaml"],
     "schema": [],
     "fetch": ["ж.yaml"],
-    "doctor": [],
+    "doctor": ["--quick"],
     "bench": ["ж.yaml", "речь.flac", "--rounds", "1"],
 }
 EACH = [pytest.param(n, marks=pytest.mark.models) if n == "doctor" else n for n in COMMANDS]

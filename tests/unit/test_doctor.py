@@ -1,0 +1,75 @@
+"""The doctor runs what it calls usable."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import av
+import pytest
+
+from pipelines.cli import main
+from pipelines.element import Element
+from pipelines.errors import TolmachError
+from pipelines.frames import Frame
+from pipelines.registry import Registry
+from pipelines.tools.trial import NotTried, try_element
+
+MODELS = {"canary_ast", "espeak_tts", "subtitle_sink", "text_sink", "silero_tts", "whisper_ast"}
+CALLS = {"webrtc_src", "webrtc_sink"}
+
+
+class Fails(Element):
+    """Imports well and fails at work."""
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        raise TypeError("open() got an unexpected keyword argument 'metadata_errors'")
+
+
+@pytest.mark.parametrize("name", sorted(set(Registry.builtin()) - MODELS - CALLS))
+def test_every_element_can_be_tried(name: str) -> None:
+    registry = Registry.builtin()
+    assert name in try_element(registry.get(name), registry).split(" -> ")
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", ["canary_ast", "espeak_tts", "subtitle_sink"])
+def test_what_needs_translations_is_given_some(name: str) -> None:
+    registry = Registry.builtin()
+    assert "canary_ast" in try_element(registry.get(name), registry)
+
+
+def test_what_is_not_on_this_machine_is_not_tried(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path))
+    registry = Registry.builtin()
+    with pytest.raises(NotTried, match=r"needs `tolmach fetch silero_tts`: v5_5_ru \(138\.7 MiB\)"):
+        try_element(registry.get("silero_tts"), registry)
+
+
+@pytest.mark.models
+def test_a_library_that_changed_under_an_element_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builtin = Registry.builtin()
+    few = Registry({})
+    for name in ("test_src", "fake_sink", "file_src", "resample"):
+        few = few.extended(builtin.get(name))
+    monkeypatch.setattr(Registry, "default", lambda: few)
+
+    def open_without(*args: object, **kwargs: object) -> None:
+        raise TypeError("open() got an unexpected keyword argument 'metadata_errors'")
+
+    monkeypatch.setattr(av, "open", open_without)
+    assert main(["doctor"]) == 1
+    shown = capsys.readouterr().out
+    assert "fails at work: TypeError: open() got an unexpected keyword argument 'metadata_errors'" in shown
+    assert "resample: works (test_src -> resample -> fake_sink)" in shown
+    assert "2 can be used: fake_sink, resample" in shown
+    assert main(["doctor", "--quick"]) == 0
+
+
+def test_an_element_that_fails_at_work_is_not_usable() -> None:
+    identity = Registry.builtin().get("identity")
+    failing = dataclasses.replace(identity, type="failing", build=f"{__name__}:Fails", example="{type: failing}")
+    registry = Registry.builtin().extended(failing, origin="tolmach-failing")
+    with pytest.raises(TolmachError, match="metadata_errors"):
+        try_element(registry.get("failing"), registry)
