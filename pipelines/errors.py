@@ -17,6 +17,7 @@ A bug is none of these and shows a traceback.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,3 +90,12 @@ class ElementError(TolmachError):
 
 class Cancelled(TolmachError):  # noqa: N818 -- a state people ask for, not a fault
     """The run was cancelled before its end."""
+
+
+def no_such_file(name: str) -> str:
+    """Why a recording called ``name``, which is not there, cannot be read; a part of a sentence behind its name."""
+    if name == "-":
+        return "standard input is not read; write the recording to a file first (… > talk.wav)"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", name):  # a drive of Windows has one letter
+        return "is an address, and recordings are read from files alone; download it first (curl -O URL)"
+    return "no such file"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batch.records import RECORD_NAME, SUMMARY_NAME, source_of
-from pipelines.errors import GraphError
+from pipelines.errors import GraphError, no_such_file
 
 MEDIA_SUFFIXES = frozenset(
     (
@@ -120,14 +120,16 @@ def _given(given: str | Path, output: Path) -> list[_Found]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return [_Found(path, Path(path.name or "input"), problem=_why(path, error))]
+        return [_Found(path, Path(path.name or "input"), problem=_why(path, error, str(given)))]
     if not stat.S_ISDIR(mode):
         return [_Found(path, Path(path.name), _source(path))]
     return _in_folder(path, output)
 
 
-def _why(path: Path, error: OSError) -> str:
+def _why(path: Path, error: OSError, given: str = "") -> str:
     if isinstance(error, FileNotFoundError):
+        if (why := no_such_file(given)) != no_such_file(""):
+            return f"{given}: {why}"
         return f"{path}: is a link to nothing" if path.is_symlink() else f"no such file or folder: {path}"
     return f"{path}: {error.strerror or error}"
 

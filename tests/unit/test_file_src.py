@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.errors import MediaError
+from pipelines.batch.jobs import MEDIA_SUFFIXES, plan_jobs
+from pipelines.errors import GraphError, MediaError
 from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
 from pipelines.testing import Harness
 from transports.files.atomic import AtomicFile
@@ -793,6 +794,25 @@ async def test_a_tag_in_an_old_code_page_is_no_reason_to_refuse_the_sound(tmp_pa
     np.testing.assert_array_equal((await read(path)).audio(), want)
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("-", "-: standard input is not read; write the recording to a file first"),
+        ("https://example.org/talk.mp3", "https://example.org/talk.mp3: is an address, and recordings are read from"),
+        ("rtsp://10.0.0.7/door", "rtsp://10.0.0.7/door: is an address"),
+        ("talk.mp3", "talk.mp3: no such file"),
+    ],
+)
+async def test_what_is_no_file_is_not_called_a_missing_one(tmp_path: Path, path: str, said: str) -> None:
+    with pytest.raises(MediaError) as caught:
+        async with Harness(FILE_SRC, path=path, base_dir=tmp_path):
+            pass
+    assert str(caught.value).startswith(said)
+    with pytest.raises(GraphError) as planned:
+        plan_jobs([path], tmp_path / "out")
+    assert str(planned.value).startswith(said.replace("talk.mp3: no such file", "no such file or folder: talk.mp3"))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 async def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
@@ -836,3 +856,36 @@ async def test_a_recording_that_an_output_would_replace_is_refused(tmp_path: Pat
     output.discard()
     assert await read(path)
     assert path.read_bytes() == before
+
+
+DEMUXERS = {
+    **dict.fromkeys((".m4a", ".m4b", ".mov", ".qt", ".mp4", ".m4v", ".3gp", ".3g2"), "mov"),
+    **dict.fromkeys((".aif", ".aiff", ".aifc"), "aiff"),
+    **dict.fromkeys((".au", ".snd"), "au"),
+    **dict.fromkeys((".asf", ".wma", ".wmv"), "asf"),
+    **dict.fromkeys((".f4v", ".flv"), "flv"),
+    **dict.fromkeys((".mka", ".mkv", ".webm"), "matroska"),
+    **dict.fromkeys((".mpg", ".mpeg", ".vob"), "mpeg"),
+    **dict.fromkeys((".ts", ".m2ts", ".mts"), "mpegts"),
+    **dict.fromkeys((".ogg", ".oga", ".ogv", ".opus", ".spx"), "ogg"),
+    **dict.fromkeys((".wav", ".bwf", ".rf64"), "wav"),
+    ".mp2": "mp3",
+}
+"""FFmpeg's demuxer of a suffix where it is not the suffix itself. FFmpeg's own lists of suffixes are no help: WAV, TS,
+CAF and W64 have none, and text files are among them."""
+
+
+@pytest.mark.parametrize("suffix", sorted(MEDIA_SUFFIXES))
+def test_what_is_taken_from_folders_is_what_ffmpeg_reads(suffix: str) -> None:
+    assert DEMUXERS.get(suffix, suffix[1:]) in {name for n in av.formats_available for name in n.split(",")}
+
+
+@pytest.mark.parametrize("name", ["a.w64", "a.caf", "a.ts", "a.m2ts", "a.aiff", "a.mka", "a.mov", "a.AU"])
+async def test_other_containers_are_read_and_found(tmp_path: Path, name: str) -> None:
+    codec = {"a.ts": "mp2", "a.m2ts": "mp2", "a.aiff": "pcm_s16be", "a.AU": "pcm_s16be"}.get(name, "pcm_s16le")
+    rate_hz = 48000
+    path = write(tmp_path / name, codec, signal(rate_hz, 1), rate_hz)
+    harness = await read(path)
+    assert errors(harness) == []
+    assert len(harness.audio()) >= SECONDS * rate_hz
+    assert [job.input for job in plan_jobs([tmp_path], tmp_path / "out")] == [path]

@@ -20,7 +20,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from pipelines.channels import ChannelMixer, Layout, layout_for
-from pipelines.errors import MediaError
+from pipelines.errors import MediaError, no_such_file
 from pipelines.frames import NS_PER_MS, Samples, ns_to_samples, samples_to_ns
 from transports.files.integrity import missing_bytes, ogg_links, tags_inside
 from transports.files.pcm import OneRate, stretch, to_float32
@@ -228,7 +228,7 @@ class Decoder:
         if self._path.is_dir():
             raise self._error("is a folder, not a recording")
         if not self._path.exists():
-            raise self._error("no such file")
+            raise self._error(no_such_file(self._name))
         if not self._path.is_file():
             raise self._error("is not a regular file")
         if self._path.stat().st_size == 0:
