@@ -31,6 +31,7 @@ __all__ = [
     "Settings",
     "SourceElement",
     "is_live_setting",
+    "output_paths",
 ]
 
 Direction = Literal["sink", "src"]
@@ -66,6 +67,22 @@ def is_live_setting(settings: SettingsType, name: str) -> bool:
     """Whether there is a setting of that name, and it is declared as :data:`Live`."""
     field = settings.model_fields.get(name)
     return field is not None and any(isinstance(mark, _LiveMark) for mark in field.metadata)
+
+
+class _OutputMark:
+    """On a field: a path that the element writes."""
+
+
+Output = Annotated[_Value, _OutputMark()]
+"""The type of a setting that names a file the element writes: ``path: Output[str]``. No two elements of a graph may
+write one file; `tolmach check` finds it before an hour is lost."""
+
+
+def output_paths(settings: Settings) -> dict[str, str]:
+    """The files that an element with these settings writes, by the name of the setting."""
+    fields = type(settings).model_fields
+    marked = [name for name, field in fields.items() if any(isinstance(mark, _OutputMark) for mark in field.metadata)]
+    return {name: value for name in marked if isinstance(value := getattr(settings, name), str)}
 
 
 SettingsType: TypeAlias = type[Settings]

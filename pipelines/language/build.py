@@ -24,7 +24,7 @@ from pipelines.language.links import Linked, make_links
 from pipelines.language.negotiate import negotiate
 from pipelines.language.nodes import Draft, make_nodes
 from pipelines.language.paramdefs import ParamDef, parse_params, resolve_params
-from pipelines.language.structure import check_ends, check_queues, order_nodes
+from pipelines.language.structure import check_ends, check_outputs, check_queues, order_nodes
 from pipelines.language.variables import Expanded, Scope
 from pipelines.registry import Registry
 
@@ -294,6 +294,7 @@ def _assemble(document: _Document, level: Level, registry: Registry, problems: D
     drafts = make_nodes(level.walk(), registry, problems, level.bins)
     linked = make_links(level, drafts, problems)
     check_ends(drafts, linked, problems)
+    check_outputs(drafts, problems)
     order = order_nodes(tuple(drafts), linked.links, problems)
     if order is None:
         return None

@@ -48,6 +48,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "caps-mismatch": "What one pad gives is not what the other pad takes.",
         "cycle": "Elements feed themselves, or a bin contains itself.",
         "missing-queue": "Branches part and meet again without a queue on each.",
+        "duplicate-output": "Two elements write the same file.",
         "unused-element": "An element or a bin is declared and never used.",
     }
 )

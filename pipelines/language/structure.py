@@ -1,4 +1,4 @@
-"""The shape of a graph: loose ends, cycles, and branches that meet again.
+"""The shape of a graph: loose ends, cycles, branches that meet again, and files written twice.
 
 Everything here is iterative and linear in the links (times the elements that fork): a hostile file must not exhaust
 the stack or the day.
@@ -7,14 +7,16 @@ the stack or the day.
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Mapping, Sequence
 
+from pipelines.element import output_paths
 from pipelines.language.diagnostics import Diagnostics
 from pipelines.language.links import Linked
 from pipelines.language.nodes import Draft
 from pipelines.language.pads import DraftLink
 
-__all__ = ["check_ends", "check_queues", "order_nodes"]
+__all__ = ["check_ends", "check_outputs", "check_queues", "order_nodes"]
 
 QUEUE = "queue"
 """The one element type the engine knows by name: its runtime decouples what is before it from what is behind it."""
@@ -44,6 +46,20 @@ def check_ends(drafts: Mapping[str, Draft], linked: Linked, problems: Diagnostic
             elif pad.presence == "request" and not pad.optional and (pad.direction, "request") not in made:
                 message = f"no {pad.direction} pad of {declared.local!r} is linked"
                 problems.add("unlinked-pad", declared.span, message, hint=f"link at least one element {where} it")
+
+
+def check_outputs(drafts: Mapping[str, Draft], problems: Diagnostics) -> None:
+    """Report ``duplicate-output``; paths in which a param has no value yet are compared as they are written."""
+    writers: dict[str, Draft] = {}
+    for draft in drafts.values():
+        for setting, path in (output_paths(draft.settings) if draft.settings is not None else {}).items():
+            first = writers.setdefault(os.path.normpath(path), draft)
+            if first is draft:
+                continue
+            given = draft.declared.settings.get(setting)
+            span = given.value.span if given is not None else draft.declared.span
+            message = f"{draft.declared.name!r} writes {path!r}, as {first.declared.name!r} does"
+            problems.add("duplicate-output", span, message, hint="give each a file of its own")
 
 
 def order_nodes(names: Sequence[str], links: Sequence[DraftLink], problems: Diagnostics) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.element import ElementSpec, Pad, Settings
+from pipelines.element import ElementSpec, Output, Pad, Settings
 from pipelines.graph import Graph
 from pipelines.language.build import CheckResult, check_graph
 from pipelines.registry import Registry
@@ -58,7 +58,7 @@ class Tts(Settings):
 
 
 class Sink(Settings):
-    path: str = Field(min_length=1)
+    path: Output[str] = Field(min_length=1)
     overwrite: bool = False
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from pipelines.element import ElementSpec, Field, Output, Pad, Settings
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -119,7 +119,9 @@ before, because seeking in compressed audio gives neither the same samples nor t
 class FileSinkSettings(Settings):
     """Settings of ``file_sink``."""
 
-    path: AudioPath = Field(description="The file to write; .wav, .flac, .opus or .ogg (Opus) chooses the format.")
+    path: Output[AudioPath] = Field(
+        description="The file to write; .wav, .flac, .opus or .ogg (Opus) chooses the format."
+    )
     timeline: Literal["aligned", "compact"] = Field(
         "aligned",
         description="`aligned`: each utterance no earlier than its source; `compact`: one after the other.",
@@ -148,7 +150,7 @@ that is not cut into utterances is written as it comes, with silence for gaps in
 class SubtitleSinkSettings(Settings):
     """Settings of ``subtitle_sink``."""
 
-    path: SubtitlePath = Field(description="The file to write; .srt or .vtt chooses the format.")
+    path: Output[SubtitlePath] = Field(description="The file to write; .srt or .vtt chooses the format.")
     max_chars_per_line: int = Field(42, ge=10, le=200, description="Longest line, characters.")
     max_lines: int = Field(2, ge=1, le=4, description="Most lines on screen at once.")
     max_chars_per_s: int = Field(
@@ -175,7 +177,7 @@ Until the stream has ended the file is called `subtitles.partial.srt`; a run tha
 class JsonlSinkSettings(Settings):
     """Settings of ``jsonl_sink``."""
 
-    path: FilePath = Field(description="The file to write, one JSON object a line.")
+    path: Output[FilePath] = Field(description="The file to write, one JSON object a line.")
 
 
 JSONL_SINK = ElementSpec(
