@@ -24,7 +24,7 @@ from pipelines.errors import GraphError, ModelError
 from pipelines.language.diagnostics import format_json
 from transports.webrtc.sdp import SignallingError
 
-__all__ = ["ApiError", "AsciiJson", "error_response", "install_errors"]
+__all__ = ["ApiError", "AsciiJson", "error_response", "install_errors", "without_paths"]
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,26 @@ def _paths(graphs: Path) -> list[Path]:
     if not graphs.is_dir():
         return [graphs] if graphs.is_file() else []
     folder = graphs.resolve()
-    found = (
-        path
-        for path in graphs.iterdir()
-        if path.suffix in SUFFIXES
-        and not path.name.startswith(".")  # locks and backups of editors
-        and path.is_file()
-        and path.resolve().is_relative_to(folder)
-    )
-    return sorted(found)[:MAX_FILES]
+    return sorted(path for path in graphs.iterdir() if _is_graph_file(path, folder))[:MAX_FILES]
+
+
+def _is_graph_file(path: Path, folder: Path) -> bool:
+    """Whether a file of the folder is to be read; what is odd about one is no reason not to read the others."""
+    if path.suffix not in SUFFIXES or path.name.startswith("."):  # those are locks and backups of editors
+        return False
+    try:
+        path.name.encode()
+        return path.is_file() and path.resolve().is_relative_to(folder)
+    except UnicodeEncodeError:
+        _warn_once(f"{path.name!a} in {folder} is passed over: its name is no UTF-8")
+    except (OSError, RuntimeError) as error:  # no permission, links in a circle
+        _warn_once(f"{path.name!a} in {folder} is passed over: {error}")
+    return False
+
+
+@lru_cache(maxsize=MAX_FILES)
+def _warn_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 def _read(path: Path, before: GraphFile | None, trust_params: bool) -> GraphFile:

@@ -161,6 +161,7 @@ class GraphLibrary:
         raise GraphError(f"{self._graphs}: no live graph here; one begins with {SRC} and ends with {SINK}")
 
     async def _watch(self) -> None:
+        failed = ""
         polling: bool | None = None  # as the environment says, WATCHFILES_FORCE_POLLING
         while True:
             try:
@@ -177,6 +178,13 @@ class GraphLibrary:
             except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system without
                 log.warning("cannot watch %s (%s); looking at it now and then instead", self._graphs, error)
                 polling = True
+            except (
+                Exception
+            ) as error:  # whatever it was (a name that is no UTF-8), the next change is watched for again
+                if str(error) != failed:
+                    failed = str(error)
+                    log.warning("watching %s was interrupted (%s)", self._graphs, _causes(error))
+            await self._scan_again()
             await asyncio.sleep(RESCAN_MS / 1000)
             await self._scan_again()
 
@@ -220,3 +228,10 @@ class GraphLibrary:
                 log.warning("graph %s cannot be used%s\n%s", name, stands, entry.diagnostics_text.rstrip())
         for name in self._entries.keys() - entries.keys():
             log.info("graph %s is gone", name)
+
+
+def _causes(error: BaseException) -> str:
+    """What went wrong, without the group that a task group makes of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_causes(each) for each in error.exceptions)
+    return f"{type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.bus import Message
 from pipelines.frames import NS_PER_MS, NS_PER_S
 from transports.webrtc import messages
+from transports.webrtc.connection import Connection
 from transports.webrtc.line import Line
 from web.errors import without_paths
 from web.run import Choice, Run
@@ -17,6 +18,9 @@ from web.timings import Timing, Timings
 from web.transcript import Caption, Transcript
 
 __all__ = ["Narrator"]
+
+PAGE = 50
+"""Captions told again at a time, some 20 kB."""
 
 
 class Narrator:
@@ -42,20 +46,41 @@ class Narrator:
         self._told_of_graph: dict[str, Any] = {}
         self._recorded_until_ns: int | None = None
 
-    def send(self, kind: str, /, **fields: Any) -> None:
-        """Send a message, if anybody is there to hear it."""
+    def send(self, kind: str, /, *, ephemeral: bool = False, **fields: Any) -> None:
+        """Send a message, if anybody is there to hear it.
+
+        Args:
+            kind: Its type.
+            ephemeral: Whether it is of the moment, and not worth sending to a client that is far behind.
+            fields: What it says.
+        """
         if self._line.connection is not None:
-            self._line.connection.send(messages.encode(kind, **fields))
+            self._line.connection.send(messages.encode(kind, **fields), ephemeral=ephemeral)
 
     def greet(self, session: str, choice: Choice | None, *, resumed: bool) -> None:
-        """Tell a new connection where it is, and what was said so far."""
+        """Tell a new connection where it is; :meth:`replay` tells what was said so far."""
         told = choice.as_json() if choice is not None else {}
         self.send("session", session=session, resumed=resumed, **told)
-        for caption in self.transcript:
-            self.send("caption", **caption.as_json(), replayed=True)
         if self._recorded_until_ns is not None:
             self.tell_recording_full(self._recorded_until_ns)
         self._told_of_graph = {}
+
+    async def replay(self, connection: Connection) -> None:
+        """Tell a connection what was said so far, a page at a time, as fast as it takes it.
+
+        What is said meanwhile goes between the pages; a caption that has changed meanwhile is told as it is now.
+
+        Cancelled by: the session's end.
+        """
+        numbers = [caption.utterance for caption in self.transcript]
+        for at in range(0, len(numbers), PAGE):
+            if connection is not self._line.connection:
+                return
+            for number in numbers[at : at + PAGE]:
+                caption = self.transcript.get(number)
+                if caption is not None:
+                    self.send("caption", **caption.as_json(), replayed=True)
+            await connection.flushed()
 
     def tell_run(self, run: Run) -> None:
         """Tell the state of a graph, unless that was the last thing told of one."""
@@ -68,7 +93,7 @@ class Narrator:
         """Tell which elements have worked since the last time."""
         for run in runs:
             if run.state == "current" and (moved := run.flowed()):
-                self.send("flow", elements=moved)
+                self.send("flow", elements=moved, ephemeral=True)
 
     def tell_recording_full(self, end_ns: int) -> None:
         """Tell that what is spoken from here on is heard, and not in the recording any more.

@@ -60,7 +60,7 @@ class Service:
                 resume_s=settings.resume_s,
                 loop_lag_ms=lambda: self.loop_lag.max_ms,
                 on_first_audio=self.metrics.first_audio,
-                on_loaded=self._garbage.loaded,
+                on_loaded=self._loaded,
                 on_run_over=lambda run: self.metrics.retire(run.snapshot()),
             ),
             on_ended=self._session_ended,
@@ -142,6 +142,10 @@ class Service:
             log.info("session %s: a switch is refused (%s)", session.short, type(error).__name__)
             raise
 
+    def _loaded(self, graph: str) -> None:
+        self._garbage.loaded(graph)
+        self._warmer.loaded(graph)
+
     def _session_ended(self, session: Session) -> None:
         self.metrics.session_ended(session.outcome)
         line = next(session.snapshots())  # its graphs have been counted when they ended
@@ -156,11 +160,20 @@ class Service:
 
     def readiness(self) -> dict[str, Any]:
         """The answer to ``GET /readyz``."""
+        failed, ready = self._warmer.failed, self._warmer.ready and not self.pool.draining
+        words = {
+            "ready": "",
+            "failed": "; ".join(failed),
+            "loading": "the server is stopping" if self.pool.draining else ", ".join(self._warmer.loading),
+        }
+        status = "ready" if ready else "failed" if failed and not self.pool.draining else "loading"
         return {
-            "ready": self._warmer.ready and not self.pool.draining,
+            "status": status,
+            "detail": words[status],
+            "ready": ready,
             "draining": self.pool.draining,
             "loading": self._warmer.loading,
-            "failed": self._warmer.failed,
+            "failed": failed,
         }
 
     def config(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pipelines.frames import NS_PER_MS, NS_PER_S
 from pipelines.graph import Graph
 from transports.webrtc.connection import Connection, ConnectionSettings
 from transports.webrtc.line import Line
+from transports.webrtc.sdp import prepare_offer
 from transports.webrtc.sessions import SESSIONS
 from web.dub import Dub
 from web.errors import ApiError
@@ -139,10 +140,11 @@ class Session:
             ApiError: 409 if the session has ended, also while the offer was answered.
         """
         self.require_alive()
+        prepared = prepare_offer(offer)  # before anything is made for it
         connection = self.line.prepare(self._terms.connection)
         connection.listen(self._said)
         try:
-            answer = await connection.answer(offer)
+            answer = await connection.answer(prepared)
             self.require_alive()
         except BaseException:
             connection.hang_up("the offer could not be used")
@@ -257,6 +259,7 @@ class Session:
     def _opened(self, connection: Connection) -> None:
         self._ever_opened = True
         self._narrator.greet(self.id, self._choice, resumed=self._resumed)
+        self._spawn(self._narrator.replay(connection), "replay")
         if self._runs:
             self._tell_run(self._runs[-1])
 
@@ -313,7 +316,8 @@ class Session:
             if beats % STATS_EVERY == 0:
                 stats = await self.line.stats()
                 self._round_trip_ms = stats["round_trip_ms"]
-                self._narrator.send("stats", **stats, loop_lag_ms=round(self._terms.loop_lag_ms(), 1))
+                lag_ms = round(self._terms.loop_lag_ms(), 1)
+                self._narrator.send("stats", **stats, loop_lag_ms=lag_ms, ephemeral=True)
                 self._end_when_time_is_up()
 
     def _end_when_time_is_up(self) -> None:

@@ -109,6 +109,10 @@ class Transcript:
         while len(self._captions) > MAX_CAPTIONS or (self._characters > MAX_CHARACTERS and len(self._captions) > 1):
             self._characters -= len(self._captions.pop(next(iter(self._captions))).text)
 
+    def get(self, utterance: int) -> Caption | None:
+        """The caption of an utterance, or None."""
+        return self._captions.get(utterance)
+
     @property
     def size(self) -> int:
         """What it keeps, bytes, about."""

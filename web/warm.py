@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -11,13 +12,17 @@ from pipelines.errors import TolmachError
 from pipelines.runtime.runner import GraphRunner
 from transports.webrtc.line import Line
 from transports.webrtc.sessions import SESSIONS
-from web.errors import without_paths
+from web.errors import ApiError, without_paths
 from web.library import GraphLibrary
 from web.pool import SessionPool
 
 __all__ = ["Warmer"]
 
 log = logging.getLogger(__name__)
+
+RETRY_S, MAX_RETRY_S = 30.0, 600.0
+"""When what has failed is tried again; the time doubles. A model that was fetched meanwhile is found so also where no
+session can begin, because an orchestrator sends nobody to a server that is not ready."""
 
 
 class Warmer:
@@ -29,36 +34,63 @@ class Warmer:
 
     Attributes:
         loading: What is being loaded, for people.
-        failed: What could not be loaded, and why.
         done: Set when everything was tried.
     """
 
     def __init__(self, library: GraphLibrary, on_loaded: Callable[[str], None]) -> None:
         self.loading: list[str] = []
-        self.failed: list[str] = []
+        self._failed: dict[str, str] = {}  # by graph
         self.done = asyncio.Event()
         self._library = library
         self._on_loaded = on_loaded
 
     async def run(self, graphs: list[str]) -> None:
-        """Warm these graphs, by name. Cancelled by: the server's end."""
+        """Warm these graphs, by name; those that fail are tried again later, and when a graph file has changed.
+
+        Cancelled by: the server's end.
+        """
         for name in graphs:
-            self.loading = [f"graph {name}"]
-            try:
-                await self._warm(name)
-            except TolmachError as error:
-                self.failed.append(without_paths(f"{name}: {error}"))
-                log.warning("graph %s cannot be used yet: %s", name, error)
-            except Exception:
-                self.failed.append(f"{name}: something went wrong; the log says what")
-                log.exception("graph %s could not be warmed", name)
+            await self._try(name)
         self.loading = []
         self.done.set()
+        wait_s = RETRY_S
+        while self._failed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._library.wait_changed(self._library.revision)
+            wait_s = min(2 * wait_s, MAX_RETRY_S)
+            for name in tuple(self._failed):
+                await self._try(name)
+            self.loading = []
 
     @property
     def ready(self) -> bool:
         """Whether everything is loaded."""
-        return self.done.is_set() and not self.failed
+        return self.done.is_set() and not self._failed
+
+    @property
+    def failed(self) -> list[str]:
+        """What could not be loaded, and why, in words for anybody: without paths of this machine."""
+        return [without_paths(f"{name}: {reason}") for name, reason in self._failed.items()]
+
+    def loaded(self, name: str) -> None:
+        """A graph has started in a session: what it needs is there by now."""
+        self._failed.pop(name, None)
+
+    async def _try(self, name: str) -> None:
+        self.loading = [f"graph {name}"]
+        try:
+            await self._warm(name)
+        except ApiError:
+            self._failed.pop(name, None)  # its file is gone
+        except TolmachError as error:
+            self._failed[name] = str(error)
+            log.warning("graph %s cannot be used yet: %s", name, error)
+        except Exception:
+            self._failed[name] = "something went wrong; the log says what"
+            log.exception("graph %s could not be warmed", name)
+        else:
+            self._failed.pop(name, None)
 
     async def _warm(self, name: str) -> None:
         session = SessionPool.new_id()
@@ -80,4 +112,4 @@ class Warmer:
 
     def _note(self, message: Message) -> None:
         if message.kind in ("info", "progress") and message.text:
-            self.loading = [message.text]
+            self.loading = [without_paths(message.text)]

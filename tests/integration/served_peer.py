@@ -91,8 +91,8 @@ class ServedPeer(Peer):
 
 
 @asynccontextmanager
-async def server(graphs: Path, **settings: Any) -> AsyncIterator[Client]:
-    """A server over a folder of graphs; afterwards nothing of it may be left."""
+async def server(graphs: Path, *, ready: bool = True, **settings: Any) -> AsyncIterator[Client]:
+    """A server over a folder of graphs, ``ready`` unless that is not waited for; afterwards nothing may be left."""
     async with no_task_left():
         told = ServerSettings(graphs=graphs, **{"warm": False, **settings})
         service = Service(told)
@@ -102,7 +102,8 @@ async def server(graphs: Path, **settings: Any) -> AsyncIterator[Client]:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
             client = Client(service, http, app)
             try:
-                await until(lambda: service.readiness()["ready"], within_s=120)
+                if ready:
+                    await until(lambda: service.readiness()["ready"], within_s=120)
                 yield client
             finally:
                 for peer in client.peers:

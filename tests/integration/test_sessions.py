@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from pipelines.language.build import load_graph
-from tests.integration.served_peer import Client, server
+from tests.integration.served_peer import server
 from tests.integration.test_server import LISTEN, spoken
 from tests.integration.webrtc_peer import babble
 from tests.until import until
 from transports.webrtc.sessions import SESSIONS
+from web import warm
 from web.metrics import Metrics
 from web.run import Choice, Run
-from web.transcript import Numbers
+from web.transcript import Caption, Numbers
 
 HALF_CHARACTER = r'"\ud800"'
 
@@ -81,7 +82,7 @@ async def test_who_connects_when_the_last_place_is_taken_is_told_so(graphs: Path
 # Coming back ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spoilt", ["v=0", "opus"])
+@pytest.mark.parametrize("spoilt", ["v=0", "opus", "fingerprint"])
 async def test_an_offer_that_cannot_be_used_leaves_the_connection_that_works(graphs: Path, spoilt: str) -> None:
     async with server(graphs) as client:
         peer = await client.call(babble(30))
@@ -91,6 +92,7 @@ async def test_an_offer_that_cannot_be_used_leaves_the_connection_that_works(gra
         sdp = other.pc.localDescription.sdp
         sdp = {
             "v=0": "v=0",
+            "fingerprint": sdp.replace("a=fingerprint:", "a=nothing:"),
             "opus": sdp.replace("opus/48000", "nothing/48000").replace("PCM", "nothing").replace("G722", "nothing"),
         }[spoilt]
         await client.error("POST", "/api/sessions", 400, json={"sdp": sdp, "resume": peer.session})
@@ -154,6 +156,25 @@ async def test_another_graph_may_be_chosen_before_the_client_hears_that_its_firs
         await peer.connect(answer)
         await peer.until("graph", lambda m: m["state"] == "current")
         await peer.hear(25)
+
+
+async def test_a_client_that_comes_back_hears_all_of_a_long_session_to_its_newest_caption(graphs: Path) -> None:
+    async with server(graphs) as client:
+        peer = await client.call(babble(60))
+        transcript = client.service.pool.find(peer.session).transcript
+        for n in range(1, 2501):
+            text = f"{n}: " + "слово за словом " * 15
+            transcript.add(Caption(n, 1000 * n, 1000 * n + 900, "en", "ru", text, n < 2500, None, -0.1, "test"))
+        again = await client.call(babble(60), "", resume=peer.session)
+        first = await again.until("caption")
+        assert (first["utterance"], first["replayed"]) == (1, True)
+        # What is final meanwhile is not told as it was before.
+        transcript.add(Caption(2500, 2_500_000, 2_500_900, "en", "ru", "the last", True, None, -0.1, "test"))
+        last = await again.until("caption", lambda m: m["utterance"] == 2500)
+        captions = [m for m in again.told if m["type"] == "caption"]
+        assert [c["utterance"] for c in captions] == list(range(1, 2501))
+        assert (last["text"], last["final"]) == ("the last", True)
+        await again.hear(25)
 
 
 # The end --------------------------------------------------------------------------------------------------------------
@@ -303,9 +324,35 @@ async def test_whatever_text_a_client_sends_the_answer_is_json_in_utf_8(graphs: 
             answer = await client.http.request(method, path, content=body, headers={"Content-Type": "application/json"})
             assert 400 <= answer.status_code < 500, (body, answer.text)
             assert json.loads(answer.content.decode())["error"]["message"]
-        await peer.hear(25)
-        assert await _is_live(client, peer.url)
+        for number in (HALF_CHARACTER, "NaN", "1e999", "[" * 5000, "{}"):
+            peer.channel.send(f'{{"v": 1, "type": "ping", "number": {number}}}')
+        peer.channel.send(f'{{"v": 1, "type": {HALF_CHARACTER}, {HALF_CHARACTER}: 1}}')
+        await peer.hear(50)
+        assert (await client.http.get(peer.url)).json()["state"] == "live"
 
 
-async def _is_live(client: Client, url: str) -> bool:
-    return bool((await client.http.get(url)).json()["state"] == "live")
+@pytest.mark.parametrize("by_itself", [False, True])
+async def test_what_could_not_be_loaded_is_forgotten_when_it_can(
+    graphs: Path, tmp_path: Path, by_itself: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm, "RETRY_S", 0.05 if by_itself else 1000.0)
+    blocker = tmp_path / "blocker"
+    blocker.write_text("a file where a folder should be")
+    text = LISTEN.replace("{type: fake_sink}", f"{{type: file_sink, path: {blocker}/a.wav}}")
+    (graphs / "blocked.yaml").write_text(text)
+    async with server(graphs, ready=False, warm=True, default_graph="blocked", token="a-long-token") as client:  # noqa: S106
+        await until(lambda: client.service.readiness()["status"] == "failed")
+        answer = await client.http.get("/readyz")
+        state = answer.json()
+        assert answer.status_code == 503
+        assert (state["ready"], state["draining"]) == (False, False)
+        assert state["failed"] == [state["detail"]]
+        assert "blocked: " in state["detail"]
+        assert str(tmp_path) not in answer.text
+        blocker.unlink()
+        if not by_itself:
+            client.http.headers["Authorization"] = "Bearer a-long-token"
+            await (await client.call(babble(5), "blocked")).hear(5)
+        await until(lambda: client.service.readiness()["status"] == "ready")
+        answer = await client.http.get("/readyz")
+        assert (answer.status_code, answer.json()["failed"], answer.json()["detail"]) == (200, [], "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Callable
@@ -606,3 +607,37 @@ async def test_the_shipped_live_graphs_can_be_used(root: Path, open_library: Ope
     library = await open_library(root / "config", default="phrasebook-live")
     assert {"echo", "interpreter", "phrasebook-live", "whisper-live"} <= {e.name for e in library.entries() if e.ok}
     assert os.fspath(root) not in json.dumps(library.as_json())
+
+
+async def test_a_name_that_is_no_text_ends_neither_the_watch_nor_the_list(
+    tmp_path: Path, open_library: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(library_module, "RESCAN_MS", 200)
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    library = await open_library(tmp_path)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.yaml"))
+
+    def write_odd(n: int) -> None:
+        odd.write_text(ECHO + "# changed\n" * n)
+
+    with caplog.at_level(logging.WARNING, "web"):
+        for n in range(3):
+            write_odd(n)
+            name = f"new{n}"
+            await change(library, write(tmp_path / f"{name}.yaml", ECHO), lambda name=name: name in named_in(library))
+    assert named_in(library) == ["echo", "new0", "new1", "new2"]
+    assert json.loads(json.dumps(library.as_json()).encode("utf-8"))["graphs"]
+    assert caplog.text.count("its name is no UTF-8") == 1
+
+
+def named_in(library: GraphLibrary) -> list[str]:
+    return [entry.name for entry in library.entries()]
+
+
+async def test_links_in_a_circle_are_passed_over(tmp_path: Path, open_library: Open):
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    (tmp_path / "a.yaml").symlink_to(tmp_path / "b.yaml")
+    (tmp_path / "b.yaml").symlink_to(tmp_path / "a.yaml")
+    (tmp_path / "self.yaml").symlink_to(tmp_path)
+    library = await open_library(tmp_path)
+    assert named_in(library) == ["echo"]
