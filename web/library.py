@@ -178,9 +178,7 @@ class GraphLibrary:
             except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system without
                 log.warning("cannot watch %s (%s); looking at it now and then instead", self._graphs, error)
                 polling = True
-            except (
-                Exception
-            ) as error:  # whatever it was (a name that is no UTF-8), the next change is watched for again
+            except Exception as error:  # such as a name that is no UTF-8: the next change is watched for all the same
                 if str(error) != failed:
                     failed = str(error)
                     log.warning("watching %s was interrupted (%s)", self._graphs, _causes(error))

@@ -341,7 +341,9 @@ class Session:
         runs = list(self._runs)
         self.line.finish_at_rest()
         for run in runs:
-            if run.state != "current":
+            if run.state == "loading":  # nobody has been heard by it, and its model may take minutes
+                run.cancel()
+            elif run.state == "waiting":
                 run.finish()
         if within_s > 0:
             await _all_ended(runs, min(PAUSE_S, within_s / 2))

@@ -1,9 +1,11 @@
 """Half an hour of people coming and going: ``python -m tests.bench.soak --minutes 30``.
 
 Ten clients at a time join the real server (a process of its own), talk, lose packets, hang up, vanish without a word,
-come back, change graphs, and send nonsense. Meanwhile the server's memory, file descriptors, threads and tasks are read
-every ten seconds. In the end, with everybody gone, nothing may be left of them: the exit status is 1 if memory has
-grown, if a descriptor, task or session stays, or if anything unforeseen stands in the server's log.
+come back, also while their session ends or with an offer that is of no use, change graphs, send nonsense, post offers
+that they do not follow up, and hold connections open without a word. Meanwhile the server's memory, file descriptors,
+threads and tasks are read every ten seconds. In the end, with everybody gone, nothing may be left of them: the exit
+status is 1 if memory has grown, if a descriptor, task or session stays, or if anything unforeseen stands in the server's
+log.
 """
 
 from __future__ import annotations
@@ -72,6 +74,10 @@ class Crowd:
             self._change_graphs,
             self._send_nonsense,
             self._delete,
+            self._come_back_at_the_end,
+            self._come_back_in_vain,
+            self._offer_and_leave,
+            self._say_nothing,
         )
 
     async def live(self, until: float) -> None:
@@ -188,6 +194,61 @@ class Crowd:
         await self.http.delete(peer.url)
         await self._close(peer)
 
+    async def _come_back_at_the_end(self) -> None:
+        """Resume while the session is deleted, or says goodbye: one of the two is first, and nothing may be left."""
+        peer = await self._join(self._speech["en"], self._random.choice(("echo", "phrasebook-live")))
+        await asyncio.sleep(self._while(0, 4))
+        again = ServedPeer(self._babble, self)  # type: ignore[arg-type]  # which asks for its http alone
+        self._peers.add(again)
+        resuming = asyncio.create_task(again.offer({"graph": "", "resume": peer.session}))
+        await asyncio.sleep(self._while(0, 0.15))
+        if self._random.random() < 0.5:
+            await self.http.delete(peer.url)
+        else:
+            peer.channel.send('{"v":1,"type":"bye"}')
+        answer = await resuming
+        _refused_or(answer, 201, 409)
+        if answer.status_code == 201 and self._random.random() < 0.5:
+            await again.connect(answer)
+            await asyncio.sleep(self._while(0, 3))
+        await self.http.delete(peer.url)
+        await self._close(again)
+        await self._close(peer)
+
+    async def _come_back_in_vain(self) -> None:
+        """An offer that cannot be used must leave the connection that works."""
+        peer = await self._join(self._babble)
+        for sdp in ("v=0", peer.pc.localDescription.sdp.replace("a=fingerprint:", "a=nothing:")):
+            _refused_or(await self.http.post("/api/sessions", json={"sdp": sdp, "resume": peer.session}), 400)
+        await peer.hear(50)
+        await self._end(peer)
+
+    async def _offer_and_leave(self) -> None:
+        peer = ServedPeer(self._babble, self)  # type: ignore[arg-type]  # as above
+        self._peers.add(peer)
+        for _ in range(self._random.randrange(1, 4)):
+            _refused_or(await peer.offer({"graph": self._random.choice(("echo", "phrasebook-live"))}), 201)
+        await self._close(peer)
+
+    async def _say_nothing(self) -> None:
+        opened = [await asyncio.open_connection(self.http.base_url.host, self.http.base_url.port) for _ in range(40)]
+        for n, (_, writer) in enumerate(opened):
+            writer.write(
+                ("", "GET / HTTP/1.1\r\nHost: ", "POST /api/sessions HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")[
+                    n % 3
+                ].encode()
+            )
+        await asyncio.sleep(self._while(0, 20))
+        assert (await self.http.get("/healthz")).status_code == 200
+        for _, writer in opened:
+            writer.transport.abort()
+
+
+def _refused_or(answer: httpx.Response, *expected: int) -> None:
+    if answer.status_code in (429, 503):
+        raise _RefusedError(answer.json()["error"]["code"])
+    assert answer.status_code in expected, answer.text
+
 
 class _RefusedError(Exception):
     """The server has said no, as it should to a crowd."""
@@ -275,7 +336,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     # Several clients leave at once and are waited for: twice as many places as there are clients.
-    with serve("tolmach", options=["--max-sessions", str(3 * CLIENTS)]) as server:
+    options = ["--max-sessions", str(3 * CLIENTS), "--offers-per-minute", "240"]
+    with serve("tolmach", options=options) as server:
         return 0 if asyncio.run(_soak(server, args.minutes, args.seed)) else 1
 
 
