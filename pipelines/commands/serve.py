@@ -1,7 +1,8 @@
 """Translate live in the browser: speak into the page, hear the translation on the same connection.
 
 GRAPH is a graph file, the name of a shipped graph, or a folder whose live graphs (those from webrtc_src to webrtc_sink)
-the page offers; without it the shipped ones. Edited files take effect at once, and running sessions keep theirs.
+the page offers; without it the shipped ones. Edited files hold for new sessions at once; one that runs keeps its graph
+until the new version is chosen, on the page with "Use the new one", and then changes in a pause.
 Microphones work on this machine, and from others over https alone: give a certificate, or put a proxy in front.
 
 The environment may hold what should not stand in a process list: TOLMACH_TOKEN, TOLMACH_TURN_USERNAME and
@@ -36,7 +37,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="file, shipped name or folder; default: all shipped")
-    parser.add_argument("--default-graph", metavar="NAME", help="what the page begins with")
+    parser.add_argument(
+        "--default-graph",
+        metavar="NAME",
+        help="what the page begins with; default: phrasebook-live, of a given folder the first by name",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1")
     parser.add_argument("--port", type=whole_number(0, 65_535), default=8000, help="default: 8000; 0: any free one")
     access = parser.add_mutually_exclusive_group()
@@ -57,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--offers-per-minute", type=whole_number(1, 10_000), default=30, metavar="N", help="of one client; default: 30"
+    )
+    parser.add_argument(
+        "--max-connections",
+        type=whole_number(4, 100_000),
+        default=512,
+        metavar="N",
+        help="TCP connections at a time, half of them from one client; default: 512",
     )
     parser.add_argument(
         "--max-session-minutes", type=whole_number(1, 1440), default=120, metavar="N", help="default: 120"
@@ -113,6 +125,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
         "max_sessions": args.max_sessions,
         "max_sessions_per_address": args.max_sessions_per_address,
         "offers_per_minute": args.offers_per_minute,
+        "max_connections": args.max_connections,
         "max_session_s": args.max_session_minutes * 60,
         "idle_s": args.idle_minutes * 60,
         "ice_urls": tuple(args.ice_server),

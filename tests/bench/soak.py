@@ -4,8 +4,8 @@ Ten clients at a time join the real server (a process of its own), talk, lose pa
 come back, also while their session ends or with an offer that is of no use, change graphs, send nonsense, post offers
 that they do not follow up, and hold connections open without a word. Meanwhile the server's memory, file descriptors,
 threads and tasks are read every ten seconds. In the end, with everybody gone, nothing may be left of them: the exit
-status is 1 if memory has grown, if a descriptor, task or session stays, or if anything unforeseen stands in the server's
-log.
+status is 1 if memory has grown, if a descriptor, task or session stays, or if anything unforeseen stands in the log of
+the server.
 """
 
 from __future__ import annotations
