@@ -25,7 +25,7 @@ from pipelines.needs import missing_in, missing_text
 from pipelines.registry import Registry
 from pipelines.testing import load_runtime
 from pipelines.tools.shipped import shipped_graphs
-from pipelines.tools.trial import NotTried, try_element
+from pipelines.trial import NotTried, try_element
 
 DISTRIBUTION_OF = {
     "aiortc": "aiortc",

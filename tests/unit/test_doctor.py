@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import av
 import pytest
@@ -12,7 +13,7 @@ from pipelines.element import Element
 from pipelines.errors import TolmachError
 from pipelines.frames import Frame
 from pipelines.registry import Registry
-from pipelines.tools.trial import NotTried, try_element
+from pipelines.trial import NotTried, try_element
 
 MODELS = {"canary_ast", "espeak_tts", "subtitle_sink", "text_sink", "silero_tts", "whisper_ast"}
 CALLS = {"webrtc_src", "webrtc_sink"}
@@ -61,7 +62,7 @@ def test_a_library_that_changed_under_an_element_is_found(
     monkeypatch.setattr(av, "open", open_without)
     assert main(["doctor"]) == 1
     shown = capsys.readouterr().out
-    assert "fails at work: TypeError: open() got an unexpected keyword argument 'metadata_errors'" in shown
+    assert re.search(r"! file_src .*fails at work: .*'metadata_errors'", shown)
     assert "resample: works (test_src -> resample -> fake_sink)" in shown
     assert "2 can be used: fake_sink, resample" in shown
     assert main(["doctor", "--quick"]) == 0
