@@ -220,6 +220,10 @@ class Spawn(Protocol):
         """Run it until it ends, the element stops, or it fails, which meets the element's failure policy."""
 
 
+def _nothing() -> None:
+    """Nobody measures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the graph gives an element.
@@ -236,6 +240,8 @@ class Context:
         languages: What the elements behind this one expect to hear (their ``source_lang``), BCP-47, each once.
         at_rest: Whether no element of the graph is in the middle of an utterance (:attr:`Element.mid_utterance`); a
             live source may be handed to another graph then.
+        busy: Says that work of the element goes on outside its methods (on a model host, in an executor) until what it
+            returns is called; only figures for people depend on it. :class:`pipelines.ordered.OrderedJobs` does it.
     """
 
     name: str
@@ -248,6 +254,7 @@ class Context:
     overwrite: bool = True
     languages: tuple[str, ...] = ()
     at_rest: Callable[[], bool] = lambda: True
+    busy: Callable[[], Callable[[], None]] = lambda: _nothing
 
 
 class Element:

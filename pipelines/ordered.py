@@ -41,7 +41,9 @@ class OrderedJobs(Generic[T]):
         except BaseException:
             job.close()
             raise
-        self._jobs.put_nowait(asyncio.ensure_future(job))
+        task, done = asyncio.ensure_future(job), self._context.busy()
+        task.add_done_callback(lambda _: done())
+        self._jobs.put_nowait(task)
         if self._turn is None:
             self._start_delivery()
 
@@ -73,7 +75,11 @@ class OrderedJobs(Generic[T]):
                 try:
                     result = await self._result(job, turn)
                     if self._turn is turn:
-                        await self._emit(result)
+                        done = self._context.busy()
+                        try:
+                            await self._emit(result)
+                        finally:
+                            done()
                 finally:
                     self._jobs.task_done()
                     self._room.release()

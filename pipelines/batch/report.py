@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from pipelines.batch.records import Record, Utterance, clock
+
+if TYPE_CHECKING:
+    from pipelines.runtime.runner import RunResult
 
 MAX_UTTERANCES = 60
 """Utterances shown for one recording; the rest stand in its files."""
@@ -86,22 +90,28 @@ def print_problems(console: Console, records: Sequence[Record]) -> None:
             console.print(f"… and {len(record.warnings) - 5} more warnings in {escape(record.output)}/run.json")
 
 
-def print_trace(console: Console, name: str, elements: Mapping[str, Mapping[str, float | int | None]]) -> None:
-    """Where the time of one recording went, element by element."""
-    table = Table(title=f"time in the elements of {escape(name or 'graph')}", title_justify="left", expand=False)
-    for column in ("element", "frames", "audio s", "busy s", "slowest ms", "real-time factor"):
+def print_trace(console: Console, name: str, result: RunResult) -> None:
+    """Where the time of one recording went, element by element; the shares add up to the wall time."""
+    title = f"time in the elements of {escape(name or 'graph')}"
+    table = Table(title=title, title_justify="left", expand=False)
+    for column in ("element", "frames", "audio s", "busy s", "share s", "slowest ms", "real-time factor"):
         table.add_column(column, justify="left" if column == "element" else "right", no_wrap=True)
-    for element, stats in elements.items():
+    for element, stats in result.elements.items():
         rtf = stats["rtf"]
         table.add_row(
             escape(element),
             str(stats["frames"]),
             f"{stats['audio_s']:.1f}",
             f"{stats['busy_s']:.3f}",
+            f"{stats['share_s']:.3f}",
             f"{stats['slowest_ms']:.2f}",
             f"{rtf:.5f}" if rtf is not None else "",
         )
+    table.add_section()
+    table.add_row("(no element at work)", "", "", "", f"{result.waiting_s:.3f}", "", "")
+    table.add_row("wall time", "", "", "", f"{result.playing_s:.3f}", "", "")
     console.print(table)
+    console.print("busy: at work, inference included; share: wall time divided among those at work", highlight=False)
 
 
 def _counts(record: Record) -> str:

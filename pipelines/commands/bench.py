@@ -80,7 +80,7 @@ def _print(console: Any, name: str, source: Path | None, rounds: list[RunResult]
         return
     best = min(whole, key=lambda r: r.playing_s)
     media_s = best.media_ns / NS_PER_S
-    print_trace(console, name, best.elements)
+    print_trace(console, name, best)
     console.print(f"recording   {escape(source.name) if source else 'none'}, {media_s:.1f} s", highlight=False)
     console.print(
         f"start-up    {rounds[0].wall_s - rounds[0].playing_s:.1f} s (imports and models, once)", highlight=False

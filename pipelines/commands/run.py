@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
                     print_utterances(console, record)
             if args.trace:
                 for name, result in batch.results.items():
-                    print_trace(console, name, result.elements)
+                    print_trace(console, name, result)
             if not args.quiet:
                 print_summary(console, records)
             else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -92,6 +93,7 @@ class ElementProcessor(FrameProcessor):
                 overwrite=overwrite,
                 languages=graph.languages_behind(node.name),
                 at_rest=pipeline.at_rest,
+                busy=self._busy,
             ),
         )
 
@@ -149,6 +151,12 @@ class ElementProcessor(FrameProcessor):
         except Exception as error:  # whatever an element raises is its failure; the policy decides what it costs
             await self._failed(error, None)
 
+    def _busy(self) -> Callable[[], None]:
+        return self.stats.busy() if self.stats is not None else _nothing
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        return self.stats.working() if self.stats is not None else nullcontext()
+
     # What pipecat calls -------------------------------------------------------------------------------------------
 
     async def process_frame(self, frame: PipecatFrame, direction: FrameDirection) -> None:
@@ -190,7 +198,8 @@ class ElementProcessor(FrameProcessor):
             raise TypeError(f"{self.node.name} is not a source")
         while not (self._dead or self._pipeline.finishing):
             try:
-                await element.produce()
+                with self._at_work():
+                    await element.produce()
             except Exception as error:  # see _guard
                 # Under `skip` there is nothing behind what it failed on: its stream ends here.
                 if await self._failed(error, None) and self.node.on_error == "restart":
@@ -205,7 +214,8 @@ class ElementProcessor(FrameProcessor):
             return
         self._drained = True
         try:
-            await self.element.drain()
+            with self._at_work():
+                await self.element.drain()
         except Exception as error:  # see _guard
             if not await self._failed(error, None):
                 return
@@ -324,6 +334,10 @@ def _runtime(node: Node) -> type[Element]:
         raise GraphError(
             f"element {node.name!r} cannot be loaded: {error}; `tolmach doctor` says what is missing"
         ) from error
+
+
+def _nothing() -> None:
+    """Nobody measures."""
 
 
 def _time_of(error: Exception) -> int | None:

@@ -42,7 +42,8 @@ class RunResult:
         media_ns: Length of media the furthest source has read, ns.
         wall_s: Wall time from start (models included) to end, s.
         playing_s: Wall time while frames flowed, s.
-        elements: Figures per element when traced.
+        elements: Figures per element when traced; their ``share_s`` and ``waiting_s`` add up to ``playing_s``.
+        waiting_s: Wall time in which no element was at work, s, when traced.
     """
 
     status: Status
@@ -53,6 +54,7 @@ class RunResult:
     wall_s: float
     playing_s: float
     elements: dict[str, dict[str, Any]] = field(default_factory=dict)
+    waiting_s: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -146,6 +148,8 @@ class GraphRunner:
                 self._starting = asyncio.create_task(pipeline.start_elements(), name="start-elements")
                 await self._starting
             playing = time.perf_counter()
+            if self._tracer is not None:
+                self._tracer.start()
             if not pipeline.ended:  # cancelled, or a task of an element failed while others started
                 self._post_state("ready")
             if not pipeline.ended:  # a subscriber may have cancelled at the news
@@ -157,6 +161,8 @@ class GraphRunner:
                 raise
         finally:
             ended = time.perf_counter()
+            if self._tracer is not None:
+                self._tracer.stop()
             await pipeline.stop_elements()
             if not pipeline.cancelled and pipeline.error is None and (why := verdict.text()):
                 self.bus.post(Message("warning", "", self.graph.name, text=why))
@@ -173,6 +179,7 @@ class GraphRunner:
             wall_s=ended - started,
             playing_s=ended - playing,
             elements=self.figures(),
+            waiting_s=self._tracer.waiting_s if self._tracer is not None else 0.0,
         )
 
     def element(self, name: str) -> Element:

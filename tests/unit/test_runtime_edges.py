@@ -15,6 +15,9 @@ from pipelines.element import Element, ElementSpec, Pad, Settings, SourceElement
 from pipelines.errors import ElementError, GraphError, MediaError
 from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from pipelines.graph import Graph
+from pipelines.ordered import OrderedJobs
+from pipelines.runtime import runner as runner_module
+from pipelines.runtime import tracing
 from pipelines.runtime.pipecat_api import BaseObserver
 from pipelines.runtime.runner import MAX_MESSAGES, GraphRunner, RunResult
 from tests.unit.handmade import chain, graph
@@ -500,3 +503,71 @@ async def test_a_run_ends_although_every_task_of_the_loop_is_cancelled_at_once()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(run, 30)
     assert asyncio.all_tasks() - before == set()
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Stands for the wall clock; work takes as long as the element says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 100.0
+        for module in (tracing, runner_module):
+            monkeypatch.setattr(module, "time", self)
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def takes(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+async def test_work_on_a_host_belongs_to_its_element_and_shares_add_up_to_the_wall_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    answered = asyncio.Event()
+
+    async def inference(frame: AudioFrame) -> AudioFrame:
+        await asyncio.sleep(0)
+        clock.takes(5.0)
+        return frame
+
+    async def start(element: Any) -> None:
+        async def emit(frame: AudioFrame) -> None:
+            answered.set()
+            await element.context.push(frame)
+
+        element.jobs = OrderedJobs(element.context, 1, emit)
+
+    async def process(element: Any, frame: AudioFrame) -> None:
+        clock.takes(0.25)
+        await element.jobs.submit(inference(frame))
+
+    async def produce(element: Any) -> None:
+        clock.takes(1.0)
+        await element.context.push(audio(0))
+        # Until the answer is there this source waits, and is at work as far as anybody can tell; a host is, too.
+        await answered.wait()
+
+    HOOKS.update(start=start, process=process, produce=produce)
+    result = await GraphRunner(line("source", "middle", "sink"), trace=True).run()
+    assert result.ok
+    source, middle, sink = result.elements.values()
+    assert result.playing_s == pytest.approx(6.25)
+    assert middle["busy_s"] == pytest.approx(5.25)
+    assert middle["share_s"] + source["share_s"] == pytest.approx(6.25)
+    assert source["share_s"] == pytest.approx(1.0 + 2.5), "two at work share the moment"
+    assert sink["share_s"] == 0
+    assert sum(s["share_s"] for s in result.elements.values()) + result.waiting_s == pytest.approx(result.playing_s)
+
+
+async def test_time_in_which_no_element_works_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    runner = GraphRunner(line("source", "middle", "sink"), trace=True)
+    runner.bus.subscribe(lambda m: clock.takes(3.0) if m.kind == "state" and m.text == "playing" else None)
+    HOOKS.update(produce=ten)
+    result = await runner.run()
+    assert (result.waiting_s, result.playing_s) == (pytest.approx(3.0), pytest.approx(3.0))
+    assert all(figures["share_s"] == 0 for figures in result.elements.values())
