@@ -29,6 +29,7 @@ def test_token_is_asked_for(open_page: OpenPage, guarded: str):
     dialog = tolmach.page.get_by_role("dialog")
     dialog.wait_for()
     tolmach.picture("token")
+    assert tolmach.violations() == []
     dialog.get_by_label("Token").fill("wrong")
     dialog.get_by_role("button", name="Continue").click()
     dialog.get_by_text("That token was not accepted.").wait_for()

@@ -15,7 +15,7 @@ const LOADING_EVERY_MS = 1000;
 /** What failed is tried again when somebody starts a session, maybe on another page. */
 const FAILED_EVERY_MS = 4000;
 /** Errors of a model's loader can be long. */
-const LONGEST_REASON = 400;
+const LONGEST_REASON = 600;
 
 export class Status {
   #root;
