@@ -149,6 +149,7 @@ def test_times_are_ordered_readable_and_never_over_the_next(
         assert cues[-1].end_ns >= end_ns or cues[-1].end_ns == next_ns
         for cue, need in zip(cues, needs, strict=True):
             assert cue.end_ns - cue.start_ns >= need - 2
+    assert cues[-1].end_ns - start_ns >= FLASH_NS * len(sizes)
     if room_ns is not None and room_ns >= FLASH_NS * len(sizes):
         assert next_ns is not None
         assert cues[-1].end_ns <= next_ns
@@ -217,14 +218,39 @@ async def test_nothing_said_is_a_valid_file(tmp_path: Path, name: str, want: str
     assert await save(tmp_path / name, said(1, 0, 1, "", rejected="no speech"), said(2, 1, 2, " ")) == want
 
 
-async def test_utterances_that_start_together_follow_each_other(tmp_path: Path) -> None:
-    written = await save(tmp_path / "a.srt", said(1, 1, 3, "One."), said(1, 1, 3, "Two."), said(2, 1.1, 3, "Three."))
-    times = re.findall(r"(\S+) --> (\S+)", written)
-    assert times == [
-        ("00:00:01,000", "00:00:01,200"),
-        ("00:00:01,200", "00:00:01,400"),
-        ("00:00:01,400", "00:00:03,000"),
+def shown(written: str) -> list[tuple[str, str, str]]:
+    return re.findall(r"\d\d:\d\d:(\S+) --> \d\d:\d\d:(\S+)\n(.+)", written)
+
+
+async def test_people_who_speak_at_once_are_read_at_once(tmp_path: Path) -> None:
+    written = await save(tmp_path / "a.srt", said(1, 1, 3, "One."), said(2, 1, 3, "Two."), said(3, 1.1, 3, "Three."))
+    assert shown(written) == [
+        ("01,000", "03,000", "One."),
+        ("01,000", "03,000", "Two."),
+        ("01,100", "03,000", "Three."),
     ]
+
+
+async def test_who_has_been_read_makes_room_for_who_interrupts_him(tmp_path: Path) -> None:
+    written = await save(tmp_path / "a.srt", said(1, 1, 9, "x" * 34), said(2, 5, 7, "Two."), said(3, 9, 10, "Three."))
+    assert shown(written) == [
+        ("01,000", "05,000", "x" * 34),
+        ("05,000", "07,000", "Two."),
+        ("09,000", "10,000", "Three."),
+    ]
+
+
+async def test_a_long_text_under_short_ones_stays_in_order_and_at_its_time(tmp_path: Path) -> None:
+    written = await save(
+        tmp_path / "a.srt", said(1, 0, 20, LONG), said(2, 1, 2, "Да."), said(3, 12, 13, "Нет."), said(4, 30, 31, "Все.")
+    )
+    cues = shown(written)
+    starts = [start for start, _, _ in cues]
+    assert starts == sorted(starts)
+    assert ("01,000", "02,000", "Да.") in cues
+    assert ("12,000", "13,000", "Нет.") in cues
+    assert cues[-1] == ("30,000", "31,000", "Все.")
+    assert re.findall(r"(?m)^(\d+)$", written) == [str(n + 1) for n in range(len(cues))]
 
 
 async def test_the_settings_shape_the_lines(tmp_path: Path) -> None:

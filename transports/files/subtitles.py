@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import accumulate
 
 from pipelines.frames import NS_PER_MS, NS_PER_S
@@ -19,8 +20,10 @@ __all__ = ["Cue", "Layout", "SubtitleWriter", "break_text", "clean", "format_srt
 
 MIN_CUE_NS = NS_PER_S
 """Shortest time a cue should stay, where there is room."""
-FLASH_NS = 200 * NS_PER_MS
-"""Shortest time a cue stays even where there is no room (two utterances that start together); the next one waits."""
+FLASH_NS = 500 * NS_PER_MS
+"""Shortest time a cue stays even where there is no room at all: less is a flash that nobody reads."""
+MAX_HELD = 64
+"""Utterances held back at most, against spans that never end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +81,41 @@ def break_text(text: str, layout: Layout) -> list[tuple[str, ...]]:
 
 
 def schedule(
-    cues: Sequence[tuple[str, ...]], start_ns: int, end_ns: int, next_start_ns: int | None, layout: Layout
+    cues: Sequence[tuple[str, ...]],
+    start_ns: int,
+    end_ns: int,
+    next_start_ns: int | None,
+    layout: Layout,
+    overlap_ns: int | None = None,
 ) -> list[Cue]:
     """Give the cues of one utterance their times.
 
     They share the utterance's time in proportion to their length. Where that is shorter than a reader needs, they stay
-    into the silence behind it, but never over the next utterance.
+    into the silence behind it, but not over the next utterance. Where somebody else begins to speak before the end,
+    they make room for him as soon as they can have been read; until then both are on the screen, which players stack.
 
     Args:
         cues: The lines of each cue, as from :func:`break_text`.
-        start_ns: Start of the utterance (or end of the previous cue, if that is later), ns.
+        start_ns: Start of the utterance, ns.
         end_ns: End of the utterance, ns.
-        next_start_ns: Start of the next utterance, ns; None when there is none.
+        next_start_ns: Start of the first utterance that begins at its end or later, ns; None when there is none.
         layout: The reading speed.
+        overlap_ns: Start of the first utterance that begins while this one is spoken, ns; None when there is none.
 
     Returns:
-        Cues in order that do not overlap. Only if the next utterance starts within :data:`FLASH_NS` a cue do they
-        reach into it: the caller then lets it start later.
+        Cues in order that do not overlap each other; each stays at least :data:`FLASH_NS`.
     """
     if not cues:
         return []
     # What a reader needs, in characters: a short cue counts as one that takes the shortest time to read.
     shortest = layout.max_chars_per_s * MIN_CUE_NS // NS_PER_S
     weights = [max(shortest, sum(len(line) for line in lines) + len(lines) - 1) for lines in cues]
-    total = max(end_ns - start_ns, -(-sum(weights) * NS_PER_S // layout.max_chars_per_s))
+    needed = -(-sum(weights) * NS_PER_S // layout.max_chars_per_s)
+    total = max(end_ns - start_ns, needed)
     if next_start_ns is not None:
         total = min(total, next_start_ns - start_ns)
+    if overlap_ns is not None and overlap_ns - start_ns >= needed:
+        total = min(total, overlap_ns - start_ns)
     total = max(total, FLASH_NS * len(cues))
     ends = [start_ns + total * done // sum(weights) for done in accumulate(weights)]
     starts = [start_ns, *ends[:-1]]
@@ -191,10 +203,20 @@ def _fewest(words: list[str], line: int, lines: int) -> int:
     return groups
 
 
+@dataclass(frozen=True, slots=True)
+class _Utterance:
+    number: int
+    start_ns: int
+    end_ns: int
+    text: str
+
+
 class SubtitleWriter:
     """Utterances in, the text of a subtitle file out.
 
-    One utterance is held back: how long its cues may stay is known only when the next one starts.
+    Every cue stands at its own time; those of people who speak at once overlap. An utterance is held back until one
+    begins that it does not overlap with: only then is it known how long its cues may stay. The file is in the order of
+    time if the utterances come in the order of their starts.
 
     Args:
         layout: What fits on the screen.
@@ -205,33 +227,47 @@ class SubtitleWriter:
         self.head = "WEBVTT\n\n" if vtt else ""
         self._layout = layout
         self._vtt = vtt
-        self._held: tuple[int, int, int, str] | None = None  # utterance, start, end, text
+        self._held: list[_Utterance] = []
+        self._ready: list[tuple[int, int, Cue]] = []  # a heap: start, count, cue that an earlier one may still precede
+        self._scheduled = 0
         self._number = 0
-        self._busy_until_ns = 0
 
     def add(self, utterance: int, start_ns: int, end_ns: int, text: str) -> str:
         """Take an utterance's span (media time, ns) and text; returns what may now be written."""
-        written = self._release(start_ns)
-        self._held = (utterance, start_ns, end_ns, text)
-        return written
+        self._held.append(_Utterance(utterance, start_ns, end_ns, text))
+        while len(self._held) > 1 and (self._held[0].end_ns <= start_ns or len(self._held) > MAX_HELD):
+            self._schedule()
+        # Behind one that is spoken on, others may be over already; they wait for it, which keeps the order.
+        return self._write(min(held.start_ns for held in self._held))
 
     def finish(self) -> str:
         """The last cues."""
-        return self._release(None)
+        while self._held:
+            self._schedule()
+        return self._write(None)
 
     def drop(self, utterance: int | None) -> None:
-        """Forget the utterance that is held back, or only if it has this number."""
-        if self._held is not None and utterance in (None, self._held[0]):
-            self._held = None
+        """Forget the youngest utterance that is held back, or the one of this number."""
+        if utterance is None:
+            del self._held[-1:]
+        else:
+            self._held = [held for held in self._held if held.number != utterance]
 
-    def _release(self, next_start_ns: int | None) -> str:
-        if self._held is None:
-            return ""
-        (_, start_ns, end_ns, text), self._held = self._held, None
+    def _schedule(self) -> None:
+        first = self._held.pop(0)
+        starts = [held.start_ns for held in self._held]
+        following = min((s for s in starts if s >= max(first.end_ns, first.start_ns + 1)), default=None)
+        overlap = min((s for s in starts if first.start_ns <= s < first.end_ns), default=None)
+        lines = break_text(first.text, self._layout)
+        for cue in schedule(lines, first.start_ns, first.end_ns, following, self._layout, overlap):
+            self._scheduled += 1
+            heappush(self._ready, (cue.start_ns, self._scheduled, cue))
+
+    def _write(self, until_ns: int | None) -> str:
+        """Cues that start no later than ``until_ns``, where no earlier one can come any more."""
         written = []
-        lines = break_text(text, self._layout)
-        for cue in schedule(lines, max(start_ns, self._busy_until_ns), end_ns, next_start_ns, self._layout):
+        while self._ready and (until_ns is None or self._ready[0][0] <= until_ns):
+            _, _, cue = heappop(self._ready)
             self._number += 1
-            self._busy_until_ns = cue.end_ns
             written.append(format_vtt(cue) if self._vtt else format_srt(self._number, cue))
         return "".join(written)
