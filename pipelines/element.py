@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.frames import Frame
 
 __all__ = [
+    "END_NS",
     "Context",
     "Element",
     "ElementSpec",
@@ -37,6 +38,9 @@ __all__ = [
 Direction = Literal["sink", "src"]
 Presence = Literal["always", "request"]
 OnError = Literal["fail", "skip", "restart"]
+
+END_NS = 2**63 - 1
+"""The media time after which nothing comes: the progress of a sink pad that has ended, ns."""
 
 
 class Settings(BaseModel):
@@ -172,6 +176,7 @@ class ElementSpec:
             ``restart`` the element.
         live: Whether a source produces at the pace of the world rather than as fast as it is asked.
         doc: Longer description, Markdown.
+        timed: Whether a sink lays out what it gets by media time, and so wants it in that order.
         licence: Licence or terms of what the element loads at run time, for people to see; empty when nobody has
             declared any.
         example: A YAML flow mapping that shows typical use.
@@ -186,6 +191,7 @@ class ElementSpec:
     missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
     on_error: OnError = "fail"
     live: bool = False
+    timed: bool = False
     doc: str = ""
     licence: str = ""
     example: str = ""
@@ -202,6 +208,21 @@ class Push(Protocol):
 
     async def __call__(self, frame: Frame, pad: str = "src") -> None:
         """Return once the frame was taken; waiting here is back-pressure."""
+
+
+class Progress(Protocol):
+    """How an element says how far a stream has come where it pushes nothing: GStreamer's GAP, Flink's watermark."""
+
+    async def __call__(self, time_ns: int, pad: str | None = None) -> None:
+        """Say that no frame with an earlier ``pts_ns`` will be pushed to any src pad.
+
+        With ``pad`` that is what sink pad ``pad`` said: the least of what all sink pads said goes on. Saying less than
+        before changes nothing. Costs next to nothing where nobody behind wants to know.
+        """
+
+
+async def _nobody(time_ns: int, pad: str | None = None) -> None:
+    """Nobody wants to know how far the stream has come."""
 
 
 class Post(Protocol):
@@ -242,6 +263,10 @@ class Context:
             live source may be handed to another graph then.
         busy: Says that work of the element goes on outside its methods (on a model host, in an executor) until what it
             returns is called; only figures for people depend on it. :class:`pipelines.ordered.OrderedJobs` does it.
+        progress: Says how far the stream has come, see :meth:`Element.progress`.
+        sources: By sink pad, the names of the sources that feed it; pads without a common source do not wait for each
+            other anywhere upstream.
+        live: Whether one of these sources keeps the pace of the world.
     """
 
     name: str
@@ -255,6 +280,9 @@ class Context:
     languages: tuple[str, ...] = ()
     at_rest: Callable[[], bool] = lambda: True
     busy: Callable[[], Callable[[], None]] = lambda: _nothing
+    progress: Progress = _nobody
+    sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    live: bool = False
 
 
 class Element:
@@ -266,7 +294,12 @@ class Element:
 
     ``process`` is never called concurrently for one element, except for elements with several sink pads, whose pads
     may be fed by different tasks.
+
+    Attributes:
+        wants_progress: Whether :meth:`progress` is of use to it; elements behind which none is are not told.
     """
+
+    wants_progress = False
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.settings = settings
@@ -278,6 +311,16 @@ class Element:
     async def process(self, frame: Frame, pad: str) -> None:
         """Take one frame from sink pad ``pad``; push any number of frames. The default passes it on."""
         await self.context.push(frame)
+
+    async def progress(self, time_ns: int, pad: str) -> None:
+        """Sink pad ``pad`` has come to media time ``time_ns`` (ns): no frame with an earlier ``pts_ns`` follows on it.
+
+        Comes in order with the frames, and with :data:`END_NS` when the pad has ended and others have not. The default
+        passes it on, which is right for whatever pushes its answer before ``process`` returns. An element that pushes
+        later must keep it behind what it holds (:meth:`pipelines.ordered.OrderedJobs.progress`), or a
+        ``funnel`` further down lets others go first.
+        """
+        await self.context.progress(time_ns, pad)
 
     async def drain(self) -> None:
         """All sink pads are at their end: push what is still held. End of stream follows by itself."""

@@ -32,6 +32,8 @@ class OrderedJobs(Generic[T]):
         self._room = asyncio.Semaphore(limit)
         self._jobs: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
         self._in_hand: asyncio.Task[T] | None = None
+        self._last: asyncio.Task[T] | None = None  # the youngest that has not been emitted
+        self._progress: dict[asyncio.Task[T], int] = {}  # what may be said once a job has been emitted
         self._turn: object | None = None  # whose it is to deliver; None: nobody's
 
     async def submit(self, job: Coroutine[Any, Any, T]) -> None:
@@ -43,9 +45,17 @@ class OrderedJobs(Generic[T]):
             raise
         task, done = asyncio.ensure_future(job), self._context.busy()
         task.add_done_callback(lambda _: done())
+        self._last = task
         self._jobs.put_nowait(task)
         if self._turn is None:
             self._start_delivery()
+
+    async def progress(self, time_ns: int, pad: str = "sink") -> None:
+        """Pass :meth:`pipelines.element.Element.progress` on, behind everything submitted before."""
+        if self._last is None:
+            await self._context.progress(time_ns, pad)
+        else:
+            self._progress[self._last] = time_ns
 
     async def drain(self) -> None:
         """Wait until every job has been emitted (or has failed)."""
@@ -54,7 +64,8 @@ class OrderedJobs(Generic[T]):
     async def close(self) -> None:
         """Cancel what is under way and throw it away; jobs may be submitted again. Safe twice."""
         # The task that delivers may have been cancelled before its first step and cannot give its turn back itself.
-        self._turn = None
+        self._turn = self._last = None
+        self._progress.clear()
         waiting = [self._in_hand] if self._in_hand is not None else []
         while not self._jobs.empty():
             waiting.append(self._jobs.get_nowait())
@@ -80,7 +91,12 @@ class OrderedJobs(Generic[T]):
                             await self._emit(result)
                         finally:
                             done()
+                        if (time_ns := self._progress.get(job)) is not None:
+                            await self._context.progress(time_ns, "sink")
                 finally:
+                    self._progress.pop(job, None)
+                    if self._last is job:
+                        self._last = None
                     self._jobs.task_done()
                     self._room.release()
         except _ClosedError:

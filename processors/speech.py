@@ -80,6 +80,10 @@ class SpeechElement(Element):
             )
         await self._jobs.submit(self._begin(frame))
 
+    async def progress(self, time_ns: int, pad: str) -> None:
+        """Pass it on behind what is being spoken."""
+        await self._jobs.progress(time_ns, pad)
+
     async def drain(self) -> None:
         """Wait until everything has been spoken."""
         await self._jobs.drain()

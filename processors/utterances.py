@@ -46,6 +46,11 @@ class UtteranceCollector:
         self._blocks: list[Samples] = []
         self._total = 0
 
+    @property
+    def start_ns(self) -> int | None:
+        """Where the open utterance starts, ns; None when none is open."""
+        return self._start.pts_ns if self._start is not None else None
+
     def take(self, frame: Frame) -> Utterance | None:
         """Take the next frame; returns the utterance it completes.
 

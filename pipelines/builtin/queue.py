@@ -50,6 +50,8 @@ class Queue(Element):
     async def start(self) -> None:
         """Start the task that pushes."""
         self._waiting: deque[Frame] = deque()
+        self._taken = 0  # frames ever taken in, dropped ones not counted
+        self._progress: deque[tuple[int, int]] = deque()  # how many frames go before it, and what to say
         self._ns = 0
         self._bytes = 0
         self._uncut = 0  # audio frames that belong to no utterance
@@ -74,8 +76,17 @@ class Queue(Element):
                 break
         self._idle.clear()
         self._waiting.append(frame)
+        self._taken += 1
         self._account(frame, 1)
         self.peak_frames = max(self.peak_frames, len(self._waiting))
+        self._arrived.set()
+
+    async def progress(self, time_ns: int, pad: str) -> None:
+        """Keep it behind the frames that wait."""
+        if self._progress and self._progress[-1][0] == self._taken:
+            self._progress.pop()  # no frame between the two: the later says it all
+        self._progress.append((self._taken, time_ns))
+        self._idle.clear()
         self._arrived.set()
 
     async def drain(self) -> None:
@@ -103,11 +114,14 @@ class Queue(Element):
 
     async def _pump(self) -> None:
         while True:
-            while self._waiting:
-                frame = self._waiting.popleft()
-                self._account(frame, -1)
-                self._room.set()
-                await self.context.push(frame)
+            while self._waiting or self._progress:
+                while self._progress and self._progress[0][0] <= self._taken - len(self._waiting):
+                    await self.context.progress(self._progress.popleft()[1], "sink")
+                if self._waiting:
+                    frame = self._waiting.popleft()
+                    self._account(frame, -1)
+                    self._room.set()
+                    await self.context.push(frame)
             self._idle.set()
             self._arrived.clear()
             await self._arrived.wait()
@@ -131,6 +145,9 @@ class Queue(Element):
     def _drop_oldest(self) -> bool:
         for at, frame in enumerate(self._waiting):
             if _droppable(frame):
+                place = self._taken - len(self._waiting) + at
+                self._progress = deque((before - (before > place), time_ns) for before, time_ns in self._progress)
+                self._taken -= 1
                 del self._waiting[at]
                 self._account(frame, -1)
                 self._count_drop(frame)

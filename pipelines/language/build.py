@@ -24,7 +24,7 @@ from pipelines.language.links import Linked, make_links
 from pipelines.language.negotiate import negotiate
 from pipelines.language.nodes import Draft, make_nodes
 from pipelines.language.paramdefs import ParamDef, parse_params, resolve_params
-from pipelines.language.structure import check_ends, check_outputs, check_queues, order_nodes
+from pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, order_nodes
 from pipelines.language.variables import Expanded, Scope
 from pipelines.registry import Registry
 
@@ -299,6 +299,7 @@ def _assemble(document: _Document, level: Level, registry: Registry, problems: D
     if order is None:
         return None
     check_queues(order, drafts, linked.links, problems)
+    check_order(order, drafts, linked.links, problems)
     unsure = {name for name, draft in drafts.items() if draft.unsure}
     caps = negotiate(order, linked.pads, linked.links, problems, unsure)
     if problems.has_errors:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.element import output_paths
 from pipelines.language.diagnostics import Diagnostics
@@ -16,10 +16,13 @@ from pipelines.language.links import Linked
 from pipelines.language.nodes import Draft
 from pipelines.language.pads import DraftLink
 
-__all__ = ["check_ends", "check_outputs", "check_queues", "order_nodes"]
+__all__ = ["check_ends", "check_order", "check_outputs", "check_queues", "order_nodes"]
 
 QUEUE = "queue"
-"""The one element type the engine knows by name: its runtime decouples what is before it from what is behind it."""
+"""Known by name: its runtime decouples what is before it from what is behind it."""
+
+FUNNEL = "funnel"
+"""Known by name: where streams meet, in the order of media time unless its settings say otherwise."""
 
 
 def check_ends(drafts: Mapping[str, Draft], linked: Linked, problems: Diagnostics) -> None:
@@ -135,6 +138,39 @@ def check_queues(
     for at, fork in enumerate(order):
         if len(leaving[fork]) > 1:
             _check_fork(fork, order[at:], leaving, arriving, queues, problems)
+
+
+def check_order(
+    order: Sequence[str], drafts: Mapping[str, Draft], links: Sequence[DraftLink], problems: Diagnostics
+) -> None:
+    """Warn of ``unordered-merge``: a funnel that does not sort, in front of a sink that lays out by media time."""
+    arriving = dict.fromkeys(order, 0)
+    for link in links:
+        arriving[link.sink.node] += 1
+    timed = {name: name for name in order if (spec := drafts[name].spec) is not None and spec.timed}
+    for link in sorted(links, key=_places(order), reverse=True):  # whatever is behind first
+        if link.sink.node in timed:
+            timed.setdefault(link.src.node, timed[link.sink.node])
+    for name in order:
+        draft = drafts[name]
+        unsorted = (
+            draft.spec is not None and draft.spec.type == FUNNEL and getattr(draft.settings, "order", "") == "arrival"
+        )
+        if unsorted and name in timed and arriving[name] > 1:
+            problems.add(
+                "unordered-merge",
+                draft.declared.span,
+                f"{draft.declared.local!r} passes frames on as they arrive, and {timed[name]!r} wants them in the "
+                "order of media time",
+                notes=("in which order several inputs arrive depends on timing and differs from run to run",),
+                hint="take its `order: arrival` away",
+                severity="warning",
+            )
+
+
+def _places(order: Sequence[str]) -> Callable[[DraftLink], int]:
+    place = {name: at for at, name in enumerate(order)}
+    return lambda link: place[link.src.node]
 
 
 def _check_fork(

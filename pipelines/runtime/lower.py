@@ -48,6 +48,17 @@ def longest_chain(graph: Graph) -> tuple[int, str]:
     return depth.get(last, 0), last
 
 
+def sources_of(graph: Graph) -> dict[str, dict[str, frozenset[str]]]:
+    """For each element the names of the sources that feed each of its sink pads."""
+    found: dict[str, dict[str, frozenset[str]]] = {}
+    for name in graph.order:
+        found[name] = {
+            link.sink.pad: frozenset().union(*found[link.src.node].values()) or frozenset({link.src.node})
+            for link in graph.links_to(name)
+        }
+    return found
+
+
 class GraphPipeline(BasePipeline):
     """A whole graph, as pipecat sees it: one processor that takes StartFrame and gives EndFrame.
 
@@ -83,11 +94,15 @@ class GraphPipeline(BasePipeline):
         chain, last = longest_chain(graph)
         if chain > MAX_CHAIN:
             raise GraphError(f"{chain} elements in a row end in {last!r}; put a queue in between (at most {MAX_CHAIN})")
+        sources = sources_of(graph)
         self._elements = {
-            name: ElementProcessor(graph.nodes[name], graph, self, base_dir, overwrite) for name in graph.order
+            name: ElementProcessor(graph.nodes[name], graph, self, base_dir, overwrite, sources[name])
+            for name in graph.order
         }
         for link in graph.links:
             self._elements[link.src.node].connect(link.src.pad, self._elements[link.sink.node], link.sink.pad)
+        for name in reversed(graph.order):
+            self._elements[name].tell_progress()
         if tracer is not None:
             for name, processor in self._elements.items():
                 processor.stats = tracer.element(name)

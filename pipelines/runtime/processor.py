@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.bus import Bus, Message
-from pipelines.element import Context, Element, SourceElement
+from pipelines.element import END_NS, Context, Element, SourceElement
 from pipelines.errors import ElementError, GraphError, MediaError, TolmachError
 from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from pipelines.graph import Graph, Node
@@ -52,18 +52,30 @@ class MediaFrame(DataFrame):
     """The envelope in which a media frame travels between processors.
 
     Attributes:
-        media: The frame, or None at end of stream.
+        media: The frame; None at end of stream, or with ``progress_ns``.
         pad: Sink pad it is meant for.
+        progress_ns: How far the stream has come, instead of a frame (:meth:`pipelines.element.Element.progress`), ns.
     """
 
     media: Frame | None = None
     pad: str = "sink"
+    progress_ns: int | None = None
 
 
 class ElementProcessor(FrameProcessor):
     """One element as a pipecat frame processor: routes its pads, counts its ends, and applies its failure policy."""
 
-    def __init__(self, node: Node, graph: Graph, pipeline: Host, base_dir: Path, overwrite: bool) -> None:
+    wants_progress = False
+
+    def __init__(
+        self,
+        node: Node,
+        graph: Graph,
+        pipeline: Host,
+        base_dir: Path,
+        overwrite: bool,
+        sources: Mapping[str, frozenset[str]],
+    ) -> None:
         super().__init__(name=node.name, enable_direct_mode=True)
         self.node = node
         self.stats: ElementStats | None = None
@@ -71,6 +83,9 @@ class ElementProcessor(FrameProcessor):
         self._graph = graph
         self._peers: dict[str, tuple[ElementProcessor, str]] = {}
         self._open_sinks = {link.sink.pad for link in graph.links_to(node.name)}
+        self._reached = dict.fromkeys(self._open_sinks, -END_NS)  # how far each sink pad has come
+        self._progressed_ns = -END_NS
+        self._told: list[tuple[ElementProcessor, str]] = []  # peers that want to know how far the stream has come
         self._open_utterances: dict[str, UtteranceStart] = {}
         self._skipped: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,12 +109,24 @@ class ElementProcessor(FrameProcessor):
                 languages=graph.languages_behind(node.name),
                 at_rest=pipeline.at_rest,
                 busy=self._busy,
+                progress=self.progress,
+                sources=sources,
+                live=any(graph.nodes[name].spec.live for found in sources.values() for name in found),
             ),
         )
 
     def connect(self, src_pad: str, peer: ElementProcessor, sink_pad: str) -> None:
         """Link one of our src pads to a sink pad of ``peer``."""
         self._peers[src_pad] = (peer, sink_pad)
+
+    def tell_progress(self) -> bool:
+        """Settle which peers are told how far the stream has come; returns whether we want to know it ourselves.
+
+        Called once all links are made, for whatever is behind an element before the element.
+        """
+        self._told = [(peer, pad) for peer, pad in self._peers.values() if peer.wants_progress]
+        self.wants_progress = self.element.wants_progress or bool(self._told)
+        return self.wants_progress
 
     # What the element calls ---------------------------------------------------------------------------------------
 
@@ -127,6 +154,18 @@ class ElementProcessor(FrameProcessor):
             if self._pushes_left < 0:
                 self._pushes_left = YIELD_EVERY
                 await asyncio.sleep(0)
+
+    async def progress(self, time_ns: int, pad: str | None = None) -> None:
+        """Tell whoever wants to know that nothing earlier than ``time_ns`` comes from here any more."""
+        if not self._told or self._dead:
+            return
+        if pad is not None:
+            self._reached[pad] = max(time_ns, self._reached.get(pad, -END_NS))
+            time_ns = min(self._reached.values())
+        if time_ns > self._progressed_ns:
+            self._progressed_ns = time_ns
+            for peer, sink_pad in self._told:
+                await peer.queue_frame(MediaFrame(None, sink_pad, time_ns))
 
     def post(
         self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
@@ -170,7 +209,10 @@ class ElementProcessor(FrameProcessor):
             await super().process_frame(frame, direction)
         media = frame.media
         if media is None:
-            await self._end_of_stream(frame.pad)
+            if frame.progress_ns is None:
+                await self._end_of_stream(frame.pad)
+            else:
+                await self._has_come_to(frame.progress_ns, frame.pad)
             return
         if self._skipped and self._is_skipped(media):
             return
@@ -207,9 +249,17 @@ class ElementProcessor(FrameProcessor):
             break
         await self._end_of_stream(None)
 
+    async def _has_come_to(self, time_ns: int, pad: str) -> None:
+        try:
+            await self.element.progress(time_ns, pad)
+        except Exception as error:  # see _guard
+            await self._failed(error, None)
+
     async def _end_of_stream(self, pad: str | None) -> None:
         if pad is not None:
             self._open_sinks.discard(pad)
+            if self._open_sinks and not self._dead and self.wants_progress:
+                await self._has_come_to(END_NS, pad)  # nobody need wait for it
         if self._open_sinks or self._drained or self._dead:
             return
         self._drained = True

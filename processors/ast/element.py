@@ -90,6 +90,13 @@ class SpeechTranslation(Element, Generic[Item]):
         if utterance is not None:
             await self._add(utterance)
 
+    async def progress(self, time_ns: int, pad: str) -> None:
+        """Pass it on behind what is under way, and no further than what is still collected."""
+        held = [u.pts_ns for u in self._group[:1]]
+        if self._collector.start_ns is not None:
+            held.append(self._collector.start_ns)
+        await self._jobs.progress(min([time_ns, *held]), pad)
+
     async def drain(self) -> None:
         """Translate what is still open or waits for its group, and push everything."""
         utterance = self._collector.flush()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipelines.element import Context, Element
 from pipelines.errors import ElementError
-from pipelines.frames import AudioFrame, EndReason, Frame, UtteranceEnd, UtteranceStart, samples_to_ns
+from pipelines.frames import NS_PER_MS, AudioFrame, EndReason, Frame, UtteranceEnd, UtteranceStart, samples_to_ns
 from processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Mono, Opened
 from processors.vad.level import Leveller
 from processors.vad.spec import RATE_HZ, VadSettings
@@ -24,6 +24,9 @@ _INLINE_WINDOWS = 6
 
 _BATCH_WINDOWS = 256
 """Decisions made at once, which bounds memory whatever the size of a frame."""
+
+_PROGRESS_NS = 100 * NS_PER_MS
+"""How often branches that wait for this one hear how far it has come, in media time."""
 
 
 def endpointing(
@@ -81,6 +84,7 @@ class VadElement(Element):
         self._anchor_ns = 0
         self._received = 0
         self._warned = False
+        self._said_ns = 0
 
     def judge(self, windows: Windows) -> list[float]:
         """Decide on consecutive windows, 0 silence … 1 speech, carrying state from call to call.
@@ -128,6 +132,13 @@ class VadElement(Element):
             decisions = self.judge(levelled) if inline else await asyncio.to_thread(self.judge, levelled)
             for window, decision in zip(windows, decisions, strict=True):
                 await self._emit(self._endpointer.push(window, decision))
+            settled_ns = self._at_ns(self._endpointer.settled)
+            if abs(settled_ns - self._said_ns) >= _PROGRESS_NS:
+                self._said_ns = settled_ns
+                await self.context.progress(settled_ns)
+
+    async def progress(self, time_ns: int, pad: str) -> None:
+        """The audio itself says how far it has come; what may still become an utterance is known here."""
 
     async def drain(self) -> None:
         """Judge the last, incomplete window and close what is open."""

@@ -139,6 +139,11 @@ class Endpointer:
         """Whether there is no sign of speech: no utterance open, and the last window was silent."""
         return self._state == "idle" and not self._speech
 
+    @property
+    def settled(self) -> int:
+        """No later event starts before this sample: what lies before it was passed on or thrown away."""
+        return self._held.start
+
     def push(self, window: Mono, decision: float) -> list[Event]:
         """Take the next window and what the detector thinks of it (0 silence … 1 speech); return what follows from it.
 

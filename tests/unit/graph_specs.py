@@ -62,6 +62,10 @@ class Sink(Settings):
     overwrite: bool = False
 
 
+class Funnel(Settings):
+    order: Literal["media", "arrival"] = "media"
+
+
 def _file_src(s: FileSrc) -> tuple[Pad, ...]:
     if s.rate_hz:
         return (Pad.src(f"audio/raw, rate={s.rate_hz}, channels=2, segmented=false"),)
@@ -108,13 +112,13 @@ SPECS = (
     spec("canary_ast", Ast, _ast, on_error="skip"),
     spec("espeak_tts", Tts, _tts),
     spec("file_sink", Sink, (Pad.sink("audio/raw, rate={8000, 16000, 24000, 48000}, channels=[1, 8]"),)),
-    spec("subtitle_sink", Sink, (Pad.sink("text/x-translation"),)),
+    spec("subtitle_sink", Sink, (Pad.sink("text/x-translation"),), timed=True),
     spec("cd_sink", NoSettings, (Pad.sink("audio/raw, rate=44100, channels=2"),)),
     spec("fake_sink", NoSettings, (Pad.sink(),)),
     spec("identity", NoSettings, (Pad.sink(), Pad.src(like="sink"))),
     spec("queue", NoSettings, (Pad.sink(), Pad.src(like="sink"))),
     spec("tee", NoSettings, (Pad.sink(), Pad.src(name="src_%u", request=True, like="sink"))),
-    spec("funnel", NoSettings, (Pad.sink(name="sink_%u", request=True), Pad.src(like="sink_%u"))),
+    spec("funnel", Funnel, (Pad.sink(name="sink_%u", request=True), Pad.src(like="sink_%u"))),
     spec(
         "mixer",
         NoSettings,

@@ -143,6 +143,7 @@ failed run leaves nothing behind. The bytes depend on the audio alone.
 how late that is goes on the bus as `latency` with `utterance`, `source_start_ns`, `placed_ns` and `lag_ns`. Audio
 that is not cut into utterances is written as it comes, with silence for gaps in its timestamps. Opus knows 8, 12, 16,
 24 and 48 kHz; other rates are converted to 48 kHz. An input without any audio gives a file of 20 ms of silence.""",
+    timed=True,
     example="{type: file_sink, path: out/dub.wav}",
 )
 
@@ -167,9 +168,11 @@ SUBTITLE_SINK = ElementSpec(
     doc="""\
 One cue per translated utterance, in balanced lines broken after punctuation where possible; a text too long for one
 cue becomes several that share its time in proportion to their length. A cue that is too short to read stays into the
-following silence but never over the next one. Partial and rejected translations are left out.
+following silence but not over the next one. Cues of people who speak at the same time overlap, each at its own time,
+and players show one above the other. Partial and rejected translations are left out.
 
 Until the stream has ended the file is called `subtitles.partial.srt`; a run that is interrupted leaves that.""",
+    timed=True,
     example="{type: subtitle_sink, path: out/subtitles.srt}",
 )
 
@@ -183,6 +186,7 @@ class JsonlSinkSettings(Settings):
 JSONL_SINK = ElementSpec(
     type="jsonl_sink",
     summary="Write what passes as JSON lines.",
+    timed=True,
     settings=JsonlSinkSettings,
     pads=(Pad.sink("ANY"),),
     build="transports.files.jsonl_sink:JsonlSink",
