@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 DESCRIPTORS = 65_536
 """File descriptors asked for; a connection is one, a session about one for each address of this machine."""
 _COMPLAIN_S = 60.0
-"""How often it is logged that the door is crowded."""
+"""How often it is logged that the door is crowded, or stuck."""
 _BREATH_S = 0.2
 """How long no connection is accepted when the system has no room for one."""
 _CLOSE_S = 5.0
@@ -97,7 +97,7 @@ class Door:
             try:
                 connection, peer = await loop.sock_accept(listening)
             except OSError as error:  # no descriptors or buffers left, or the client has gone again
-                log.warning("a connection could not be accepted: %s", error.strerror or error)
+                self._complain(f"connections cannot be accepted: {error.strerror or error}")
                 await asyncio.sleep(_BREATH_S)
                 continue
             visit = Visit(self, address_of(peer[0] if peer else ""))
@@ -130,7 +130,7 @@ class Door:
         of_address = Counter(other.address for other in self._visits)
         share_taken = of_address[visit.address] >= self.limits.most_per_address
         if share_taken or len(self._visits) >= self.limits.most:
-            self._complain()
+            self._complain(f"{len(self._visits)} connections at once: those that say nothing are closed first")
             silent = [v for v in self._visits if v.silent and (v.address == visit.address or not share_taken)]
             if not silent:
                 return False
@@ -143,11 +143,12 @@ class Door:
         """A connection is gone. Safe twice."""
         self._visits.pop(visit, None)
 
-    def _complain(self) -> None:
+    def _complain(self, text: str) -> None:
+        """Log it, not too often."""
         now_s = time.monotonic()
         if self._complained_s is None or now_s - self._complained_s >= _COMPLAIN_S:
             self._complained_s = now_s
-            log.warning("%d connections at once: those that say nothing are closed first", len(self._visits))
+            log.warning("%s", text)
 
 
 class Visit:
