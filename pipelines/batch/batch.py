@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.batch.beside import put_beside
 from pipelines.batch.jobs import Job, fingerprint, job_params
 from pipelines.batch.notes import Notes, describe_message
 from pipelines.batch.records import Record, RecordStatus, describe, is_whole, load_record, locked, save_record
@@ -53,6 +54,7 @@ class Batch:
         overwrite: Whether finished outputs are made again.
         parallel: Runs at a time.
         trace: Whether to collect per-element figures.
+        beside: Whether subtitles are also put beside the recordings.
         declared: Names of the graph's params.
         watcher: Follows the batch.
         registry: Element types; the default registry when None.
@@ -67,6 +69,7 @@ class Batch:
     overwrite: bool = False
     parallel: int = 1
     trace: bool = False
+    beside: bool = False
     registry: Registry | None = None
     results: dict[str, RunResult] = field(default_factory=dict)
     _runners: set[GraphRunner] = field(default_factory=set)
@@ -178,18 +181,33 @@ class Batch:
             elif record.errors:
                 # Told again each time, but making it again would not mend the recording.
                 record = replace(record, errors=(), warnings=(*record.errors, *record.warnings))
+            if record.status == "skipped":
+                placed = await self._put_beside(job, graph, record)
+                if placed.beside != old.beside:
+                    await asyncio.to_thread(save_record, job.output, replace(old, beside=placed.beside))
+                record = placed
             self._finished(job, record)
             return record
         # What an earlier run left is ours to replace; any other file is the user's.
         replaceable = self.overwrite or (old is not None and old.owned)
-        record = replace(_record(job, mark), owned=replaceable)
+        record = replace(_record(job, mark), owned=replaceable, beside=old.beside if old is not None else ())
         await asyncio.to_thread(save_record, job.output, record)
         log.info("%s: started", job.name or "graph")
         self.watcher.started(job)
         record = await self._play(job, graph, record, replaceable)
+        if record.ok or record.settled:
+            record = await self._put_beside(job, graph, record)
         await asyncio.to_thread(save_record, job.output, record)
         self._finished(job, record)
         return record
+
+    async def _put_beside(self, job: Job, graph: Graph, record: Record) -> Record:
+        if not self.beside or job.input is None:
+            return record
+        placed, problems = await asyncio.to_thread(
+            put_beside, graph, job.input, record.beside, overwrite=self.overwrite
+        )
+        return replace(record, beside=tuple(placed), warnings=(*record.warnings, *problems))
 
     async def _play(self, job: Job, graph: Graph, record: Record, overwrite: bool) -> Record:
         notes = Notes()

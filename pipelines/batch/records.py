@@ -77,6 +77,7 @@ class Record:
         source: Absolute path of the recording, links resolved, or None; "" in records of earlier versions.
         settled: Whether nothing would come out better another time: all sinks finished, and what was wrong was wrong
             with the recording (cut off, damaged in places).
+        beside: Subtitles put beside the recording, absolute paths.
         owned: Whether all its sinks could open, so that files under their names are this run's or an earlier one's,
             and the next run may replace them.
     """
@@ -97,6 +98,7 @@ class Record:
     utterances: tuple[Utterance, ...] = field(default=())
     source: str | None = ""
     settled: bool = False
+    beside: tuple[str, ...] = ()
     owned: bool = False
 
     @property
@@ -142,8 +144,8 @@ def load_record(folder: Path) -> Record | None:
         if data.pop("v", None) != VERSION:
             return None
         utterances = tuple(_read(Utterance, u) for u in data.pop("utterances"))
-        for name in ("outputs", "errors", "warnings"):
-            data[name] = tuple(data[name])
+        for name in ("outputs", "errors", "warnings", "beside"):
+            data[name] = tuple(data.get(name, ()))
         return _read(Record, {**data, "utterances": utterances})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

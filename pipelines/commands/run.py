@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=whole_number(1, 64), default=1, metavar="N", help="recordings at a time (default: 1)"
     )
     parser.add_argument("--overwrite", action="store_true", help="make finished results again")
+    parser.add_argument(
+        "--subtitles-beside",
+        action="store_true",
+        help="put subtitles beside each recording too, named for players (talk.en.srt)",
+    )
     parser.add_argument("--trace", action="store_true", help="print time spent in each element")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but what went wrong")
 
@@ -101,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
                 overwrite=args.overwrite,
                 parallel=args.jobs,
                 trace=args.trace,
+                beside=args.subtitles_beside,
             )
             records = asyncio.run(_run(batch, interrupts))
         unsaved = _save_summary(output, str(args.graph), records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import importlib
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from pipelines.batch.records import Record, load_record, save_record, save_summa
 from pipelines.commands.bench import _print as print_bench
 from pipelines.commands.run import _save_summary
 from pipelines.errors import GraphError, MediaError
+from pipelines.registry import Registry
 from pipelines.runtime.runner import RunResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -370,3 +372,81 @@ def test_a_link_to_a_recording_is_a_recording_and_a_broken_one_is_not(tmp_path: 
     jobs = plan_jobs([tmp_path / "in"], tmp_path / "out")
     assert [j.name for j in jobs if not j.problem] == ["link"]
     assert [j.problem for j in jobs if j.problem] == [f"{tmp_path / 'in/broken.wav'}: is a link to nothing"]
+
+
+# Subtitles beside recordings ------------------------------------------------------------------------------------------
+
+SPEAKS = """
+from pipelines.element import Element, ElementSpec, Pad, Settings
+from pipelines.frames import TranslationFrame
+
+class S(Settings):
+    target_lang: str = "ru"
+
+class Says(Element):
+    async def drain(self):
+        await self.context.push(TranslationFrame(1, 0, 1_000_000_000, "en", self.settings.target_lang, "!"))
+    async def process(self, frame, pad):
+        pass
+
+def pads(s):
+    return (Pad.sink("audio/raw"), Pad.src(f"text/x-translation, lang={s.target_lang}, script=latn"))
+
+SPEC = ElementSpec(type="says", summary="Says one thing.", settings=S, pads=pads, build="speaking_plugin:Says")
+"""
+SUBTITLED = """
+version: 1
+name: subtitled
+params: {input: {default: , description: recording}, output: out}
+elements:
+  in:   {type: test_src, duration_ms: 100}
+  fork: {type: tee}
+  en:   {type: says, target_lang: en}
+  de:   {type: says, target_lang: pt-br}
+  subs: {type: subtitle_sink, path: "${param:output}/subtitles.srt"}
+  vtt:  {type: subtitle_sink, path: "${param:output}/other.VTT"}
+links: [in -> fork -> en -> subs, fork -> de -> vtt]
+"""
+
+
+@pytest.fixture
+def subtitled(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "speaking_plugin.py").write_text(SPEAKS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = importlib.import_module("speaking_plugin").SPEC
+    (tmp_path / "tone.yaml").write_text(SUBTITLED)
+    registry = Registry.builtin().extended(spec)
+    return lambda **more: make("talk", registry=registry, declared=frozenset({"input", "output"}), **more)
+
+
+def beside_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("talk.*.*"))
+
+
+async def test_subtitles_are_put_beside_the_recording_for_players(subtitled: Any, tmp_path: Path) -> None:
+    assert await statuses(subtitled()) == ["done"]
+    assert beside_of(tmp_path) == []
+    (record,) = await subtitled(beside=True).run()  # also what was finished before
+    assert (record.status, record.warnings) == ("skipped", ())
+    beside = [tmp_path / "talk.en.srt", tmp_path / "talk.pt-br.vtt"]
+    assert beside_of(tmp_path) == beside
+    assert beside[0].read_bytes() == (tmp_path / "out/talk/subtitles.srt").read_bytes()
+    assert beside[1].read_text().startswith("WEBVTT")
+    # What we put there is ours to replace.
+    beside[0].write_text("an earlier translation")
+    (record,) = await subtitled(beside=True).run()
+    assert record.warnings == ()
+    assert beside[0].read_bytes() == (tmp_path / "out/talk/subtitles.srt").read_bytes()
+
+
+async def test_a_users_own_subtitles_are_kept(subtitled: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "talk.en.srt"
+    mine.write_text("mine")
+    (record,) = await subtitled(beside=True).run()
+    assert record.status == "done"
+    assert "talk.en.srt exists already and was not replaced" in record.warnings[0]
+    assert mine.read_text() == "mine"
+    assert (tmp_path / "talk.pt-br.vtt").is_file()
+    (record,) = await subtitled(beside=True, overwrite=True).run()
+    assert record.warnings == ()
+    assert mine.read_text() != "mine"
