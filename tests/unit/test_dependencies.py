@@ -1,6 +1,7 @@
 """What pyproject.toml says of other people's releases."""
 
 import ast
+import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -49,6 +50,14 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
     return found
+
+
+def test_the_cpu_build_that_is_recommended_is_one_that_is_allowed() -> None:
+    """Else pip takes it away again and fetches PyPI's build with CUDA in its place."""
+    (bound,) = (each.specifier for each in REQUIREMENTS if each.name == "torch")
+    runbook = (ROOT / "docs" / "RUNBOOK.md").read_text(encoding="utf-8")
+    (recommended,) = re.findall(r"pip install '(torch[^']*)' --index-url", runbook)
+    assert {str(each) for each in Requirement(recommended).specifier} <= {str(each) for each in bound}
 
 
 def test_every_python_that_is_promised_is_named() -> None:

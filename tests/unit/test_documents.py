@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -15,6 +16,7 @@ from pipelines.cli import COMMANDS, main
 from pipelines.language.build import check_graph
 from pipelines.language.diagnostics import CODES
 from pipelines.registry import Registry
+from pipelines.tools.checking import check_element
 from pipelines.tools.schema import graph_schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,72 @@ def test_the_readme_knows_the_commands():
 def test_links_between_documents_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
+
+
+BEEP = """
+from pipelines.element import ElementSpec, Field, Pad, Settings
+
+
+class BeepSettings(Settings):
+    \"\"\"Settings of beep.\"\"\"
+
+    rate_hz: int = Field(44100, ge=8000, le=48000, description="Sample rate, Hz.")
+    duration_ms: int = Field(1000, ge=0, le=10000, description="Length, ms.")
+
+
+SPEC = ElementSpec(
+    type="beep",
+    summary="Beep.",
+    settings=BeepSettings,
+    pads=lambda settings: (Pad.src(f"audio/raw, rate={settings.rate_hz}, channels=1, segmented=false"),),
+    build="tolmach_beep.element:Beep",
+)
+"""
+BLOCKS = """
+from pipelines.element import ElementSpec, Pad, Settings
+
+
+class BlocksSettings(Settings):
+    \"\"\"Settings of blocks.\"\"\"
+
+
+SPEC = ElementSpec(
+    type="blocks",
+    summary="Cut audio into blocks.",
+    settings=BlocksSettings,
+    pads=(Pad.sink("audio/raw, channels=1, segmented=false"), Pad.src("audio/raw", like="sink")),
+    build="tolmach_blocks.element:Blocks",
+)
+"""
+
+
+@pytest.mark.parametrize(("name", "spec", "settings"), [("beep", BEEP, {"duration_ms": 333}), ("blocks", BLOCKS, {})])
+async def test_the_other_elements_of_the_guide_keep_the_contract(name, spec, settings, tmp_path, monkeypatch):
+    package = tmp_path / f"tolmach_{name}"
+    package.mkdir()
+    (text,) = (t for t in blocks("docs/ELEMENTS.md", "python") if t.startswith(f"# tolmach_{name}/element.py"))
+    (package / "element.py").write_text(text, encoding="utf-8")
+    (package / "spec.py").write_text(spec, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pushed = await check_element(importlib.import_module(f"tolmach_{name}.spec").SPEC, settings)
+    assert pushed["src"] > 0
+
+
+async def test_a_finished_source_of_the_guide_ends(tmp_path, monkeypatch):
+    (text,) = (t for t in blocks("docs/ELEMENTS.md", "python") if t.startswith("# tolmach_beep/element.py"))
+    (tmp_path / "beep_of_the_guide.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    beep = importlib.import_module("beep_of_the_guide").Beep
+    pushed = []
+
+    async def push(frame, pad="src") -> None:
+        pushed.append(frame)
+        if len(pushed) == 3:
+            element.finish()
+
+    element = beep(SimpleNamespace(rate_hz=44100, duration_ms=10_000), SimpleNamespace(push=push))
+    await element.produce()
+    assert [frame.pts_ns for frame in pushed] == [0, 20_000_000, 40_000_000]
 
 
 async def test_the_element_that_is_written_in_the_guide_passes_its_own_tests(tmp_path, monkeypatch):
