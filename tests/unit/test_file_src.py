@@ -280,6 +280,36 @@ async def test_sound_that_starts_after_the_picture_keeps_its_place(tmp_path: Pat
     np.testing.assert_array_equal(harness.audio()[rate_hz:], np.full((rate_hz // 2, 1), 0.25))
 
 
+async def test_sound_that_is_first_met_late_is_found_and_keeps_its_place(tmp_path: Path) -> None:
+    """libav looks at the first five seconds, and then knows an audio stream of which it knows nothing."""
+    path, rate_hz = tmp_path / "broadcast.ts", 48000
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg2video", rate=25)
+        video.width = video.height = 64
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("mp2", rate=rate_hz)
+        audio.codec_context.layout = "mono"
+        audio.codec_context.format = "s16"
+        for number in range(12 * 25):
+            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(picture))
+            if number < 9 * 25 or number % 25:
+                continue
+            for at in range(number // 25 * rate_hz, (number // 25 + 1) * rate_hz, 1152)[:41]:
+                frame = av.AudioFrame.from_ndarray(np.full((1, 1152), 8192, np.int16), format="s16", layout="mono")
+                frame.sample_rate, frame.pts, frame.time_base = rate_hz, at, Fraction(1, rate_hz)
+                container.mux(audio.encode(frame))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    with av.open(str(path)) as container:
+        assert container.streams.best("audio") is None, "or it tests nothing"
+    harness = await read(path)
+    sound = np.flatnonzero(np.abs(harness.audio()[:, 0]) > 0.1)
+    assert sound[0] / rate_hz == pytest.approx(9.0, abs=0.05)
+    assert errors(harness) == []
+
+
 # --- pace, end, cancel ------------------------------------------------------------------------------------------------
 
 

@@ -527,7 +527,10 @@ def _lies_in(pos: int, ranges: Sequence[range]) -> bool:
 def _declared_samples(container: InputContainer, stream: AudioStream, rate_hz: int) -> int | None:
     """How long the headers say a recording is, in samples; None when they do not say."""
     if stream.duration is not None and stream.time_base is not None:
-        return round(stream.duration * stream.time_base * rate_hz)
+        start, late_s = cast("int | None", container.start_time), Fraction(0)
+        if start is not None and stream.start_time is not None:  # audio may begin after the picture
+            late_s = max(late_s, stream.start_time * stream.time_base - Fraction(start, av.time_base))
+        return round((late_s + stream.duration * stream.time_base) * rate_hz)
     if container.duration is not None:
         return round(Fraction(container.duration, av.time_base) * rate_hz)
     return None
