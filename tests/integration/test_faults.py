@@ -91,5 +91,5 @@ async def test_a_damaged_stream_gives_what_can_be_decoded_and_says_where_it_brok
 async def test_a_stream_that_appears_late_is_named(tmp_path: Path) -> None:
     result, heard = await run("vad", "late_stream.ts", tmp_path)
     assert result.ok
-    (warning,) = of_kind(heard, "warning")
+    (warning,) = [m for m in of_kind(heard, "warning") if m.element == "in"]
     assert "audio track 0 of unknown language is read; there is also 1 of unknown language" in warning.text

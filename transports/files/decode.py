@@ -133,7 +133,8 @@ class Decoder:
         expected: How many samples :meth:`read` will give altogether if the headers are right; None if they do not say.
         damage: What was wrong, as far as it is known yet; None while nothing is.
         findings: What else was noticed so far.
-        loud_samples: How much of what :meth:`read` gave was louder than -45 dB of full scale, block by block.
+        loud_samples: How much of what :meth:`read` gave was louder than -45 dB of full scale (all channels together),
+            block by block.
     """
 
     def __init__(
@@ -210,7 +211,8 @@ class Decoder:
             joined = np.concatenate(parts) if len(parts) > 1 else parts[0]
             self._rest = joined[count:]
             block = joined[:count]
-            if len(block) and max(np.einsum("ij,ij->j", block, block)) > _LOUD * len(block):
+            flat = block.ravel()
+            if np.dot(flat, flat) > _LOUD * len(block):
                 self.loud_samples += len(block)
             return block
 
