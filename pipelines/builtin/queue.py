@@ -12,10 +12,16 @@ from pipelines.element import Element, ElementSpec, Field, Pad, Settings
 from pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame
 
 _SMALL_FRAME_BYTES = 256  # what a text or marker frame is taken to weigh; audio dominates by far
+_MS_PER_MARK = 50
+"""Speech per text or mark at the least: an utterance has two marks and a text, and lasts longer than 150 ms."""
 
 
 class QueueSettings(Settings):
-    """Settings of queue. A limit of 0 is no limit; at least one must be set."""
+    """Settings of queue. A limit of 0 is no limit; at least one must be set.
+
+    A limit that was not written never undercuts one that was: who asks for a minute of audio gets it, however many
+    frames and bytes that is.
+    """
 
     max_ms: int = Field(1000, ge=0, le=3_600_000, description="Audio that may wait, ms of media time; 0 for no limit.")
     max_frames: int = Field(500, ge=0, le=1_000_000, description="Frames that may wait; 0 for no limit.")
@@ -31,6 +37,20 @@ class QueueSettings(Settings):
         if not (self.max_ms or self.max_frames or self.max_bytes):
             raise ValueError("max_ms, max_frames and max_bytes must not all be 0: the queue would have no limit")
         return self
+
+    @property
+    def limits(self) -> tuple[int, int, int, int]:
+        """What holds: ms of audio, frames, bytes, and frames that have no duration (texts, marks); 0 for no limit.
+
+        Texts and marks are not measured in ms, so with that limit alone they have one of their own, of as many as can
+        belong to so much speech.
+        """
+        written = {name for name in ("max_ms", "max_frames", "max_bytes") if name in self.model_fields_set}
+        asked = {name for name in written if getattr(self, name)}
+        if not asked:
+            return self.max_ms, self.max_frames, self.max_bytes, 0
+        ms, frames, size = (getattr(self, n) if n in asked else 0 for n in ("max_ms", "max_frames", "max_bytes"))
+        return ms, frames, size, 0 if frames or size else max(500, ms // _MS_PER_MARK)
 
 
 class Queue(Element):
@@ -54,6 +74,8 @@ class Queue(Element):
         self._progress: deque[tuple[int, int]] = deque()  # how many frames go before it, and what to say
         self._ns = 0
         self._bytes = 0
+        self._marks = 0  # frames without a duration
+        self._limits = self.settings.limits
         self._uncut = 0  # audio frames that belong to no utterance
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -130,16 +152,18 @@ class Queue(Element):
         # An empty queue takes any frame: one that is larger than the limit must still pass.
         if not self._waiting:
             return False
-        limits = self.settings
+        max_ms, max_frames, max_bytes, max_marks = self._limits
         return bool(
-            (limits.max_frames and len(self._waiting) >= limits.max_frames)
-            or (limits.max_ms and self._ns + _duration_ns(frame) > limits.max_ms * NS_PER_MS)
-            or (limits.max_bytes and self._bytes + _size(frame) > limits.max_bytes)
+            (max_frames and len(self._waiting) >= max_frames)
+            or (max_ms and self._ns + _duration_ns(frame) > max_ms * NS_PER_MS)
+            or (max_bytes and self._bytes + _size(frame) > max_bytes)
+            or (max_marks and self._marks >= max_marks and not isinstance(frame, AudioFrame))
         )
 
     def _account(self, frame: Frame, sign: int) -> None:
         self._ns += sign * _duration_ns(frame)
         self._bytes += sign * _size(frame)
+        self._marks += sign * (not isinstance(frame, AudioFrame))
         self._uncut += sign * (isinstance(frame, AudioFrame) and frame.utterance is None)
 
     def _drop_oldest(self) -> bool:
@@ -176,8 +200,8 @@ def _size(frame: Frame) -> int:
 SPEC = ElementSpec(
     type="queue",
     summary="Let the elements before and behind run as separate tasks, with bounded room between.",
-    doc="The defaults (1 s, 500 frames, 10 MiB) are about those of GStreamer's queue. All limits hold at once. "
-    "Counts of dropped frames are posted on the bus.",
+    doc="The defaults (1 s, 500 frames, 10 MiB) are about those of GStreamer's queue. All limits that are written hold "
+    "at once; those that are not written hold only when none is. Counts of dropped frames are posted on the bus.",
     settings=QueueSettings,
     pads=(Pad.sink(), Pad.src(like="sink")),
     build="pipelines.builtin.queue:Queue",

@@ -48,9 +48,9 @@ def endpointing(
         min_utterance_ms=settings.min_utterance_ms,
         hangover_ms=settings.hangover_ms,
         pre_roll_ms=settings.pre_roll_ms,
-        post_roll_ms=settings.post_roll_ms,
+        post_roll_ms=settings.fitting_post_roll_ms,
         max_utterance_ms=settings.max_utterance_ms,
-        cut_search_ms=settings.cut_search_ms,
+        cut_search_ms=settings.fitting_cut_search_ms,
     )
 
 

@@ -73,14 +73,26 @@ class VadSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.post_roll_ms > self.hangover_ms:
+        # Only what was written can contradict: a default gives way to it (`fitting_…`).
+        written = self.model_fields_set
+        if "post_roll_ms" in written and self.post_roll_ms > self.hangover_ms:
             raise ValueError(f"post_roll_ms ({self.post_roll_ms}) must not exceed hangover_ms ({self.hangover_ms})")
-        if self.cut_search_ms * 2 > self.max_utterance_ms:
+        if "cut_search_ms" in written and self.cut_search_ms * 2 > self.max_utterance_ms:
             raise ValueError(
                 f"cut_search_ms ({self.cut_search_ms}) must not exceed half of max_utterance_ms "
                 f"({self.max_utterance_ms})"
             )
         return self
+
+    @property
+    def fitting_post_roll_ms(self) -> int:
+        """The post-roll that holds: a default is no longer than the hangover, ms."""
+        return min(self.post_roll_ms, self.hangover_ms)
+
+    @property
+    def fitting_cut_search_ms(self) -> int:
+        """The search that holds: a default is no longer than half of the longest utterance, ms."""
+        return min(self.cut_search_ms, self.max_utterance_ms // 2)
 
 
 class SileroVadSettings(VadSettings):

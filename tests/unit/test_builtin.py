@@ -128,3 +128,45 @@ async def test_fake_sink_counts_and_reports() -> None:
 def test_queue_with_no_limit_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="must not all be 0"):
         QUEUE.settings(max_ms=0, max_frames=0, max_bytes=0)
+
+
+@pytest.mark.parametrize(
+    ("written", "room"),
+    [
+        ({"max_ms": 60_000}, 6000),  # a minute of frames of 10 ms, twelve times the default of 500
+        ({"max_ms": 60_000, "max_frames": 700}, 700),
+        ({"max_frames": 3000}, 3000),
+        ({"max_bytes": 64_000}, 100),
+        ({}, 100),  # the defaults: a second
+        ({"max_ms": 0}, 500),  # no limit is no wish: the other defaults hold
+    ],
+)
+async def test_bounds_nobody_wrote_do_not_undercut_those_that_were_written(written: dict[str, int], room: int) -> None:
+    h = Harness(QUEUE, leaky="upstream", **written)
+    gate = asyncio.Event()
+
+    async def never(frame: object, pad: str = "src") -> None:
+        await gate.wait()
+
+    object.__setattr__(h.context, "push", never)
+    async with h:
+        frames = chop(tone(70.0), 160)
+        await h.push(frames[0])
+        await asyncio.sleep(0)  # the first is on its way out
+        await h.push(*frames[1:])
+        assert isinstance(h.element, Queue)
+        assert h.element.depth[0] == room
+
+
+async def test_marks_have_a_bound_too_where_only_ms_is_written() -> None:
+    h = Harness(QUEUE, leaky="no", max_ms=60_000)
+    object.__setattr__(h.context, "push", lambda frame, pad="src": asyncio.sleep(3600))
+    async with h:
+        feeder = asyncio.create_task(h.push(*(UtteranceStart(n, n) for n in range(5000))))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not feeder.done()
+        assert isinstance(h.element, Queue)
+        assert h.element.depth[0] == 1200
+        feeder.cancel()
+        await asyncio.gather(feeder, return_exceptions=True)

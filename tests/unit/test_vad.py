@@ -331,6 +331,13 @@ def test_settings_that_contradict_each_other(settings_, said):
         SileroVadSettings(**settings_)
 
 
+def test_a_default_gives_way_to_what_was_written():
+    assert SileroVadSettings(hangover_ms=200).fitting_post_roll_ms == 200
+    assert SileroVadSettings(max_utterance_ms=4000).fitting_cut_search_ms == 2000
+    assert SileroVadSettings().fitting_post_roll_ms == SileroVadSettings().post_roll_ms
+    assert SileroVadSettings().fitting_cut_search_ms == SileroVadSettings().cut_search_ms
+
+
 def test_a_missing_model_says_what_to_install(monkeypatch):
     monkeypatch.setattr(silero, "_HOMES", (("silero-vad", "silero_vad/none.onnx"), ("no-such-distribution", "x")))
     with pytest.raises(ModelMissingError, match=r"pip install.*silero-vad"):
