@@ -39,6 +39,9 @@ HEAVY_MODULES = (
 )
 """What a spec module may not import, directly or not: the tools must answer at once, on machines without a GPU."""
 
+RESERVED = {"type": "its element type", "on_error": "its failure policy"}
+"""Words of an element's YAML node that are no settings, and what they are."""
+
 _TYPE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _PAD = re.compile(r"[a-z][a-z0-9_]*")
@@ -112,6 +115,12 @@ def _check_settings(spec: ElementSpec) -> tuple[SettingInfo, ...]:
             f"{spec.type}: {model.__name__} has no JSON Schema ({error}); use plain types, Literal, Field constraints"
         ) from error
     for info in infos:
+        _require(
+            info.name not in RESERVED,
+            spec,
+            f"setting {info.name!r} can never be set: `{info.name}` of an element in a graph means something else "
+            f"({RESERVED.get(info.name, '')}); give it another name",
+        )
         _require(
             bool(info.description),
             spec,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import create_model
 
 from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
 from pipelines.errors import MediaError
@@ -378,4 +379,12 @@ def test_a_heavy_spec_module_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     settings = __import__("heavy_spec").S
     with pytest.raises(AssertionError, match="importing its spec module heavy_spec also imports av; move that"):
+        check_spec(spec("Pass", settings=settings))
+
+
+@pytest.mark.parametrize("word", ["type", "on_error"])
+def test_a_setting_that_a_graph_could_never_set_is_refused(word: str):
+    field = (str, Field("x", description="What it does."))
+    settings = create_model("Shadowed", __base__=Settings, **{word: field})
+    with pytest.raises(AssertionError, match=f"setting '{word}' can never be set.*give it another name"):
         check_spec(spec("Pass", settings=settings))
