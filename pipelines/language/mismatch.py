@@ -8,7 +8,7 @@ from pipelines.caps import Caps, FieldValue, IntRange, Structure, format_value, 
 from pipelines.language.diagnostics import Diagnostics
 from pipelines.language.pads import DraftLink
 
-__all__ = ["explain", "explain_join", "show_caps"]
+__all__ = ["explain", "explain_inputs", "explain_join", "show_caps"]
 
 _FIRST = ("rate", "channels")
 
@@ -59,6 +59,50 @@ def explain_join(link: DraftLink, offered: Caps, problems: Diagnostics) -> None:
     sound = any(s.media.startswith("audio/") for s in offered)
     hint = "put {type: resample, rate_hz: 48000, channels: 1} between them" if sound else None
     problems.add("caps-mismatch", link.span, f"cannot link {link.src} -> {link.sink}", notes=notes, hint=hint)
+
+
+def explain_inputs(first: DraftLink, given: Caps, second: DraftLink, other: Caps, problems: Diagnostics) -> None:
+    """Report ``caps-mismatch`` on the second of two inputs of one element that must carry the same and do not.
+
+    Args:
+        first: The link of one input.
+        given: What arrives there.
+        second: The link of the other.
+        other: What arrives there.
+        problems: Takes the report.
+    """
+    node = second.sink.node
+    pairs = [(a, b) for a in given for b in other if a.media == b.media]
+    if pairs:
+        mine, theirs = min(pairs, key=lambda pair: len(list(_conflicts(pair[0], pair[1], None))))
+        conflicts = dict(_conflicts(mine, theirs, None))
+        fields = " and ".join(sorted(conflicts, key=lambda n: (n not in _FIRST, n)))
+    else:
+        conflicts, fields = {}, "the kind of stream"
+    if conflicts and set(conflicts) <= set(_FIRST):
+        names = {"rate": "rate_hz", "channels": "channels"}
+        values = {n: _value(mine.get(n)) for n in _FIRST if n in conflicts}
+        settings = ", ".join(f"{names[n]}: {value}" for n, value in values.items())
+        hint = f"put {{type: resample, {settings}}} in front of {second.sink}"
+        if any(not value.isdigit() for value in values.values()):
+            hint = f"put a resample to one {fields} in front of each input of {node}"
+    elif "segmented" in conflicts:
+        hint = "cut both with a VAD, or neither: sound in utterances and sound as it comes cannot share a stream"
+    elif "lang" in conflicts or "script" in conflicts:
+        hint = f"give each language a sink of its own instead of {node!r}, or translate both into one"
+    else:
+        hint = f"give each a sink of its own instead of {node!r}"
+    problems.add(
+        "caps-mismatch",
+        second.span,
+        f"the inputs of {node!r} disagree on {fields}",
+        notes=[
+            f"{first.src} gives {show_caps(given)}",
+            f"{second.src} gives {show_caps(other)}",
+            f"what leaves {node!r} must be one stream, so all that enters must be alike",
+        ],
+        hint=hint,
+    )
 
 
 def _hint(link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset[str] | None) -> str:

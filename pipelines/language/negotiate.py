@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pipelines.caps import Caps, Scalar, Structure, value_is_subset
 from pipelines.element import Pad
 from pipelines.language.diagnostics import Diagnostics
-from pipelines.language.mismatch import explain, explain_join
+from pipelines.language.mismatch import explain, explain_inputs, explain_join
 from pipelines.language.pads import DraftLink, template_of
 
 __all__ = ["negotiate"]
@@ -131,6 +131,7 @@ class _Negotiation:
         """First caps of a link: what the src pad offers and the sink pad accepts."""
         state.open = _open_fields(state)
         offered = state.src.caps
+        arrived: list[tuple[_State, Caps]] = []
         for before in state.like:
             # Behind a broken link go on as if what its sink pad takes had arrived.
             repeated = _forward(before.sink.caps if before.broken else before.caps, state.src)
@@ -140,8 +141,14 @@ class _Negotiation:
                 if not before.unsure:
                     explain_join(before.link, before.caps, self.problems)
                 before.caps = Caps.empty()
-            else:
-                offered = offered.intersect(repeated)
+                continue
+            at_odds = next((one for one in arrived if not one[1].can_intersect(repeated)), None)
+            if at_odds is not None and not (at_odds[0].unsure or before.unsure):
+                explain_inputs(at_odds[0].link, at_odds[1], before.link, repeated, self.problems)
+                state.caps = Caps.empty()
+                return
+            arrived.append((before, repeated))
+            offered = offered.intersect(repeated)
         self.narrow(state, offered, state.sink.caps)
 
     def narrow(self, state: _State, offered: Caps, accepted: Caps) -> bool:
