@@ -18,7 +18,15 @@ from pipelines.errors import GraphError
 from pipelines.graph import Graph, Link, Node, Span
 from pipelines.language.bins import expand_bins
 from pipelines.language.declared import Level, Override, Setting
-from pipelines.language.diagnostics import Diagnostic, Diagnostics, did_you_mean, format_text, show_value, split_lines
+from pipelines.language.diagnostics import (
+    CheckStopped,
+    Diagnostic,
+    Diagnostics,
+    did_you_mean,
+    format_text,
+    show_value,
+    split_lines,
+)
 from pipelines.language.document import MappingNode, ScalarNode, SequenceNode, parse_document, parse_value, read_source
 from pipelines.language.links import Linked, make_links
 from pipelines.language.negotiate import negotiate
@@ -88,7 +96,7 @@ def check_graph(
     Raises:
         RegistryError: If installed element types contradict each other.
     """
-    problems = Diagnostics()
+    problems = Diagnostics(stops=True)
     file = str(source)
     path = Path(source) if text is None else None
     given = _Given(params or {}, overrides or {})
@@ -97,18 +105,21 @@ def check_graph(
         text = read_source(path, file, problems)
     elif text is not None:
         text = text.removeprefix("\ufeff")  # spans do not count it, so neither may what they are shown in
-    root = parse_document(text, file, problems) if text is not None else None
     declared: dict[str, ParamDef] = {}
     graph = None
-    if root is not None and _check_root(root, problems):
-        assert isinstance(root, MappingNode)  # noqa: S101 -- checked by the line above
-        declared = parse_params(root.get("params"), problems)
-        values = _resolve(declared, given, environment, require_params, problems)
-        name = _text(root, "name", problems) or Path(file).stem
-        shown = {n: None if v.unset else v.value for n, v in values.items()}
-        document = _Document(name, _text(root, "description", problems) or "", path, shown)
-        level = expand_bins(root, given.overrides, Scope(values, environment), problems)
-        graph = _assemble(document, level, registry or Registry.default(), problems)
+    try:
+        root = parse_document(text, file, problems) if text is not None else None
+        if root is not None and _check_root(root, problems):
+            assert isinstance(root, MappingNode)  # noqa: S101 -- checked by the line above
+            declared = parse_params(root.get("params"), problems)
+            values = _resolve(declared, given, environment, require_params, problems)
+            name = _text(root, "name", problems) or Path(file).stem
+            shown = {n: None if v.unset else v.value for n, v in values.items()}
+            document = _Document(name, _text(root, "description", problems) or "", path, shown)
+            level = expand_bins(root, given.overrides, Scope(values, environment), problems)
+            graph = _assemble(document, level, registry or Registry.default(), problems)
+    except CheckStopped:
+        graph = None  # which the diagnostics say
     sources = {file: text or "", **given.sources}
     found = problems.sorted()
     return CheckResult(None if problems.has_errors else graph, found, sources, tuple(declared.values()))

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from pipelines.graph import Span
 
 __all__ = [
     "CODES",
+    "CheckStopped",
     "Diagnostic",
     "Diagnostics",
     "did_you_mean",
@@ -48,6 +50,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "caps-mismatch": "What one pad gives is not what the other pad takes.",
         "cycle": "Elements feed themselves, or a bin contains itself.",
         "missing-queue": "Branches part and meet again without a queue on each.",
+        "check-stopped": "The graph asks for more work, or has more problems, than a check takes on.",
         "duplicate-output": "Two elements write the same file.",
         "unordered-merge": "A funnel does not sort what a sink lays out by media time.",
         "unused-element": "An element or a bin is declared and never used.",
@@ -88,11 +91,52 @@ class Diagnostic:
         return (span.file, span.line, span.column, self.code, self.message)
 
 
-class Diagnostics:
-    """Collects problems; the same problem is kept once (a bin used twice is wrong once)."""
+MAX_DIAGNOSTICS = 100
+"""Problems of one check: who has that many mends the first ones. Each may have cost a search for a like name."""
 
-    def __init__(self) -> None:
+MAX_EXPANDED_CHARS = 4 << 20
+"""Characters that variables may expand to, over all settings of a graph: four times the largest file."""
+
+_MAX_TEXT_CHARS = 600
+_MAX_LINE_CHARS = 240
+_MAX_COMPARED = 300_000  # products of lengths in one search for a like name, some ten milliseconds
+
+
+class CheckStopped(Exception):  # noqa: N818 -- no error of ours: it says where to stop
+    """A check has done as much as it takes on; the collector has said so."""
+
+
+class Diagnostics:
+    """Collects problems; the same problem is kept once (a bin used twice is wrong once).
+
+    It also keeps the budget of the check. A graph may come from anybody, and a server checks what is saved into its
+    folder: work and output are bounded by counting, never by the clock, so that a check ends alike everywhere.
+
+    Args:
+        stops: Whether to raise :class:`CheckStopped` at the end of the budget; else what comes after it is left out.
+    """
+
+    def __init__(self, *, stops: bool = False) -> None:
+        self._stops = stops
         self._found: dict[Diagnostic, None] = {}
+        self._expanded = 0
+
+    def spend(self, chars: int, span: Span | None) -> None:
+        """Account for characters that a variable at ``span`` expands to.
+
+        Raises:
+            CheckStopped: When they are too many, which has been reported.
+        """
+        self._expanded += chars
+        if self._expanded > MAX_EXPANDED_CHARS:
+            message = f"the variables of the graph expand to more than {MAX_EXPANDED_CHARS >> 20} MiB"
+            self._stop(span, message, "repeat less, or give long values where they are used")
+
+    def _stop(self, span: Span | None, message: str, hint: str) -> None:
+        if not any(d.code == "check-stopped" for d in self._found):
+            self._found.setdefault(Diagnostic("check-stopped", span, message, hint=hint))
+        if self._stops:
+            raise CheckStopped(message)
 
     def add(
         self,
@@ -104,8 +148,18 @@ class Diagnostics:
         hint: str | None = None,
         severity: Severity = "error",
     ) -> None:
-        """Report one problem."""
-        self._found.setdefault(Diagnostic(code, span, message, tuple(notes), hint, severity))
+        """Report one problem.
+
+        Raises:
+            CheckStopped: When there are too many, which has been reported too.
+        """
+        said = tuple(_clip(note) for note in notes)
+        found = Diagnostic(code, span, _clip(message), said, _clip(hint) if hint else hint, severity)
+        if found not in self._found and len(self._found) >= MAX_DIAGNOSTICS:
+            message = f"there are more than {MAX_DIAGNOSTICS} problems; the check stopped here"
+            self._stop(span, message, "mend those that are shown")
+            return
+        self._found.setdefault(found)
 
     def extend(self, other: Diagnostics) -> None:
         """Take over what another collector found."""
@@ -122,12 +176,29 @@ class Diagnostics:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, or None when none is alike."""
+    """The known name most like ``name``, or None when none is alike (among as many as are worth comparing)."""
     if len(name) > 80:  # difflib is quadratic, and nobody mistypes a name into this
         return None
-    by_lower = {k.lower(): k for k in known}
+    return _most_like(name, tuple(known))
+
+
+@lru_cache(maxsize=256)  # a bin that is used a thousand times makes its mistake a thousand times
+def _most_like(name: str, known: tuple[str, ...]) -> str | None:
+    by_lower = {}
+    left = _MAX_COMPARED
+    for one in known:
+        if abs(len(one) - len(name)) * 4 > 3 * max(len(one), len(name)):  # cannot be alike by a ratio of 0.6
+            continue
+        left -= len(name) * len(one)
+        if left < 0:
+            break
+        by_lower[one.lower()] = one
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else None
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT_CHARS else text[: _MAX_TEXT_CHARS - 3] + "..."
 
 
 def show_value(value: Any) -> str:
@@ -192,8 +263,8 @@ def _block(diagnostic: Diagnostic, lines: Sequence[str], color: bool) -> str:
     gutter = " " * 5
     if span and 1 <= span.line <= len(lines):
         gutter = " " * (3 + len(str(span.line)))
-        source = _printable(lines[span.line - 1]).rstrip()
-        at = span.column - 1
+        source, at = _around(lines[span.line - 1], span.column - 1)
+        source = _printable(source).rstrip()
         lead = "".join("\t" if c == "\t" else " " * _width(c) for c in source[:at])
         covered = source[at : at + span.length]
         marks = "^" * max(1, sum(_width(c) for c in covered))
@@ -204,6 +275,16 @@ def _block(diagnostic: Diagnostic, lines: Sequence[str], color: bool) -> str:
     if diagnostic.hint:
         out.append(paint(f"{gutter}=", _BLUE) + " " + paint("hint", _CYAN) + f": {_printable(diagnostic.hint)}")
     return "\n".join(out)
+
+
+def _around(line: str, at: int) -> tuple[str, int]:
+    """A line that is not too long to show, or what of it is around ``at``; and where ``at`` is in that."""
+    if len(line) <= _MAX_LINE_CHARS:
+        return line, at
+    start = max(0, at - _MAX_LINE_CHARS // 3)
+    end = start + _MAX_LINE_CHARS
+    before = "..." if start else ""
+    return before + line[start:end] + ("..." if end < len(line) else ""), at - start + len(before)
 
 
 def _printable(text: str) -> str:

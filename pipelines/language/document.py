@@ -8,6 +8,8 @@ refused; anchors and aliases are allowed.
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -209,6 +211,9 @@ class _Builder:
         self.anchors: dict[str, _Anchored] = {}
         self.root: Node | None = None
         self.documents = 0
+        self.breaks = [match.start() for match in re.finditer("\n", text)] + [len(text)]
+        starts = [0, *(at + 1 for at in self.breaks[:-1])]
+        self.ends = [a + len(text[a:b].rstrip()) for a, b in zip(starts, self.breaks, strict=True)]
 
     def build(self) -> Node:
         for event in YAML(typ="safe", pure=True).parse(self.text):
@@ -237,8 +242,8 @@ class _Builder:
         return Span(self.file, start.line + 1, start.column + 1, max(1, length))
 
     def rest_of_line(self, at: int) -> int:
-        end = self.text.find("\n", at)
-        return len(self.text[at : end if end >= 0 else len(self.text)].rstrip())
+        # Looked up, not searched: thousands of collections may begin on one line of a megabyte.
+        return max(0, self.ends[bisect_left(self.breaks, at)] - at)
 
     def refuse_tag(self, event: Any) -> None:
         if event.tag is not None:

@@ -93,6 +93,7 @@ class _Scalar:
         if len(matches) == 1 and matches[0]["kind"] == "param" and matches[0].group() == text:
             whole = self.param(matches[0])
             if whole is not None:
+                self.problems.spend(1 + len(whole.children), span)
                 return Expanded(whole.value, span, whole.unset, whole.failed or self.failed)
         value = "".join(self.pieces(text, matches))
         return Expanded(value, span, frozenset(self.unset), self.failed)
@@ -104,10 +105,10 @@ class _Scalar:
             at = match.end()
             if match.group() == "$${":
                 yield "${"
-            elif match["kind"] == "env":
-                yield self.env(match)
-            elif match["kind"] == "param":
-                yield self.param_text(match)
+            elif match["kind"] in ("env", "param"):
+                value = self.env(match) if match["kind"] == "env" else self.param_text(match)
+                self.problems.spend(len(value), self.node.span)
+                yield value
             else:
                 self.fail("bad-value", match, "not a variable", _FORMS)
         yield text[at:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipelines.graph import Span
 from pipelines.language.build import CheckResult, check_graph
 from pipelines.language.diagnostics import (
     CODES,
+    MAX_DIAGNOSTICS,
     Diagnostic,
     Diagnostics,
     did_you_mean,
@@ -142,3 +144,31 @@ def test_did_you_mean(typo, meant):
 
 def test_did_you_mean_ignores_absurd_names():
     assert did_you_mean("vad" * 100_000, ["vad"]) is None
+
+
+def test_a_check_stops_at_a_number_of_problems_and_of_characters():
+    links = "".join(f"  - {'n' * 60}{n} -> {'m' * 60}{n}\n" for n in range(3000))
+    named = "".join(f"  {'n' * 50}{n:04}x: {{type: identity}}\n" for n in range(900))
+    result = check_graph("g.yaml", text=f"version: 1\nelements:\n{named}links:\n{links}", registry=REGISTRY, env={})
+    assert len(result.diagnostics) == MAX_DIAGNOSTICS + 1
+    assert "check-stopped" in {d.code for d in result.diagnostics}
+    assert len(result.format_text()) < 200_000
+
+
+def test_a_long_line_is_shown_around_the_problem():
+    wrong = ", ".join(f"b{n}: 1" for n in range(60))
+    padding = "x" * 200_000
+    text = f"version: 1\nelements: {{a: {{type: tee, {wrong}, long: {padding}}}}}\nlinks: []\n"
+    shown = check_graph("g.yaml", text=text, registry=REGISTRY, env={}).format_text()
+    assert "tee has no setting 'b7'" in shown
+    assert len(shown) < 100_000
+    for block in shown.split("\n\n"):
+        lines = block.splitlines()
+        if len(lines) > 3 and (named := re.search(r"no setting '(b\d+)'", lines[0])):
+            at = lines[3].index("^") - lines[3].index("|")
+            assert lines[2][lines[2].index("|") + at :].startswith(named[1])
+
+
+def test_many_collections_on_one_line_cost_no_more_than_the_line():
+    text = "version: 1\nname: [" + "[]," * 15_000 + "x" * 900_000 + "]\n"
+    assert not check_graph("g.yaml", text=text, registry=REGISTRY, env={}).ok
