@@ -99,7 +99,7 @@ MAX_EXPANDED_CHARS = 4 << 20
 
 _MAX_TEXT_CHARS = 600
 _MAX_LINE_CHARS = 240
-_MAX_COMPARED = 300_000  # products of lengths in one search for a like name, some ten milliseconds
+_MAX_COMPARED = 60_000  # products of lengths in one search for a like name: 600 names of ten letters
 
 
 class CheckStopped(Exception):  # noqa: N818 -- no error of ours: it says where to stop
