@@ -288,9 +288,10 @@ class Context:
 class Element:
     """Runtime of one element in one graph.
 
-    Life: ``__init__`` (cheap, no I/O) → :meth:`start` → any number of :meth:`process` → :meth:`drain` → :meth:`stop`.
-    ``stop`` must be safe without ``start``, twice, and at any moment (cancel). All coroutines run on the graph's event
-    loop and must not block it: heavy work goes through a model host or ``asyncio.to_thread``.
+    Life: ``__init__`` (cheap, no I/O) → :meth:`start` → perhaps :meth:`warm` → any number of :meth:`process` →
+    :meth:`drain` → :meth:`stop`. ``stop`` must be safe without ``start``, twice, and at any moment
+    (cancel). All coroutines run on the graph's event loop and must not block it: heavy work goes through a model host
+    or ``asyncio.to_thread``.
 
     ``process`` is never called concurrently for one element, except for elements with several sink pads, whose pads
     may be fed by different tasks.
@@ -307,6 +308,13 @@ class Element:
 
     async def start(self) -> None:
         """Acquire what the element needs (files, models). Raises a TolmachError when it cannot."""
+
+    async def warm(self) -> None:
+        """Run once on nothing in particular, so that the first real frame is not the slow one.
+
+        Called after :meth:`start` by those who have the time, such as a server before it says that it is ready. Raises
+        a TolmachError when what was started does not work.
+        """
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Take one frame from sink pad ``pad``; push any number of frames. The default passes it on."""

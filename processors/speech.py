@@ -59,6 +59,11 @@ class SpeechElement(Element):
         """
         raise NotImplementedError  # pragma: no cover - abstract
 
+    async def warm(self) -> None:
+        """Speak three numbers to nobody; every voice can say them."""
+        async for _ in self.synthesise(TranslationFrame(0, 0, 0, "", "", "1, 2, 3.")):
+            pass
+
     async def process(self, frame: Frame, pad: str) -> None:
         """Start to speak a translation; waits while two utterances are under way.
 

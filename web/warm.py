@@ -1,4 +1,4 @@
-"""Loads the models of a graph before anybody calls, and says how far that is."""
+"""Loads and warms the models of a graph before anybody calls, and says how far that is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ session can begin, because an orchestrator sends nobody to a server that is not 
 
 
 class Warmer:
-    """Runs each graph once on a line without a client: its elements start, and end at once; models stay loaded.
+    """Runs each graph once on a line without a client: its elements start, each model answers once, and they end.
+
+    Models stay loaded.
 
     Args:
         library: Has the graphs.
@@ -99,7 +101,7 @@ class Warmer:
         SESSIONS.add(session, line)
         bus = Bus()
         bus.subscribe(self._note)
-        runner = GraphRunner(graph, bus=bus)
+        runner = GraphRunner(graph, bus=bus, warm=True)
         runner.finish()
         try:
             result = await runner.run()

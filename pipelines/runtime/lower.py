@@ -141,8 +141,11 @@ class GraphPipeline(BasePipeline):
 
     # Life ---------------------------------------------------------------------------------------------------------
 
-    async def start_elements(self) -> None:
+    async def start_elements(self, *, warm: bool = False) -> None:
         """Start every element, sinks first, so that nothing is pushed to one that is not ready.
+
+        Args:
+            warm: Whether each also runs once (:meth:`Element.warm`).
 
         Raises:
             TolmachError: What the first element that cannot start says; those already started are stopped again.
@@ -151,6 +154,8 @@ class GraphPipeline(BasePipeline):
             processor = self._elements[name]
             try:
                 await processor.element.start()
+                if warm:
+                    await processor.element.warm()
             except Exception as error:
                 await self.stop_elements()
                 failure = processor.cannot_start(error)

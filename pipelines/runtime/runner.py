@@ -72,6 +72,7 @@ class GraphRunner:
         overwrite: Whether sinks may replace existing files.
         trace: Whether to collect per-element figures.
         observers: pipecat observers; giving any makes every media frame visible to them.
+        warm: Whether to run each model once before the graph plays (:meth:`pipelines.element.Element.warm`).
     """
 
     def __init__(
@@ -83,10 +84,12 @@ class GraphRunner:
         overwrite: bool = True,
         trace: bool = False,
         observers: Sequence[BaseObserver] = (),
+        warm: bool = False,
     ) -> None:
         self.graph = graph
         self.bus = bus or Bus()
         self._observers = list(observers)
+        self._warm = warm
         self._tracer = Tracer() if trace else None
         self._pipeline: GraphPipeline | None = None
         self._base_dir = base_dir or Path.cwd()
@@ -145,7 +148,7 @@ class GraphRunner:
                 pipeline.cancel()
             else:
                 # A task of its own, so that cancel() ends the start-up and never the caller's task.
-                self._starting = asyncio.create_task(pipeline.start_elements(), name="start-elements")
+                self._starting = asyncio.create_task(pipeline.start_elements(warm=self._warm), name="start-elements")
                 await self._starting
             playing = time.perf_counter()
             if self._tracer is not None:

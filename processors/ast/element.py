@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from pipelines.element import Context, Element
 from pipelines.errors import ElementError
-from pipelines.frames import Frame, TranslationFrame
+from pipelines.frames import Frame, TranslationFrame, samples_to_ns
 from pipelines.ordered import OrderedJobs
 from processors.ast.settings import RATE_HZ, AstSettings
+from processors.ast.text import compression_ratio, without_tokens
 from processors.hosting import Lease
 from processors.languages import is_in_script, script_of
 from processors.utterances import Utterance, UtteranceCollector
@@ -29,12 +33,18 @@ class Hypothesis:
     Attributes:
         text: The text, stripped; may be empty.
         logprob: Mean log-probability of its tokens, end of sequence included (natural log), or None without tokens.
-        fault: Why the engine itself distrusts the text ("no speech", "repetition"), or None.
+        fault: Why the engine itself distrusts the text ("no speech"), or None.
+        retries: Why it was tried again, once for each time ("empty", "wrong script"), whichever try this is.
     """
 
     text: str
     logprob: float | None
     fault: str | None = None
+    retries: tuple[str, ...] = ()
+
+    def tried_again(self, why: str) -> Hypothesis:
+        """The same, one try more."""
+        return replace(self, retries=(*self.retries, why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class SpeechTranslation(Element, Generic[Item]):
         self._lease: Lease[Item, Hypothesis] | None = None
         self._collector = UtteranceCollector(settings.max_utterance_ms * RATE_HZ // 1000, RATE_HZ)
         self._group: list[Utterance] = []
+        self.retries: Counter[str] = Counter()  # of utterances so far, by reason
         self._jobs: OrderedJobs[list[_Answer]] = OrderedJobs(context, settings.max_in_flight, self._emit)
 
     @abstractmethod
@@ -77,6 +88,16 @@ class SpeechTranslation(Element, Generic[Item]):
         """Acquire the model."""
         if self._lease is None:
             self._lease = await self.open()
+
+    async def warm(self) -> None:
+        """Have the model translate a second of noise between this element's languages, once a process."""
+        if self._lease is None:
+            return
+        settings = self.settings
+        noise = (0.05 * np.random.default_rng(0).standard_normal(RATE_HZ)).astype(np.float32)
+        self.context.post("progress", f"warming {self.engine}")
+        item = self.request(Utterance(0, 0, samples_to_ns(RATE_HZ, RATE_HZ), noise))
+        await self._lease.warm([item], once=f"{settings.source_lang} to {settings.target_lang}")
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Collect; when a group is complete, hand it to the host (waits when too many are under way)."""
@@ -150,7 +171,9 @@ class SpeechTranslation(Element, Generic[Item]):
                 await self._push(answer.utterance, Hypothesis("", None, FAILED))
                 failure = failure or self._failure(answer.utterance, answer.outcome)
             else:
-                await self._push(answer.utterance, answer.outcome)
+                # Whatever the engine: a token that is no text must not be read out.
+                clean = replace(answer.outcome, text=without_tokens(answer.outcome.text))
+                await self._push(answer.utterance, clean)
         if failure is not None:
             raise failure
 
@@ -170,6 +193,8 @@ class SpeechTranslation(Element, Generic[Item]):
             return utterance.fault or hypothesis.fault
         if not hypothesis.text:
             return self.empty_rejection
+        if compression_ratio(hypothesis.text) > self.settings.max_compression_ratio:
+            return "repetition"
         gate, logprob = self.min_logprob, hypothesis.logprob
         if gate is not None and logprob is not None and logprob < gate:
             return self.rejection
@@ -183,6 +208,7 @@ class SpeechTranslation(Element, Generic[Item]):
 
     async def _push(self, utterance: Utterance, hypothesis: Hypothesis) -> None:
         rejected = self._judge(utterance, hypothesis)
+        self.retries.update(hypothesis.retries)
         frame = TranslationFrame(
             utterance=utterance.number,
             pts_ns=utterance.pts_ns,
@@ -198,7 +224,9 @@ class SpeechTranslation(Element, Generic[Item]):
             self.context.post(
                 "warning", f"Utterance {utterance.number} was not translated: {utterance.fault}.", pts_ns=frame.pts_ns
             )
-        self.context.post("translation", frame.text or f"({rejected})", pts_ns=frame.pts_ns, data=_as_data(frame))
+        self.context.post(
+            "translation", frame.text or f"({rejected})", pts_ns=frame.pts_ns, data=_as_data(frame, hypothesis)
+        )
         await self.context.push(frame)
 
 
@@ -206,7 +234,7 @@ def _usable(utterance: Utterance) -> bool:
     return utterance.fault is None and len(utterance.samples) > 0
 
 
-def _as_data(frame: TranslationFrame) -> dict[str, Any]:
+def _as_data(frame: TranslationFrame, hypothesis: Hypothesis) -> dict[str, Any]:
     return {
         "utterance": frame.utterance,
         "pts_ns": frame.pts_ns,
@@ -217,4 +245,5 @@ def _as_data(frame: TranslationFrame) -> dict[str, Any]:
         "logprob": frame.logprob,
         "rejected": frame.rejected,
         "engine": frame.engine,
+        "retries": list(hypothesis.retries),
     }

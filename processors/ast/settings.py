@@ -30,6 +30,13 @@ class AstSettings(Settings):
         description="Least mean log-probability of a token (natural log) for a text to pass; what is below it is "
         "rejected. Empty: the model's own gate, if it has one.",
     )
+    max_compression_ratio: Live[float] = Field(
+        2.4,
+        gt=0,
+        title="Most repetition in a text",
+        description="Times that zlib may shorten a text; what it shortens more repeats itself and is rejected "
+        "(Whisper's own value).",
+    )
     max_utterance_ms: int = Field(
         60_000, ge=1000, le=600_000, description="Longest utterance accepted, ms; a bound on memory."
     )

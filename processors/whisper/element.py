@@ -68,7 +68,6 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
             settings.target_lang == settings.source_lang,
             settings.beam_size,
             settings.no_speech_threshold,
-            settings.max_compression_ratio,
         )
 
 

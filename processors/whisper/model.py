@@ -112,7 +112,7 @@ class WhisperModel:
 
     def warm(self, items: Sequence[WhisperRequest] = ()) -> None:
         """Translate, a second of silence if nothing else is given."""
-        self.run(items or [WhisperRequest(np.zeros(RATE_HZ, np.float32), "en", True, 1, 0.6, 2.4)])
+        self.run(items or [WhisperRequest(np.zeros(RATE_HZ, np.float32), "en", True, 1, 0.6)])
 
     def run(self, items: Sequence[WhisperRequest]) -> list[Hypothesis]:
         """Translate utterances, one after the other: a result does not depend on its neighbours."""
@@ -142,6 +142,4 @@ class WhisperModel:
         fault = None
         if min(s.no_speech_prob for s in segments) > item.no_speech_threshold and logprob < UNSURE_LOGPROB:
             fault = "no speech"
-        elif max(segment.compression_ratio for segment in segments) > item.max_compression_ratio:
-            fault = "repetition"
         return Hypothesis(text, logprob, fault)

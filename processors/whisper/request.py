@@ -17,7 +17,6 @@ class WhisperRequest:
         transcribe: Write it down in its own language instead of translating into English.
         beam_size: Hypotheses kept in the search.
         no_speech_threshold: Probability of no speech above which an improbable text is none.
-        max_compression_ratio: Ratio above which a text repeats itself.
     """
 
     samples: Samples
@@ -25,4 +24,3 @@ class WhisperRequest:
     transcribe: bool
     beam_size: int
     no_speech_threshold: float
-    max_compression_ratio: float

@@ -52,13 +52,6 @@ class WhisperSettings(AstSettings):
         description="Probability of no speech above which a text of mean log-probability below -1 is rejected "
         "(Whisper's own rule).",
     )
-    max_compression_ratio: Live[float] = Field(
-        2.4,
-        gt=0,
-        title="Most repetition in a text",
-        description="Times that zlib may shorten a text; what it shortens more repeats "
-        "itself and is rejected (Whisper's own value).",
-    )
 
     @field_validator("model")
     @classmethod

@@ -87,7 +87,7 @@ VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_
     "max_gain_db",
 }
 LIVE: Mapping[str, set[str]] = {
-    "canary_ast": {"min_logprob"},
+    "canary_ast": {"min_logprob", "max_compression_ratio"},
     "espeak_tts": {"rate_wpm", "pitch", "volume"},
     "silero_tts": {"speaker", "put_accent", "put_yo", "put_stress_homo", "put_yo_homo", "pause_ms"},
     "silero_vad": VAD | {"threshold", "confident_threshold", "doubtful_onset_ms", "offset_threshold"},

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipelines.builtin.identity import Identity
+from pipelines.errors import ModelError
 from pipelines.frames import Samples
 from tests.integration.served_peer import server
 from tests.integration.webrtc_peer import babble
@@ -226,6 +228,39 @@ async def test_health_config_and_metrics(graphs: Path) -> None:
     assert value(while_live, "tolmach_receiver_received_total") > 25
     assert value(after, "tolmach_sessions") == 0
     assert value(after, "tolmach_receiver_received_total") >= value(while_live, "tolmach_receiver_received_total")
+
+
+async def test_ready_means_that_every_element_of_the_default_graph_has_run_once(
+    graphs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (graphs / "echo.yaml").write_text(
+        "version: 1\nname: echo\nelements:\n  in: {type: webrtc_src}\n  it: {type: identity}\n"
+        "  out: {type: webrtc_sink}\nlinks: [in -> it -> out]\n"
+    )
+    warming, go_on = asyncio.Event(), asyncio.Event()
+
+    async def warm(self: Identity) -> None:
+        warming.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(Identity, "warm", warm)
+    async with server(graphs, default_graph="echo") as client:
+        warmer = client.service._warmer
+        warmer.done.clear()
+        again = asyncio.create_task(warmer.run(["echo"]))
+        await asyncio.wait_for(warming.wait(), 30)
+        assert (await client.http.get("/readyz")).status_code == 503
+        go_on.set()
+        await again
+        assert (await client.http.get("/readyz")).status_code == 200
+
+        async def broken(self: Identity) -> None:
+            raise ModelError("it does not answer")
+
+        monkeypatch.setattr(Identity, "warm", broken)
+        await warmer.run(["echo"])
+        answer = await client.http.get("/readyz")
+        assert (answer.status_code, answer.json()["failed"]) == (503, ["echo: it does not answer"])
 
 
 def value(metrics: str, name: str) -> float:
