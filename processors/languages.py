@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
-__all__ = ["LANGUAGES", "is_in_script", "language_name", "primary_language", "script_of"]
+__all__ = ["LANGUAGES", "is_in_script", "language_name", "letters_of", "primary_language", "script_of"]
 
 _TABLE = """
 af Afrikaans latn;       am Amharic ethi;         ar Arabic arab;          as Assamese beng;        az Azerbaijani latn
@@ -92,3 +93,9 @@ def is_in_script(text: str, script: str) -> bool:
     if name is None or sum(any(map(str.isalpha, word)) for word in text.split()) < 3:
         return True
     return any(unicodedata.name(letter, "").startswith(name) for letter in text)
+
+
+def letters_of(script: str) -> Callable[[str], bool] | None:
+    """Whether a letter belongs to a script, or None for scripts that are not told apart here."""
+    name = _LETTERS.get(script)
+    return None if name is None else lambda letter: unicodedata.name(letter, "").startswith(name)

@@ -6,6 +6,7 @@ The layout is that of canary-1b-v2 (one SentencePiece tokenizer with the special
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,51 @@ WIDTH = 32
 DROPOUT = 0.3  # so that a model left in train() mode betrays itself
 
 
-def build(folder: Path, *, seed: int = 2, beam_size: int | None = None) -> Path:
-    """Make ``tiny.nemo`` in ``folder``; it decodes greedily unless it is given a beam."""
+FAMILY_DECODING = {
+    "strategy": "beam",
+    "return_best_hypothesis": True,
+    "beam": {"beam_size": 1, "len_pen": 0.0, "max_generation_delta": 50},
+}
+"""How the published models are configured: a beam of one, and nothing said of greedy."""
+
+
+def build(
+    folder: Path,
+    *,
+    seed: int = 2,
+    beam_size: int | None = None,
+    decoding: dict[str, Any] | None = None,
+    width: int = WIDTH,
+    layers: int = 1,
+    bias: Callable[[str], float] | None = None,
+) -> Path:
+    """Make ``tiny.nemo`` in ``folder``.
+
+    Args:
+        folder: Where.
+        seed: Of the weights.
+        beam_size: Of the search; greedy unless there is one.
+        decoding: Configuration of the search, as it stands in the file.
+        width: Of all layers.
+        layers: Of the encoder and of the decoder.
+        bias: What is added to the logit of a token, by its piece, after :func:`_enliven`.
+    """
     import torch
     from nemo.collections.asr.models import EncDecMultiTaskModel
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
     _tokenizer(folder / "tokenizer")
     torch.manual_seed(seed)
-    model = EncDecMultiTaskModel(OmegaConf.create(_config(folder / "tokenizer", beam_size)))
+    config = OmegaConf.create(_config(folder / "tokenizer", beam_size, width, layers))
+    model = EncDecMultiTaskModel(config)
     _enliven(model)
+    if bias is not None:
+        pieces = model.tokenizer.ids_to_tokens(list(range(model.tokenizer.vocab_size)))
+        with torch.no_grad():
+            model.log_softmax.mlp.layer0.bias[: len(pieces)] += torch.tensor([bias(piece) for piece in pieces])
+    if decoding is not None:
+        with open_dict(model.cfg):
+            model.cfg.decoding = OmegaConf.create(decoding)
     path = folder / "tiny.nemo"
     model.save_to(str(path))
     return path
@@ -80,7 +116,7 @@ def _tokenizer(folder: Path) -> None:
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
 
 
-def _config(tokenizer: Path, beam_size: int | None) -> dict[str, Any]:
+def _config(tokenizer: Path, beam_size: int | None, width: int, layers: int) -> dict[str, Any]:
     from nemo.collections.asr.parts.submodules.multitask_decoding import MultiTaskDecodingConfig
     from omegaconf import OmegaConf
 
@@ -105,7 +141,7 @@ def _config(tokenizer: Path, beam_size: int | None) -> dict[str, Any]:
         "prompt_format": "canary2",
         "restore_timestamps_model": False,  # or NeMo looks for it in whatever model this process restored before
         "prompt_defaults": [{"role": "user", "slots": slots}],
-        "model_defaults": {"asr_enc_hidden": WIDTH, "lm_enc_hidden": WIDTH, "lm_dec_hidden": WIDTH},
+        "model_defaults": {"asr_enc_hidden": width, "lm_enc_hidden": width, "lm_dec_hidden": width},
         "tokenizer": {
             "dir": str(tokenizer),
             "type": "bpe",
@@ -128,8 +164,8 @@ def _config(tokenizer: Path, beam_size: int | None) -> dict[str, Any]:
         "encoder": {
             "_target_": f"{asr}.ConformerEncoder",
             "feat_in": 32,
-            "n_layers": 1,
-            "d_model": WIDTH,
+            "n_layers": layers,
+            "d_model": width,
             "subsampling": "dw_striding",
             "subsampling_factor": 8,
             "subsampling_conv_channels": 8,
@@ -142,8 +178,8 @@ def _config(tokenizer: Path, beam_size: int | None) -> dict[str, Any]:
         "transf_encoder": {
             "_target_": f"{asr}.transformer.transformer_encoders.TransformerEncoder",
             "num_layers": 0,
-            "hidden_size": WIDTH,
-            "inner_size": WIDTH,
+            "hidden_size": width,
+            "inner_size": width,
             "num_attention_heads": 2,
         },
         "transf_decoder": {
@@ -157,9 +193,9 @@ def _config(tokenizer: Path, beam_size: int | None) -> dict[str, Any]:
                 "num_token_types": 0,
                 "embedding_dropout": DROPOUT,
                 "learn_positional_encodings": False,
-                "hidden_size": WIDTH,
-                "inner_size": 2 * WIDTH,
-                "num_layers": 1,
+                "hidden_size": width,
+                "inner_size": 2 * width,
+                "num_layers": layers,
                 "num_attention_heads": 2,
                 "ffn_dropout": DROPOUT,
                 "attn_score_dropout": DROPOUT,
@@ -173,7 +209,7 @@ def _config(tokenizer: Path, beam_size: int | None) -> dict[str, Any]:
             "num_layers": 1,
             "activation": "relu",
             "log_softmax": True,
-            "hidden_size": WIDTH,
+            "hidden_size": width,
             "num_classes": "None",
             "dropout": DROPOUT,
             "use_transformer_init": True,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from pipelines.element import Context
 from pipelines.errors import ModelError, ModelMissingError
-from pipelines.frames import Samples
 from processors.ast.element import Hypothesis, SpeechTranslation
 from processors.ast.settings import RATE_HZ
 from processors.canary import embedded
 from processors.canary.device import resolve
-from processors.canary.request import CanaryRequest
-from processors.canary.spec import EMBEDDED, CanarySettings, is_path
+from processors.canary.languages import check_pair, published_name
+from processors.canary.request import CanaryRequest, pad_short, token_bound
+from processors.canary.spec import DEFAULT_MIN_LOGPROB, EMBEDDED, CanarySettings, is_path
 from processors.canary.weights import download
-from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
+from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
 from processors.utterances import Utterance
 
 
@@ -63,50 +63,76 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         self.context.post("info", f"loading {self.engine}")
         lease = await self._acquire(model, sha256)
         try:
-            self._check_languages(tuple(lease.info["languages"]))
+            self._check_languages(lease.info)
         except ModelError:
             lease.release()
             raise
-        self.context.post("info", f"loaded {self.engine}", data={"device": lease.info["device"]})
+        info = lease.info
+        if info["published"] is not None and self.min_logprob is None:
+            self.min_logprob = DEFAULT_MIN_LOGPROB
+        self.context.post("info", f"loaded {self.engine}", data={"device": info["device"], "dtype": info["dtype"]})
         return lease
 
     async def _acquire(self, model: str, sha256: str | None) -> Lease[CanaryRequest, Hypothesis]:
-        device = await off_loop(resolve, self.settings.device)
-        threads = self.settings.cpu_threads
-        key = HostKey("canary", model, device, f"{threads} threads" if threads else "")
-        load = partial(_load, model, device, sha256, threads)
-        return await HOSTS.acquire(key, load, max_in_flight=self.settings.max_in_flight)
+        settings = self.settings
+        device = await off_loop(resolve, settings.device)
+        threads, dtype = settings.cpu_threads, settings.dtype
+        if dtype == "float32" and device == "cpu":
+            dtype = "auto"  # the same model
+        variant = [f"{threads} threads"] * bool(threads) + [dtype] * (dtype != "auto")
+        key = HostKey("canary", model, device, ", ".join(variant))
+        load = partial(_load, model, device, sha256, threads, dtype)
+        return await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=self._note_progress)
 
-    def _check_languages(self, known: tuple[str, ...]) -> None:
+    def _note_progress(self, text: str) -> None:
+        self.context.post("progress", f"loading {self.engine}: {text}")
+
+    def _check_languages(self, info: Mapping[str, Any]) -> None:
         # NeMo itself takes an unknown language for the unknown token and goes on.
+        settings, published = self.settings, info["published"]
+        claimed = settings.trained_languages
+        known = [lang for lang in claimed if lang in info["tokens"]] if claimed else info["languages"]
+        looks_like = "" if published is None or published_name(settings.model) else f", which looks like {published}"
         for role in ("source_lang", "target_lang"):
-            lang = getattr(self.settings, role)
+            lang = getattr(settings, role)
             if lang not in known:
+                own = "; name the languages of a model of your own in `trained_languages`" if looks_like else ""
                 raise ModelError(
-                    f"{self.context.name}: {role} {lang!r} is not a language of {self.engine}; it has "
-                    f"{', '.join(known)}"
+                    f"{self.context.name}: {role} {lang!r} is not a language of {self.engine}{looks_like}; it has "
+                    f"{', '.join(known)}{own}"
                 )
+        if claimed:
+            return
+        if published is not None:
+            try:
+                check_pair(published, settings.source_lang, settings.target_lang, f"{self.engine}{looks_like},")
+            except ValueError as error:
+                raise ModelError(f"{self.context.name}: {error}") from None
+        elif not info["sure"] and self._embedded is None:
+            self.context.post(
+                "warning",
+                f"{self.engine} is no published model: it has tokens for {len(known)} languages, and whether it has "
+                f"learnt {settings.source_lang} and {settings.target_lang} is not known (`trained_languages`)",
+            )
 
     def request(self, utterance: Utterance) -> CanaryRequest:
         """The samples, padded, and the languages."""
+        settings, samples = self.settings, utterance.samples
         return CanaryRequest(
-            pad_short(utterance.samples, self.settings.min_utterance_ms * RATE_HZ // 1000),
-            self.settings.source_lang,
-            self.settings.target_lang,
-            self.settings.max_tokens,
+            pad_short(samples, settings.min_utterance_ms * RATE_HZ // 1000),
+            settings.source_lang,
+            settings.target_lang,
+            settings.max_tokens or token_bound(len(samples) / RATE_HZ),
         )
 
 
-def pad_short(samples: Samples, least: int) -> Samples:
-    """Silence on both sides, the odd sample behind, as NeMo's transcribe() does for arrays; float32[max(n, least)]."""
-    missing = max(0, least - len(samples))
-    return np.pad(samples, (missing // 2, missing - missing // 2)) if missing else samples
+def _load(
+    model: str, device: str, sha256: str | None, cpu_threads: int, dtype: str
+) -> Model[CanaryRequest, Hypothesis]:
+    report("importing NeMo")
+    from processors.canary.model import load  # seconds, so on the host's thread
 
-
-def _load(model: str, device: str, sha256: str | None, cpu_threads: int) -> Model[CanaryRequest, Hypothesis]:
-    from processors.canary.model import load  # imports NeMo: seconds, so on the host's thread
-
-    return load(model, device, sha256=sha256, cpu_threads=cpu_threads)
+    return load(model, device, sha256=sha256, cpu_threads=cpu_threads, dtype=dtype)
 
 
 def fetch(settings: CanarySettings) -> Path:

@@ -55,7 +55,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _says_so(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    if isinstance(error, MemoryError | OutOfMemoryError) or (
+        isinstance(error, OSError) and error.errno == errno.ENOMEM
+    ):
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in text for words in _SAYS)
