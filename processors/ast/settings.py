@@ -38,7 +38,10 @@ class AstSettings(Settings):
         "(Whisper's own value).",
     )
     max_utterance_ms: int = Field(
-        60_000, ge=1000, le=600_000, description="Longest utterance accepted, ms; a bound on memory."
+        120_000,  # the most that a detector can be set to: a bound nobody wrote must not undercut one that was written
+        ge=1000,
+        le=600_000,
+        description="Longest utterance accepted, ms; a bound on memory.",
     )
     max_in_flight: int = Field(
         4, ge=1, le=64, description="Requests to the model under way at a time before the stream waits."

@@ -65,6 +65,7 @@ class VadElement(Element):
         context: From the graph.
         window: Samples per decision.
         parameters: Where utterances begin and end.
+        leveller: What raises quiet audio for the detector, if not as Silero needs it.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class VadElement(Element):
         *,
         window: int,
         parameters: Endpointing,
+        leveller: Leveller | None = None,
     ) -> None:
         super().__init__(settings, context)
         self._window = window
         self._parameters = parameters
         self._endpointer = Endpointer(self._parameters)
-        self._leveller = Leveller(settings.max_gain_db, window / RATE_HZ)
+        self._leveller = leveller or Leveller(settings.max_gain_db, window / RATE_HZ)
         self._rest: Mono = np.zeros(0, np.float32)  # shorter than a window, not judged yet
         self._anchor_ns = 0
         self._received = 0

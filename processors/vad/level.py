@@ -35,18 +35,30 @@ class Leveller:
 
     The constants were chosen with ``tests/bench/vad_bench.py`` and recordings made from its clips (a speaker 30 dB
     below another, quiet words after a bang): with a half-life of 10 s and no hold Silero missed 23 s of the softer
-    speaker, with these 3 s; false speech in noise and music stayed the same. Without the bound on the floor WebRTC's
-    takes half as much again of the pauses for speech.
+    speaker, with these 3 s; false speech in noise and music stayed the same.
 
     Args:
         max_gain_db: Most amplification, dB.
         window_s: Length of a window, s.
+        half_life_s: How fast a loud moment is forgotten once it no longer counts in full.
+        hold_s: How long it counts in full, s.
+        max_floor: RMS above which the noise between the words is not raised, or None for no such bound.
     """
 
-    def __init__(self, max_gain_db: float, window_s: float) -> None:
+    def __init__(
+        self,
+        max_gain_db: float,
+        window_s: float,
+        *,
+        half_life_s: float = HALF_LIFE_S,
+        hold_s: float = HOLD_S,
+        max_floor: float | None = MAX_FLOOR,
+    ) -> None:
         self._max_gain = 10 ** (max_gain_db / 20)
         self._window_s = window_s
-        self._fade = 0.5 ** (window_s / HALF_LIFE_S)
+        self._fade = 0.5 ** (window_s / half_life_s)
+        self._hold_s = hold_s
+        self._max_floor = max_floor
         self._rise = 10 ** (FLOOR_RISE_DB_S * window_s / 20)
         self.restart()
 
@@ -69,11 +81,13 @@ class Leveller:
                 self._since_s = 0.0
             else:
                 self._since_s += self._window_s
-            hold_s = HOLD_S if self._loud_s > BANG_S else 0.0
+            hold_s = self._hold_s if self._loud_s > BANG_S else 0.0
             self._peak = max(peak, self._peak * self._fade if self._since_s > hold_s else self._peak)
             self._floor = max(_SILENCE, min(rms, self._floor * self._rise))
             self._heard_s += self._window_s
-            # A stream may begin in the middle of a word: its floor is known once there was room for a pause.
-            most = MAX_FLOOR / self._floor if self._heard_s > HOLD_S else self._max_gain
+            most = self._max_gain
+            if self._max_floor is not None and self._heard_s > HOLD_S:
+                # A stream may begin in the middle of a word: its floor is known once there was room for a pause.
+                most = self._max_floor / self._floor
             gains[i] = max(1.0, min(TARGET_PEAK / max(self._peak, _SILENCE), most, self._max_gain))
         return windows * gains

@@ -8,7 +8,12 @@ import webrtcvad
 from pipelines.element import Context
 from processors.vad.element import VadElement, Windows, endpointing
 from processors.vad.endpointing import Mono
+from processors.vad.level import Leveller
 from processors.vad.spec import RATE_HZ, WebrtcVadSettings
+
+HALF_LIFE_S = 10.0
+"""How slowly a loud moment is forgotten: longer than a pause between sentences. WebRTC's detector hears a speaker 30 dB
+below another without help, and takes pauses that are raised for speech (tests/bench/vad_bench.py)."""
 
 
 class WebrtcVad(VadElement):
@@ -22,7 +27,15 @@ class WebrtcVad(VadElement):
             confident_threshold=0.5,
             doubtful_onset_ms=settings.onset_ms,
         )
-        super().__init__(settings, context, window=RATE_HZ * settings.frame_ms // 1000, parameters=parameters)
+        window_s = settings.frame_ms / 1000
+        leveller = Leveller(settings.max_gain_db, window_s, half_life_s=HALF_LIFE_S, hold_s=0.0, max_floor=None)
+        super().__init__(
+            settings,
+            context,
+            window=RATE_HZ * settings.frame_ms // 1000,
+            parameters=parameters,
+            leveller=leveller,
+        )
         self._mode = settings.mode
         self.restart()
 
