@@ -8,7 +8,7 @@ from pipelines.caches import size_text
 from pipelines.element import Missing
 from pipelines.graph import Graph
 
-__all__ = ["missing_in", "missing_text"]
+__all__ = ["missing_besides", "missing_in", "missing_text"]
 
 
 def missing_in(graph: Graph, base_dir: Path | None = None) -> dict[Missing, list[str]]:
@@ -37,6 +37,21 @@ def missing_text(name: str, missing: dict[Missing, list[str]]) -> str:
     others = [f"{each.what}: {each.remedy}" for each in missing if each.remedy]
     parts = [f"needs `tolmach fetch {name}`: {', '.join(fetched)}"] if fetched else []
     return "; ".join(parts + others)
+
+
+def missing_besides(graph: Graph, element: str, base_dir: Path | None = None) -> str:
+    """What else is missing, for whoever has just heard what ``element`` lacks; "" for nothing.
+
+    Args:
+        graph: A checked graph.
+        element: Name of the element that could not start.
+        base_dir: Folder that relative paths in settings start from; the current one when None.
+    """
+    rest = [each for each, users in missing_in(graph, base_dir).items() if element not in users]
+    if not rest:
+        return ""
+    named = ", ".join(f"{each.what}: {each.remedy}" if each.remedy else _named(each) for each in rest)
+    return f"Missing besides: {named}. `tolmach fetch` gets everything that a graph needs"
 
 
 def _named(missing: Missing) -> str:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from pipelines.bus import Bus, Message
 from pipelines.element import Element, SourceElement
-from pipelines.errors import GraphError, TolmachError
+from pipelines.errors import GraphError, ModelMissingError, TolmachError
 from pipelines.graph import Graph
+from pipelines.needs import missing_besides
 from pipelines.runtime.pipecat_api import (
     BasePipeline,
     CancelFrame,
@@ -86,6 +87,7 @@ class GraphPipeline(BasePipeline):
     ) -> None:
         super().__init__(name=graph.name, enable_direct_mode=True)  # type: ignore[no-untyped-call]
         self.graph = graph
+        self._base_dir = base_dir
         self.bus = bus
         self.observed = observed
         self.error: TolmachError | None = None
@@ -158,7 +160,7 @@ class GraphPipeline(BasePipeline):
                     await processor.element.warm()
             except Exception as error:
                 await self.stop_elements()
-                failure = processor.cannot_start(error)
+                failure = processor.cannot_start(await self._with_all_missing(error, name))
                 if failure is error:
                     raise
                 raise failure from error
@@ -167,6 +169,14 @@ class GraphPipeline(BasePipeline):
                 raise
             if self.ended:  # a task of an element failed already: why load the rest
                 return
+
+    async def _with_all_missing(self, error: Exception, name: str) -> Exception:
+        """Nobody is to fetch gigabytes only to hear what else is missing."""
+        if isinstance(error, ModelMissingError):
+            besides = await asyncio.to_thread(missing_besides, self.graph, name, self._base_dir)
+            if besides:
+                return ModelMissingError(f"{error}\n{besides}")
+        return error
 
     async def stop_elements(self) -> None:
         """Stop everything: sources first, so that nobody pushes to a stopped element."""

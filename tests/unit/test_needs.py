@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipelines.caches import cache_dir, cache_folders
 from pipelines.element import Missing
+from pipelines.errors import ModelMissingError
 from pipelines.language.build import load_graph
 from pipelines.needs import missing_in, missing_text
+from pipelines.runtime.runner import GraphRunner
 from pipelines.tools.shipped import shipped_graph, shipped_graphs
 from processors.silero.voices import MODELS
 from web.errors import without_paths
@@ -63,6 +66,18 @@ def test_what_is_on_disk_is_not_missing(tmp_path: Path) -> None:
     assert "v5_5_ru" in lacks("interpreter"), "a file of another length is no voice"
     put(voice, MODELS["v5_5_ru"].size_bytes or 0)
     assert lacks("interpreter") == ""
+
+
+async def test_a_run_that_cannot_start_names_everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    put(tmp_path / "talk.wav", 0)
+    params = {"input": "talk.wav", "output": "out", "model": str(tmp_path / "mine.nemo"), "voice": "v5_5_ru"}
+    graph = load_graph(shipped_graph("recording"), params=params)
+    monkeypatch.setitem(MODELS, "v5_5_ru", replace(MODELS["v5_5_ru"], url="http://127.0.0.1:9/v5_5_ru.pt"))
+    with pytest.raises(ModelMissingError) as raised:
+        await GraphRunner(graph, base_dir=tmp_path).run()
+    assert "v5_5_ru could not be downloaded" in str(raised.value)
+    assert "Missing besides: mine.nemo: there is no such file" in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["phrasebook", "phrasebook-live", "echo", "vad"])
