@@ -6,10 +6,10 @@ VLC, mpv, Kodi, Plex and Jellyfin load a file that has the video's name, a langu
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipelines.batch.records import write_whole
 from pipelines.element import output_paths
 from pipelines.graph import Graph
 
@@ -41,7 +41,7 @@ def put_beside(graph: Graph, recording: Path, mine: Sequence[str], *, overwrite:
             if not overwrite and str(target) not in mine and target.exists() and target.read_bytes() != text:
                 problems.append(f"{target} exists already and was not replaced (--overwrite); see {source}")
                 continue
-            _write(target, text)
+            write_whole(target, text)
         except OSError as error:
             problems.append(f"{target}: cannot be written: {error.strerror or error}")
             continue
@@ -56,15 +56,3 @@ def _subtitles(graph: Graph) -> Iterator[tuple[Path, str]]:
                 langs = {link.caps.value("lang") for link in graph.links_to(node.name)}
                 lang = next(iter(langs)) if len(langs) == 1 else None
                 yield Path(path).expanduser().absolute(), lang if isinstance(lang, str) else ""
-
-
-def _write(target: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -8,12 +8,12 @@ an interrupted one: a folder whose record says ``owned`` but not ``done`` holds 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -165,7 +165,7 @@ def source_of(folder: Path) -> str | None:
     return record.source or os.path.realpath(record.input)
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
     """Keep other processes from running into ``folder``, which is made; blocks while the folder is opened.
 
@@ -227,14 +227,32 @@ def save_summary(output: Path, graph: str, records: Sequence[Record]) -> Path:
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # A file name that is not UTF-8 reaches us as lone surrogates; escaped like \\udcff they are still JSON.
+    text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    write_whole(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, in place of one of that name.
+
+    Its name until then is one that file sinks sweep when a killed run has left it, and know by its lock while it is
+    being written.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.part-{secrets.token_hex(4)}")
     try:
-        # A file name that is not UTF-8 reaches us as lone surrogates; escaped like \\udcff they are still JSON.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            json.dump(data, file, ensure_ascii=False, indent=1)
-            file.write("\n")
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        with temporary.open("xb") as file:
+            if sys.platform != "win32":
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.write(data)
+            file.flush()
+            if sys.platform != "win32":  # which renames no open file
+                temporary.replace(path)
+        if sys.platform == "win32":
+            temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from pipelines.batch.jobs import Job
 from pipelines.batch.progress import Lines, Pace
 from pipelines.batch.records import Record, Utterance, clock, load_record, save_record, save_summary
 from pipelines.batch.report import print_summary, print_utterances
+from transports.files.atomic import AtomicFile
 
 
 def record(**changes: object) -> Record:
@@ -117,3 +120,29 @@ def test_every_field_of_the_summary_is_documented(tmp_path: Path) -> None:
     manual = (Path(__file__).resolve().parents[2] / "docs/BATCH.md").read_text(encoding="utf-8")
     for name in json.loads(save_summary(tmp_path, "g", [record()]).read_text()):
         assert f"`{name}`" in manual.partition("## `summary.json`")[2], name
+
+
+def test_what_a_kill_leaves_of_a_record_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    at_rename = f"""
+import sys
+from pathlib import Path
+from pipelines.batch import records
+Path.replace = lambda *_: print("written", flush=True) or sys.stdin.read()
+records.write_whole(Path({str(tmp_path)!r}) / "run.json", b"half")
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", at_rename], stdin=pipe, stdout=pipe) as writing:
+        assert writing.stdout is not None
+        assert writing.stdout.readline() == b"written\n"
+        (half,) = tmp_path.iterdir()
+        sweep(tmp_path)
+        assert half.exists(), "a process that is alive still writes it"
+        writing.kill()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def sweep(folder: Path) -> None:
+    sink = AtomicFile(folder / "dub.wav", overwrite=True)
+    sink.open()
+    sink.discard()
