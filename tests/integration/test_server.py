@@ -258,9 +258,11 @@ async def test_ready_means_that_every_element_of_the_default_graph_has_run_once(
             raise ModelError("it does not answer")
 
         monkeypatch.setattr(Identity, "warm", broken)
-        await warmer.run(["echo"])
+        trying = asyncio.create_task(warmer.run(["echo"]))  # and again, later
+        await until(lambda: bool(warmer.failed))
         answer = await client.http.get("/readyz")
         assert (answer.status_code, answer.json()["failed"]) == (503, ["echo: it does not answer"])
+        trying.cancel()
 
 
 def value(metrics: str, name: str) -> float:
