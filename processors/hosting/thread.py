@@ -21,7 +21,7 @@ from typing import Any, Generic
 
 from pipelines.errors import ModelError
 from processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
-from processors.hosting.memory import explain_out_of_memory, is_out_of_memory
+from processors.hosting.memory import explain_out_of_memory, give_back, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -238,6 +238,7 @@ class ThreadHost(ModelHost[Item, Result]):
             self._model = self._load()
         finally:
             _LOADING.host = None
+        give_back()
         log.info("loaded %s in %.1f s", self.key, time.monotonic() - started_s)
 
     def _the_model(self) -> Model[Item, Result]:
