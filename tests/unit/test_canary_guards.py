@@ -428,8 +428,8 @@ asyncio.run(main())
     before, peak, resting, weights = json.loads(done.stdout)
     assert weights > 200e6
     slack = 25e6  # tokenizer, configuration, the first use of PyTorch's threads
-    assert peak - before < 1.1 * weights + slack
-    assert resting - before < 1.05 * weights + slack
+    assert peak - before < 1.15 * weights + slack
+    assert resting - before < 1.15 * weights + slack
 
 
 # Where it is unpacked, and how far --------------------------------------------------------------------------------
