@@ -26,14 +26,19 @@ async def off_loop(function: Callable[Args, Result], *args: Args.args, **kwargs:
     context = contextvars.copy_context()
 
     def work() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = context.run(function, *args, **kwargs)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+        settle(future, lambda: context.run(function, *args, **kwargs))
 
     threading.Thread(target=work, name=f"off-loop-{getattr(function, '__name__', 'work')}", daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+def settle(future: Future[Result], function: Callable[[], Result]) -> None:
+    """Call ``function`` unless the future was cancelled, and give the future what it returns or raises."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = function()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from typing import Any, Generic
 
 from pipelines.errors import ModelError
+from processors.hosting.daemon import settle
 from processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
 from processors.hosting.memory import explain_out_of_memory, give_back, is_out_of_memory
 
@@ -225,7 +226,7 @@ class ThreadHost(ModelHost[Item, Result]):
                 if task is None and not (self._begun or self._waiting):
                     break  # closed, and nothing is under way
             if task is not None:
-                _do(*task)
+                settle(task[1], task[0])
             else:
                 self._take_turn()
         self._model = None
@@ -317,10 +318,7 @@ class ThreadHost(ModelHost[Item, Result]):
             if len(items) == 1:
                 return [explain_out_of_memory(error, str(self.key)) if is_out_of_memory(error) else error]
             log.warning("a batch of %d failed on %s (%s); trying its items singly", len(items), self.key, error)
-            failed = True
         else:
-            failed = False
-        if not failed:
             return list(results)
         # Outside the handler: an error keeps what was on the card when it was raised.
         singly: list[Outcome[Result]] = []
@@ -334,17 +332,6 @@ def _retrieve(future: asyncio.Future[None]) -> None:
     """Take note of an error, which asyncio reports as never retrieved when the caller was cancelled meanwhile."""
     if not future.cancelled():
         future.exception()
-
-
-def _do(task: Callable[[], None], future: Future[None]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        task()
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(None)
 
 
 def _answer(requests: Sequence[_Request[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
