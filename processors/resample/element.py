@@ -99,6 +99,10 @@ class Resample(Element):
             await self._flush()
         if rate_hz == frame.rate_hz:
             self._latency_ns = 0
+            if channels == frame.channels:
+                self._mixer = None
+                await self.context.push(frame)
+                return
             mixed = mix(self._mixed_down(frame, channels)(frame.samples), channels)
             self._tell_phase()
             await self.context.push(frame if mixed is frame.samples else replace(frame, samples=mixed, layout=()))

@@ -84,7 +84,8 @@ class SileroModel:
 
     def probability(self, window: Mono) -> float:
         """Speech probability of the next window, float32[512], 16 kHz, [-1, 1]."""
-        self._input = np.concatenate((self._input[:, -CONTEXT:], window[None, :]), axis=1)
+        self._input[0, :CONTEXT] = self._input[0, -CONTEXT:]
+        self._input[0, CONTEXT:] = window
         probability, self._state = self._session.run(
             None, {"input": self._input, "state": self._state, "sr": self._rate}
         )

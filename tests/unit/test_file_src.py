@@ -231,7 +231,7 @@ async def test_relative_paths_start_from_the_base_folder(recordings: Path) -> No
 
 async def test_progress_comes_every_second_and_at_the_end(tmp_path: Path) -> None:
     path = write(tmp_path / "long.wav", "pcm_s16le", signal(8000, 1, 5.25), 8000)
-    harness = await read(path, start_ms=1000)
+    harness = await read(path, start_ms=1000, chunk_ms=20)
     seen = [(m.pts_ns, m.data["position_ns"], m.data["duration_ns"]) for m in harness.messages]
     s = 1_000_000_000
     assert seen == [(s + p, p, 4.25 * s) for p in (s, 2 * s, 3 * s, 4 * s, 4.25 * s)]

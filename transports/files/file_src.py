@@ -71,7 +71,7 @@ class FileSrc(SourceElement):
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         first_chunk, done, reported_s = 0, 0, 0
-        chunks = max(1, _BLOCK_MS // self.settings.chunk_ms)
+        chunks = max(1, _BLOCK_MS // self.settings.fitting_chunk_ms)
         while not self._finishing.is_set():
             edges = [self._edge(first_chunk + i, decoder.rate_hz) for i in range(chunks + 1)]
             block = await asyncio.to_thread(decoder.read, edges[-1] - edges[0])
@@ -105,7 +105,7 @@ class FileSrc(SourceElement):
 
     def _edge(self, chunk: int, rate_hz: int) -> int:
         """Samples before chunk number ``chunk``: 37 ms at 44.1 kHz is no whole number of them."""
-        return chunk * self.settings.chunk_ms * rate_hz // 1000
+        return chunk * self.settings.fitting_chunk_ms * rate_hz // 1000
 
     async def _wait_until(self, time_s: float) -> None:
         delay_s = time_s - asyncio.get_running_loop().time()

@@ -80,7 +80,18 @@ class FileSrcSettings(Settings):
     duration_ms: int | None = Field(
         None, ge=0, le=_MAX_TIME_MS, description="How much to read, ms; 0 or null: to the end."
     )
-    chunk_ms: int = Field(20, ge=1, le=1000, description="Length of the frames pushed, ms.")
+    chunk_ms: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, description="Length of the frames pushed, ms; null: 20 at the pace of a live source, else 160."
+    )
+
+    @property
+    def fitting_chunk_ms(self) -> int:
+        """Length of the frames, ms.
+
+        Every frame costs the event loop the same, however short: the shipped graph runs 1.25 times as fast with 160 ms
+        as with 20. Longer ones no longer overlap the detector with the translation.
+        """
+        return self.chunk_ms or (20 if self.pace == "realtime" else 160)
 
 
 FILE_SRC = ElementSpec(
