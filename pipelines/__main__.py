@@ -1,6 +1,6 @@
 """``python -m pipelines`` is ``tolmach``."""
 
-from pipelines.cli import script
+from pipelines.cli.main import script
 
 if __name__ == "__main__":
     script()

@@ -15,20 +15,10 @@ Written form::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-
-from pipelines.caps_values import (
-    FieldValue,
-    IntRange,
-    Scalar,
-    format_value,
-    intersect_values,
-    is_fixed_value,
-    normal,
-    sort_key,
-    value_is_subset,
-)
+from typing import NoReturn, TypeAlias
 
 __all__ = [
     "Caps",
@@ -41,6 +31,112 @@ __all__ = [
     "is_fixed_value",
     "value_is_subset",
 ]
+
+WORD = re.compile(r"[A-Za-z0-9_.+:-]+")
+INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+Scalar: TypeAlias = bool | int | str
+
+
+@dataclass(frozen=True, slots=True)
+class IntRange:
+    """All integers from ``low`` to ``high``, both included."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"empty range [{self.low}, {self.high}]")
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"[{self.low}, {self.high}]"
+
+
+FieldValue: TypeAlias = frozenset[Scalar] | IntRange
+"""A non-empty set of allowed values, or an integer range."""
+
+
+def sort_key(value: Scalar) -> tuple[str, str | int]:
+    """Orders scalars of any kind."""
+    return (type(value).__name__, value if isinstance(value, str) else int(value))
+
+
+def _tagged(values: Iterable[Scalar]) -> set[tuple[type, Scalar]]:
+    # True == 1 in Python; in caps a boolean and an integer never match.
+    return {(type(v), v) for v in values}
+
+
+def normal(value: FieldValue) -> FieldValue:
+    """One form for one set of values: without it {1, 2} and [1, 2] would be different alternatives."""
+    if isinstance(value, IntRange):
+        return frozenset({value.low}) if value.low == value.high else value
+    integers = [v for v in value if isinstance(v, int) and not isinstance(v, bool)]
+    if len(value) > 1 and len(integers) == len(value) and max(integers) - min(integers) == len(value) - 1:
+        return IntRange(min(integers), max(integers))
+    return value
+
+
+def intersect_values(a: FieldValue, b: FieldValue) -> FieldValue | None:
+    """Values allowed by both, or None when there are none."""
+    if isinstance(a, IntRange) and isinstance(b, IntRange):
+        low, high = max(a.low, b.low), min(a.high, b.high)
+        if low > high:
+            return None
+        return frozenset({low}) if low == high else IntRange(low, high)
+    if isinstance(a, IntRange):
+        a, b = b, a
+    if isinstance(a, frozenset) and isinstance(b, IntRange):
+        kept = frozenset(v for v in a if v in b)
+        return kept or None
+    assert isinstance(a, frozenset)  # noqa: S101 -- both sets now; tells the type checker
+    assert isinstance(b, frozenset)  # noqa: S101
+    both = _tagged(a) & _tagged(b)
+    return frozenset(v for _, v in both) or None
+
+
+def value_is_subset(a: FieldValue, b: FieldValue) -> bool:
+    """Whether every value of ``a`` is in ``b``."""
+    if isinstance(a, IntRange):
+        if isinstance(b, IntRange):
+            return b.low <= a.low and a.high <= b.high
+        return a.high - a.low < len(b) and all(v in b for v in range(a.low, a.high + 1))
+    if isinstance(b, IntRange):
+        return all(v in b for v in a)
+    return _tagged(a) <= _tagged(b)
+
+
+def is_fixed_value(value: FieldValue) -> bool:
+    """Whether exactly one value is left."""
+    return (isinstance(value, frozenset) and len(value) == 1) or (
+        isinstance(value, IntRange) and value.low == value.high
+    )
+
+
+def format_value(value: FieldValue) -> str:
+    """The written form of a field value."""
+    if isinstance(value, IntRange):
+        return str(value)
+    items = [_format_scalar(v) for v in sorted(value, key=sort_key)]
+    return items[0] if len(items) == 1 else "{" + ", ".join(items) + "}"
+
+
+def _format_scalar(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if WORD.fullmatch(value) and not INTEGER.fullmatch(value) and value not in ("true", "false"):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_MEDIA = re.compile(r"[a-z][a-z0-9-]*/[a-z][a-z0-9.+-]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +230,6 @@ class Caps:
             ValueError: If the text is not caps; says at which character.
         """
         # Here, not at the top: the parser makes Caps.
-        from pipelines.caps_text import parse
-
         return parse(text)
 
     @property
@@ -234,3 +328,101 @@ def _pick(value: FieldValue, wanted: Scalar | None) -> Scalar:
     if isinstance(wanted, int) and not isinstance(wanted, bool) and integers:
         return min(integers, key=lambda v: (abs(v - wanted), -v))
     return min(value, key=sort_key)
+
+
+def parse(text: str) -> Caps:
+    """Read caps.
+
+    Raises:
+        ValueError: If the text is not caps; says at which character.
+    """
+    return _Parser(text).caps()
+
+
+class _Parser:
+    """Recursive descent over the written form."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def caps(self) -> Caps:
+        stripped = self.text.strip()
+        if stripped == "ANY":
+            return Caps.any()
+        if stripped in ("EMPTY", ""):
+            return Caps.empty()
+        structures = [self.structure()]
+        while self.take(";"):
+            structures.append(self.structure())
+        self.space()
+        if self.at != len(self.text):
+            self.fail("end of caps")
+        return Caps.of(structures)
+
+    def structure(self) -> Structure:
+        media = self.match(_MEDIA, "a media type such as audio/raw")
+        fields: dict[str, FieldValue] = {}
+        while self.take(","):
+            name = self.match(_NAME, "a field name")
+            if name in fields:
+                raise ValueError(f"caps {self.text!r}: field {name!r} appears twice")
+            if not self.take("="):
+                self.fail("'='")
+            fields[name] = self.value()
+        return Structure.of(media, fields)
+
+    def value(self) -> FieldValue:
+        if self.take("["):
+            low = self.integer()
+            if not self.take(","):
+                self.fail("','")
+            high = self.integer()
+            if not self.take("]"):
+                self.fail("']'")
+            if low > high:
+                raise ValueError(f"caps {self.text!r}: range [{low}, {high}] is empty")
+            return IntRange(low, high)
+        if self.take("{"):
+            values = [self.scalar()]
+            while self.take(","):
+                values.append(self.scalar())
+            if not self.take("}"):
+                self.fail("'}'")
+            return frozenset(values)
+        return frozenset({self.scalar()})
+
+    def integer(self) -> int:
+        return int(self.match(INTEGER, "an integer"))
+
+    def scalar(self) -> Scalar:
+        self.space()
+        if quoted := _STRING.match(self.text, self.at):
+            self.at = quoted.end()
+            return re.sub(r"\\(.)", r"\1", quoted.group(1))
+        word = self.match(WORD, "a value")
+        if word in ("true", "false"):
+            return word == "true"
+        return int(word) if INTEGER.fullmatch(word) else word
+
+    def match(self, pattern: re.Pattern[str], what: str) -> str:
+        self.space()
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            self.fail(what)
+        self.at = found.end()
+        return found.group()
+
+    def take(self, token: str) -> bool:
+        self.space()
+        if self.text.startswith(token, self.at):
+            self.at += len(token)
+            return True
+        return False
+
+    def space(self) -> None:
+        while self.at < len(self.text) and self.text[self.at].isspace():
+            self.at += 1
+
+    def fail(self, what: str) -> NoReturn:
+        raise ValueError(f"caps {self.text!r}: expected {what} at character {self.at + 1}")

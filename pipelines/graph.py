@@ -1,6 +1,6 @@
 """A checked graph: nodes, links between pads, and the order frames flow in.
 
-Values only. :mod:`pipelines.language.build` makes one from a document in named passes; :mod:`pipelines.runtime.lower`
+Values only. :mod:`pipelines.language.check` makes one from a document in named passes; :mod:`pipelines.runtime.lower`
 makes it run.
 """
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from pipelines.element import ElementSpec
+from pipelines.element import Element, ElementSpec
 from pipelines.errors import TolmachError
 
 ENTRY_POINT_GROUP = "tolmach.elements"
@@ -163,3 +163,16 @@ def _add(entries: dict[str, Entry], name: str, entry: Entry) -> None:
 def _load(target: str) -> object:
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def load_runtime(spec: ElementSpec) -> type[Element]:
+    """Import the runtime class a spec names.
+
+    Raises:
+        TypeError: If ``spec.build`` is not an :class:`Element`.
+    """
+    module, _, name = spec.build.partition(":")
+    runtime = getattr(importlib.import_module(module), name)
+    if not (isinstance(runtime, type) and issubclass(runtime, Element)):
+        raise TypeError(f"{spec.type}: build={spec.build!r} is not an Element")
+    return runtime

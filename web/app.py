@@ -12,14 +12,14 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response, Streami
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.cli import distribution_version
+from pipelines.cli.main import distribution_version
 from pipelines.frames import NS_PER_S
-from transports.webrtc.sdp import MAX_SDP
+from transports.webrtc.signalling.sdp import MAX_SDP
 from web.errors import ApiError, AsciiJson, install_errors
-from web.run import Choice
 from web.security import Guard, client_address
 from web.service import Service
-from web.session import Session
+from web.sessions.run import Choice
+from web.sessions.session import Session
 from web.settings import ServerSettings
 
 __all__ = ["make_app"]

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.errors import GraphError, ModelError
 from pipelines.language.diagnostics import format_json
-from transports.webrtc.sdp import SignallingError
+from transports.webrtc.signalling.sdp import SignallingError
 
 __all__ = ["ApiError", "AsciiJson", "error_response", "install_errors", "without_paths"]
 

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from pipelines.cli import distribution_version
+from pipelines.cli.main import distribution_version
 
 __all__ = ["Metrics", "Snapshot"]
 
@@ -74,8 +74,8 @@ class Snapshot:
 
     Attributes:
         graph: Name of its graph.
-        receiver: :meth:`transports.webrtc.receiver.Receiver.stats`.
-        sender: :meth:`transports.webrtc.sender.Sender.stats`.
+        receiver: :meth:`transports.webrtc.incoming.receiver.Receiver.stats`.
+        sender: :meth:`transports.webrtc.outgoing.sender.Sender.stats`.
         round_trip_ms: Round trip to the client, ms; None until it is known.
         elements: :meth:`pipelines.runtime.tracing.Tracer.table`.
         queues: What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``.

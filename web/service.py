@@ -7,21 +7,21 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.cli import distribution_version
+from pipelines.cli.main import distribution_version
 from pipelines.errors import GraphError
 from transports.webrtc.aiortc_hooks import prepare
 from transports.webrtc.connection import ConnectionSettings
-from transports.webrtc.ice_settings import ice_servers_json
-from transports.webrtc.sdp import SignallingError
+from transports.webrtc.signalling.ice_settings import ice_servers_json
+from transports.webrtc.signalling.sdp import SignallingError
+from web.catalogue.library import GraphLibrary
 from web.errors import ApiError
 from web.garbage import Garbage
-from web.library import GraphLibrary
 from web.looplag import LoopLag
 from web.metrics import Metrics, Snapshot
-from web.pool import Limits, SessionPool
-from web.run import Choice
 from web.security import OfferLimiter
-from web.session import Session, Terms
+from web.sessions.pool import Limits, SessionPool
+from web.sessions.run import Choice
+from web.sessions.session import Session, Terms
 from web.settings import ServerSettings
 from web.warm import Warmer
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pipelines.bus import Bus, Message
 from pipelines.errors import TolmachError
 from pipelines.runtime.runner import GraphRunner
-from transports.webrtc.line import Line
+from transports.webrtc.session_line import Line
 from transports.webrtc.sessions import SESSIONS
+from web.catalogue.library import GraphLibrary
 from web.errors import ApiError, without_paths
-from web.library import GraphLibrary
-from web.pool import SessionPool
+from web.sessions.pool import SessionPool
 
 __all__ = ["Warmer"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.element import ElementSpec, Field, Pad, Settings, SourceElement
 from pipelines.errors import MediaError
 from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, samples_to_ns
-from pipelines.tools.shipped import shipped_file
+from pipelines.shipped import shipped_file
 
 SPEECH_SAMPLE = "demo/phrasebook-en.flac"
 _NOISE_BLOCK = 1 << 14

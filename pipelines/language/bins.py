@@ -26,11 +26,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipelines.graph import Span
-from pipelines.language.declared import Declared, Level, Override, Setting
 from pipelines.language.diagnostics import Diagnostics, did_you_mean
 from pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
-from pipelines.language.paramdefs import ParamDef, parse_params, resolve_params
-from pipelines.language.variables import Expanded, Scope, expand
+from pipelines.language.nodes import Declared, Level, Override, Setting
+from pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
 
 __all__ = ["expand_bins"]
 

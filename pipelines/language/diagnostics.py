@@ -1,6 +1,6 @@
 """What is wrong with a graph, where, and what to do about it.
 
-A :class:`Diagnostic` is a value; the passes of :mod:`pipelines.language.build` collect them in :class:`Diagnostics`, so
+A :class:`Diagnostic` is a value; the passes of :mod:`pipelines.language.check` collect them in :class:`Diagnostics`, so
 that every problem of a file is reported at once. Three written forms: text with a caret for people, JSON for programs,
 and workflow commands that put annotations on a pull request.
 """

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.element import output_paths
 from pipelines.language.diagnostics import Diagnostics
-from pipelines.language.links import Linked
+from pipelines.language.links import DraftLink, Linked
 from pipelines.language.nodes import Draft
-from pipelines.language.pads import DraftLink
 
 __all__ = ["check_ends", "check_order", "check_outputs", "check_queues", "order_nodes"]
 

@@ -21,7 +21,7 @@ from pipelines.bus import Bus, Message
 from pipelines.element import Element, SourceElement
 from pipelines.errors import GraphError, ModelMissingError, TolmachError
 from pipelines.graph import Graph
-from pipelines.needs import missing_besides
+from pipelines.models.needs import missing_besides
 from pipelines.runtime.pipecat_api import (
     BasePipeline,
     CancelFrame,

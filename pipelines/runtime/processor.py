@@ -15,9 +15,9 @@ from pipelines.element import END_NS, Context, Element, SourceElement
 from pipelines.errors import ElementError, GraphError, MediaError, TolmachError
 from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from pipelines.graph import Graph, Node
+from pipelines.registry import load_runtime
 from pipelines.runtime.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
 from pipelines.runtime.tracing import ElementStats
-from pipelines.testing import load_runtime
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from pipelines.frames import Frame, TranslationFrame, samples_to_ns
 from pipelines.ordered import OrderedJobs
 from processors.ast.settings import RATE_HZ, AstSettings
 from processors.ast.text import compression_ratio, without_tokens
+from processors.ast.utterances import Utterance, UtteranceCollector
 from processors.hosting import Lease
 from processors.languages import is_in_script, script_of
-from processors.utterances import Utterance, UtteranceCollector
 
 Item = TypeVar("Item")
 

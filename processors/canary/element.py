@@ -11,6 +11,7 @@ from pipelines.element import Context
 from pipelines.errors import ModelError, ModelMissingError
 from processors.ast.element import Hypothesis, SpeechTranslation
 from processors.ast.settings import RATE_HZ
+from processors.ast.utterances import Utterance
 from processors.canary import embedded
 from processors.canary.device import resolve
 from processors.canary.languages import check_pair, published_name
@@ -18,7 +19,6 @@ from processors.canary.request import CanaryRequest, pad_short, token_bound
 from processors.canary.spec import DEFAULT_MIN_LOGPROB, EMBEDDED, CanarySettings, is_path
 from processors.canary.weights import download
 from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
-from processors.utterances import Utterance
 
 
 class CanaryAst(SpeechTranslation[CanaryRequest]):

@@ -47,8 +47,8 @@ from processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
 from processors.canary.weights import download  # noqa: E402
 from processors.hosting import report  # noqa: E402
 from processors.hosting.memory import explain_out_of_memory, is_out_of_memory  # noqa: E402
+from processors.hosting.torch_threads import use_threads  # noqa: E402
 from processors.languages import LANGUAGES, is_in_script, letters_of, script_of  # noqa: E402
-from processors.torch_threads import use_threads  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

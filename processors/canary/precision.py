@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.caches import size_text
 from pipelines.errors import ModelError
+from pipelines.models.caches import size_text
 from processors.hosting.memory import OutOfMemoryError
 
 __all__ = ["check_main_memory", "choose", "main_memory", "needed_bytes"]

@@ -111,7 +111,7 @@ def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
     if is_path(settings.model):
         path = base_dir / Path(settings.model).expanduser()
         return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
-    from processors import hub
+    from pipelines.models import hub
     from processors.canary.weights import hub_file
 
     file = hub_file(settings.model)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pipelines.download import Progress
 from pipelines.errors import ModelMissingError, ModelRefusedError
-from processors import hub
+from pipelines.models import hub
+from pipelines.models.download import Progress
 
 __all__ = ["download", "hub_file"]
 

@@ -10,7 +10,7 @@ from pipelines.errors import ModelError
 from pipelines.frames import Samples, TranslationFrame
 from processors.espeak import engine
 from processors.espeak.spec import RATE_HZ, EspeakSettings
-from processors.speech import SpeechElement, split_text
+from processors.tts.element import SpeechElement, split_text
 
 PIECE_CHARS = 400
 """Longest text given to the library at once: other graphs wait for it, and its audio (under a minute at the slowest

@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from pipelines.element import ElementSpec, Field, Live, Pad, Settings
 from processors.languages import primary_language
-from processors.speech_pads import speech_pads
+from processors.tts.pads import speech_pads
 
 RATE_HZ = 22050
 """Rate of espeak-ng's formant voices, Hz; what ``espeak_Initialize`` returns."""

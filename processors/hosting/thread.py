@@ -4,7 +4,7 @@ One thread, because the models are not thread-safe (two concurrent NeMo ``transc
 their libraries already spread a batch over the cores.
 
 The thread is a daemon: a load or an inference that nobody waits for any more must not hold up the end of the process
-(20 s and more on a CPU). :func:`pipelines.cli.end_process` ends a process with such a thread without tearing PyTorch
+(20 s and more on a CPU). :func:`pipelines.cli.main.end_process` ends a process with such a thread without tearing PyTorch
 down under it.
 """
 

@@ -14,7 +14,7 @@ from processors.silero import model as silero
 from processors.silero.files import Package, find_or_fetch, read_allowed
 from processors.silero.spec import SileroTtsSettings
 from processors.silero.text import fit_symbols, prepare
-from processors.speech import SpeechElement, split_text
+from processors.tts.element import SpeechElement, split_text
 
 
 class SileroTts(SpeechElement):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines.caches import cache_dir
-from pipelines.download import DownloadError, Progress, Remote, download
 from pipelines.errors import ModelMissingError, ModelRefusedError
+from pipelines.models.caches import cache_dir
+from pipelines.models.download import DownloadError, Progress, Remote, download
 from processors.silero.spec import SileroTtsSettings
 from processors.silero.voices import PINNED
 

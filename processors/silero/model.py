@@ -105,7 +105,7 @@ def load(package: Package, lang: str, device: str, cpu_threads: int = 0, symbols
     import torch
     from torch.package.package_importer import PackageImporter
 
-    from processors.torch_threads import use_threads
+    from processors.hosting.torch_threads import use_threads
 
     use_threads(cpu_threads)
     try:
@@ -249,7 +249,7 @@ class SileroModel:
     def _apply(self, item: Utterable) -> Samples:
         import torch
 
-        from processors.torch_threads import use_threads
+        from processors.hosting.torch_threads import use_threads
 
         use_threads(self._cpu_threads)
         options = {name: value for name, value in item.options.items() if name in self._parameters}

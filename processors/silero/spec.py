@@ -12,7 +12,7 @@ from pydantic import field_validator, model_validator
 from pipelines.element import ElementSpec, Field, Live, Missing, Pad, Settings
 from processors.languages import script_of
 from processors.silero.voices import LICENCE, MODELS, SileroModelInfo
-from processors.speech_pads import speech_pads
+from processors.tts.pads import speech_pads
 
 AUTO = "auto"
 

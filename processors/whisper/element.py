@@ -8,8 +8,8 @@ from pathlib import Path
 from pipelines.element import Context
 from pipelines.errors import ModelError, ModelMissingError
 from processors.ast.element import Hypothesis, SpeechTranslation
+from processors.ast.utterances import Utterance
 from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
-from processors.utterances import Utterance
 from processors.whisper import weights
 from processors.whisper.request import WhisperRequest
 from processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path

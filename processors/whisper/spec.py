@@ -113,7 +113,7 @@ def _missing(settings: WhisperSettings, base_dir: Path) -> tuple[Missing, ...]:
     if is_path(settings.model):
         path = base_dir / Path(settings.model).expanduser()
         return () if (path / "model.bin").is_file() else (Missing(path.name, remedy="there is no such model folder"),)
-    from processors import hub
+    from pipelines.models import hub
 
     # faster_whisper.utils._MODELS, which is not to be imported here.
     size = "large-v3" if settings.model == "large" else settings.model

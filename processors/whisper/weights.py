@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.caches import cache_dir
 from pipelines.errors import ModelMissingError, ModelRefusedError
+from pipelines.models.caches import cache_dir
 
 CHUNK_BYTES = 1 << 20
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.bus import Message
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -42,7 +42,7 @@ def measure_here(minutes: float) -> dict[str, object]:
     import psutil
 
     from pipelines.bus import Message
-    from pipelines.language.build import load_graph
+    from pipelines.language.check import load_graph
     from pipelines.runtime.runner import GraphRunner
 
     process = psutil.Process()

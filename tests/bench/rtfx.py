@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 from tests.bench.accuracy import GRAPH, OTHER, ROOT
 

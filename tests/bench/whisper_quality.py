@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from pipelines.bus import Message
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 from tests.bench.accuracy import ROOT
 

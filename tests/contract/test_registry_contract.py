@@ -13,11 +13,11 @@ from typing import Any, Literal
 import pytest
 
 from pipelines.element import ElementSpec, Field, Live, Pad, Settings, is_live_setting
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.registry import BUILTINS, Registry
 from pipelines.testing import tone
-from pipelines.tools.checking import check_element, check_spec
-from web.adjustable import live_settings
+from pipelines.testing.checks import check_element, check_spec
+from web.catalogue.adjustable import live_settings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.bus import Message
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner, RunResult
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ import soundfile
 
 from pipelines.bus import Message
 from pipelines.errors import MediaError
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner, RunResult
 from pipelines.testing import Harness
 from tests.unit.test_file_src import signal, two_tracks, write

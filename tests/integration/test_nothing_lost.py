@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.bus import Message
 from pipelines.frames import ns_to_samples
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]

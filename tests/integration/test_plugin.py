@@ -27,7 +27,7 @@ links:
 
 CHECK = """\
 import asyncio
-from pipelines.tools.checking import check_element
+from pipelines.testing.checks import check_element
 from pipelines.registry import Registry
 for settings in ({}, {"gain_db": 20}):
     pushed = asyncio.run(check_element(Registry.default().get("gain"), settings))

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]

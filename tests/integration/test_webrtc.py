@@ -18,16 +18,16 @@ from pipelines.bus import Message
 from pipelines.errors import ElementError
 from pipelines.frames import Samples
 from pipelines.graph import Graph
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.registry import Registry
 from pipelines.runtime.runner import GraphRunner, RunResult
 from tests.integration.webrtc_peer import Peer, babble
 from tests.until import no_task_left
 from transports.webrtc.connection import Connection, ConnectionSettings
-from transports.webrtc.line import Line
-from transports.webrtc.messages import encode
-from transports.webrtc.sdp import SignallingError
+from transports.webrtc.session_line import Line
 from transports.webrtc.sessions import SESSIONS
+from transports.webrtc.signalling.messages import encode
+from transports.webrtc.signalling.sdp import SignallingError
 from transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC
 
 ECHO = """\

@@ -16,9 +16,9 @@ from tests.integration.webrtc_peer import Peer, babble
 from tests.until import no_task_left, until
 from transports.webrtc.aiortc_hooks import tap_receiver, use_ice
 from transports.webrtc.connection import Connection, ConnectionSettings
-from transports.webrtc.ice import IceCredentials, RestartableIce
-from transports.webrtc.ice_settings import IceSettings
-from transports.webrtc.sdp import SignallingError, prepare_offer
+from transports.webrtc.signalling.ice import IceCredentials, RestartableIce
+from transports.webrtc.signalling.ice_settings import IceSettings
+from transports.webrtc.signalling.sdp import SignallingError, prepare_offer
 
 
 class RestartingPeer(Peer):

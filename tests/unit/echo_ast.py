@@ -12,8 +12,8 @@ from pipelines.element import ElementSpec
 from pipelines.frames import Samples
 from processors.ast.element import Hypothesis, SpeechTranslation
 from processors.ast.settings import AstSettings, ast_pads
+from processors.ast.utterances import Utterance
 from processors.hosting import HostKey, HostPool, Lease
-from processors.utterances import Utterance
 
 
 class EchoSettings(AstSettings):

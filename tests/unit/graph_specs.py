@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipelines.element import ElementSpec, Output, Pad, Settings
 from pipelines.graph import Graph
-from pipelines.language.build import CheckResult, check_graph
+from pipelines.language.check import CheckResult, check_graph
 from pipelines.registry import Registry
 
 BUILD = "tests.unit.graph_specs:nothing"  # checking a graph never imports a runtime

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.element import ElementSpec
 from pipelines.graph import Graph
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.registry import Registry
 
 

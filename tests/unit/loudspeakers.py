@@ -11,7 +11,7 @@ import soundfile
 from scipy.signal import fftconvolve, resample_poly
 
 from pipelines.frames import NS_PER_MS, Samples
-from transports.webrtc.gate import PlaybackGate
+from transports.webrtc.echo.gate import PlaybackGate
 from transports.webrtc.opus import OpusDecoder, OpusEncoder
 from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
 

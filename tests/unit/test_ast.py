@@ -17,8 +17,8 @@ from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, 
 from pipelines.runtime.runner import GraphRunner
 from pipelines.testing import Harness, chop
 from processors.ast.element import Hypothesis
+from processors.ast.utterances import UtteranceCollector
 from processors.languages import is_in_script, language_name, primary_language, script_of
-from processors.utterances import UtteranceCollector
 from tests.unit.echo_ast import SPEC, EchoAst, EchoModel
 from tests.unit.handmade import chain
 

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines.batch import batch as batch_module
-from pipelines.batch.batch import Batch
-from pipelines.batch.interrupts import Interrupts
-from pipelines.batch.jobs import Job, plan_jobs
-from pipelines.batch.progress import Bars, Quiet
-from pipelines.batch.records import Record, load_record, save_record, save_summary
-from pipelines.commands.bench import _print as print_bench
-from pipelines.commands.run import _save_summary
+from pipelines.cli.batch import batch as batch_module
+from pipelines.cli.batch.batch import Batch
+from pipelines.cli.batch.interrupts import Interrupts
+from pipelines.cli.batch.jobs import Job, plan_jobs
+from pipelines.cli.batch.progress import Bars, Quiet
+from pipelines.cli.batch.records import Record, load_record, save_record, save_summary
+from pipelines.cli.commands.bench import _print as print_bench
+from pipelines.cli.commands.run import _save_summary
 from pipelines.errors import GraphError, MediaError
 from pipelines.registry import Registry
 from pipelines.runtime.runner import RunResult
@@ -104,7 +104,7 @@ async def test_an_output_that_was_deleted_is_made_again(make: Any, tmp_path: Pat
 
 async def test_a_folder_that_another_run_writes_into_is_left_alone(make: Any, tmp_path: Path) -> None:
     holder = (
-        "import sys; from pathlib import Path; from pipelines.batch.records import locked\n"
+        "import sys; from pathlib import Path; from pipelines.cli.batch.records import locked\n"
         "with locked(Path(sys.argv[1])) as ours: print(ours, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", holder, str(tmp_path / "out/a")]

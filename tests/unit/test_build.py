@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from pipelines.element import Pad
 from pipelines.errors import GraphError
-from pipelines.language.build import COMMAND_LINE, check_graph, load_graph, parse_set
+from pipelines.language.check import COMMAND_LINE, check_graph, load_graph, parse_set
 from pipelines.language.diagnostics import CODES, format_json
 from tests.unit.graph_specs import GOOD, GRAPHS, REGISTRY, FileSrc, NoSettings, check, document, graph_of, spec
 
@@ -591,7 +591,7 @@ class Blocker:
             raise AssertionError(f"checking a graph imports {{name}}")
 
 sys.meta_path.insert(0, Blocker())
-from pipelines.language.build import check_graph
+from pipelines.language.check import check_graph
 from pipelines.registry import Registry
 text = "version: 1\\nelements: {{in: {{type: test_src}}, out: {{type: fake_sink}}}}\\nlinks: [in -> out]\\n"
 assert check_graph("g.yaml", text=text, registry=Registry.builtin()).ok

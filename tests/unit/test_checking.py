@@ -15,7 +15,7 @@ from pipelines.element import Element, ElementSpec, Field, Pad, Settings, Source
 from pipelines.errors import MediaError
 from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from pipelines.testing import tone
-from pipelines.tools.checking import check_element, check_spec
+from pipelines.testing.checks import check_element, check_spec
 
 PLAIN = "audio/raw, rate=16000, channels=1, segmented=false"
 CUT = "audio/raw, rate=16000, channels=1, segmented=true"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import COMMANDS, main
+from pipelines.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = """\
@@ -150,9 +150,9 @@ def test_the_log_of_a_run_says_what_became_of_each_recording(capsys: pytest.Capt
     Path("x.wav").write_text("no audio")
     assert main(["run", "ж.yaml", "речь.flac", "x.wav", "-o", "out", "--log-file", "log.txt", "-q"]) == 1
     log = Path("log.txt").read_text(encoding="utf-8")
-    assert " INFO pipelines.batch: речь: started" in log
-    assert " INFO pipelines.batch: речь: done: 0:0" in log
-    assert " ERROR pipelines.batch: x: failed: " in log
+    assert " INFO pipelines.cli.batch: речь: started" in log
+    assert " INFO pipelines.cli.batch: речь: done: 0:0" in log
+    assert " ERROR pipelines.cli.batch: x: failed: " in log
     assert capsys.readouterr().out == ""
 
 

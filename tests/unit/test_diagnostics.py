@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.graph import Span
-from pipelines.language.build import CheckResult, check_graph
+from pipelines.language.check import CheckResult, check_graph
 from pipelines.language.diagnostics import (
     CODES,
     MAX_DIAGNOSTICS,

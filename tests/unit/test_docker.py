@@ -23,8 +23,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from pipelines.caches import cache_folders
-from pipelines.commands.serve import settings_from
+from pipelines.cli.commands.serve import settings_from
+from pipelines.models.caches import cache_folders
 from tests.unit.certificates import make_certificate
 from tests.unit.documented import parse
 from web.settings import ServerSettings
@@ -262,7 +262,7 @@ def test_published_ports_are_those_the_server_uses_and_of_this_computer_alone(se
     ports = [filled_in(port, {}) for port in found["ports"]]
     assert ports == [f"127.0.0.1:{DEFAULTS.port}:{DEFAULTS.port}", f"127.0.0.1:{udp}:{udp}/udp"]
     low, high = map(int, udp.split("-"))
-    # One for each connection, two while ICE restarts (transports/webrtc/ice_settings.py).
+    # One for each connection, two while ICE restarts (transports/webrtc/signalling/ice_settings.py).
     assert high - low + 1 >= 2 * DEFAULTS.max_sessions
 
 

@@ -8,12 +8,12 @@ import re
 import av
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli.main import main
+from pipelines.cli.trial import NotTried, try_element
 from pipelines.element import Element
 from pipelines.errors import TolmachError
 from pipelines.frames import Frame
 from pipelines.registry import Registry
-from pipelines.trial import NotTried, try_element
 
 MODELS = {"canary_ast", "espeak_tts", "subtitle_sink", "text_sink", "silero_tts", "whisper_ast"}
 CALLS = {"webrtc_src", "webrtc_sink"}

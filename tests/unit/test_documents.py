@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.cli import COMMANDS, main
-from pipelines.language.build import check_graph
+from pipelines.cli.main import COMMANDS, main
+from pipelines.describe.schema import graph_schema
+from pipelines.language.check import check_graph
 from pipelines.language.diagnostics import CODES
 from pipelines.registry import Registry
-from pipelines.tools.checking import check_element
-from pipelines.tools.schema import graph_schema
+from pipelines.testing.checks import check_element
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

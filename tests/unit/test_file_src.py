@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.batch.jobs import MEDIA_SUFFIXES, plan_jobs
+from pipelines.cli.batch.jobs import MEDIA_SUFFIXES, plan_jobs
 from pipelines.errors import GraphError, MediaError
 from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
 from pipelines.testing import Harness

@@ -478,7 +478,7 @@ def test_no_thread_of_a_host_holds_up_the_end_of_the_process(where: str):
     """A load or an inference takes half a minute on a CPU; Ctrl-C is to be answered at once."""
     program = f"""
 import asyncio, threading
-from pipelines.cli import end_process
+from pipelines.cli.main import end_process
 from processors.hosting import HOSTS, HostKey, off_loop
 begun, never = threading.Event(), threading.Event()
 def hang(*_):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.batch.jobs import Job, fingerprint, job_params, plan_jobs
-from pipelines.batch.records import Record, save_record
+from pipelines.cli.batch.jobs import Job, fingerprint, job_params, plan_jobs
+from pipelines.cli.batch.records import Record, save_record
 from pipelines.errors import GraphError
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.caches import cache_dir, cache_folders
 from pipelines.element import Missing
 from pipelines.errors import ModelMissingError
-from pipelines.language.build import load_graph
-from pipelines.needs import missing_in, missing_text
+from pipelines.language.check import load_graph
+from pipelines.models.caches import cache_dir, cache_folders
+from pipelines.models.needs import missing_in, missing_text
 from pipelines.runtime.runner import GraphRunner
-from pipelines.tools.shipped import shipped_graph, shipped_graphs
+from pipelines.shipped import shipped_graph, shipped_graphs
 from processors.silero.voices import MODELS
 from web.errors import without_paths
 
@@ -94,7 +94,7 @@ def test_a_file_of_ones_own_is_named_without_its_folder(tmp_path: Path) -> None:
 def test_the_question_is_cheap() -> None:
     """No model library, no hub client: it is asked for every graph, by every reload of the page."""
     program = (
-        "import sys; from pipelines.language.build import load_graph; from pipelines.needs import missing_in\n"
+        "import sys; from pipelines.language.check import load_graph; from pipelines.models.needs import missing_in\n"
         f"for path in {[str(path) for path in shipped_graphs()]!r}: missing_in(load_graph(path))\n"
         "heavy = ('torch', 'nemo', 'faster_whisper', 'huggingface_hub', 'av', 'pipecat')\n"
         "print([m for m in heavy if m in sys.modules])"
@@ -104,7 +104,7 @@ def test_the_question_is_cheap() -> None:
 
 
 async def test_the_api_tells_it_and_no_path(tmp_path: Path) -> None:
-    from web.library import GraphLibrary
+    from web.catalogue.library import GraphLibrary
 
     library = GraphLibrary(shipped_graph("interpreter").parent)
     await library.start()

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.caps import Caps
+from pipelines.describe.layout import Placed, place
+from pipelines.describe.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
+from pipelines.describe.svg import to_svg
 from pipelines.graph import Graph, PadRef
-from pipelines.language.build import load_graph
-from pipelines.tools.layout import Placed, place
-from pipelines.tools.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
-from pipelines.tools.svg import to_svg
+from pipelines.language.check import load_graph
 
 SIMPLE = """\
 version: 1

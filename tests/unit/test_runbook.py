@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.commands import serve
-from pipelines.language.build import check_graph
-from pipelines.tools.shipped import shipped_graphs
+from pipelines.cli.commands import serve
+from pipelines.language.check import check_graph
+from pipelines.shipped import shipped_graphs
 from tests.unit.documented import commands, inline_code, parse, shell_lines
 from web.metrics import Metrics, Snapshot
 from web.security import PROBES

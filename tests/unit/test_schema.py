@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines.describe.schema import FILE_NAME, graph_schema, schema_text
 from pipelines.element import ElementSpec, Field, Pad, Settings
-from pipelines.language.build import check_graph
+from pipelines.language.check import check_graph
 from pipelines.registry import Registry
-from pipelines.tools.schema import FILE_NAME, graph_schema, schema_text
-from pipelines.tools.shipped import config_dir, shipped_graphs
+from pipelines.shipped import config_dir, shipped_graphs
 
 
 class ProbeSettings(Settings):

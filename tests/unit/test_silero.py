@@ -14,7 +14,7 @@ import pytest
 from pipelines.errors import GraphError, ModelError, ModelRefusedError
 from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from pipelines.testing import Harness
-from pipelines.tools.checking import check_element
+from pipelines.testing.checks import check_element
 from processors.hosting import HOSTS
 from processors.silero.spec import SPEC
 from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package
@@ -219,8 +219,8 @@ async def test_speaker_and_options_reach_the_model(tmp_path: Path, russian: dict
 def test_it_computes_with_its_own_threads_whatever_other_models_do(cpu_threads: int) -> None:
     import torch
 
+    from processors.hosting.torch_threads import USUAL, use_threads
     from processors.silero.model import SileroModel, Utterable
-    from processors.torch_threads import USUAL, use_threads
 
     class Voice:
         symbols, speakers = "ab", ("aidar",)

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from pipelines.caps import Caps
 from pipelines.errors import GraphError, ModelMissingError, ModelRefusedError
-from pipelines.language.build import check_graph, load_graph
+from pipelines.language.check import check_graph, load_graph
 from pipelines.registry import Registry
-from pipelines.tools.shipped import shipped_graph
+from pipelines.shipped import shipped_graph
 from processors.silero import files
 from processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
 from processors.silero.spec import SPEC, SileroTtsSettings

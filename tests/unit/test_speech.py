@@ -12,7 +12,7 @@ from pipelines.element import Context, ElementSpec, Field, Pad, Settings
 from pipelines.errors import ElementError
 from pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from pipelines.testing import Harness, tone
-from processors.speech import MAX_TEXT_CHARS, SpeechElement, split_text
+from processors.tts.element import MAX_TEXT_CHARS, SpeechElement, split_text
 
 RATE_HZ = 1000
 

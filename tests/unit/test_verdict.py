@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from pipelines.bus import Message
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 from pipelines.runtime.verdict import Verdict
 

@@ -17,11 +17,11 @@ import pytest
 import pytest_asyncio
 
 from pipelines.errors import GraphError
-from web import library as library_module
-from web.adjustable import in_words, live_settings
+from web.catalogue import library as library_module
+from web.catalogue.adjustable import in_words, live_settings
+from web.catalogue.graph_files import MAX_FILES
+from web.catalogue.library import GraphLibrary
 from web.errors import ApiError
-from web.graph_files import MAX_FILES
-from web.library import GraphLibrary
 from web.looplag import LoopLag
 
 LIVE = """\

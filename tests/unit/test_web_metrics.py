@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from transports.webrtc.receiver import Receiver
-from transports.webrtc.sender import Sender
+from transports.webrtc.incoming.receiver import Receiver
+from transports.webrtc.outgoing.sender import Sender
 from web import metrics as metrics_module
 from web.looplag import BEAT_S, LoopLag
 from web.metrics import Metrics, Snapshot

@@ -13,12 +13,12 @@ import soundfile
 from pipelines.frames import NS_PER_MS, NS_PER_S
 from transports.webrtc.opus import OpusEncoder
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
-from web import dub as dub_module
-from web import transcript as transcript_module
-from web.dub import Dub
 from web.errors import AsciiJson
-from web.timings import Timings
-from web.transcript import Caption, Numbers, Transcript
+from web.sessions import dub as dub_module
+from web.sessions import transcript as transcript_module
+from web.sessions.dub import Dub
+from web.sessions.timings import Timings
+from web.sessions.transcript import Caption, Numbers, Transcript
 
 
 def translation(start_ms: int, text: str, **more: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from pipelines.errors import GraphError, ModelMissingError
-from pipelines.language.build import load_graph
-from transports.webrtc.sdp import SignallingError
+from pipelines.language.check import load_graph
+from transports.webrtc.signalling.sdp import SignallingError
 from web.errors import ApiError, error_response, install_errors
 from web.security import MAX_ADDRESSES, Guard, OfferLimiter, client_address
 from web.settings import ServerSettings

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.frames import Samples
-from transports.webrtc.conceal import Concealer
-from transports.webrtc.pitch import MAX_PERIOD, MIN_PERIOD, find_period
+from transports.webrtc.incoming.conceal import Concealer
+from transports.webrtc.pitch_period import MAX_PERIOD, MIN_PERIOD, find_period
 
 RATE = 48_000
 FRAME = 960

@@ -14,9 +14,9 @@ from pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, Utteranc
 from pipelines.testing import Harness, check_spec, tone
 from tests.unit.webrtc_lines import line_of
 from transports.webrtc.connection import Connection
-from transports.webrtc.line import Line
 from transports.webrtc.opus import SILENCE
 from transports.webrtc.rtp import FRAME_SAMPLES
+from transports.webrtc.session_line import Line
 from transports.webrtc.sessions import SESSIONS
 from transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings
 

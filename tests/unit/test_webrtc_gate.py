@@ -35,7 +35,7 @@ from tests.unit.loudspeakers import (
     opened,
     speech,
 )
-from transports.webrtc.gate import PlaybackGate
+from transports.webrtc.echo.gate import PlaybackGate
 from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
 
 

@@ -27,11 +27,11 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtpPacket
 
 from transports.webrtc.aiortc_hooks import JITTER_BUFFER, PacedTrack, PacketTap, prepare, tap_receiver, use_ice
-from transports.webrtc.ice import RestartableIce
-from transports.webrtc.ice_agent import IceAgent
-from transports.webrtc.ice_settings import IceSettings
 from transports.webrtc.opus import SILENCE, TIME_BASE
-from transports.webrtc.sender import Sender
+from transports.webrtc.outgoing.sender import Sender
+from transports.webrtc.signalling.ice import RestartableIce
+from transports.webrtc.signalling.ice_agent import IceAgent
+from transports.webrtc.signalling.ice_settings import IceSettings
 
 
 async def receiver() -> tuple[RTCPeerConnection, RTCRtpReceiver]:

@@ -23,7 +23,7 @@ from tests.unit.webrtc_traces import (
     settled_latency_ms,
     stream,
 )
-from transports.webrtc.jitter import MAX_AHEAD_NS, RESTART_AFTER, JitterBuffer, JitterSettings
+from transports.webrtc.incoming.jitter import MAX_AHEAD_NS, RESTART_AFTER, JitterBuffer, JitterSettings
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet, opus_duration, unwrap
 
 MIN_MS = JitterSettings().min_target_ms

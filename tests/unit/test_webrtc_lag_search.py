@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipelines.frames import Samples
 from tests.unit.loudspeakers import PERSON, TTS, noise, speech
-from transports.webrtc.lag_search import BLOCK, WHITE_HOP, LagSearch, whiten
-from transports.webrtc.narrowband import Decimator, Timeline
+from transports.webrtc.echo.lag_search import BLOCK, WHITE_HOP, LagSearch, whiten
+from transports.webrtc.echo.telephone_band import Decimator, Timeline
 from transports.webrtc.rtp import RTP_RATE_HZ
 
 FIRST, LAST = -160, 8000

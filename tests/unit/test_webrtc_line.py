@@ -10,16 +10,16 @@ import pytest
 
 from pipelines.bus import Bus, Message
 from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
-from pipelines.language.build import load_graph
+from pipelines.language.check import load_graph
 from pipelines.runtime.runner import GraphRunner
 from tests.unit.webrtc_lines import line_of
-from transports.webrtc import jitter
 from transports.webrtc.connection import Connection
-from transports.webrtc.jitter import JitterSettings
-from transports.webrtc.line import Line
+from transports.webrtc.incoming import jitter
+from transports.webrtc.incoming.jitter import JitterSettings
 from transports.webrtc.opus import OpusEncoder
+from transports.webrtc.outgoing.sender import PacketStream
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
-from transports.webrtc.sender import PacketStream
+from transports.webrtc.session_line import Line
 
 SEGMENTS = """\
 version: 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.bus import Message
-from transports.webrtc.messages import MAX_INCOMING, MessageError, decode, encode, event
+from transports.webrtc.signalling.messages import MAX_INCOMING, MessageError, decode, encode, event
 
 
 def test_what_people_should_read_becomes_an_event() -> None:

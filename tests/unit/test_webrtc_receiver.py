@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
-from transports.webrtc.jitter import JitterSettings
-from transports.webrtc.mono import MonoConverter
+from transports.webrtc.incoming.jitter import JitterSettings
+from transports.webrtc.incoming.receiver import Receiver
 from transports.webrtc.opus import OpusEncoder
-from transports.webrtc.receiver import Receiver
+from transports.webrtc.outgoing.resampling import MonoConverter
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
 
 RATE = 48_000

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipelines.frames import NS_PER_MS, Samples
 from transports.webrtc.opus import SILENCE, OpusDecoder, OpusEncoder
-from transports.webrtc.playout import Playout
+from transports.webrtc.outgoing.playout import Playout
+from transports.webrtc.outgoing.sender import UTTERANCE_BOUND_S, Schedule, Sender, SenderClosed
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
-from transports.webrtc.sender import UTTERANCE_BOUND_S, Schedule, Sender, SenderClosed
 
 RATE = 48_000
 MS = 48

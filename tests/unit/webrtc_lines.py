@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from transports.webrtc.line import Line
+from transports.webrtc.session_line import Line
 from transports.webrtc.sessions import SESSIONS
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pipelines.frames import NS_PER_MS
-from transports.webrtc.jitter import JitterBuffer, JitterSettings, Release
+from transports.webrtc.incoming.jitter import JitterBuffer, JitterSettings, Release
 from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet
 
 SPEECH = b"\xfc" + bytes(60)

@@ -6,7 +6,7 @@ by an object that hands each packet on and never gives aiortc a frame to decode.
 reports, codecs. The way out needs no hook: a track may give already encoded packets.
 
 *ICE.* aiortc makes its aioice connection itself and keeps it for life. An object with the same interface is put in its
-place, which can restart and is told where to bind (:mod:`transports.webrtc.ice`).
+place, which can restart and is told where to bind (:mod:`transports.webrtc.signalling.ice`).
 
 *Guards.* What has passed DTLS or SRTP is a client's, and aiortc's parsers believe it: one packet can end the session
 with a traceback, hang its end, or stop the process. The methods that take packets are wrapped on the instance: what
@@ -40,9 +40,9 @@ from aiortc.rtp import AnyRtcpPacket, RtpPacket
 from OpenSSL import SSL
 
 from transports.webrtc.guards import Allowance, MalformedPacket, check_sctp
-from transports.webrtc.ice import RestartableIce
 from transports.webrtc.opus import TIME_BASE
-from transports.webrtc.sender import PacketStream, SenderClosed
+from transports.webrtc.outgoing.sender import PacketStream, SenderClosed
+from transports.webrtc.signalling.ice import RestartableIce
 
 OnPacket = Callable[[int, int, bytes], None]
 """Takes sequence number, timestamp and payload of an RTP packet."""

@@ -7,9 +7,9 @@ import dataclasses
 from pipelines.element import Context, Element, SourceElement
 from pipelines.errors import ElementError
 from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
-from transports.webrtc.jitter import JitterSettings
-from transports.webrtc.line import Line, Microphone, Speaker
-from transports.webrtc.mono import MonoConverter
+from transports.webrtc.incoming.jitter import JitterSettings
+from transports.webrtc.outgoing.resampling import MonoConverter
+from transports.webrtc.session_line import Line, Microphone, Speaker
 from transports.webrtc.sessions import SESSIONS
 from transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
 

@@ -9,7 +9,7 @@ from pipelines.element import Context
 from pipelines.errors import ElementError, TolmachError
 
 if TYPE_CHECKING:
-    from transports.webrtc.line import Line
+    from transports.webrtc.session_line import Line
 
 __all__ = ["SESSIONS", "Sessions"]
 

@@ -3,7 +3,7 @@
 /** The server tells what worked four times a second; a light outlives two of these, ms. */
 const LIT_MS = 500;
 
-/** What a drawing is made of (pipelines/tools/svg.py); anything else is left out, whoever named the elements. */
+/** What a drawing is made of (pipelines/describe/svg.py); anything else is left out, whoever named the elements. */
 const PARTS = new Set(["svg", "title", "desc", "defs", "marker", "g", "path", "rect", "polygon", "text", "tspan"]);
 
 const LIGHT = `

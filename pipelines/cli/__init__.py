@@ -1,0 +1,1 @@
+"""The command line: an application on top of the engine."""

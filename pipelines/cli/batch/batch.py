@@ -1,0 +1,276 @@
+"""Runs one graph over many recordings: skips what is done, survives what is broken, stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.bus import Bus, Message
+from pipelines.cli.batch.beside import put_beside
+from pipelines.cli.batch.jobs import Job, fingerprint, job_params
+from pipelines.cli.batch.notes import Notes, describe_message
+from pipelines.cli.batch.records import Record, RecordStatus, describe, is_whole, load_record, locked, save_record
+from pipelines.errors import GraphError, ModelError, TolmachError
+from pipelines.graph import Graph
+from pipelines.language.check import load_graph
+from pipelines.registry import Registry
+from pipelines.runtime.runner import GraphRunner, RunResult
+
+log = logging.getLogger("pipelines.cli.batch")
+
+
+class Watcher(Protocol):
+    """Who wants to follow a batch: the progress bars, or nobody."""
+
+    def started(self, job: Job) -> None:
+        """A recording is being opened."""
+
+    def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
+        """Media time reached in a recording."""
+
+    def info(self, job: Job, text: str) -> None:
+        """Something people should see (a notice of a model, a download)."""
+
+    def finished(self, job: Job, record: Record) -> None:
+        """A recording has ended, one way or another."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """A graph and what to run it over.
+
+    Attributes:
+        graph_path: The graph file.
+        jobs: What to run.
+        params: Values of the graph's params; ``input`` and ``output`` are set per job.
+        overrides: Values of ``element.setting``.
+        overwrite: Whether finished outputs are made again.
+        parallel: Runs at a time.
+        trace: Whether to collect per-element figures.
+        beside: Whether subtitles are also put beside the recordings.
+        declared: Names of the graph's params.
+        watcher: Follows the batch.
+        registry: Element types; the default registry when None.
+    """
+
+    graph_path: Path
+    jobs: Sequence[Job]
+    params: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    declared: frozenset[str]
+    watcher: Watcher
+    overwrite: bool = False
+    parallel: int = 1
+    trace: bool = False
+    beside: bool = False
+    registry: Registry | None = None
+    results: dict[str, RunResult] = field(default_factory=dict)
+    _runners: set[GraphRunner] = field(default_factory=set)
+    _cancelled: bool = False
+    _stop: TolmachError | None = None
+
+    def load(self, job: Job) -> Graph:
+        """The graph for one job.
+
+        Raises:
+            GraphError: With every problem found.
+        """
+        return load_graph(
+            self.graph_path,
+            params=job_params(job, self.params, self.declared),
+            overrides=self.overrides,
+            registry=self.registry,
+            require_params=True,
+        )
+
+    def cancel(self) -> None:
+        """Stop all runs now; what is finished stays. Safe to call from a signal handler of the loop."""
+        self._cancelled = True
+        for runner in tuple(self._runners):
+            runner.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._cancelled
+
+    async def run(self) -> list[Record]:
+        """Run all jobs.
+
+        Returns:
+            One record a job, in the order of the jobs; those never started (after a cancel) are missing.
+
+        Raises:
+            TolmachError: If the graph or a model it needs is wrong, which would fail every recording alike.
+        """
+        records: dict[int, Record] = {}
+        pending = iter(enumerate(self.jobs))
+
+        async def work() -> None:
+            for at, job in pending:
+                if self._cancelled or self._stop is not None:
+                    return
+                try:
+                    records[at] = await self._one(job)
+                except (GraphError, ModelError) as error:
+                    self._stop = self._stop or error
+                    return
+
+        workers = [asyncio.create_task(work()) for _ in range(max(1, min(self.parallel, len(self.jobs))))]
+        try:
+            await asyncio.gather(*workers)
+        except BaseException:
+            # A bug, or our own task was cancelled: nobody goes on behind our back, and what runs closes its files.
+            self.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            raise
+        if self._stop is not None:
+            raise self._stop
+        return [records[at] for at in sorted(records)]
+
+    async def _one(self, job: Job) -> Record:
+        if job.problem:
+            return self._failed(job, job.problem)
+        if not job.is_unicode:
+            return self._failed(job, f"{job.input}: its name is not UTF-8, which a graph cannot hold; rename it")
+        try:
+            return await self._recording(job)
+        except OSError as error:
+            # Its folder cannot be written, the disk is full, the recording is gone: it fails, the others go on.
+            return self._failed(job, f"{error.filename or job.output}: {error.strerror or error}")
+
+    def _failed(self, job: Job, error: str) -> Record:
+        record = replace(_record(job, ""), status="failed", errors=(error,))
+        self._finished(job, record)
+        return record
+
+    def _finished(self, job: Job, record: Record) -> None:
+        level = logging.ERROR if record.status in ("failed", "stale") else logging.INFO
+        log.log(level, "%s: %s", job.name or "graph", describe(record))
+        for warning in record.warnings if record.status != "skipped" else ():
+            log.info("%s: warning: %s", job.name or "graph", warning)
+        self.watcher.finished(job, record)
+
+    async def _recording(self, job: Job) -> Record:
+        graph = self.load(job)
+        values = job_params(job, self.params, self.declared)
+        mark = await asyncio.to_thread(fingerprint, _resolved(graph), values, self.overrides, job.input)
+        with ExitStack() as held:
+            if not await asyncio.to_thread(held.enter_context, locked(job.output)):
+                said = f"{job.output} is being written by another run; run it again when that has ended"
+                return self._failed(job, said)
+            return await self._locked(job, graph, mark)
+
+    async def _locked(self, job: Job, graph: Graph, mark: str) -> Record:
+        old = await asyncio.to_thread(load_record, job.output)
+        same = old is not None and old.fingerprint == mark
+        # Somebody who deleted an output wants it made again.
+        lost = old is not None and same and not await asyncio.to_thread(is_whole, job.output, old)
+        if old is not None and (old.status == "done" or old.settled) and not self.overwrite and not lost:
+            record = replace(old.as_status("skipped" if same else "stale"), name=job.name, output=str(job.output))
+            if record.status == "stale":
+                note = f"{job.output} was made with another graph, other settings or another recording; --overwrite"
+                record = _with_error(record, f"{note} replaces it")
+            elif record.errors:
+                # Told again each time, but making it again would not mend the recording.
+                record = replace(record, errors=(), warnings=(*record.errors, *record.warnings))
+            if record.status == "skipped":
+                placed = await self._put_beside(job, graph, record)
+                if placed.beside != old.beside:
+                    await asyncio.to_thread(save_record, job.output, replace(old, beside=placed.beside))
+                record = placed
+            self._finished(job, record)
+            return record
+        # What an earlier run left is ours to replace; any other file is the user's.
+        replaceable = self.overwrite or (old is not None and old.owned)
+        record = replace(_record(job, mark), owned=replaceable, beside=old.beside if old is not None else ())
+        await asyncio.to_thread(save_record, job.output, record)
+        log.info("%s: started", job.name or "graph")
+        self.watcher.started(job)
+        record = await self._play(job, graph, record, replaceable)
+        if record.ok or record.settled:
+            record = await self._put_beside(job, graph, record)
+        await asyncio.to_thread(save_record, job.output, record)
+        self._finished(job, record)
+        return record
+
+    async def _put_beside(self, job: Job, graph: Graph, record: Record) -> Record:
+        if not self.beside or job.input is None:
+            return record
+        placed, problems = await asyncio.to_thread(
+            put_beside, graph, job.input, record.beside, overwrite=self.overwrite
+        )
+        return replace(record, beside=tuple(placed), warnings=(*record.warnings, *problems))
+
+    async def _play(self, job: Job, graph: Graph, record: Record, overwrite: bool) -> Record:
+        notes = Notes()
+        bus = Bus()
+        bus.subscribe(notes.take)
+        bus.subscribe(lambda m: self._report(job, m))
+        runner = GraphRunner(graph, bus=bus, overwrite=overwrite, trace=self.trace)
+        self._runners.add(runner)
+        if self._cancelled:  # while the record was written
+            runner.cancel()
+        started = time.perf_counter()
+        try:
+            result = await runner.run()
+        except (GraphError, ModelError):
+            await asyncio.to_thread(save_record, job.output, record.as_status("failed"))
+            raise
+        except TolmachError as error:
+            return notes.record(record, "failed", time.perf_counter() - started, (str(error),))
+        finally:
+            self._runners.discard(runner)
+        if isinstance(result.error, ModelError):
+            await asyncio.to_thread(save_record, job.output, record.as_status("failed"))
+            raise result.error
+        self.results[job.name] = result
+        status: RecordStatus = "done" if result.ok else "cancelled" if result.status == "cancelled" else "failed"
+        errors = tuple(describe_message(m) for m in result.errors)
+        if result.error is not None and not errors:
+            errors = (str(result.error),)
+        settled = (
+            status == "failed" and result.status == "done" and all(_about_recording(graph, m) for m in result.errors)
+        )
+        return notes.record(record, status, result.playing_s, errors, settled=settled)
+
+    def _report(self, job: Job, message: Message) -> None:
+        if message.kind == "progress" and "position_ns" in message.data:
+            duration = message.data.get("duration_ns")
+            self.watcher.progress(job, int(message.data["position_ns"]), int(duration) if duration else None)
+        elif message.kind in ("info", "progress") and message.text:
+            self.watcher.info(job, message.text)
+
+
+def _about_recording(graph: Graph, message: Message) -> bool:
+    """Whether an error is a source's word on what it reads, and no failure of an element."""
+    node = graph.nodes.get(message.element)
+    return node is not None and node.is_source and not message.data.get("fatal", True) and "policy" not in message.data
+
+
+def _resolved(graph: Graph) -> str:
+    """What the graph came to: environment variables and defaults count, comments do not."""
+    nodes = [f"{n.name} {n.spec.type} {n.on_error} {n.settings.model_dump_json()}" for n in graph.nodes.values()]
+    return "\n".join([*nodes, *(f"{link.src} -> {link.sink}" for link in graph.links)])
+
+
+def _record(job: Job, mark: str) -> Record:
+    return Record(
+        name=job.name,
+        input=str(job.input) if job.input is not None else None,
+        output=str(job.output),
+        status="running",
+        fingerprint=mark,
+        source=os.path.realpath(job.input) if job.input is not None else None,
+    )
+
+
+def _with_error(record: Record, error: str) -> Record:
+    return replace(record, errors=(error,))

@@ -1,0 +1,258 @@
+"""What a batch run remembers: ``run.json`` beside each recording's outputs, ``summary.json`` for all of them.
+
+Both are described in docs/BATCH.md and stay compatible within a ``v``: fields may be added.
+
+``run.json`` is what makes a second run skip finished recordings, and what allows it to replace the half-made outputs of
+an interrupted one: a folder whose record says ``owned`` but not ``done`` holds nothing worth keeping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+if sys.platform != "win32":
+    import fcntl
+
+T = TypeVar("T")
+
+RECORD_NAME = "run.json"
+SUMMARY_NAME = "summary.json"
+VERSION = 1
+
+RecordStatus = Literal["running", "done", "failed", "cancelled", "skipped", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One line of the utterance table.
+
+    Attributes:
+        utterance: Its number.
+        start_ms: Start in the recording, ms.
+        end_ms: End in the recording, ms.
+        source_lang: What was spoken.
+        target_lang: Language of ``text``.
+        text: The translation; "" when rejected.
+        rejected: Why there is no text, or None.
+        logprob: Mean token log-probability, or None.
+    """
+
+    utterance: int
+    start_ms: int
+    end_ms: int
+    source_lang: str
+    target_lang: str
+    text: str
+    rejected: str | None = None
+    logprob: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How the run of one recording ended.
+
+    Attributes:
+        name: The job's name.
+        input: The recording, or None.
+        output: Its output folder.
+        status: ``running`` until it ended; ``skipped`` and ``stale`` only appear in summaries.
+        fingerprint: What it was made from, see :func:`pipelines.cli.batch.jobs.fingerprint`.
+        media_s: Media time processed, s.
+        wall_s: Wall time while frames flowed, model loading left out, s.
+        rtfx: media_s / wall_s.
+        lag_ms: Largest lag of a dubbed utterance behind its source, ms, or None without an aligned dub.
+        segments: Utterances the VAD cut.
+        outputs: Files written, below ``output``.
+        errors: What went wrong, for people.
+        warnings: What they should know.
+        utterances: What was translated.
+        source: Absolute path of the recording, links resolved, or None; "" in records of earlier versions.
+        settled: Whether nothing would come out better another time: all sinks finished, and what was wrong was wrong
+            with the recording (cut off, damaged in places).
+        beside: Subtitles put beside the recording, absolute paths.
+        owned: Whether all its sinks could open, so that files under their names are this run's or an earlier one's,
+            and the next run may replace them.
+    """
+
+    name: str
+    input: str | None
+    output: str
+    status: RecordStatus
+    fingerprint: str
+    media_s: float = 0.0
+    wall_s: float = 0.0
+    rtfx: float | None = None
+    lag_ms: int | None = None
+    segments: int = 0
+    outputs: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    utterances: tuple[Utterance, ...] = field(default=())
+    source: str | None = ""
+    settled: bool = False
+    beside: tuple[str, ...] = ()
+    owned: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to do for this recording."""
+        return self.status in ("done", "skipped")
+
+    @property
+    def spoken(self) -> int:
+        """Utterances in the recording: a sentence that two branches translate is one."""
+        return len({(u.utterance, u.start_ms, u.end_ms) for u in self.utterances}) or self.segments
+
+    def as_status(self, status: RecordStatus) -> Record:
+        """A copy with another status."""
+        return replace(self, status=status)
+
+
+def clock(seconds: float | None) -> str:
+    """``1:02:03`` or ``2:03``; ``?`` for None."""
+    if seconds is None:
+        return "?"
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def describe(record: Record) -> str:
+    """How a recording ended, in one line."""
+    if record.status == "skipped":
+        said = "skipped: finished earlier"
+        return f"{said}; {record.warnings[0]}" if record.settled and record.warnings else said
+    if record.status == "done":
+        speed = f", {record.rtfx:.1f}x real time" if record.rtfx else ""
+        return f"done: {clock(record.media_s)}, {record.spoken} utterances{speed}"
+    return f"{record.status}: {'; '.join(record.errors) or 'stopped before its end'}"
+
+
+def load_record(folder: Path) -> Record | None:
+    """The record in ``folder``; None when there is none that this version can read."""
+    try:
+        data = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        if data.pop("v", None) != VERSION:
+            return None
+        utterances = tuple(_read(Utterance, u) for u in data.pop("utterances"))
+        for name in ("outputs", "errors", "warnings", "beside"):
+            data[name] = tuple(data.get(name, ()))
+        return _read(Record, {**data, "utterances": utterances})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _read(kind: type[T], data: Mapping[str, Any]) -> T:
+    # A later version may have added fields; a missing one is a TypeError.
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]  # both kinds are dataclasses
+    return kind(**{name: value for name, value in data.items() if name in known})
+
+
+def source_of(folder: Path) -> str | None:
+    """The recording whose results lie in ``folder``: its absolute path, links resolved; None without a record."""
+    record = load_record(folder)
+    if record is None or record.input is None:
+        return None
+    return record.source or os.path.realpath(record.input)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Keep other processes from running into ``folder``, which is made; blocks while the folder is opened.
+
+    A lock on the folder itself: it leaves no file behind and ends with the process, however that ends. Where there is
+    none (Windows, some network file systems) nothing is locked.
+
+    Yields:
+        False if another process has it.
+
+    Raises:
+        OSError: If the folder cannot be made or opened.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield True
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ours = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            ours = False
+        except OSError:  # a file system without locks
+            ours = True
+        yield ours
+    finally:
+        os.close(descriptor)
+
+
+def is_whole(folder: Path, record: Record) -> bool:
+    """Whether everything the run wrote is still in ``folder``."""
+    return all((folder / name).is_file() for name in record.outputs)
+
+
+def save_record(folder: Path, record: Record) -> None:
+    """Write ``run.json``, whole or not at all."""
+    _write_json(folder / RECORD_NAME, {"v": VERSION, **asdict(record)})
+
+
+def save_summary(output: Path, graph: str, records: Sequence[Record]) -> Path:
+    """Write ``summary.json``: totals and every record."""
+    counts: dict[str, int] = {}
+    for record in records:
+        counts[record.status] = counts.get(record.status, 0) + 1
+    data = {
+        "v": VERSION,
+        "graph": graph,
+        "counts": counts,
+        "media_s": round(sum(r.media_s for r in records), 3),
+        "utterances": sum(r.spoken for r in records),
+        "texts": sum(1 for r in records for u in r.utterances if u.text),
+        "runs": [asdict(r) for r in records],
+    }
+    path = output / SUMMARY_NAME
+    _write_json(path, data)
+    return path
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A file name that is not UTF-8 reaches us as lone surrogates; escaped like \\udcff they are still JSON.
+    text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    write_whole(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, in place of one of that name.
+
+    Its name until then is one that file sinks sweep when a killed run has left it, and know by its lock while it is
+    being written.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.part-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            if sys.platform != "win32":
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.write(data)
+            file.flush()
+            if sys.platform != "win32":  # which renames no open file
+                temporary.replace(path)
+        if sys.platform == "win32":
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,96 @@
+"""Measure a graph on this machine: speed, memory, and where the time goes.
+
+GRAPH runs several times over one recording (the shipped demo recording when none is given); what it makes is thrown
+away. RTFx is audio time over wall time: above 1 the graph keeps up with live speech. The best round counts, because
+what disturbs a round only ever makes it slower. The first round also loads the models and is shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.cli.options import add_set, whole_number
+
+if TYPE_CHECKING:
+    from pipelines.runtime.runner import RunResult
+
+DEMO = "demo/phrasebook-en.flac"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("graph", metavar="GRAPH", nargs="?", default="phrasebook", help="default: phrasebook")
+    parser.add_argument("input", metavar="INPUT", nargs="?", help="a recording; default: the shipped English one")
+    add_set(parser)
+    parser.add_argument("--rounds", type=whole_number(1, 100), default=3, metavar="N", help="default: 3")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit status."""
+    from pipelines.cli.batch.jobs import Job, job_params
+    from pipelines.cli.batch.report import ReportConsole
+    from pipelines.cli.commands.check import use_color
+    from pipelines.language.check import check_graph, parse_set
+    from pipelines.language.diagnostics import format_text
+    from pipelines.shipped import shipped_file, shipped_graph
+
+    path = shipped_graph(args.graph)
+    params, overrides = parse_set(args.set)
+    declared = {p.name for p in check_graph(path).params}
+    source = Path(args.input) if args.input else shipped_file(DEMO) if "input" in declared else None
+    with tempfile.TemporaryDirectory(prefix="tolmach-bench-") as folder:
+        job = Job("bench", source, Path(folder))
+        values = job_params(job, params, declared)
+        result = check_graph(path, params=values, overrides=overrides, require_params=True)
+        if result.graph is None:
+            print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
+            return 2
+        rounds = asyncio.run(_rounds(path, values, overrides, args.rounds))
+    _print(ReportConsole(), str(args.graph), source, rounds)
+    return 0 if all(r.ok for r in rounds) else 1
+
+
+async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any], count: int) -> list[RunResult]:
+    from pipelines.language.check import load_graph
+    from pipelines.runtime.runner import GraphRunner
+
+    results = []
+    for _ in range(count):
+        graph = load_graph(path, params=params, overrides=overrides, require_params=True)
+        results.append(await GraphRunner(graph, trace=True).run())
+    return results
+
+
+def _print(console: Any, name: str, source: Path | None, rounds: list[RunResult]) -> None:
+    from rich.markup import escape
+
+    from pipelines.cli.batch.report import print_trace
+    from pipelines.frames import NS_PER_S
+
+    for message in (m for r in rounds for m in r.errors):
+        console.print(f"[red]error[/]: {escape(f'{message.element}: {message.text}')}", highlight=False)
+    # A round that broke off was not fast.
+    whole = [r for r in rounds if r.ok]
+    if not whole:
+        return
+    best = min(whole, key=lambda r: r.playing_s)
+    media_s = best.media_ns / NS_PER_S
+    print_trace(console, name, best)
+    console.print(f"recording   {escape(source.name) if source else 'none'}, {media_s:.1f} s", highlight=False)
+    console.print(
+        f"start-up    {rounds[0].wall_s - rounds[0].playing_s:.1f} s (imports and models, once)", highlight=False
+    )
+    console.print(f"best round  {best.playing_s:.2f} s, RTFx {media_s / best.playing_s:.1f}", highlight=False)
+    console.print(f"memory      {_peak_rss_mib():.0f} MiB at its highest", highlight=False)
+
+
+def _peak_rss_mib() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes on macOS, KiB on Linux

@@ -1,0 +1,53 @@
+"""Draw a graph: its elements, bins and links with the negotiated caps. Needs no graphviz."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipelines.cli.commands.check import use_color
+from pipelines.cli.main import EXIT_OK, EXIT_USAGE
+from pipelines.cli.options import add_set
+from pipelines.errors import GraphError
+from pipelines.language.check import check_graph, parse_set
+from pipelines.language.diagnostics import format_text
+from pipelines.shipped import shipped_graph
+
+SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("graph", metavar="GRAPH", help="graph file, or name of a shipped graph")
+    parser.add_argument("--format", choices=("dot", "mermaid", "svg"), help="default: by the suffix of FILE, else dot")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
+    add_set(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the graph, then draw it."""
+    suffix = args.output.suffix.lower() if args.output else ""
+    if suffix and suffix not in SUFFIXES and not args.format:
+        raise GraphError(f"{args.output}: no drawing has the suffix {suffix}; use {', '.join(SUFFIXES)}, or --format")
+    params, overrides = parse_set(args.set)
+    result = check_graph(shipped_graph(args.graph), params=params, overrides=overrides)
+    if result.graph is None:
+        sys.stderr.write(format_text(result.diagnostics, result.sources, use_color(sys.stderr)))
+        return EXIT_USAGE
+    drawing = args.format or SUFFIXES.get(suffix, "dot")
+    if drawing == "svg":
+        from pipelines.describe.svg import to_svg as draw
+    elif drawing == "mermaid":
+        from pipelines.describe.render import to_mermaid as draw
+    else:
+        from pipelines.describe.render import to_dot as draw
+    text = draw(result.graph)
+    if args.output is None:
+        sys.stdout.write(text)
+        return EXIT_OK
+    try:
+        args.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise GraphError(f"cannot write {args.output}: {error.strerror}") from error
+    return EXIT_OK

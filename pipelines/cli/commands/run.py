@@ -1,0 +1,180 @@
+"""Translate recordings with a graph.
+
+Each INPUT (a file, or a folder searched for recordings) runs through GRAPH on its own; what it makes goes to a folder
+of its name below DIR. Finished recordings are skipped when the command is repeated. Exit status: 0 all good, 1 some
+recordings failed, 2 the graph or the command is wrong; 130 interrupted, 143 terminated, 129 the terminal was closed,
+141 nobody reads the output any more (finished recordings stay whole). A second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.cli.main import EXIT_INTERRUPTED, end_process
+from pipelines.cli.options import add_set, whole_number
+
+if TYPE_CHECKING:
+    from pipelines.cli.batch.batch import Batch
+    from pipelines.cli.batch.interrupts import Interrupts
+    from pipelines.cli.batch.jobs import Job
+    from pipelines.cli.batch.records import Record
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("graph", metavar="GRAPH", help="graph file, or the name of a shipped graph (phrasebook)")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", default=[], help="recordings and folders of recordings")
+    parser.add_argument("-o", "--output", metavar="DIR", default="out", help="folder for the results (default: out)")
+    add_set(parser)
+    parser.add_argument(
+        "--jobs", type=whole_number(1, 64), default=1, metavar="N", help="recordings at a time (default: 1)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make finished results again")
+    parser.add_argument(
+        "--subtitles-beside",
+        action="store_true",
+        help="put subtitles beside each recording too, named for players (talk.en.srt)",
+    )
+    parser.add_argument("--trace", action="store_true", help="print time spent in each element")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but what went wrong")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit status."""
+    from rich.console import Console
+
+    from pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, plan_jobs
+    from pipelines.errors import GraphError
+    from pipelines.language.check import check_graph, parse_set
+    from pipelines.shipped import shipped_graph
+
+    if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES:
+        raise GraphError(
+            f"{args.graph} is named like a recording; GRAPH comes first: tolmach run phrasebook {args.graph}"
+        )
+    path = shipped_graph(args.graph)
+    if not args.output:
+        raise GraphError('-o "" names no folder; the current one is called .')
+    output = Path(args.output)
+    params, overrides = parse_set(args.set)
+    jobs = plan_jobs(args.inputs, output) if args.inputs else [Job("", None, output)]
+    defs = check_graph(path).params
+    declared = {p.name for p in defs}
+    if not args.inputs and "input" not in params and any(p.name == "input" and p.required for p in defs):
+        raise GraphError(f"no recording given for param 'input': tolmach run {args.graph} INPUT... -o DIR")
+    if args.inputs and "input" not in declared:
+        raise GraphError(f"{path} declares no param 'input', so it cannot take recordings; run it without INPUT")
+    if args.inputs and "input" in params:
+        raise GraphError("give recordings either as INPUT or as --set input=..., not both")
+    if args.inputs and "output" in params and "output" in declared:
+        # Each recording has a folder of its own; one for all would have them overwrite each other.
+        raise GraphError("with INPUT the folder is given with -o, not with --set output=...")
+    typical = next((job for job in jobs if job.is_unicode and not job.problem), jobs[0])
+    if _print_problems(path, typical, params, overrides, declared, warnings=not args.quiet):
+        return 2
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise GraphError(f"{output} is a file; -o names a folder") from None
+    except OSError as error:
+        raise GraphError(f"{output}: cannot be made: {error.strerror or error}") from error
+
+    # Heavy imports (pipecat) only now: a wrong command answers at once.
+    from pipelines.cli.batch.batch import Batch
+    from pipelines.cli.batch.interrupts import Interrupts
+    from pipelines.cli.batch.progress import make_watcher
+    from pipelines.cli.batch.report import ReportConsole, print_problems, print_summary, print_trace, print_utterances
+
+    console = ReportConsole()
+    watcher = make_watcher(len(jobs), quiet=args.quiet)
+    with Interrupts(_leave) as interrupts:
+        with watcher:
+            batch = Batch(
+                graph_path=path,
+                jobs=jobs,
+                params=params,
+                overrides=overrides,
+                declared=frozenset(declared),
+                watcher=watcher,
+                overwrite=args.overwrite,
+                parallel=args.jobs,
+                trace=args.trace,
+                beside=args.subtitles_beside,
+            )
+            records = asyncio.run(_run(batch, interrupts))
+        unsaved = _save_summary(output, str(args.graph), records)
+        try:
+            if not args.quiet:
+                for record in records:
+                    print_utterances(console, record)
+            if args.trace:
+                for name, result in batch.results.items():
+                    print_trace(console, name, result)
+            if not args.quiet:
+                print_summary(console, records)
+            else:
+                failed = [record for record in records if not record.ok]
+                print_problems(Console(stderr=True, width=None if sys.stderr.isatty() else 120), failed)
+            if unsaved:
+                print(f"tolmach: error: {unsaved}", file=sys.stderr)
+            sys.stdout.flush()
+        except OSError:
+            if interrupts.status is None:
+                raise
+            # Nobody reads why it ended: that is why it ended.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if batch.cancelled:
+            return interrupts.status or EXIT_INTERRUPTED
+    return 0 if all(r.ok for r in records) and not unsaved else 1
+
+
+def _leave(status: int) -> None:
+    """End the process now, in a signal handler: the next run sweeps up what this one leaves half-written."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h")  # the progress bars hide the cursor
+        print("tolmach: ended at once; what was under way is lost", file=sys.stderr, flush=True)
+    end_process(status, now=True)
+
+
+def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
+    """Write summary.json; returns why it could not be, or ""."""
+    from pipelines.cli.batch.records import save_summary
+
+    try:
+        save_summary(output, graph, records)
+    except OSError as error:
+        return f"{output}: summary.json cannot be written: {error.strerror or error}"
+    return ""
+
+
+def _print_problems(
+    path: Path, job: Job, params: dict[str, Any], overrides: dict[str, Any], declared: set[str], *, warnings: bool
+) -> bool:
+    """Print every problem of the graph, as ``tolmach check`` does, before anything heavy is imported.
+
+    Returns:
+        Whether there is an error.
+    """
+    from pipelines.cli.batch.jobs import job_params
+    from pipelines.cli.commands.check import use_color
+    from pipelines.language.check import check_graph
+    from pipelines.language.diagnostics import format_text
+
+    result = check_graph(path, params=job_params(job, params, declared), overrides=overrides, require_params=True)
+    wrong = any(d.severity == "error" for d in result.diagnostics)
+    if result.diagnostics and (wrong or warnings):
+        print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
+    return wrong
+
+
+async def _run(batch: Batch, interrupts: Interrupts) -> list[Record]:
+    interrupts.attach(batch.cancel)
+    return await batch.run()

@@ -1,1 +1,0 @@
-"""The commands of ``tolmach``, one module each; :mod:`pipelines.cli` imports only the chosen one."""

@@ -1,0 +1,1 @@
+"""Graphs and elements for readers: drawings, JSON schema, element reference."""

@@ -1,0 +1,334 @@
+"""A graph file → a checked graph, in named passes.
+
+    parse → params → expand variables and bins → nodes (type, settings) → links (pads) → structure → negotiate
+
+Each pass reports all it finds and leaves out what is broken, so that one mistake is one diagnostic. The builder knows
+no element: what it needs stands in the specs of the registry.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import GraphError
+from pipelines.graph import Graph, Link, Node, Span
+from pipelines.language.bins import expand_bins
+from pipelines.language.diagnostics import (
+    CheckStopped,
+    Diagnostic,
+    Diagnostics,
+    did_you_mean,
+    format_text,
+    show_value,
+    split_lines,
+)
+from pipelines.language.document import MappingNode, ScalarNode, SequenceNode, parse_document, parse_value, read_source
+from pipelines.language.links import Linked, make_links
+from pipelines.language.negotiate import negotiate
+from pipelines.language.nodes import Draft, Level, Override, Setting, make_nodes
+from pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, order_nodes
+from pipelines.language.variables import Expanded, ParamDef, Scope, parse_params, resolve_params
+from pipelines.registry import Registry
+
+__all__ = ["COMMAND_LINE", "CheckResult", "check_graph", "load_graph", "parse_set"]
+
+COMMAND_LINE = "<command line>"
+_KEYS = ("version", "name", "description", "params", "bins", "elements", "links")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What checking a graph found.
+
+    Attributes:
+        graph: The graph, or None when there is any error.
+        diagnostics: Every problem, by file, line and column.
+        sources: Text of each file the diagnostics name, for :func:`pipelines.language.diagnostics.format_text`.
+        params: What the graph declares it can be given.
+    """
+
+    graph: Graph | None
+    diagnostics: tuple[Diagnostic, ...]
+    sources: Mapping[str, str]
+    params: tuple[ParamDef, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; warnings are allowed."""
+        return self.graph is not None
+
+    def format_text(self, color: bool = False) -> str:
+        """All diagnostics for people."""
+        return format_text(self.diagnostics, self.sources, color)
+
+
+def check_graph(
+    source: Path | str,
+    *,
+    text: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    registry: Registry | None = None,
+    require_params: bool = False,
+) -> CheckResult:
+    """Check a graph without building any element.
+
+    Args:
+        source: The graph file; only its name, for messages, when ``text`` is given.
+        text: The document itself.
+        params: Values of ``${param:…}``.
+        overrides: Settings by ``element.setting`` (``bin.element.setting``, and ``bin.param`` for an instance).
+        env: The environment; that of the process when None.
+        registry: Element types; :meth:`Registry.default` when None.
+        require_params: Whether a required param without a value is an error. Without it, settings that depend on
+            one keep their default, or the text ``<param>`` when they have none.
+
+    Returns:
+        The graph or what is wrong with it. Never raises for anything the document says.
+
+    Raises:
+        RegistryError: If installed element types contradict each other.
+    """
+    problems = Diagnostics(stops=True)
+    file = str(source)
+    path = Path(source) if text is None else None
+    given = _Given(params or {}, overrides or {})
+    environment = os.environ if env is None else env
+    if path is not None:
+        text = read_source(path, file, problems)
+    elif text is not None:
+        text = text.removeprefix("\ufeff")  # spans do not count it, so neither may what they are shown in
+    declared: dict[str, ParamDef] = {}
+    graph = None
+    try:
+        root = parse_document(text, file, problems) if text is not None else None
+        if root is not None and _check_root(root, problems):
+            assert isinstance(root, MappingNode)  # noqa: S101 -- checked by the line above
+            declared = parse_params(root.get("params"), problems)
+            values = _resolve(declared, given, environment, require_params, problems)
+            name = _text(root, "name", problems) or Path(file).stem
+            shown = {n: None if v.unset else v.value for n, v in values.items()}
+            document = _Document(name, _text(root, "description", problems) or "", path, shown)
+            level = expand_bins(root, given.overrides, Scope(values, environment), problems)
+            graph = _assemble(document, level, registry or Registry.default(), problems)
+    except CheckStopped:
+        graph = None  # which the diagnostics say
+    sources = {file: text or "", **given.sources}
+    found = problems.sorted()
+    return CheckResult(None if problems.has_errors else graph, found, sources, tuple(declared.values()))
+
+
+def load_graph(
+    source: Path | str,
+    *,
+    text: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    registry: Registry | None = None,
+    require_params: bool = False,
+) -> Graph:
+    """The graph of a file; arguments as for :func:`check_graph`.
+
+    Raises:
+        GraphError: If there is any error; its text is all of them as :meth:`CheckResult.format_text` shows them.
+        RegistryError: If installed element types contradict each other.
+    """
+    result = check_graph(
+        source,
+        text=text,
+        params=params,
+        overrides=overrides,
+        env=env,
+        registry=registry,
+        require_params=require_params,
+    )
+    if result.graph is None:
+        raise GraphError(result.format_text().rstrip(), result.diagnostics)
+    return result.graph
+
+
+def parse_set(assignments: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read ``--set name=value`` options into params and overrides.
+
+    A name with a dot is an override of a setting, one without is a param. Values are YAML 1.2 scalars (or flow
+    collections); the last of several values for one name counts.
+
+    Raises:
+        GraphError: If an option is not ``name=value``, with one diagnostic for each.
+    """
+    problems = Diagnostics()
+    params: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
+    lines = []
+    for number, assignment in enumerate(assignments, start=1):
+        lines.append(f"{_SET}{assignment}")
+        name, equals, value = assignment.partition("=")
+        name = name.strip()
+        span = Span(COMMAND_LINE, number, len(_SET) + 1, max(1, len(assignment)))
+        if not equals or not name:
+            problems.add("bad-value", span, f"{assignment!r} is not name=value", hint="--set target_lang=ru")
+            continue
+        try:
+            (overrides if "." in name else params)[name] = parse_value(value)
+        except ValueError as error:
+            problems.add("bad-value", span, f"the value of {name!r} is not YAML: {error}")
+    if problems.has_errors:
+        raise GraphError(format_text(problems.sorted(), {COMMAND_LINE: "\n".join(lines)}).rstrip(), problems.sorted())
+    return params, overrides
+
+
+_SET = "--set "
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """What a document says about itself."""
+
+    name: str
+    description: str
+    path: Path | None
+    params: Mapping[str, Any]
+
+
+class _Given:
+    """Params and overrides from outside, with places in a text that shows them as options."""
+
+    def __init__(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+        lines: list[str] = []
+
+        def setting(name: str, value: Any) -> Setting:
+            shown = value if isinstance(value, str) else show_value(value)
+            shown = " ".join(split_lines(shown))
+            lines.append(f"{_SET}{name}={shown}")
+            at = len(_SET) + 1
+            key = Span(COMMAND_LINE, len(lines), at, max(1, len(name)))
+            return Setting(
+                key, _expanded(value, Span(COMMAND_LINE, len(lines), at + len(name) + 1, max(1, len(shown))))
+            )
+
+        self.params = {name: setting(name, value) for name, value in params.items()}
+        self.overrides = []
+        for target, value in overrides.items():
+            element, _, name = target.rpartition(".")
+            self.overrides.append(Override(element, name, setting(target, value)))
+        self.sources = {COMMAND_LINE: "\n".join(lines)} if lines else {}
+
+
+def _expanded(value: Any, span: Span) -> Expanded:
+    if isinstance(value, Mapping):
+        return Expanded(dict(value), span, children={k: _expanded(v, span) for k, v in value.items()})
+    if isinstance(value, list | tuple):
+        return Expanded(list(value), span, children={i: _expanded(v, span) for i, v in enumerate(value)})
+    return Expanded(os.fspath(value) if isinstance(value, os.PathLike) else value, span)
+
+
+def _check_root(root: object, problems: Diagnostics) -> bool:
+    """Whether the document has the top-level keys that the passes read; reports what is wrong with them."""
+    if not isinstance(root, MappingNode):
+        span = root.span if isinstance(root, ScalarNode | SequenceNode) else None
+        problems.add("bad-value", span, "a graph must be a mapping", hint="start with `version: 1`")
+        return False
+    for entry in root:
+        if entry.key not in _KEYS:
+            close = did_you_mean(entry.key, _KEYS)
+            hint = f"did you mean '{close}'?" if close else f"a graph has {', '.join(_KEYS)}"
+            problems.add("unknown-field", entry.key_span, f"a graph has no {entry.key!r}", hint=hint)
+    version = root.get("version")
+    top = Span(root.span.file, root.span.line, root.span.column)
+    if version is None:
+        problems.add("bad-value", top, "the graph has no version", hint="start with `version: 1`")
+    elif not isinstance(version.value, ScalarNode) or version.value.value != 1 or version.value.value is True:
+        problems.add("bad-value", version.value.span, "version must be 1", hint="this release reads version 1")
+    missing = [key for key in ("elements", "links") if root.get(key) is None]
+    if (elements := root.get("elements")) and _is_empty(elements.value):
+        problems.add("bad-value", elements.key_span, "the graph has no elements", hint=_ELEMENTS_HINT)
+    meant = {did_you_mean(entry.key, _KEYS) for entry in root if entry.key not in _KEYS}
+    for key in missing:
+        if key in meant:
+            continue  # said where it is misspelt
+        hint = _ELEMENTS_HINT if key == "elements" else "links: [in -> out]"
+        problems.add("bad-value", top, f"the graph has no {key}", hint=hint)
+    return not missing
+
+
+_ELEMENTS_HINT = "elements: {in: {type: file_src, path: a.wav}}"
+
+
+def _is_empty(node: ScalarNode | SequenceNode | MappingNode) -> bool:
+    if isinstance(node, ScalarNode):
+        return node.value is None
+    return not (node.items if isinstance(node, SequenceNode) else node.entries)
+
+
+def _text(root: MappingNode, key: str, problems: Diagnostics) -> str | None:
+    entry = root.get(key)
+    if entry is None or (isinstance(entry.value, ScalarNode) and entry.value.value is None):
+        return None
+    if isinstance(entry.value, ScalarNode):
+        return entry.value.text
+    problems.add("bad-value", entry.value.span, f"{key} must be a text")
+    return None
+
+
+def _resolve(
+    declared: Mapping[str, ParamDef],
+    given: _Given,
+    env: Mapping[str, str],
+    require_params: bool,
+    problems: Diagnostics,
+) -> dict[str, Expanded]:
+    for name, setting in given.params.items():
+        if name not in declared:
+            close = did_you_mean(name, declared)
+            listed = f"its params are {', '.join(declared)}" if declared else "it has no params"
+            hint = f"did you mean '{close}'? declared on line {declared[close].span.line}" if close else listed
+            problems.add("missing-param", setting.key_span, f"the graph has no param named {name!r}", hint=hint)
+    values = resolve_params(declared, {n: s.value for n, s in given.params.items()}, env, problems)
+    for name, value in values.items():
+        if require_params and value.unset:
+            values[name] = replace(value, failed=True)  # whatever depends on it has nothing to add
+            notes = (declared[name].description,) if declared[name].description else ()
+            hint = f"give one with --set {name}=..."
+            problems.add("missing-param", declared[name].span, f"param {name!r} has no value", notes=notes, hint=hint)
+    return values
+
+
+def _assemble(document: _Document, level: Level, registry: Registry, problems: Diagnostics) -> Graph | None:
+    drafts = make_nodes(level.walk(), registry, problems, level.bins)
+    linked = make_links(level, drafts, problems)
+    check_ends(drafts, linked, problems)
+    check_outputs(drafts, problems)
+    order = order_nodes(tuple(drafts), linked.links, problems)
+    if order is None:
+        return None
+    check_queues(order, drafts, linked.links, problems)
+    check_order(order, drafts, linked.links, problems)
+    unsure = {name for name, draft in drafts.items() if draft.unsure}
+    caps = negotiate(order, linked.pads, linked.links, problems, unsure)
+    if problems.has_errors:
+        return None
+    return Graph(
+        name=document.name,
+        description=document.description,
+        path=document.path,
+        params=document.params,
+        nodes=_nodes(drafts, linked),
+        links=tuple(Link(li.src, li.sink, c, li.span) for li, c in zip(linked.links, caps, strict=True)),
+        order=order,
+    )
+
+
+def _nodes(drafts: Mapping[str, Draft], linked: Linked) -> dict[str, Node]:
+    nodes = {}
+    for name, draft in drafts.items():
+        assert draft.spec is not None  # noqa: S101 -- a draft without either was reported
+        assert draft.settings is not None  # noqa: S101
+        span, inside = draft.declared.span, draft.declared.bin
+        nodes[name] = Node(name, draft.spec, draft.settings, linked.pads[name], draft.on_error, inside, span)
+    return nodes

@@ -1,1 +1,0 @@
-"""What people look at graphs and elements with: drawings, schema, descriptions, checks."""

@@ -1,0 +1,1 @@
+"""What every voice has in common."""

@@ -1,0 +1,1 @@
+"""From RTP packets to audio: jitter buffer and concealment."""

@@ -1,0 +1,1 @@
+"""From audio to RTP packets: what is sent next, and when."""

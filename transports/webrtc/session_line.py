@@ -1,0 +1,348 @@
+"""A line: what live graphs are attached to while connections come and go.
+
+A session outlives what is at both its ends. A peer whose network changed comes back on another connection; a graph is
+swapped for another between two sentences. The line holds what must survive: one media clock, the speech that waits to
+be heard, and whose turn it is to listen and to speak::
+
+    Connection (now this one, now that) ── Line ── Microphone ◄ webrtc_src of this graph, then of the next
+                                             └──── Speaker    ◄ webrtc_sink of this graph, then of the next
+
+Media time runs on across connections as the capture clock does: what was not received is a gap in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.frames import NS_PER_MS, AudioFrame, Samples
+from transports.webrtc.connection import Connection, ConnectionSettings
+from transports.webrtc.echo.gate import PlaybackGate
+from transports.webrtc.incoming.jitter import JitterSettings
+from transports.webrtc.incoming.receiver import Receiver
+from transports.webrtc.outgoing.sender import Sender
+from transports.webrtc.signalling.sdp import SignallingError
+
+_HISTORY_NS = 500 * NS_PER_MS
+"""Silence handed to the next graph with the microphone: its detector's pre-roll (300 ms by default) and the run-in of
+its filters, so that a word which begins at that moment has its first sound."""
+
+
+class Line:
+    """The place where a session's connection and graph meet.
+
+    Args:
+        on_open: Called when a connection's data channel is open.
+        on_lost: Called when the connection has closed by itself: the peer hung up, vanished or never connected.
+        clock: Monotonic clock, ns.
+
+    Attributes:
+        connection: The connection, or None between two.
+        sender: What waits to be heard.
+        gate: Keeps our own voice out of the microphone.
+        closed: Set when the line is given up for good.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_open: Callable[[Connection], None] | None = None,
+        on_lost: Callable[[Connection], None] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.sender = Sender(clock=clock)
+        self.gate = PlaybackGate()
+        self.sender.listeners.append(self._played)
+        self.connection: Connection | None = None
+        self.closed = asyncio.Event()
+        self._clock = clock
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._jitter = JitterSettings()
+        self._microphones: deque[Microphone] = deque()
+        self._speakers: deque[Speaker] = deque()
+        self._changed = asyncio.Event()
+        self._finishing = False
+        self._origin_transit_ns: int | None = None
+        self._offset_ns: int | None = None  # of the connection's media time; None until its first frame was read
+        self._end_ns = 0
+        self._counted: dict[str, int | float] = {}  # by the receivers of former connections
+
+    # Connections --------------------------------------------------------------------------------------------------
+
+    def connect(self, settings: ConnectionSettings | None = None) -> Connection:
+        """A new connection on this line; one that is there already is closed.
+
+        Raises:
+            SignallingError: If the line was given up.
+        """
+        connection = self.prepare(settings)
+        self.attach(connection)
+        return connection
+
+    def prepare(self, settings: ConnectionSettings | None = None) -> Connection:
+        """A connection for this line, to answer an offer with; the one that is there stands until :meth:`attach`.
+
+        Whoever made it closes it unless it is attached.
+
+        Raises:
+            SignallingError: If the line was given up.
+        """
+        self._require_open()
+        return Connection(settings, sender=self.sender, on_open=self._on_open, on_close=self._connection_closed)
+
+    def attach(self, connection: Connection) -> None:
+        """Let a prepared connection be that of the line, in place of another one, which is closed.
+
+        Raises:
+            SignallingError: If the line was given up meanwhile.
+        """
+        self._require_open()
+        former = self.connection
+        if former is not None:
+            self._keep_counts(former)
+        self._offset_ns = None
+        self.connection = connection
+        connection.receiver.configure(self._jitter)
+        if former is not None:
+            former.hang_up("another connection has taken its place")
+        self._notify()
+
+    def _require_open(self) -> None:
+        if self.closed.is_set():
+            raise SignallingError("this session has ended")
+
+    def _connection_closed(self, connection: Connection) -> None:
+        if connection is not self.connection:
+            return
+        self._keep_counts(connection)
+        self.connection = None
+        self._notify()
+        if self._on_lost is not None:
+            self._on_lost(connection)
+
+    async def close(self, reason: str = "closed by the server") -> None:
+        """Give the line up: everybody who waits on it returns, the connection is closed. Safe twice."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._keep_counts(connection)
+        self.closed.set()
+        self.sender.close()
+        self._notify()
+        if connection is not None:
+            await connection.close(reason)
+
+    # Time ---------------------------------------------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """Media time at this moment on the peer's capture clock, ns; 0 before it begins."""
+        if self._origin_transit_ns is None:
+            return 0
+        if self.connection is not None and self._offset_ns is not None:
+            return self.connection.receiver.media_now_ns() + self._offset_ns
+        return self._clock() - self._origin_transit_ns
+
+    @property
+    def position_ns(self) -> int:
+        """Media time up to which the microphone was read, ns."""
+        return self._end_ns
+
+    def _placed(self, frame: AudioFrame, receiver: Receiver, *, gated: bool) -> AudioFrame:
+        """A frame of the connection on the line's clock, with our own voice taken out."""
+        if self._origin_transit_ns is None:
+            self._origin_transit_ns = receiver.transit_ns
+        if self._offset_ns is None:
+            self._offset_ns = max(receiver.transit_ns - self._origin_transit_ns, self._end_ns) if self._end_ns else 0
+        samples = frame.samples
+        if gated:
+            heard = self.gate.heard(samples[:, 0], receiver.transit_ns + frame.pts_ns)
+            samples = heard[:, None]
+        placed = AudioFrame(samples, frame.rate_hz, frame.pts_ns + self._offset_ns)
+        self._end_ns = placed.end_ns
+        return placed
+
+    @property
+    def _is_gated(self) -> bool:
+        return bool(self._microphones) and self._microphones[0].gated
+
+    def _played(self, samples: Samples, payload: bytes, sent_ns: int) -> None:
+        if self._is_gated:
+            self.gate.played(samples, sent_ns)
+
+    # Turns --------------------------------------------------------------------------------------------------------
+
+    def microphone(self, jitter: JitterSettings, *, gated: bool) -> Microphone:
+        """A place in the queue of those who listen; the first one hears."""
+        self._jitter = jitter
+        if self.connection is not None:
+            self.connection.receiver.configure(jitter)
+        microphone = Microphone(self, gated=gated)
+        self._microphones.append(microphone)
+        return microphone
+
+    def speaker(self, *, cushion_ms: int) -> Speaker:
+        """A place in the queue of those who speak; the first one is heard."""
+        self.sender.configure(cushion_ms=cushion_ms)
+        speaker = Speaker(self)
+        self._speakers.append(speaker)
+        return speaker
+
+    def finish_at_rest(self) -> None:
+        """Let whoever listens, now or later, end as soon as nobody is in the middle of a sentence."""
+        self._finishing = True
+
+    def _notify(self) -> None:
+        # A new event each time: whoever waits is told once, whoever comes later waits for the next.
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # State --------------------------------------------------------------------------------------------------------
+
+    async def stats(self) -> dict[str, Any]:
+        """Receiver, sender, gate and round trip, as the ``stats`` message carries them."""
+        return {
+            "receiver": self.receiver_stats(),
+            "sender": self.sender.stats(),
+            "gate": self.gate.state if self._is_gated else "open",
+            "round_trip_ms": await self.connection.round_trip_ms() if self.connection is not None else None,
+        }
+
+    def receiver_stats(self) -> dict[str, int | float]:
+        """The receiver's counters over all connections, and its present state; see :meth:`Receiver.stats`."""
+        now = self.connection.receiver.stats() if self.connection is not None else {}
+        return {**self._counted, **{name: value + self._counted.get(name, 0) for name, value in now.items()}}
+
+    def _keep_counts(self, connection: Connection) -> None:
+        for name, value in connection.receiver.stats().items():
+            if not name.endswith("_ms"):  # those tell of the moment
+                self._counted[name] = self._counted.get(name, 0) + value
+
+
+class Microphone:
+    """One graph's ear; made by :meth:`Line.microphone`."""
+
+    def __init__(self, line: Line, *, gated: bool) -> None:
+        self.gated = gated
+        self._line = line
+        self._waiting = False
+        self._released = False
+        self._receiver: Receiver | None = None
+        self._history: deque[AudioFrame] = deque()  # what the graph before has read last
+        self._history_of_next: deque[AudioFrame] = deque()
+
+    async def read(self) -> AudioFrame | None:
+        """The next frame, mono, 48 kHz, in the line's media time; waits for the turn.
+
+        Returns:
+            None when there will be none: the connection is gone, the line closed, or :meth:`release` was called.
+
+        Cancelled by: the reader.
+        """
+        line = self._line
+        while not self._released and not line.closed.is_set():
+            if line._microphones[0] is not self:
+                self._waiting = True
+                await line._changed.wait()
+                continue
+            self._waiting = False
+            if self._history:
+                return self._history.popleft()
+            connection = line.connection
+            if connection is None or (self._receiver is not None and self._receiver is not connection.receiver):
+                return None
+            self._receiver = connection.receiver
+            frame = await connection.receiver.read()
+            if frame is not None and not self._released:
+                return line._placed(frame, connection.receiver, gated=self.gated)
+            if frame is None and connection.closed.is_set():
+                return None
+        return None
+
+    @property
+    def overflowed(self) -> int:
+        """Packets thrown away because nobody read in time."""
+        return self._receiver.overflowed if self._receiver is not None else 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be given up at the next pause: the next graph is ready and waits, or the line finishes."""
+        if self._line._finishing:
+            return True
+        return len(self._line._microphones) > 1 and self._line._microphones[1]._waiting
+
+    def at_rest(self, frame: AudioFrame) -> None:
+        """Nobody speaks in what was read up to this frame: it may be handed to the next graph as its past."""
+        history = self._history_of_next
+        history.append(frame)
+        while history and frame.end_ns - history[0].end_ns >= _HISTORY_NS:
+            history.popleft()
+
+    def in_speech(self) -> None:
+        """What was read so far is (or may be) part of an utterance of this graph."""
+        self._history_of_next.clear()
+
+    def release(self) -> None:
+        """Listen no more: a read under way gives None, and it is the next one's turn. Safe twice."""
+        if self._released:
+            return
+        self._released = True
+        microphones = self._line._microphones
+        if microphones[0] is self and len(microphones) > 1:
+            microphones[1]._history = self._history_of_next
+        microphones.remove(self)
+        if self._receiver is not None:
+            self._receiver.interrupt()
+        self._line._notify()
+
+
+class Speaker:
+    """One graph's voice; made by :meth:`Line.speaker`."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._released = False
+
+    @property
+    def _has_turn(self) -> bool:
+        return not self._released and self._line._speakers[0] is self
+
+    async def turn(self) -> None:
+        """Wait until the graph before this one has said everything. Returns at once when the line is closed."""
+        while not (self._has_turn or self._released or self._line.closed.is_set()):
+            await self._line._changed.wait()
+
+    def write_live(self, samples: Samples) -> None:
+        """Play live audio, float32[n], mono, 48 kHz; never waits: out of turn it is past before it could be heard."""
+        if self._has_turn:
+            self._line.sender.write_live(samples)
+
+    async def write_utterance(self, samples: Samples) -> None:
+        """Play speech, float32[n], mono, 48 kHz; waits for the turn and for room. Cancelled by: the writer."""
+        await self.turn()
+        if self._has_turn:  # else it was released while it waited, and another speaks
+            await self._line.sender.write_utterance(samples)
+
+    async def drain(self) -> None:
+        """All is said: let the next graph speak, and wait until what this one wrote was heard."""
+        await self.turn()
+        sender = self._line.sender
+        sender.end_utterance()
+        mark = sender.written
+        self.release()
+        await sender.drained(mark)
+
+    def release(self) -> None:
+        """It is the next one's turn. Safe twice."""
+        if not self._released:
+            self._released = True
+            self._line._speakers.remove(self)
+            self._line._notify()
+
+    def hang_up(self) -> None:
+        """Release, and throw away what was not heard, unless :meth:`drain` has given the turn away already."""
+        if self._has_turn:
+            self._line.sender.clear()
+        self.release()

@@ -1,0 +1,1 @@
+"""What peers agree on: SDP, ICE, messages of the data channel."""

@@ -1,0 +1,1 @@
+"""Graphs as clients see them: the watched folder, what clients may set."""

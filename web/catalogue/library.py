@@ -1,0 +1,235 @@
+"""The graphs a server offers: read from a folder, watched, and never taken away by a typing mistake.
+
+The last good text of each file stands until a better one is saved. Files are read and checked in a thread, one scan at
+a time; what the event loop sees are finished values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from watchfiles import awatch
+
+from pipelines.describe.svg import to_svg
+from pipelines.errors import GraphError
+from pipelines.graph import Graph
+from pipelines.language.diagnostics import did_you_mean
+from web.catalogue.entries import SINK, SRC, GraphEntry
+from web.catalogue.graph_files import MAX_FILES, GraphFile, named, read_files
+from web.catalogue.overrides import session_graph, shown_graph
+from web.errors import ApiError
+
+__all__ = ["GraphLibrary"]
+
+log = logging.getLogger(__name__)
+
+DEBOUNCE_MS = 200
+"""An editor that saves writes more than once."""
+RESCAN_MS = 5000
+"""How often to look without having been told: a folder that was replaced has lost its watch."""
+
+
+class GraphLibrary:
+    """The live graphs of one file or folder.
+
+    Args:
+        graphs: A graph file, or a folder of ``*.yaml`` and ``*.yml``.
+        default: Name of the graph a page begins with; None for the first that can be used.
+        trust_params: Whether clients may give every param, see :class:`web.settings.ServerSettings`.
+    """
+
+    def __init__(self, graphs: Path, *, default: str | None = None, trust_params: bool = False) -> None:
+        self._graphs = graphs
+        self._default = default
+        self._trust_params = trust_params
+        self._files: Mapping[Path, GraphFile] = {}
+        self._entries: dict[str, GraphEntry] = {}
+        self._json: dict[str, Any] = {}
+        self._revision = 0
+        self._changed = asyncio.Event()
+        self._scanning = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read everything, then watch.
+
+        Raises:
+            GraphError: If the files cannot be read, no graph can be used, or there is no graph ``default``.
+        """
+        if self._watching is not None:
+            return
+        # The watch begins first: what is saved during the first scan is found by the second.
+        self._watching = asyncio.create_task(self._watch(), name="graph-library")
+        await asyncio.sleep(0)
+        try:
+            await self._scan()
+            self._require_usable()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop watching; safe twice and without start."""
+        task, self._watching = self._watching, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @property
+    def revision(self) -> int:
+        """Grows when any file changed."""
+        return self._revision
+
+    @property
+    def default(self) -> str | None:
+        """Name of the graph a page begins with; None while none can be used."""
+        if self._default in self._entries:
+            return self._default
+        return next((entry.name for entry in self.entries() if entry.ok), None)
+
+    async def wait_changed(self, revision: int) -> int:
+        """Wait until :attr:`revision` is another one than ``revision``; returns it."""
+        while self._revision == revision:
+            await self._changed.wait()
+        return self._revision
+
+    def entries(self) -> list[GraphEntry]:
+        """All live graphs, by name."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def entry(self, name: str) -> GraphEntry:
+        """One live graph.
+
+        Raises:
+            ApiError: 404 if there is none of that name.
+        """
+        try:
+            return self._entries[name]
+        except KeyError:
+            close = did_you_mean(name, self._entries)
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise ApiError(404, "not-found", f"there is no graph {name[:80]!r}{hint}") from None
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer to ``GET /api/graphs``, see docs/LIVE.md. Looks for models on disk: for a thread."""
+        return {
+            "default": self.default,
+            "revision": self._revision,
+            "graphs": [{**self._json[e.name], **e.missing_json()} for e in self.entries()],
+        }
+
+    async def load(self, name: str, params: Mapping[str, Any], settings: Mapping[str, Any], session: str) -> Graph:
+        """The graph for one session.
+
+        Args:
+            name: Name of the graph.
+            params: Values of its params, from the client.
+            settings: Values of its live settings by ``element.setting``, from the client.
+            session: Id of the session, set on every WebRTC element.
+
+        Raises:
+            ApiError: 404 if there is no such graph.
+            GraphError: If a param or setting may not be given or is wrong, or the graph has never been right.
+        """
+        entry, trust = self.entry(name), self._trust_params
+        return await asyncio.to_thread(session_graph, entry, params, settings, session=session, trust_params=trust)
+
+    async def drawing(self, name: str, params: Mapping[str, Any] | None = None) -> str:
+        """The graph as an SVG document. Raises as :meth:`load`."""
+        entry, trust = self.entry(name), self._trust_params
+        return await asyncio.to_thread(lambda: to_svg(shown_graph(entry, params or {}, trust_params=trust)))
+
+    def _require_usable(self) -> None:
+        if self._default is not None and self._default not in self._entries:
+            close = did_you_mean(self._default, self._entries)
+            hint = f"did you mean {close!r}?" if close else f"there is {', '.join(sorted(self._entries)) or 'none'}"
+            raise GraphError(f"no live graph is named {self._default!r}; {hint}")
+        if any(entry.ok for entry in self._entries.values()):
+            return
+        # The first that wants to be live and is not says more than a count of files.
+        broken = next(iter(self.entries()), None)
+        if broken is not None:
+            raise GraphError(broken.diagnostics_text.rstrip(), broken.diagnostics)
+        for file in self._files.values():
+            if not file.result.ok and not self._graphs.is_dir():
+                raise GraphError(file.result.format_text().rstrip(), file.result.diagnostics)
+        raise GraphError(f"{self._graphs}: no live graph here; one begins with {SRC} and ends with {SINK}")
+
+    async def _watch(self) -> None:
+        failed = ""
+        polling: bool | None = None  # as the environment says, WATCHFILES_FORCE_POLLING
+        while True:
+            try:
+                async for _ in awatch(
+                    *self._watched(),
+                    watch_filter=None,  # a mounted ConfigMap changes by the name ..data alone
+                    debounce=DEBOUNCE_MS,
+                    rust_timeout=RESCAN_MS,
+                    yield_on_timeout=True,
+                    force_polling=polling,
+                    recursive=False,
+                ):
+                    await self._scan_again()
+            except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system without
+                log.warning("cannot watch %s (%s); looking at it now and then instead", self._graphs, error)
+                polling = True
+            except Exception as error:  # such as a name that is no UTF-8: the next change is watched for all the same
+                if str(error) != failed:
+                    failed = str(error)
+                    log.warning("watching %s was interrupted (%s)", self._graphs, _causes(error))
+            await self._scan_again()
+            await asyncio.sleep(RESCAN_MS / 1000)
+            await self._scan_again()
+
+    def _watched(self) -> set[Path]:
+        # A file by itself is watched through its folder: editors put another file in its place.
+        if self._graphs.is_dir():
+            return {self._graphs}
+        return {self._graphs.absolute().parent, self._graphs.resolve().parent}
+
+    async def _scan_again(self) -> None:
+        try:
+            await self._scan()
+        except Exception:  # a folder that is locked, or a bug: nobody waits for this task, and it must go on
+            log.exception("cannot read %s; the graphs known so far stand", self._graphs)
+
+    async def _scan(self) -> None:
+        async with self._scanning:
+            files = await asyncio.to_thread(read_files, self._graphs, self._files, self._trust_params)
+            if files == self._files:
+                return
+            live = named(files)
+            entries = {name: replace(file.entry, name=name) for name, file in live.items() if file.entry}
+            if len(files) >= MAX_FILES:
+                log.warning("%s: at most %d graph files are read", self._graphs, MAX_FILES)
+            self._log_changes(entries)
+            self._files, self._entries = files, entries
+            self._json = {name: {**file.shown, "name": name} for name, file in live.items()}
+            self._revision += 1
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    def _log_changes(self, entries: Mapping[str, GraphEntry]) -> None:
+        for name, entry in entries.items():
+            if entry == self._entries.get(name):
+                continue
+            if entry.ok and not entry.stale:
+                lacks = entry.missing_json()["missing_text"]
+                log.log(logging.WARNING if lacks else logging.INFO, "graph %s %s", name, lacks or "is ready")
+            else:
+                stands = "; the last good one stands" if entry.stale else ""
+                log.warning("graph %s cannot be used%s\n%s", name, stands, entry.diagnostics_text.rstrip())
+        for name in self._entries.keys() - entries.keys():
+            log.info("graph %s is gone", name)
+
+
+def _causes(error: BaseException) -> str:
+    """What went wrong, without the group that a task group makes of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_causes(each) for each in error.exceptions)
+    return f"{type(error).__name__}: {error}"

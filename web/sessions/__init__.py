@@ -1,0 +1,1 @@
+"""Sessions: all of them, one, one graph of it, what is told and kept."""

@@ -1,0 +1,144 @@
+"""What a session tells its client over the data channel: captions, timelines, which graph runs, what flows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipelines.bus import Message
+from pipelines.frames import NS_PER_MS, NS_PER_S
+from transports.webrtc.connection import Connection
+from transports.webrtc.session_line import Line
+from transports.webrtc.signalling import messages
+from web.errors import without_paths
+from web.sessions.run import Choice, Run
+from web.sessions.timings import Timing, Timings
+from web.sessions.transcript import Caption, Transcript
+
+__all__ = ["Narrator"]
+
+PAGE = 50
+"""Captions told again at a time, some 20 kB."""
+
+
+class Narrator:
+    """Turns what graphs say into messages of docs/LIVE.md, and keeps what a client that comes back must hear again.
+
+    Args:
+        line: Its connection, if there is one, takes the messages.
+        on_first_audio: Takes the time from the end of speech to its first translated audio, s.
+
+    Attributes:
+        transcript: The captions so far.
+        speaking: Whether somebody is speaking now, as the detector sees it.
+        spoke_s: When somebody last began or stopped, monotonic, s; at first when the narrator was made.
+    """
+
+    def __init__(self, line: Line, on_first_audio: Callable[[float], None]) -> None:
+        self.transcript = Transcript()
+        self.speaking = False
+        self.spoke_s = time.monotonic()
+        self._line = line
+        self._on_first_audio = on_first_audio
+        self._timings = Timings()
+        self._told_of_graph: dict[str, Any] = {}
+        self._recorded_until_ns: int | None = None
+
+    def send(self, kind: str, /, *, ephemeral: bool = False, **fields: Any) -> None:
+        """Send a message, if anybody is there to hear it.
+
+        Args:
+            kind: Its type.
+            ephemeral: Whether it is of the moment, and not worth sending to a client that is far behind.
+            fields: What it says.
+        """
+        if self._line.connection is not None:
+            self._line.connection.send(messages.encode(kind, **fields), ephemeral=ephemeral)
+
+    def greet(self, session: str, choice: Choice | None, *, resumed: bool) -> None:
+        """Tell a new connection where it is; :meth:`replay` tells what was said so far."""
+        told = choice.as_json() if choice is not None else {}
+        self.send("session", session=session, resumed=resumed, **told)
+        if self._recorded_until_ns is not None:
+            self.tell_recording_full(self._recorded_until_ns)
+        self._told_of_graph = {}
+
+    async def replay(self, connection: Connection) -> None:
+        """Tell a connection what was said so far, a page at a time, as fast as it takes it.
+
+        What is said meanwhile goes between the pages; a caption that has changed meanwhile is told as it is now.
+
+        Cancelled by: the session's end.
+        """
+        numbers = [caption.utterance for caption in self.transcript]
+        for at in range(0, len(numbers), PAGE):
+            if connection is not self._line.connection:
+                return
+            for number in numbers[at : at + PAGE]:
+                caption = self.transcript.get(number)
+                if caption is not None:
+                    self.send("caption", **caption.as_json(), replayed=True)
+            await connection.flushed()
+
+    def tell_run(self, run: Run) -> None:
+        """Tell the state of a graph, unless that was the last thing told of one."""
+        told = {"state": run.state, "text": run.text, **run.choice.as_json()}
+        if told != self._told_of_graph:
+            self._told_of_graph = told
+            self.send("graph", **told)
+
+    def tell_flow(self, runs: Sequence[Run]) -> None:
+        """Tell which elements have worked since the last time."""
+        for run in runs:
+            if run.state == "current" and (moved := run.flowed()):
+                self.send("flow", elements=moved, ephemeral=True)
+
+    def tell_recording_full(self, end_ns: int) -> None:
+        """Tell that what is spoken from here on is heard, and not in the recording any more.
+
+        Args:
+            end_ns: Media time at which the recording ends, ns.
+        """
+        self._recorded_until_ns = end_ns
+        minutes = round(end_ns / NS_PER_S / 60)
+        self.send(
+            "event",
+            kind="warning",
+            element="",
+            text=f"The recording of this session is full: the download of what was spoken ends at minute {minutes}. "
+            "Translations go on, and so do captions and their downloads.",
+            pts_ms=end_ns // NS_PER_MS,
+            data={"recorded_until_ms": end_ns // NS_PER_MS},
+        )
+
+    def heard_of(self, run: Run, message: Message) -> None:
+        """Take a message of a graph's bus."""
+        data, now_ns = message.data, self._line.now_ns()
+        timing: Timing | None = None
+        if message.kind == "speech":
+            self.speaking = bool(data["active"])
+            self.spoke_s = time.monotonic()
+            self.send("speech", active=data["active"], at_ms=(message.pts_ns or 0) // NS_PER_MS)
+        elif message.kind == "utterance":
+            number = run.numbers[data["utterance"]]
+            timing = self._timings.closed(number, data["pts_ns"], data["speech_end_ns"], now_ns)
+        elif message.kind == "translation":
+            caption = Caption.of(data, run.numbers[data["utterance"]])
+            self.transcript.add(caption)
+            self.send("caption", **caption.as_json(), replayed=False)
+            timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
+        elif message.kind == "latency" and "made_ns" in data:
+            timing = self._timings.heard(run.numbers[data["utterance"]], data["made_ns"], data["placed_ns"])
+            if timing is not None and timing.heard_ms is not None:
+                self._on_first_audio(timing.heard_ms / 1000)
+        elif self._line.connection is not None and (text := messages.event(_for_client(message))) is not None:
+            self._line.connection.send(text)
+        if timing is not None:
+            self.send("timeline", **timing.as_json())
+
+
+def _for_client(message: Message) -> Message:
+    """The same without paths of this machine; what was said stays as it was said."""
+    return message if message.kind == "translation" else replace(message, text=without_paths(message.text))

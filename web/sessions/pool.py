@@ -1,0 +1,206 @@
+"""All sessions of a server: who may have one, the ones that live, the ones whose transcripts can still be had.
+
+A place belongs to whoever is connected. Who has posted an offer and is not connected yet waits beside the places, where
+there is little room: a newcomer takes the room of whoever has waited longest, among those of the address that has most
+of them waiting. So offers that nobody means to follow up keep nobody out, whether they come from one address or from
+the one that all clients share behind a port mapping or a proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.graph import Graph
+from web.errors import ApiError
+from web.sessions.run import Choice
+from web.sessions.session import Session, Terms
+
+__all__ = ["Limits", "SessionPool"]
+
+log = logging.getLogger(__name__)
+
+MAX_KEPT_BYTES = 128 * 2**20
+"""What ended sessions keep for downloads, together; a half hour of speech is 9 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a server gives.
+
+    Attributes:
+        max_sessions: Connected sessions at a time.
+        max_per_address: Those of one client address; None for no limit of its own.
+        keep_ended_s: How long an ended session's transcript can be had, s.
+        max_kept: Ended sessions kept for that.
+    """
+
+    max_sessions: int
+    max_per_address: int | None
+    keep_ended_s: float
+    max_kept: int
+
+    @property
+    def max_waiting(self) -> int:
+        """Sessions that are not connected yet: as many as may well begin at once, and a few more."""
+        return 4 + self.max_sessions // 2
+
+
+class SessionPool:
+    """Makes, finds and ends sessions.
+
+    Args:
+        limits: How many there may be.
+        terms: What each may use.
+        on_ended: Takes every session that has ended.
+
+    Attributes:
+        draining: Whether the server is stopping: no new session, those there finish.
+    """
+
+    def __init__(self, limits: Limits, terms: Terms, on_ended: Callable[[Session], None]) -> None:
+        self.draining = False
+        self._on_ended = on_ended
+        self._limits = limits
+        self._terms = terms
+        self._live: dict[str, Session] = {}
+        self._ended: dict[str, Session] = {}
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._live.values()))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def admit(self, address: str) -> None:
+        """Whether another session may begin.
+
+        Raises:
+            ApiError: 503 when the server is stopping or full, or the address has its share.
+        """
+        self.require_open()
+        self._require_place(address)
+
+    def require_open(self) -> None:
+        """Ask whether the server goes on. Raises ApiError 503 when it is stopping."""
+        if self.draining:
+            raise ApiError(503, "draining", "the server is stopping; try again in a minute", 60)
+
+    async def open(
+        self, address: str, offer: str, choice: Choice, graph: Graph, session_id: str
+    ) -> tuple[Session, str]:
+        """A new session and the answer to its offer.
+
+        Raises:
+            ApiError: See :meth:`admit`.
+            SignallingError: If the offer cannot be used.
+        """
+        self.admit(address)
+        self._make_room()
+        session = Session(session_id, address, self._terms, self._has_ended, self._has_connected)
+        self._live[session.id] = session
+        try:
+            answer = await session.call(offer)
+            session.play(choice, graph)
+        except BaseException:
+            await session.end("the offer could not be used", "failed")
+            self._ended.pop(session.id, None)
+            raise
+        log.info("session %s has begun: %s", session.short, choice.graph)
+        return session, answer
+
+    def _connected(self) -> list[Session]:
+        return [session for session in self if session.proven]
+
+    def _require_place(self, address: str) -> None:
+        connected, most, share = self._connected(), self._limits.max_sessions, self._limits.max_per_address
+        if len(connected) >= most:
+            raise ApiError(503, "busy", f"all {most} places are taken; try again when somebody has finished", 15)
+        if share is not None and sum(session.address == address for session in connected) >= share:
+            raise ApiError(503, "busy", f"{share} sessions run from this address already; end one of them first", 15)
+
+    def _make_room(self) -> None:
+        """Let one more wait for its connection."""
+        waiting = [session for session in self if not session.proven]  # in the order in which they came
+        if len(waiting) < self._limits.max_waiting:
+            return
+        of_address = Counter(session.address for session in waiting)
+        most = max(of_address.values())
+        oldest = next(session for session in waiting if of_address[session.address] == most)
+        oldest.begin_end("it did not connect, and others wait for their turn", "unconnected")
+
+    def _has_connected(self, session: Session) -> str | None:
+        """Whether a session may take a place: why not, if others have taken the last one meanwhile."""
+        try:
+            self._require_place(session.address)
+        except ApiError as refused:
+            return refused.message
+        return None
+
+    @staticmethod
+    def new_id() -> str:
+        """An id nobody can guess: 128 bits."""
+        return secrets.token_urlsafe(16)
+
+    def find(self, session_id: str) -> Session:
+        """A session that goes on.
+
+        Raises:
+            ApiError: 404 if there is none, 409 if it has ended.
+        """
+        session = self._live.get(session_id)
+        if session is not None:
+            return session
+        if session_id in self._ended:
+            raise ApiError(409, "conflict", f"the session has ended: {self._ended[session_id].end_reason}")
+        raise _unknown()
+
+    def recall(self, session_id: str) -> Session:
+        """A session that goes on or has ended lately.
+
+        Raises:
+            ApiError: 404 if there is none.
+        """
+        self._forget_old()
+        session = self._live.get(session_id) or self._ended.get(session_id)
+        if session is None:
+            raise _unknown()
+        return session
+
+    def _has_ended(self, session: Session) -> None:
+        self._live.pop(session.id, None)
+        self._ended[session.id] = session
+        self._forget_old()
+        self._on_ended(session)
+
+    def _forget_old(self) -> None:
+        oldest = time.monotonic() - self._limits.keep_ended_s
+        size = sum(session.size for session in self._ended.values())
+        for session_id, session in tuple(self._ended.items()):
+            too_many = len(self._ended) > self._limits.max_kept or size > MAX_KEPT_BYTES
+            if too_many or (session.ended_at or 0.0) < oldest:
+                del self._ended[session_id]
+                size -= session.size
+
+    async def drain(self, within_s: float) -> None:
+        """No new sessions; let what is under way in each be translated and heard, then end them all."""
+        self.draining = True
+        sessions = list(self)
+        if sessions:
+            log.info("finishing %d sessions, at most %g s", len(sessions), within_s)
+        await asyncio.gather(*(session.drained(within_s) for session in sessions))
+        await asyncio.gather(*(session.end("the server is stopping", "drained") for session in sessions))
+
+    def as_json(self) -> dict[str, Any]:
+        """How full it is."""
+        return {"sessions": len(self._connected()), "max_sessions": self._limits.max_sessions}
+
+
+def _unknown() -> ApiError:
+    return ApiError(404, "not-found", "there is no such session; it may have ended")
