@@ -43,7 +43,7 @@ class Message:
             silence); ``speech`` has ``active`` and ``utterance``
             and is posted when an utterance opens or closes; ``utterance`` has ``utterance``, ``pts_ns``, ``end_ns``,
             ``speech_end_ns`` (end of its last speech, before any post-roll) and ``reason``; ``translation`` has the
-            fields of a :class:`~pipelines.frames.TranslationFrame`; a sink's ``latency`` has ``utterance`` and
+            fields of a :class:`~tolmach.pipelines.frames.TranslationFrame`; a sink's ``latency`` has ``utterance`` and
             ``lag_ns``.
     """
 

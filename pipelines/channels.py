@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.frames import Samples
+from tolmach.pipelines.frames import Samples
 
 __all__ = ["DEFAULT_LAYOUTS", "OPPOSED_PHASE", "ChannelMixer", "Layout", "layout_for", "mix", "mixing_matrix"]
 

@@ -2,7 +2,7 @@
 
 An :class:`ElementSpec` says everything the tools need to check, draw and document an element and imports nothing heavy.
 The :class:`Element` it names in ``build`` is imported only when a graph is built. Neither knows pipecat:
-:mod:`pipelines.runtime.lower` wraps each element in a pipecat frame processor.
+:mod:`tolmach.pipelines.runtime.lower` wraps each element in a pipecat frame processor.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, 
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.caps import Caps
+from tolmach.pipelines.caps import Caps
 
 if TYPE_CHECKING:
     # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
-    from pipelines.frames import Frame
+    from tolmach.pipelines.frames import Frame
 
 __all__ = [
     "END_NS",
@@ -231,7 +231,7 @@ class Post(Protocol):
     def __call__(
         self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
     ) -> None:
-        """Post a message of a :data:`pipelines.bus.MessageKind`."""
+        """Post a message of a :data:`tolmach.pipelines.bus.MessageKind`."""
 
 
 class Spawn(Protocol):
@@ -262,7 +262,8 @@ class Context:
         at_rest: Whether no element of the graph is in the middle of an utterance (:attr:`Element.mid_utterance`); a
             live source may be handed to another graph then.
         busy: Says that work of the element goes on outside its methods (on a model host, in an executor) until what it
-            returns is called; only figures for people depend on it. :class:`pipelines.ordered.OrderedJobs` does it.
+            returns is called; only figures for people depend on it. :class:`tolmach.pipelines.ordered.OrderedJobs` does
+            it.
         progress: Says how far the stream has come, see :meth:`Element.progress`.
         sources: By sink pad, the names of the sources that feed it; pads without a common source do not wait for each
             other anywhere upstream.
@@ -325,7 +326,7 @@ class Element:
 
         Comes in order with the frames, and with :data:`END_NS` when the pad has ended and others have not. The default
         passes it on, which is right for whatever pushes its answer before ``process`` returns. An element that pushes
-        later must keep it behind what it holds (:meth:`pipelines.ordered.OrderedJobs.progress`), or a
+        later must keep it behind what it holds (:meth:`tolmach.pipelines.ordered.OrderedJobs.progress`), or a
         ``funnel`` further down lets others go first.
         """
         await self.context.progress(time_ns, pad)

@@ -18,12 +18,85 @@ A bug is none of these and shows a traceback.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Severity = Literal["error", "warning"]
 
-    from pipelines.language.diagnostics import Diagnostic
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "yaml-syntax": "The file cannot be read as one YAML 1.2 document.",
+        "duplicate-key": "A key appears twice in one mapping.",
+        "unknown-field": "A key or setting does not exist.",
+        "bad-value": "A value has the wrong type, is out of range, or is missing.",
+        "missing-env": "An environment variable without a default is not set.",
+        "missing-param": "A param is not declared, or is required and has no value.",
+        "unknown-type": "No element type or bin has this name.",
+        "unknown-element": "A link or a setting names an element that is not declared.",
+        "unknown-pad": "An element has no such pad, or more than one could be meant.",
+        "pad-already-linked": "A pad is linked a second time.",
+        "unlinked-pad": "A pad that must be linked is not.",
+        "caps-mismatch": "What one pad gives is not what the other pad takes.",
+        "cycle": "Elements feed themselves, or a bin contains itself.",
+        "missing-queue": "Branches part and meet again without a queue on each.",
+        "check-stopped": "The graph asks for more work, or has more problems, than a check takes on.",
+        "duplicate-output": "Two elements write the same file.",
+        "unordered-merge": "A funnel does not sort what a sink lays out by media time.",
+        "unused-element": "An element or a bin is declared and never used.",
+    }
+)
+"""Code → what it means, in one line. Codes are stable; messages are not."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A place in a graph file.
+
+    Attributes:
+        file: As the user named it; ``<string>`` for text given directly.
+        line: First line, counted from 1.
+        column: First character, counted from 1.
+        length: Characters covered on that line, at least 1.
+    """
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One problem.
+
+    Attributes:
+        code: One of :data:`CODES`.
+        span: Where it is, or None when it has no place in a file.
+        message: What is wrong, one line without a full stop.
+        notes: More facts, one line each.
+        hint: What to do about it.
+        severity: A ``warning`` does not stop the graph from running.
+    """
+
+    code: str
+    span: Span | None
+    message: str
+    notes: tuple[str, ...] = ()
+    hint: str | None = None
+    severity: Severity = "error"
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise ValueError(f"unknown diagnostic code {self.code!r}")
+
+    def __lt__(self, other: Diagnostic) -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[str, int, int, str, str]:
+        span = self.span or Span("", 0, 0)
+        return (span.file, span.line, span.column, self.code, self.message)
 
 
 class TolmachError(Exception):

@@ -1,7 +1,8 @@
 """The media frames that travel in a graph.
 
-Frames are plain immutable values that import nothing heavy; :mod:`pipelines.runtime.processor` puts them in an envelope
-that pipecat can carry. All of them are *ordered data*: what leaves a pad first arrives first, whatever its kind.
+Frames are plain immutable values that import nothing heavy; :mod:`tolmach.pipelines.runtime.processor` puts them in an
+envelope that pipecat can carry. All of them are *ordered data*: what leaves a pad first arrives first, whatever its
+kind.
 
 Time is media time: ``pts_ns`` counts nanoseconds from the start of the recording (or of the session, for live sources)
 and is always derived from sample counts, never from a clock.
@@ -45,7 +46,7 @@ class AudioFrame:
         pts_ns: Media time of the first sample, ns.
         utterance: The utterance this audio belongs to, or None in an unsegmented stream.
         layout: The loudspeaker each channel is for, in FFmpeg's short names (``FL``, ``FR``, ``FC``, ``LFE``, …); empty
-            for the usual layout of their number (:data:`pipelines.channels.DEFAULT_LAYOUTS`).
+            for the usual layout of their number (:data:`tolmach.pipelines.channels.DEFAULT_LAYOUTS`).
     """
 
     samples: Samples

@@ -1,7 +1,7 @@
 """A checked graph: nodes, links between pads, and the order frames flow in.
 
-Values only. :mod:`pipelines.language.check` makes one from a document in named passes; :mod:`pipelines.runtime.lower`
-makes it run.
+Values only. :mod:`tolmach.pipelines.language.check` makes one from a document in named passes;
+:mod:`tolmach.pipelines.runtime.lower` makes it run.
 """
 
 from __future__ import annotations
@@ -11,25 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.caps import Caps
-from pipelines.element import ElementSpec, OnError, Pad, Settings
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
-    """A place in a graph file.
-
-    Attributes:
-        file: As the user named it; ``<string>`` for text given directly.
-        line: First line, counted from 1.
-        column: First character, counted from 1.
-        length: Characters covered on that line, at least 1.
-    """
-
-    file: str
-    line: int
-    column: int
-    length: int = 1
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings
+from tolmach.pipelines.errors import Span
 
 
 @dataclass(frozen=True, slots=True)

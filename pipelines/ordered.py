@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from pipelines.element import Context
-from pipelines.errors import ElementError
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.errors import ElementError
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class OrderedJobs(Generic[T]):
             self._start_delivery()
 
     async def progress(self, time_ns: int, pad: str = "sink") -> None:
-        """Pass :meth:`pipelines.element.Element.progress` on, behind everything submitted before."""
+        """Pass :meth:`tolmach.pipelines.element.Element.progress` on, behind everything submitted before."""
         if self._last is None:
             await self._context.progress(time_ns, pad)
         else:

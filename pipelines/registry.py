@@ -2,7 +2,7 @@
 
 A registry is a value: :meth:`Registry.extended` and :meth:`Registry.without` return another one. Built-in elements are
 lazy strings, so that naming them costs nothing; third parties arrive through the entry-point group
-``tolmach.elements``, each entry point naming an :class:`~pipelines.element.ElementSpec` or a tuple of them.
+``tolmach.elements``, each entry point naming an :class:`~tolmach.pipelines.element.ElementSpec` or a tuple of them.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from pipelines.element import Element, ElementSpec
-from pipelines.errors import TolmachError
+from tolmach.pipelines.element import Element, ElementSpec
+from tolmach.pipelines.errors import TolmachError
 
 ENTRY_POINT_GROUP = "tolmach.elements"
 
 BUILTINS: Mapping[str, str] = {
-    "canary_ast": "processors.canary.spec:SPEC",
-    "espeak_tts": "processors.espeak.spec:SPEC",
-    "fake_sink": "pipelines.builtin.fake_sink:SPEC",
-    "file_sink": "transports.files.specs:FILE_SINK",
-    "file_src": "transports.files.specs:FILE_SRC",
-    "funnel": "pipelines.builtin.funnel:SPEC",
-    "identity": "pipelines.builtin.identity:SPEC",
-    "jsonl_sink": "transports.files.specs:JSONL_SINK",
-    "queue": "pipelines.builtin.queue:SPEC",
-    "resample": "processors.resample.spec:SPEC",
-    "silero_tts": "processors.silero.spec:SPEC",
-    "silero_vad": "processors.vad.spec:SILERO",
-    "subtitle_sink": "transports.files.specs:SUBTITLE_SINK",
-    "tee": "pipelines.builtin.tee:SPEC",
-    "test_src": "pipelines.builtin.test_src:SPEC",
-    "webrtc_sink": "transports.webrtc.spec:WEBRTC_SINK",
-    "webrtc_src": "transports.webrtc.spec:WEBRTC_SRC",
-    "webrtc_vad": "processors.vad.spec:WEBRTC",
-    "whisper_ast": "processors.whisper.spec:SPEC",
+    "canary_ast": "tolmach.processors.canary.spec:SPEC",
+    "espeak_tts": "tolmach.processors.espeak.spec:SPEC",
+    "fake_sink": "tolmach.pipelines.builtin.fake_sink:SPEC",
+    "file_sink": "tolmach.transports.files.specs:FILE_SINK",
+    "file_src": "tolmach.transports.files.specs:FILE_SRC",
+    "funnel": "tolmach.pipelines.builtin.funnel:SPEC",
+    "identity": "tolmach.pipelines.builtin.identity:SPEC",
+    "jsonl_sink": "tolmach.transports.files.specs:JSONL_SINK",
+    "queue": "tolmach.pipelines.builtin.queue:SPEC",
+    "resample": "tolmach.processors.resample.spec:SPEC",
+    "silero_tts": "tolmach.processors.silero.spec:SPEC",
+    "silero_vad": "tolmach.processors.vad.spec:SILERO",
+    "subtitle_sink": "tolmach.transports.files.specs:SUBTITLE_SINK",
+    "tee": "tolmach.pipelines.builtin.tee:SPEC",
+    "test_src": "tolmach.pipelines.builtin.test_src:SPEC",
+    "webrtc_sink": "tolmach.transports.webrtc.spec:WEBRTC_SINK",
+    "webrtc_src": "tolmach.transports.webrtc.spec:WEBRTC_SRC",
+    "webrtc_vad": "tolmach.processors.vad.spec:WEBRTC",
+    "whisper_ast": "tolmach.processors.whisper.spec:SPEC",
 }
 """Type name → ``module:attribute`` of its spec. Strings, because the engine may not import the floors above it."""
 
@@ -143,12 +143,19 @@ def _specs(point: EntryPoint, origin: str) -> tuple[ElementSpec, ...]:
     except Exception as error:  # somebody else's module; whatever it raises, every command would end in a traceback
         raise RegistryError(
             f"{origin}: entry point {point.name} = {point.value} cannot be imported "
-            f"({type(error).__name__}: {error}); update or uninstall {origin}"
+            f"({type(error).__name__}: {error}); {_way_out(error, origin)}"
         ) from error
     specs = loaded if isinstance(loaded, tuple) else (loaded,)
     if not specs or not all(isinstance(s, ElementSpec) for s in specs):
         raise RegistryError(f"{origin}: entry point {point.name} = {point.value} gives no ElementSpec")
     return specs
+
+
+def _way_out(error: Exception, origin: str) -> str:
+    room = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ImportError) and room in ("pipelines", "processors", "transports", "web"):
+        return f"it is written for a release in which tolmach.{room} was imported as {room}: update or uninstall {origin}"
+    return f"update or uninstall {origin}"
 
 
 def _add(entries: dict[str, Entry], name: str, entry: Entry) -> None:

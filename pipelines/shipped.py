@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path, PurePosixPath
 
-from pipelines.errors import GraphError
+from tolmach.pipelines.errors import GraphError
 
 SUFFIXES = (".yaml", ".yml")
 

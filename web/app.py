@@ -12,15 +12,15 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response, Streami
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.cli.main import distribution_version
-from pipelines.frames import NS_PER_S
-from transports.webrtc.signalling.sdp import MAX_SDP
-from web.errors import ApiError, AsciiJson, install_errors
-from web.security import Guard, client_address
-from web.service import Service
-from web.sessions.run import Choice
-from web.sessions.session import Session
-from web.settings import ServerSettings
+from tolmach.pipelines.cli.main import distribution_version
+from tolmach.pipelines.frames import NS_PER_S
+from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
+from tolmach.web.errors import ApiError, AsciiJson, install_errors
+from tolmach.web.security import Guard, client_address
+from tolmach.web.service import Service
+from tolmach.web.sessions.run import Choice
+from tolmach.web.sessions.session import Session
+from tolmach.web.settings import ServerSettings
 
 __all__ = ["make_app"]
 

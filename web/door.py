@@ -23,8 +23,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from web.errors import ApiError, error_response
-from web.security import address_of
+from tolmach.web.errors import ApiError, error_response
+from tolmach.web.security import address_of
 
 __all__ = ["Door", "DoorLimits", "raise_descriptors"]
 
@@ -156,7 +156,7 @@ class Visit:
 
     Args:
         door: The door it came through.
-        address: Of the client, see :func:`web.security.client_address`.
+        address: Of the client, see :func:`tolmach.web.security.client_address`.
 
     Attributes:
         visitor: Its HTTP, once that has begun.

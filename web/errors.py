@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.errors import GraphError, ModelError
-from pipelines.language.diagnostics import format_json
-from transports.webrtc.signalling.sdp import SignallingError
+from tolmach.pipelines.errors import GraphError, ModelError
+from tolmach.pipelines.language.diagnostics import format_json
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
 __all__ = ["ApiError", "AsciiJson", "error_response", "install_errors", "without_paths"]
 

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from pipelines.cli.main import distribution_version
+from tolmach.pipelines.cli.main import distribution_version
 
 __all__ = ["Metrics", "Snapshot"]
 
@@ -74,10 +74,10 @@ class Snapshot:
 
     Attributes:
         graph: Name of its graph.
-        receiver: :meth:`transports.webrtc.incoming.receiver.Receiver.stats`.
-        sender: :meth:`transports.webrtc.outgoing.sender.Sender.stats`.
+        receiver: :meth:`tolmach.transports.webrtc.incoming.receiver.Receiver.stats`.
+        sender: :meth:`tolmach.transports.webrtc.outgoing.sender.Sender.stats`.
         round_trip_ms: Round trip to the client, ms; None until it is known.
-        elements: :meth:`pipelines.runtime.tracing.Tracer.table`.
+        elements: :meth:`tolmach.pipelines.runtime.tracing.Tracer.table`.
         queues: What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``.
     """
 
@@ -138,7 +138,7 @@ class Metrics(Collector):
         self._first_audio.observe(seconds)
 
     def lag(self, seconds: float) -> None:
-        """Note one lateness of the event loop, s; for :class:`web.looplag.LoopLag`."""
+        """Note one lateness of the event loop, s; for :class:`tolmach.web.looplag.LoopLag`."""
         self._lag.observe(seconds)
 
     def retire(self, figures: Snapshot) -> None:

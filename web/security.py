@@ -16,8 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.errors import ApiError, error_response
-from web.settings import ServerSettings, is_loopback
+from tolmach.web.errors import ApiError, error_response
+from tolmach.web.settings import ServerSettings, is_loopback
 
 __all__ = ["Guard", "OfferLimiter", "address_of", "client_address"]
 

@@ -11,11 +11,11 @@ from types import FrameType
 
 import uvicorn
 
-from pipelines.errors import GraphError
-from web.app import make_app
-from web.door import Door, DoorLimits, raise_descriptors
-from web.service import Service
-from web.settings import ServerSettings
+from tolmach.pipelines.errors import GraphError
+from tolmach.web.app import make_app
+from tolmach.web.door import Door, DoorLimits, raise_descriptors
+from tolmach.web.service import Service
+from tolmach.web.settings import ServerSettings
 
 __all__ = ["serve"]
 

@@ -7,23 +7,23 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.cli.main import distribution_version
-from pipelines.errors import GraphError
-from transports.webrtc.aiortc_hooks import prepare
-from transports.webrtc.connection import ConnectionSettings
-from transports.webrtc.signalling.ice_settings import ice_servers_json
-from transports.webrtc.signalling.sdp import SignallingError
-from web.catalogue.library import GraphLibrary
-from web.errors import ApiError
-from web.garbage import Garbage
-from web.looplag import LoopLag
-from web.metrics import Metrics, Snapshot
-from web.security import OfferLimiter
-from web.sessions.pool import Limits, SessionPool
-from web.sessions.run import Choice
-from web.sessions.session import Session, Terms
-from web.settings import ServerSettings
-from web.warm import Warmer
+from tolmach.pipelines.cli.main import distribution_version
+from tolmach.pipelines.errors import GraphError
+from tolmach.transports.webrtc.aiortc_hooks import prepare
+from tolmach.transports.webrtc.connection import ConnectionSettings
+from tolmach.transports.webrtc.signalling.ice_settings import ice_servers_json
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
+from tolmach.web.catalogue.library import GraphLibrary
+from tolmach.web.errors import ApiError
+from tolmach.web.garbage import Garbage
+from tolmach.web.looplag import LoopLag
+from tolmach.web.metrics import Metrics, Snapshot
+from tolmach.web.security import OfferLimiter
+from tolmach.web.sessions.pool import Limits, SessionPool
+from tolmach.web.sessions.run import Choice
+from tolmach.web.sessions.session import Session, Terms
+from tolmach.web.settings import ServerSettings
+from tolmach.web.warm import Warmer
 
 __all__ = ["Service"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pipelines.errors import GraphError
+from tolmach.pipelines.errors import GraphError
 
 if TYPE_CHECKING:
-    from transports.webrtc.signalling.ice_settings import IceSettings
+    from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
 
 __all__ = ["ServerSettings", "is_loopback", "normalised_origin"]
 
@@ -133,7 +133,7 @@ class ServerSettings:
             GraphError: If a URL, port or address cannot be used.
         """
         # Imports aiortc, which a command line that says nothing of ICE need not wait for.
-        from transports.webrtc.signalling.ice_settings import IceSettings, ice_servers
+        from tolmach.transports.webrtc.signalling.ice_settings import IceSettings, ice_servers
 
         servers = ice_servers(self.ice_urls, username=self.turn_username, credential=self.turn_credential)
         return IceSettings(servers, self.udp_ports, self.advertised_addresses)

@@ -7,14 +7,14 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from pipelines.bus import Bus, Message
-from pipelines.errors import TolmachError
-from pipelines.runtime.runner import GraphRunner
-from transports.webrtc.session_line import Line
-from transports.webrtc.sessions import SESSIONS
-from web.catalogue.library import GraphLibrary
-from web.errors import ApiError, without_paths
-from web.sessions.pool import SessionPool
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.errors import TolmachError
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.web.catalogue.library import GraphLibrary
+from tolmach.web.errors import ApiError, without_paths
+from tolmach.web.sessions.pool import SessionPool
 
 __all__ = ["Warmer"]
 

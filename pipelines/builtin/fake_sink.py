@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.element import Element, ElementSpec, Field, Pad, Settings
-from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd
+from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd
 
 
 class FakeSinkSettings(Settings):
@@ -56,6 +56,6 @@ SPEC = ElementSpec(
     doc="Ends a branch whose output nobody wants: for benchmarks, and while a graph is being built.",
     settings=FakeSinkSettings,
     pads=(Pad.sink(),),
-    build="pipelines.builtin.fake_sink:FakeSink",
+    build="tolmach.pipelines.builtin.fake_sink:FakeSink",
     example="{type: fake_sink, report: true}",
 )

@@ -8,8 +8,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from pipelines.element import END_NS, Context, Element, ElementSpec, Field, Pad, Settings
-from pipelines.frames import NS_PER_MS, AudioFrame, Frame, UtteranceEnd, UtteranceStart, ns_to_samples, samples_to_ns
+from tolmach.pipelines.element import END_NS, Context, Element, ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.frames import (
+    NS_PER_MS,
+    AudioFrame,
+    Frame,
+    UtteranceEnd,
+    UtteranceStart,
+    ns_to_samples,
+    samples_to_ns,
+)
 
 _SMALL_FRAME_BYTES = 256  # what a text or mark is taken to weigh, as in queue
 _REMEMBERED = 1024  # utterances of an input whose new number is kept: partial texts come again under the old one
@@ -261,6 +269,6 @@ frames go on out of order, with a warning.
 timing. Frames of one input keep their order either way. End of stream follows when every input has ended.""",
     settings=FunnelSettings,
     pads=(Pad.sink(name="sink_%u", request=True), Pad.src(like="sink_%u")),
-    build="pipelines.builtin.funnel:Funnel",
+    build="tolmach.pipelines.builtin.funnel:Funnel",
     example="{type: funnel}",
 )

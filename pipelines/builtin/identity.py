@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.element import Element, ElementSpec, Pad, Settings
+from tolmach.pipelines.element import Element, ElementSpec, Pad, Settings
 
 
 class IdentitySettings(Settings):
@@ -18,6 +18,6 @@ SPEC = ElementSpec(
     summary="Pass everything on unchanged.",
     settings=IdentitySettings,
     pads=(Pad.sink(), Pad.src(like="sink")),
-    build="pipelines.builtin.identity:Identity",
+    build="tolmach.pipelines.builtin.identity:Identity",
     example="{type: identity}",
 )

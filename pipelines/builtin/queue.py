@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from pipelines.element import Element, ElementSpec, Field, Pad, Settings
-from pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame
+from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame
 
 _SMALL_FRAME_BYTES = 256  # what a text or marker frame is taken to weigh; audio dominates by far
 _MS_PER_MARK = 50
@@ -204,6 +204,6 @@ SPEC = ElementSpec(
     "at once; those that are not written hold only when none is. Counts of dropped frames are posted on the bus.",
     settings=QueueSettings,
     pads=(Pad.sink(), Pad.src(like="sink")),
-    build="pipelines.builtin.queue:Queue",
+    build="tolmach.pipelines.builtin.queue:Queue",
     example="{type: queue, max_ms: 2000, leaky: downstream}",
 )

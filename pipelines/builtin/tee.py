@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.element import Element, ElementSpec, Pad, Settings
+from tolmach.pipelines.element import Element, ElementSpec, Pad, Settings
 
 if TYPE_CHECKING:
-    from pipelines.frames import Frame
+    from tolmach.pipelines.frames import Frame
 
 
 class TeeSettings(Settings):
@@ -39,6 +39,6 @@ SPEC = ElementSpec(
     "up the others.",
     settings=TeeSettings,
     pads=(Pad.sink(), Pad.src(name="src_%u", request=True, like="sink")),
-    build="pipelines.builtin.tee:Tee",
+    build="tolmach.pipelines.builtin.tee:Tee",
     example="{type: tee}",
 )

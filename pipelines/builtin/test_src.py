@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from pipelines.element import ElementSpec, Field, Pad, Settings, SourceElement
-from pipelines.errors import MediaError
-from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, samples_to_ns
-from pipelines.shipped import shipped_file
+from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings, SourceElement
+from tolmach.pipelines.errors import MediaError
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, samples_to_ns
+from tolmach.pipelines.shipped import shipped_file
 
 SPEECH_SAMPLE = "demo/phrasebook-en.flac"
 _NOISE_BLOCK = 1 << 14
@@ -142,6 +142,6 @@ SPEC = ElementSpec(
     summary="Make a tone, silence, noise or speech.",
     settings=TestSrcSettings,
     pads=_pads,
-    build="pipelines.builtin.test_src:TestSrc",
+    build="tolmach.pipelines.builtin.test_src:TestSrc",
     example="{type: test_src, wave: speech, duration_ms: 30000}",
 )

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.errors import GraphError
+from tolmach.pipelines.errors import GraphError
 
 __all__ = ["LOG_LEVELS", "add_log_options", "logging_to"]
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-BATCH = "pipelines.cli.batch"
+BATCH = "tolmach.pipelines.cli.batch"
 """The logger that says what becomes of each recording."""
 
 _TERSE = "%(levelname)s %(name)s: %(message)s"

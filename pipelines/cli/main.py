@@ -22,8 +22,8 @@ from concurrent.futures import Future
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn, Protocol, TextIO, TypeVar, cast
 
-from pipelines.cli.logs import add_log_options, logging_to
-from pipelines.errors import Cancelled, GraphError, TolmachError
+from tolmach.pipelines.cli.logs import add_log_options, logging_to
+from tolmach.pipelines.errors import Cancelled, GraphError, TolmachError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "say what this machine can run, and what is missing",
     "bench": "measure a graph on this machine: speed, memory, where the time goes",
 }
-"""Name → one line for ``tolmach --help``; the module is ``pipelines.cli.commands.<name>``."""
+"""Name → one line for ``tolmach --help``; the module is ``tolmach.pipelines.cli.commands.<name>``."""
 
 
 Result = TypeVar("Result")
@@ -212,7 +212,7 @@ def _parse(arguments: list[str]) -> tuple[Command, argparse.Namespace]:
 
 
 def _parse_command(name: str, arguments: list[str]) -> tuple[Command, argparse.Namespace]:
-    command = cast("Command", importlib.import_module(f"pipelines.cli.commands.{name}"))
+    command = cast("Command", importlib.import_module(f"tolmach.pipelines.cli.commands.{name}"))
     parser = _Parser(
         prog=f"tolmach {name}",
         description=(command.__doc__ or COMMANDS[name]).strip(),

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.describe.reference import example_values
-from pipelines.element import ElementSpec
-from pipelines.errors import TolmachError
-from pipelines.graph import Graph
-from pipelines.language.check import check_graph
-from pipelines.models.needs import missing_in, missing_text
-from pipelines.registry import Registry
-from pipelines.shipped import config_dir
+from tolmach.pipelines.describe.reference import example_values
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.errors import TolmachError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.shipped import config_dir
 
 __all__ = ["NotTried", "try_element"]
 
@@ -113,7 +113,7 @@ def _chains(spec: ElementSpec) -> Iterator[tuple[list[Any], list[Any]]]:
 
 
 async def _run(graph: Graph, base_dir: Path, tried: str) -> None:
-    from pipelines.runtime.runner import GraphRunner  # imports pipecat
+    from tolmach.pipelines.runtime.runner import GraphRunner  # imports pipecat
 
     runner = GraphRunner(graph, base_dir=base_dir, trace=True)
     try:

@@ -1,6 +1,6 @@
 """What is known about an element type, as plain data: for ``tolmach inspect``, the JSON Schema and the documentation.
 
-Everything is read from the :class:`~pipelines.element.ElementSpec`, so nothing is written twice.
+Everything is read from the :class:`~tolmach.pipelines.element.ElementSpec`, so nothing is written twice.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from pipelines.element import ElementSpec, Pad, Settings
-from pipelines.registry import Entry
+from tolmach.pipelines.element import ElementSpec, Pad, Settings
+from tolmach.pipelines.registry import Entry
 
 UNITS: Mapping[str, str] = {
     "ns": "ns",
@@ -90,7 +90,7 @@ class SettingInfo:
 
 @dataclass(frozen=True, slots=True)
 class PadInfo:
-    """One pad of an element; the fields are those of :class:`~pipelines.element.Pad`, caps in written form."""
+    """One pad of an element; the fields are those of :class:`~tolmach.pipelines.element.Pad`, caps in written form."""
 
     name: str
     direction: str

@@ -1,4 +1,4 @@
-"""Draws a graph as text for other tools: DOT for graphviz, Mermaid for Markdown; :mod:`pipelines.describe.svg` draws it.
+"""Draws a graph as text for other tools, DOT for graphviz and Mermaid for Markdown; the module ``svg`` draws it itself.
 
 All three show the same: a box per element (sources as trapeziums that open downwards, sinks as ones that close), what
 was set, the negotiated caps on each link, and a frame around each bin.
@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.caps import Caps, format_value
-from pipelines.graph import Graph, Link, Node
+from tolmach.pipelines.caps import Caps, format_value
+from tolmach.pipelines.graph import Graph, Link, Node
 
 MAX_SETTINGS = 3  # shown in a box
 MAX_TEXT = 34  # characters of a line in a box or on a link

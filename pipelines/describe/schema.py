@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.describe.reference import SettingInfo, alternatives, describe_settings
-from pipelines.element import ElementSpec
-from pipelines.registry import Registry
+from tolmach.pipelines.describe.reference import SettingInfo, alternatives, describe_settings
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.registry import Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILE_NAME = "graph.schema.json"

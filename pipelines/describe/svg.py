@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from xml.sax.saxutils import escape
 
-from pipelines.describe.layout import Placed, Point, place
-from pipelines.describe.render import Cluster, caps_lines, clusters, node_lines, pad_names
-from pipelines.graph import Graph, Link, Node
+from tolmach.pipelines.describe.layout import Placed, Point, place
+from tolmach.pipelines.describe.render import Cluster, caps_lines, clusters, node_lines, pad_names
+from tolmach.pipelines.graph import Graph, Link, Node
 
 # Sizes in px. Text is measured by counting: 0.62 em is the width of a monospace character, wide scripts take two.
 NAME_PX, TEXT_PX, LINE_PX = 13.0, 11.0, 14.0

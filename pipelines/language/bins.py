@@ -25,11 +25,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pipelines.graph import Span
-from pipelines.language.diagnostics import Diagnostics, did_you_mean
-from pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
-from pipelines.language.nodes import Declared, Level, Override, Setting
-from pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
+from tolmach.pipelines.errors import Span
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
+from tolmach.pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
+from tolmach.pipelines.language.nodes import Declared, Level, Override, Setting
+from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
 
 __all__ = ["expand_bins"]
 

@@ -14,25 +14,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import GraphError
-from pipelines.graph import Graph, Link, Node, Span
-from pipelines.language.bins import expand_bins
-from pipelines.language.diagnostics import (
+from tolmach.pipelines.errors import Diagnostic, GraphError, Span
+from tolmach.pipelines.graph import Graph, Link, Node
+from tolmach.pipelines.language.bins import expand_bins
+from tolmach.pipelines.language.diagnostics import (
     CheckStopped,
-    Diagnostic,
     Diagnostics,
     did_you_mean,
     format_text,
     show_value,
     split_lines,
 )
-from pipelines.language.document import MappingNode, ScalarNode, SequenceNode, parse_document, parse_value, read_source
-from pipelines.language.links import Linked, make_links
-from pipelines.language.negotiate import negotiate
-from pipelines.language.nodes import Draft, Level, Override, Setting, make_nodes
-from pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, order_nodes
-from pipelines.language.variables import Expanded, ParamDef, Scope, parse_params, resolve_params
-from pipelines.registry import Registry
+from tolmach.pipelines.language.document import (
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    parse_document,
+    parse_value,
+    read_source,
+)
+from tolmach.pipelines.language.links import Linked, make_links
+from tolmach.pipelines.language.negotiate import negotiate
+from tolmach.pipelines.language.nodes import Draft, Level, Override, Setting, make_nodes
+from tolmach.pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, order_nodes
+from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, parse_params, resolve_params
+from tolmach.pipelines.registry import Registry
 
 __all__ = ["COMMAND_LINE", "CheckResult", "check_graph", "load_graph", "parse_set"]
 
@@ -47,7 +53,7 @@ class CheckResult:
     Attributes:
         graph: The graph, or None when there is any error.
         diagnostics: Every problem, by file, line and column.
-        sources: Text of each file the diagnostics name, for :func:`pipelines.language.diagnostics.format_text`.
+        sources: Text of each file the diagnostics name, for :func:`tolmach.pipelines.language.diagnostics.format_text`.
         params: What the graph declares it can be given.
     """
 

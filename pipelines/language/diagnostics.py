@@ -1,8 +1,8 @@
 """What is wrong with a graph, where, and what to do about it.
 
-A :class:`Diagnostic` is a value; the passes of :mod:`pipelines.language.check` collect them in :class:`Diagnostics`, so
-that every problem of a file is reported at once. Three written forms: text with a caret for people, JSON for programs,
-and workflow commands that put annotations on a pull request.
+A :class:`Diagnostic` is a value; the passes of :mod:`tolmach.pipelines.language.check` collect them in
+:class:`Diagnostics`, so that every problem of a file is reported at once. Three written forms: text with a caret for
+people, JSON for programs, and workflow commands that put annotations on a pull request.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-from pipelines.graph import Span
+from tolmach.pipelines.errors import Diagnostic, Severity, Span
 
 __all__ = [
-    "CODES",
     "CheckStopped",
-    "Diagnostic",
     "Diagnostics",
     "did_you_mean",
     "format_github",
@@ -31,65 +27,6 @@ __all__ = [
     "show_value",
     "split_lines",
 ]
-
-Severity = Literal["error", "warning"]
-
-CODES: Mapping[str, str] = MappingProxyType(
-    {
-        "yaml-syntax": "The file cannot be read as one YAML 1.2 document.",
-        "duplicate-key": "A key appears twice in one mapping.",
-        "unknown-field": "A key or setting does not exist.",
-        "bad-value": "A value has the wrong type, is out of range, or is missing.",
-        "missing-env": "An environment variable without a default is not set.",
-        "missing-param": "A param is not declared, or is required and has no value.",
-        "unknown-type": "No element type or bin has this name.",
-        "unknown-element": "A link or a setting names an element that is not declared.",
-        "unknown-pad": "An element has no such pad, or more than one could be meant.",
-        "pad-already-linked": "A pad is linked a second time.",
-        "unlinked-pad": "A pad that must be linked is not.",
-        "caps-mismatch": "What one pad gives is not what the other pad takes.",
-        "cycle": "Elements feed themselves, or a bin contains itself.",
-        "missing-queue": "Branches part and meet again without a queue on each.",
-        "check-stopped": "The graph asks for more work, or has more problems, than a check takes on.",
-        "duplicate-output": "Two elements write the same file.",
-        "unordered-merge": "A funnel does not sort what a sink lays out by media time.",
-        "unused-element": "An element or a bin is declared and never used.",
-    }
-)
-"""Code → what it means, in one line. Codes are stable; messages are not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
-    """One problem.
-
-    Attributes:
-        code: One of :data:`CODES`.
-        span: Where it is, or None when it has no place in a file.
-        message: What is wrong, one line without a full stop.
-        notes: More facts, one line each.
-        hint: What to do about it.
-        severity: A ``warning`` does not stop the graph from running.
-    """
-
-    code: str
-    span: Span | None
-    message: str
-    notes: tuple[str, ...] = ()
-    hint: str | None = None
-    severity: Severity = "error"
-
-    def __post_init__(self) -> None:
-        if self.code not in CODES:
-            raise ValueError(f"unknown diagnostic code {self.code!r}")
-
-    def __lt__(self, other: Diagnostic) -> bool:
-        return self._order() < other._order()
-
-    def _order(self) -> tuple[str, int, int, str, str]:
-        span = self.span or Span("", 0, 0)
-        return (span.file, span.line, span.column, self.code, self.message)
-
 
 MAX_DIAGNOSTICS = 100
 """Problems of one check: who has that many mends the first ones. Each may have cost a search for a like name."""

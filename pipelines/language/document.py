@@ -5,10 +5,10 @@ bounded while it is read: size, depth, number of nodes, and what aliases expand 
 schema (``no`` is the text "no") less what a graph file has no use for: tags, merge keys and several documents are
 refused; anchors and aliases are allowed.
 
-Plain scalars: ``017`` is seventeen, dates are text. What ruamel.yaml says of a mistake is put into the words, and at the
-place, of the person who wrote the file: it speaks of tokens ("expected <block end>, but found '<block mapping start>'")
-and points where it noticed; the mistakes behind its messages are few: a line out of column, a tab, a missing quote,
-brace, comma or space.
+Plain scalars: ``017`` is seventeen, dates are text. What ruamel.yaml says of a mistake is put into the words, and at
+the place, of the person who wrote the file: it speaks of tokens ("expected <block end>, but found '<block mapping
+start>'") and points where it noticed; the mistakes behind its messages are few: a line out of column, a tab, a missing
+quote, brace, comma or space.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
-from pipelines.graph import Span
-from pipelines.language.diagnostics import Diagnostics, split_lines
+from tolmach.pipelines.errors import Span
+from tolmach.pipelines.language.diagnostics import Diagnostics, split_lines
 
 __all__ = [
     "Entry",

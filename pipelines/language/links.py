@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pipelines.element import Direction, Pad
-from pipelines.graph import PadRef, Span
-from pipelines.language.diagnostics import Diagnostics, did_you_mean
-from pipelines.language.document import ScalarNode
-from pipelines.language.nodes import Draft, Level
+from tolmach.pipelines.element import Direction, Pad
+from tolmach.pipelines.errors import Span
+from tolmach.pipelines.graph import PadRef
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
+from tolmach.pipelines.language.document import ScalarNode
+from tolmach.pipelines.language.nodes import Draft, Level
 
 __all__ = ["Allocator", "DraftLink", "End", "Linked", "find_pad", "make_links", "make_pads", "template_of"]
 

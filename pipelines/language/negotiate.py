@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.caps import (
+from tolmach.pipelines.caps import (
     Caps,
     FieldValue,
     IntRange,
@@ -25,9 +25,9 @@ from pipelines.caps import (
     intersect_values,
     value_is_subset,
 )
-from pipelines.element import Pad
-from pipelines.language.diagnostics import Diagnostics
-from pipelines.language.links import DraftLink, template_of
+from tolmach.pipelines.element import Pad
+from tolmach.pipelines.language.diagnostics import Diagnostics
+from tolmach.pipelines.language.links import DraftLink, template_of
 
 __all__ = ["explain", "explain_inputs", "explain_join", "negotiate", "show_caps"]
 

@@ -15,12 +15,12 @@ import annotated_types
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from pipelines.element import ElementSpec, OnError, Pad, Settings
-from pipelines.graph import Span
-from pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
-from pipelines.language.document import ScalarNode
-from pipelines.language.variables import Expanded
-from pipelines.registry import Registry
+from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings
+from tolmach.pipelines.errors import Span
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
+from tolmach.pipelines.language.document import ScalarNode
+from tolmach.pipelines.language.variables import Expanded
+from tolmach.pipelines.registry import Registry
 
 __all__ = ["Declared", "Draft", "Level", "Override", "Setting", "make_nodes"]
 

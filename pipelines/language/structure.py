@@ -10,10 +10,10 @@ import heapq
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from pipelines.element import output_paths
-from pipelines.language.diagnostics import Diagnostics
-from pipelines.language.links import DraftLink, Linked
-from pipelines.language.nodes import Draft
+from tolmach.pipelines.element import output_paths
+from tolmach.pipelines.language.diagnostics import Diagnostics
+from tolmach.pipelines.language.links import DraftLink, Linked
+from tolmach.pipelines.language.nodes import Draft
 
 __all__ = ["check_ends", "check_order", "check_outputs", "check_queues", "order_nodes"]
 

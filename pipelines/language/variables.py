@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipelines.graph import Span
-from pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
-from pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
+from tolmach.pipelines.errors import Span
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
+from tolmach.pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
 
 __all__ = ["Expanded", "ParamDef", "Scope", "expand", "parse_params", "resolve_params"]
 

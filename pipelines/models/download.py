@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from pipelines.errors import ModelMissingError, ModelRefusedError
-from pipelines.models.caches import size_text
+from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
+from tolmach.pipelines.models.caches import size_text
 
 __all__ = ["DownloadError", "Remote", "curl_command", "download", "sha256_of"]
 

@@ -1,8 +1,9 @@
 """One file of a Hugging Face repository: looked up in, and downloaded into, the cache that the hub's own clients use.
 
-Those clients (huggingface_hub 2.4) begin a broken download anew, which for Canary is 6.4 GB; :mod:`pipelines.models.download`
-goes on. The layout is the documented one (https://huggingface.co/docs/huggingface_hub/guides/manage-cache):
-``blobs/SHA``, shown as ``snapshots/COMMIT/NAME``, and ``refs/main`` names the commit.
+Those clients (huggingface_hub 2.4) begin a broken download anew, which for Canary is 6.4 GB;
+:mod:`tolmach.pipelines.models.download` goes on. The layout is the documented one
+(https://huggingface.co/docs/huggingface_hub/guides/manage-cache): ``blobs/SHA``, shown as ``snapshots/COMMIT/NAME``,
+and ``refs/main`` names the commit.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import ModelMissingError
-from pipelines.models.caches import cache_folders, size_text
-from pipelines.models.download import Progress, Remote, download
+from tolmach.pipelines.errors import ModelMissingError
+from tolmach.pipelines.models.caches import cache_folders, size_text
+from tolmach.pipelines.models.download import Progress, Remote, download
 
 __all__ = ["HubFile", "NotInRepositoryError", "cached", "fetch"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.element import Missing
-from pipelines.graph import Graph
-from pipelines.models.caches import size_text
+from tolmach.pipelines.element import Missing
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.models.caches import size_text
 
 __all__ = ["missing_besides", "missing_in", "missing_text"]
 

@@ -1,9 +1,9 @@
 """Lowering: a checked graph becomes pipecat frame processors. The first place that imports pipecat.
 
-Each element is wrapped in an :class:`~pipelines.runtime.processor.ElementProcessor`; a :class:`GraphPipeline` holds
-them all and stands where pipecat expects one pipeline. Processors run in pipecat's direct mode: a push is a call, so a
-chain of elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a task
-boundary (and room) between its two sides, as in GStreamer. That is why nothing in a graph can grow without bound,
+Each element is wrapped in an :class:`~tolmach.pipelines.runtime.processor.ElementProcessor`; a :class:`GraphPipeline`
+holds them all and stands where pipecat expects one pipeline. Processors run in pipecat's direct mode: a push is a call,
+so a chain of elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a
+task boundary (and room) between its two sides, as in GStreamer. That is why nothing in a graph can grow without bound,
 although pipecat's own queues can.
 
 End of stream travels along the links (a tee needs it on every branch, a funnel waits for all of them). pipecat's
@@ -17,12 +17,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipelines.bus import Bus, Message
-from pipelines.element import Element, SourceElement
-from pipelines.errors import GraphError, ModelMissingError, TolmachError
-from pipelines.graph import Graph
-from pipelines.models.needs import missing_besides
-from pipelines.runtime.pipecat_api import (
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.element import Element, SourceElement
+from tolmach.pipelines.errors import GraphError, ModelMissingError, TolmachError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.models.needs import missing_besides
+from tolmach.pipelines.runtime.pipecat_api import (
     BasePipeline,
     CancelFrame,
     EndFrame,
@@ -32,8 +32,8 @@ from pipelines.runtime.pipecat_api import (
     PipecatFrame,
     StartFrame,
 )
-from pipelines.runtime.processor import ElementProcessor
-from pipelines.runtime.tracing import Tracer
+from tolmach.pipelines.runtime.processor import ElementProcessor
+from tolmach.pipelines.runtime.tracing import Tracer
 
 MAX_CHAIN = 100
 """Elements in a row without a queue. A push is a call, five Python frames an element, and Python's stack has 1000."""

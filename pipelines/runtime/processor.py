@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.bus import Bus, Message
-from pipelines.element import END_NS, Context, Element, SourceElement
-from pipelines.errors import ElementError, GraphError, MediaError, TolmachError
-from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
-from pipelines.graph import Graph, Node
-from pipelines.registry import load_runtime
-from pipelines.runtime.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
-from pipelines.runtime.tracing import ElementStats
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.element import END_NS, Context, Element, SourceElement
+from tolmach.pipelines.errors import ElementError, GraphError, MediaError, TolmachError
+from tolmach.pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.graph import Graph, Node
+from tolmach.pipelines.registry import load_runtime
+from tolmach.pipelines.runtime.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
+from tolmach.pipelines.runtime.tracing import ElementStats
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class MediaFrame(DataFrame):
     Attributes:
         media: The frame; None at end of stream, or with ``progress_ns``.
         pad: Sink pad it is meant for.
-        progress_ns: How far the stream has come, instead of a frame (:meth:`pipelines.element.Element.progress`), ns.
+        progress_ns: How far the stream has come, instead of a frame
+            (:meth:`tolmach.pipelines.element.Element.progress`), ns.
     """
 
     media: Frame | None = None

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.bus import Bus, Message
-from pipelines.element import Element
-from pipelines.errors import TolmachError
-from pipelines.graph import Graph
-from pipelines.runtime.lower import GraphPipeline
-from pipelines.runtime.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
-from pipelines.runtime.tracing import Tracer
-from pipelines.runtime.verdict import Verdict
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.element import Element
+from tolmach.pipelines.errors import TolmachError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.runtime.lower import GraphPipeline
+from tolmach.pipelines.runtime.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
+from tolmach.pipelines.runtime.tracing import Tracer
+from tolmach.pipelines.runtime.verdict import Verdict
 
 Status = Literal["done", "failed", "cancelled"]
 
@@ -72,7 +72,7 @@ class GraphRunner:
         overwrite: Whether sinks may replace existing files.
         trace: Whether to collect per-element figures.
         observers: pipecat observers; giving any makes every media frame visible to them.
-        warm: Whether to run each model once before the graph plays (:meth:`pipelines.element.Element.warm`).
+        warm: Whether to run each model once before the graph plays (:meth:`tolmach.pipelines.element.Element.warm`).
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Per-element figures of a run: time spent, frames, media time, real-time factor.
 
 An element is *at work* while it is inside ``process``, ``produce`` or ``drain`` and does not wait for its downstream,
-and while work it started goes on elsewhere (:attr:`pipelines.element.Context.busy`): inference on a model host, speech
-synthesis. Each moment of the run is divided among the elements that are at work then, so their shares and the time in
-which none was add up to the wall time.
+and while work it started goes on elsewhere (:attr:`tolmach.pipelines.element.Context.busy`): inference on a model host,
+speech synthesis. Each moment of the run is divided among the elements that are at work then, so their shares and the
+time in which none was add up to the wall time.
 
 Wall clock, and only for people: nothing here may influence what an element does.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from pipelines.frames import NS_PER_S, AudioFrame, Frame
+from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame
 
 
 class _Wall:
@@ -89,7 +89,7 @@ class ElementStats:
             self._change(-1)
 
     def busy(self) -> Callable[[], None]:
-        """See :attr:`pipelines.element.Context.busy`."""
+        """See :attr:`tolmach.pipelines.element.Context.busy`."""
         self._change(1)
         return self.end
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipelines.bus import Message
-from pipelines.frames import NS_PER_S
-from pipelines.graph import Graph
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.frames import NS_PER_S
+from tolmach.pipelines.graph import Graph
 
 __all__ = ["Verdict"]
 

@@ -3,7 +3,7 @@
 Nothing in the engine imports it.
 """
 
-from pipelines.testing.checks import check_element, check_spec
-from pipelines.testing.harness import Harness, chop, tone
+from tolmach.pipelines.testing.checks import check_element, check_spec
+from tolmach.pipelines.testing.harness import Harness, chop, tone
 
 __all__ = ["Harness", "check_element", "check_spec", "chop", "tone"]

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from pipelines.caps import Caps, Scalar
-from pipelines.describe.reference import example_settings
-from pipelines.element import ElementSpec, Pad, Settings, SourceElement
-from pipelines.frames import Frame
-from pipelines.registry import load_runtime
-from pipelines.testing.harness import Harness
-from pipelines.testing.media import (
+from tolmach.pipelines.caps import Caps, Scalar
+from tolmach.pipelines.describe.reference import example_settings
+from tolmach.pipelines.element import ElementSpec, Pad, Settings, SourceElement
+from tolmach.pipelines.frames import Frame
+from tolmach.pipelines.registry import load_runtime
+from tolmach.pipelines.testing.harness import Harness
+from tolmach.pipelines.testing.media import (
     StreamRules,
     joined,
     make_frames,
@@ -35,7 +35,7 @@ from pipelines.testing.media import (
     same_frames,
     scenarios,
 )
-from pipelines.testing.spec_checks import HEAVY_MODULES, check_spec
+from tolmach.pipelines.testing.spec_checks import HEAVY_MODULES, check_spec
 
 __all__ = ["HEAVY_MODULES", "check_element", "check_spec"]
 

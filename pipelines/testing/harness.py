@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.bus import Message
-from pipelines.caps import Caps
-from pipelines.element import Context, ElementSpec, SourceElement
-from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
-from pipelines.registry import load_runtime
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.element import Context, ElementSpec, SourceElement
+from tolmach.pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
+from tolmach.pipelines.registry import load_runtime
 
 
 class Harness:

@@ -1,4 +1,4 @@
-"""Media for :mod:`pipelines.testing.checks`: input made from a sink's caps, and the rules for what a src pad gives."""
+"""Media for the checks of the element contract: input made from a sink's caps, and rules for what a src pad gives."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.caps import Caps, FieldValue, Scalar, Structure
-from pipelines.frames import (
+from tolmach.pipelines.caps import Caps, FieldValue, Scalar, Structure
+from tolmach.pipelines.frames import (
     NS_PER_MS,
     AudioFrame,
     Frame,
@@ -21,7 +21,7 @@ from pipelines.frames import (
     ns_to_samples,
     samples_to_ns,
 )
-from pipelines.testing.harness import chop
+from tolmach.pipelines.testing.harness import chop
 
 DEFAULT_RATE_HZ = 16000  # taken where caps leave the rate open
 _SPEECH_MS, _PAUSE_MS = 700, 400  # two utterances of this length with pauses around them: 1.8 s + lead-in
@@ -206,7 +206,7 @@ class StreamRules:
             self._open = None
         else:
             raise AssertionError(
-                f"{self.where}: pushed a {type(frame).__name__}, which is no frame of pipelines.frames"
+                f"{self.where}: pushed a {type(frame).__name__}, which is no frame of tolmach.pipelines.frames"
             )
 
     def end(self) -> None:

@@ -13,9 +13,15 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from pipelines.caps import Caps
-from pipelines.describe.reference import SettingInfo, describe_settings, example_settings, example_values, unit_of
-from pipelines.element import ElementSpec, Pad, Settings
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.describe.reference import (
+    SettingInfo,
+    describe_settings,
+    example_settings,
+    example_values,
+    unit_of,
+)
+from tolmach.pipelines.element import ElementSpec, Pad, Settings
 
 HEAVY_MODULES = (
     "aiortc",
@@ -101,7 +107,7 @@ def _check_settings(spec: ElementSpec) -> tuple[SettingInfo, ...]:
     _require(
         isinstance(model, type) and issubclass(model, Settings),
         spec,
-        "settings must be a subclass of pipelines.element.Settings",
+        "settings must be a subclass of tolmach.pipelines.element.Settings",
     )
     _require(
         model.model_config.get("frozen") is True and model.model_config.get("extra") == "forbid",

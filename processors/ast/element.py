@@ -10,15 +10,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from pipelines.element import Context, Element
-from pipelines.errors import ElementError
-from pipelines.frames import Frame, TranslationFrame, samples_to_ns
-from pipelines.ordered import OrderedJobs
-from processors.ast.settings import RATE_HZ, AstSettings
-from processors.ast.text import compression_ratio, without_tokens
-from processors.ast.utterances import Utterance, UtteranceCollector
-from processors.hosting import Lease
-from processors.languages import is_in_script, script_of
+from tolmach.pipelines.element import Context, Element
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import Frame, TranslationFrame, samples_to_ns
+from tolmach.pipelines.ordered import OrderedJobs
+from tolmach.processors.ast.settings import RATE_HZ, AstSettings
+from tolmach.processors.ast.text import compression_ratio, without_tokens
+from tolmach.processors.ast.utterances import Utterance, UtteranceCollector
+from tolmach.processors.hosting import Lease
+from tolmach.processors.languages import is_in_script, script_of
 
 Item = TypeVar("Item")
 

@@ -6,8 +6,8 @@ import re
 
 from pydantic import field_validator
 
-from pipelines.element import Field, Live, Pad, Settings
-from processors.languages import script_of
+from tolmach.pipelines.element import Field, Live, Pad, Settings
+from tolmach.processors.languages import script_of
 
 RATE_HZ = 16000
 """Rate that the engines take, Hz."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.element import Context
-from pipelines.errors import ModelError, ModelMissingError
-from processors.ast.element import Hypothesis, SpeechTranslation
-from processors.ast.settings import RATE_HZ
-from processors.ast.utterances import Utterance
-from processors.canary import embedded
-from processors.canary.device import resolve
-from processors.canary.languages import check_pair, published_name
-from processors.canary.request import CanaryRequest, pad_short, token_bound
-from processors.canary.spec import DEFAULT_MIN_LOGPROB, EMBEDDED, CanarySettings, is_path
-from processors.canary.weights import download
-from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.errors import ModelError, ModelMissingError
+from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
+from tolmach.processors.ast.settings import RATE_HZ
+from tolmach.processors.ast.utterances import Utterance
+from tolmach.processors.canary import embedded
+from tolmach.processors.canary.device import resolve
+from tolmach.processors.canary.languages import check_pair, published_name
+from tolmach.processors.canary.request import CanaryRequest, pad_short, token_bound
+from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, EMBEDDED, CanarySettings, is_path
+from tolmach.processors.canary.weights import download
+from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
 
 
 class CanaryAst(SpeechTranslation[CanaryRequest]):
@@ -130,7 +130,7 @@ def _load(
     model: str, device: str, sha256: str | None, cpu_threads: int, dtype: str
 ) -> Model[CanaryRequest, Hypothesis]:
     report("importing NeMo")
-    from processors.canary.model import load  # seconds, so on the host's thread
+    from tolmach.processors.canary.model import load  # seconds, so on the host's thread
 
     return load(model, device, sha256=sha256, cpu_threads=cpu_threads, dtype=dtype)
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import ModelError, ModelMissingError, ModelRefusedError
+from tolmach.pipelines.errors import ModelError, ModelMissingError, ModelRefusedError
 
 FOLDER = Path(__file__).resolve().parent.parent
 """Where ``NAME/NAME.nemo`` and ``NAME/NAME.json`` lie."""

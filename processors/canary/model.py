@@ -1,11 +1,12 @@
 """The Canary model itself: loading, and one batch from samples to texts with their log-probabilities.
 
-The only module, with :mod:`processors.canary.nemo_file`, that imports NeMo; it is imported on the host's thread.
+The only module, with :mod:`tolmach.processors.canary.nemo_file`, that imports NeMo; it is imported on the host's
+thread.
 
 **Steps.** A batch is computed in steps, between which another caller's may have one
-(:meth:`processors.hosting.Model.run`): the encoder's pass over the batch is one, then every :data:`STEP_TOKENS` tokens.
-So nobody waits for a long utterance; with one utterance a batch (the default) the longest step is the encoder's pass
-over the longest utterance. A beam of more than one is searched by NeMo, in one step.
+(:meth:`tolmach.processors.hosting.Model.run`): the encoder's pass over the batch is one, then every :data:`STEP_TOKENS`
+tokens. So nobody waits for a long utterance; with one utterance a batch (the default) the longest step is the encoder's
+pass over the longest utterance. A beam of more than one is searched by NeMo, in one step.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ from nemo.collections.asr.modules.transformer.transformer_generators import (  #
     GreedySequenceGenerator,
 )
 
-from pipelines.errors import ModelError  # noqa: E402
-from processors.ast.element import Hypothesis  # noqa: E402
-from processors.ast.settings import RATE_HZ  # noqa: E402
-from processors.ast.text import without_tokens  # noqa: E402
-from processors.canary import embedded, precision  # noqa: E402
-from processors.canary.languages import Known, Shape, recognise  # noqa: E402
-from processors.canary.nemo_file import Connector  # noqa: E402
-from processors.canary.request import CanaryRequest  # noqa: E402
-from processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
-from processors.canary.weights import download  # noqa: E402
-from processors.hosting import report  # noqa: E402
-from processors.hosting.memory import explain_out_of_memory, is_out_of_memory  # noqa: E402
-from processors.hosting.torch_threads import use_threads  # noqa: E402
-from processors.languages import LANGUAGES, is_in_script, letters_of, script_of  # noqa: E402
+from tolmach.pipelines.errors import ModelError  # noqa: E402
+from tolmach.processors.ast.element import Hypothesis  # noqa: E402
+from tolmach.processors.ast.settings import RATE_HZ  # noqa: E402
+from tolmach.processors.ast.text import without_tokens  # noqa: E402
+from tolmach.processors.canary import embedded, precision  # noqa: E402
+from tolmach.processors.canary.languages import Known, Shape, recognise  # noqa: E402
+from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
+from tolmach.processors.canary.request import CanaryRequest  # noqa: E402
+from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
+from tolmach.processors.canary.weights import download  # noqa: E402
+from tolmach.processors.hosting import report  # noqa: E402
+from tolmach.processors.hosting.memory import explain_out_of_memory, is_out_of_memory  # noqa: E402
+from tolmach.processors.hosting.torch_threads import use_threads  # noqa: E402
+from tolmach.processors.languages import LANGUAGES, is_in_script, letters_of, script_of  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ def load(
         device: ``cpu`` or ``cuda:N``.
         sha256: SHA-256 that the file must have, or None for the user's own choice of file.
         cpu_threads: CPU threads to compute with; 0 lets the size decide.
-        dtype: Arithmetic of the weights, or ``auto`` (:func:`processors.canary.precision.choose`).
+        dtype: Arithmetic of the weights, or ``auto`` (:func:`tolmach.processors.canary.precision.choose`).
 
     Raises:
         ModelMissingError: If it cannot be had.

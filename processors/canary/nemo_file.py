@@ -30,8 +30,8 @@ import torch
 from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 from omegaconf import OmegaConf
 
-from pipelines.errors import ModelError, ModelRefusedError
-from pipelines.models.caches import size_text
+from tolmach.pipelines.errors import ModelError, ModelRefusedError
+from tolmach.pipelines.models.caches import size_text
 
 WEIGHTS = "model_weights.ckpt"
 ALIGNER_WEIGHTS = "timestamps_asr_model_weights.ckpt"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.errors import ModelError
-from pipelines.models.caches import size_text
-from processors.hosting.memory import OutOfMemoryError
+from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.models.caches import size_text
+from tolmach.processors.hosting.memory import OutOfMemoryError
 
 __all__ = ["check_main_memory", "choose", "main_memory", "needed_bytes"]
 

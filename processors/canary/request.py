@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipelines.frames import Samples
+from tolmach.pipelines.frames import Samples
 
 
 @dataclass(frozen=True, slots=True)

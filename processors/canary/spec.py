@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Missing
-from pipelines.errors import ModelError
-from processors.ast.settings import AstSettings, ast_pads, require_language
-from processors.canary import embedded
-from processors.canary.languages import check_pair
+from tolmach.pipelines.element import ElementSpec, Field, Missing
+from tolmach.pipelines.errors import ModelError
+from tolmach.processors.ast.settings import AstSettings, ast_pads, require_language
+from tolmach.processors.canary import embedded
+from tolmach.processors.canary.languages import check_pair
 
 EMBEDDED = "embedded:"
 DEFAULT_MODEL = "nvidia/canary-1b-v2"
@@ -111,8 +111,8 @@ def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
     if is_path(settings.model):
         path = base_dir / Path(settings.model).expanduser()
         return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
-    from pipelines.models import hub
-    from processors.canary.weights import hub_file
+    from tolmach.pipelines.models import hub
+    from tolmach.processors.canary.weights import hub_file
 
     file = hub_file(settings.model)
     return () if hub.cached(file) is not None else (Missing(settings.model, file.size_bytes),)
@@ -123,8 +123,8 @@ SPEC = ElementSpec(
     summary="Translate utterances with a Canary model (NeMo's EncDecMultiTaskModel).",
     settings=CanarySettings,
     pads=ast_pads,
-    build="processors.canary.element:CanaryAst",
-    prefetch="processors.canary.element:fetch",
+    build="tolmach.processors.canary.element:CanaryAst",
+    prefetch="tolmach.processors.canary.element:fetch",
     missing=_missing,
     on_error="skip",
     licence="Models: nvidia/canary-1b-v2 CC-BY-4.0 (attribution); embedded:phrasebook Apache-2.0",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pipelines.errors import ModelMissingError, ModelRefusedError
-from pipelines.models import hub
-from pipelines.models.download import Progress
+from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
+from tolmach.pipelines.models import hub
+from tolmach.pipelines.models.download import Progress
 
 __all__ = ["download", "hub_file"]
 

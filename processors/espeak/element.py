@@ -6,11 +6,11 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from pipelines.errors import ModelError
-from pipelines.frames import Samples, TranslationFrame
-from processors.espeak import engine
-from processors.espeak.spec import RATE_HZ, EspeakSettings
-from processors.tts.element import SpeechElement, split_text
+from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.frames import Samples, TranslationFrame
+from tolmach.processors.espeak import engine
+from tolmach.processors.espeak.spec import RATE_HZ, EspeakSettings
+from tolmach.processors.tts.element import SpeechElement, split_text
 
 PIECE_CHARS = 400
 """Longest text given to the library at once: other graphs wait for it, and its audio (under a minute at the slowest

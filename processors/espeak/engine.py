@@ -29,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.errors import GraphError, ModelError, ModelMissingError
-from pipelines.frames import Samples
+from tolmach.pipelines.errors import GraphError, ModelError, ModelMissingError
+from tolmach.pipelines.frames import Samples
 
 __all__ = ["Request", "check_voice", "list_voices", "rate_hz", "sanitise", "speak"]
 

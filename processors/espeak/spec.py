@@ -7,9 +7,9 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Live, Pad, Settings
-from processors.languages import primary_language
-from processors.tts.pads import speech_pads
+from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings
+from tolmach.processors.languages import primary_language
+from tolmach.processors.tts.pads import speech_pads
 
 RATE_HZ = 22050
 """Rate of espeak-ng's formant voices, Hz; what ``espeak_Initialize`` returns."""
@@ -72,7 +72,7 @@ SPEC = ElementSpec(
     summary="Speak translations with espeak-ng: any machine, 25 languages, a robot's voice.",
     settings=EspeakSettings,
     pads=_pads,
-    build="processors.espeak.element:EspeakTts",
+    build="tolmach.processors.espeak.element:EspeakTts",
     on_error="skip",
     doc=(
         "Speaks each final translation, streamed while it is made, thousands of times faster than real time. The same "

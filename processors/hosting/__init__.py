@@ -10,7 +10,8 @@ A model loads once per process and serves every graph that asks for the same (en
 :meth:`HostPool.unload_idle`: the next recording, or the next caller, must not wait for it again.
 
 **Turns.** Callers take turns on a model, a step each: a long utterance of one never holds up another for longer than
-the step that is under way (the encoder's pass over one utterance, or some tokens: :mod:`processors.canary.model`).
+the step that is under way (the encoder's pass over one utterance, or some tokens:
+:mod:`tolmach.processors.canary.model`).
 
 **Threads.** Hosts, and :func:`off_loop`, work in daemon threads: the end of the process waits for none of them.
 
@@ -22,9 +23,9 @@ never merge; live sessions may.
 arrays, numbers, strings), so that a host may as well live in another process or in a Ray actor.
 """
 
-from processors.hosting.daemon import off_loop
-from processors.hosting.host import HostKey, Model, ModelHost, Outcome
-from processors.hosting.pool import HOSTS, HostPool, Lease
-from processors.hosting.thread import ThreadHost, report
+from tolmach.processors.hosting.daemon import off_loop
+from tolmach.processors.hosting.host import HostKey, Model, ModelHost, Outcome
+from tolmach.processors.hosting.pool import HOSTS, HostPool, Lease
+from tolmach.processors.hosting.thread import ThreadHost, report
 
 __all__ = ["HOSTS", "HostKey", "HostPool", "Lease", "Model", "ModelHost", "Outcome", "ThreadHost", "off_loop", "report"]

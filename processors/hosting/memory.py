@@ -8,7 +8,7 @@ import errno
 import sys
 from collections.abc import Iterator
 
-from pipelines.errors import ModelError
+from tolmach.pipelines.errors import ModelError
 
 __all__ = ["OutOfMemoryError", "explain_out_of_memory", "give_back", "is_out_of_memory"]
 

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic
 
-from processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
-from processors.hosting.thread import ThreadHost
+from tolmach.processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
+from tolmach.processors.hosting.thread import ThreadHost
 
 MAX_IN_FLIGHT = 8
 """Most requests of one lease at a time unless told otherwise: one graph cannot fill a host's queue for the others."""
@@ -78,8 +78,8 @@ class HostPool:
             key: Which model.
             load: Loads it, in the host's thread; not called when a host of this key exists.
             max_in_flight: Most requests of this lease at a time.
-            on_progress: Takes what the loader reports (:func:`processors.hosting.report`) while this call waits, on the
-                event loop it was called on.
+            on_progress: Takes what the loader reports (:func:`tolmach.processors.hosting.report`) while this call
+                waits, on the event loop it was called on.
 
         Raises what ``load`` raises; the next call tries again. Cancelled by: the caller.
         """

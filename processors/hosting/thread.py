@@ -4,8 +4,8 @@ One thread, because the models are not thread-safe (two concurrent NeMo ``transc
 their libraries already spread a batch over the cores.
 
 The thread is a daemon: a load or an inference that nobody waits for any more must not hold up the end of the process
-(20 s and more on a CPU). :func:`pipelines.cli.main.end_process` ends a process with such a thread without tearing PyTorch
-down under it.
+(20 s and more on a CPU). :func:`tolmach.pipelines.cli.main.end_process` ends a process with such a thread without
+tearing PyTorch down under it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic
 
-from pipelines.errors import ModelError
-from processors.hosting.daemon import settle
-from processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
-from processors.hosting.memory import explain_out_of_memory, give_back, is_out_of_memory
+from tolmach.pipelines.errors import ModelError
+from tolmach.processors.hosting.daemon import settle
+from tolmach.processors.hosting.host import HostKey, Item, Model, ModelHost, Outcome, Result
+from tolmach.processors.hosting.memory import explain_out_of_memory, give_back, is_out_of_memory
 
 log = logging.getLogger(__name__)
 

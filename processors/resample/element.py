@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipelines.channels import OPPOSED_PHASE, ChannelMixer, layout_for, mix
-from pipelines.element import Context, Element
-from pipelines.errors import ElementError
-from pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
-from processors.resample.kernel import kernel
-from processors.resample.spec import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, ResampleSettings
-from processors.resample.stream import StreamResampler
+from tolmach.pipelines.channels import OPPOSED_PHASE, ChannelMixer, layout_for, mix
+from tolmach.pipelines.element import Context, Element
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.processors.resample.kernel import kernel
+from tolmach.processors.resample.spec import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, ResampleSettings
+from tolmach.processors.resample.stream import StreamResampler
 
 _INLINE_PRODUCTS = 4_000_000
 """Multiplications that fit into half a millisecond; more goes to a thread."""

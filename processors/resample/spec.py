@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings
 
 MIN_RATE_HZ = 4000
 MAX_RATE_HZ = 384_000
@@ -41,7 +41,7 @@ SPEC = ElementSpec(
     summary="Convert the sample rate and mix channels of a stream.",
     settings=ResampleSettings,
     pads=pads,
-    build="processors.resample.element:Resample",
+    build="tolmach.processors.resample.element:Resample",
     doc="""\
 A streaming polyphase FIR: Kaiser-windowed sinc, flat to 90 % of the lower of the two Nyquist frequencies, more than
 100 dB down from that frequency on, any rational ratio.

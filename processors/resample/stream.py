@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.frames import Samples
-from processors.resample.kernel import INPUT_BITS, INPUT_PEAK, TILE_OUTPUTS, Float64s, Kernel, kernel
+from tolmach.pipelines.frames import Samples
+from tolmach.processors.resample.kernel import INPUT_BITS, INPUT_PEAK, TILE_OUTPUTS, Float64s, Kernel, kernel
 
 _GEMM_PRODUCTS = 2**18
 # OpenBLAS starts threads above this many products. For matrices of this size they gain nothing, and on a busy machine

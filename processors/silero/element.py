@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
-from pipelines.errors import GraphError
-from pipelines.frames import Samples, TranslationFrame
-from processors.hosting import HOSTS, HostKey, Lease, off_loop
-from processors.silero import model as silero
-from processors.silero.files import Package, find_or_fetch, read_allowed
-from processors.silero.spec import SileroTtsSettings
-from processors.silero.text import fit_symbols, prepare
-from processors.tts.element import SpeechElement, split_text
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.frames import Samples, TranslationFrame
+from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
+from tolmach.processors.silero import model as silero
+from tolmach.processors.silero.files import Package, find_or_fetch, read_allowed
+from tolmach.processors.silero.spec import SileroTtsSettings
+from tolmach.processors.silero.text import fit_symbols, prepare
+from tolmach.processors.tts.element import SpeechElement, split_text
 
 
 class SileroTts(SpeechElement):

@@ -1,7 +1,7 @@
 """A Silero model in memory. The one place that imports ``torch.package``.
 
-A torch package is a program. :func:`load` takes a :class:`~processors.silero.files.Package`, whose digest was checked,
-and loads the very bytes that were checked, not the file, which may have changed since.
+A torch package is a program. :func:`load` takes a :class:`~tolmach.processors.silero.files.Package`, whose digest was
+checked, and loads the very bytes that were checked, not the file, which may have changed since.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.errors import ModelError
-from pipelines.frames import Samples
-from processors.silero.files import Package
+from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.frames import Samples
+from tolmach.processors.silero.files import Package
 
 __all__ = ["MAX_CHARS", "SileroModel", "Spoken", "Utterable", "load", "resolve_device"]
 
@@ -105,7 +105,7 @@ def load(package: Package, lang: str, device: str, cpu_threads: int = 0, symbols
     import torch
     from torch.package.package_importer import PackageImporter
 
-    from processors.hosting.torch_threads import use_threads
+    from tolmach.processors.hosting.torch_threads import use_threads
 
     use_threads(cpu_threads)
     try:
@@ -249,7 +249,7 @@ class SileroModel:
     def _apply(self, item: Utterable) -> Samples:
         import torch
 
-        from processors.hosting.torch_threads import use_threads
+        from tolmach.processors.hosting.torch_threads import use_threads
 
         use_threads(self._cpu_threads)
         options = {name: value for name, value in item.options.items() if name in self._parameters}

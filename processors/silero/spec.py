@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Live, Missing, Pad, Settings
-from processors.languages import script_of
-from processors.silero.voices import LICENCE, MODELS, SileroModelInfo
-from processors.tts.pads import speech_pads
+from tolmach.pipelines.element import ElementSpec, Field, Live, Missing, Pad, Settings
+from tolmach.processors.languages import script_of
+from tolmach.processors.silero.voices import LICENCE, MODELS, SileroModelInfo
+from tolmach.processors.tts.pads import speech_pads
 
 AUTO = "auto"
 
@@ -139,7 +139,7 @@ def _pads(settings: SileroTtsSettings) -> tuple[Pad, ...]:
 
 
 def _missing(settings: SileroTtsSettings, base_dir: Path) -> tuple[Missing, ...]:
-    from processors.silero.files import expected_at
+    from tolmach.processors.silero.files import expected_at
 
     path = expected_at(settings, base_dir)
     size_bytes = settings.info.size_bytes if settings.info else None
@@ -155,8 +155,8 @@ SPEC = ElementSpec(
     summary="Speak translations with a Silero model: natural Russian and English voices on CPU or GPU.",
     settings=SileroTtsSettings,
     pads=_pads,
-    build="processors.silero.element:SileroTts",
-    prefetch="processors.silero.files:fetch",
+    build="tolmach.processors.silero.element:SileroTts",
+    prefetch="tolmach.processors.silero.files:fetch",
     missing=_missing,
     on_error="skip",
     doc=(

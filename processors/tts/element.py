@@ -9,10 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.element import Context, Element
-from pipelines.errors import ElementError
-from pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.ordered import OrderedJobs
+from tolmach.pipelines.element import Context, Element
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import (
+    AudioFrame,
+    Frame,
+    Samples,
+    TranslationFrame,
+    UtteranceEnd,
+    UtteranceStart,
+    samples_to_ns,
+)
+from tolmach.pipelines.ordered import OrderedJobs
 
 __all__ = ["MAX_TEXT_CHARS", "SpeechElement", "split_text"]
 

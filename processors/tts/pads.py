@@ -1,9 +1,9 @@
-"""The pads of a voice; apart from :mod:`processors.tts.element`, because specs must import nothing heavy."""
+"""The pads of a voice; apart from :mod:`tolmach.processors.tts.element`, because specs must import nothing heavy."""
 
 from __future__ import annotations
 
-from pipelines.element import Pad
-from processors.languages import script_of
+from tolmach.pipelines.element import Pad
+from tolmach.processors.languages import script_of
 
 
 def speech_pads(lang: str, rate_hz: int) -> tuple[Pad, ...]:

@@ -9,12 +9,20 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.element import Context, Element
-from pipelines.errors import ElementError
-from pipelines.frames import NS_PER_MS, AudioFrame, EndReason, Frame, UtteranceEnd, UtteranceStart, samples_to_ns
-from processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Mono, Opened
-from processors.vad.level import Leveller
-from processors.vad.spec import RATE_HZ, VadSettings
+from tolmach.pipelines.element import Context, Element
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import (
+    NS_PER_MS,
+    AudioFrame,
+    EndReason,
+    Frame,
+    UtteranceEnd,
+    UtteranceStart,
+    samples_to_ns,
+)
+from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Mono, Opened
+from tolmach.processors.vad.level import Leveller
+from tolmach.processors.vad.spec import RATE_HZ, VadSettings
 
 Windows: TypeAlias = npt.NDArray[np.float32]
 """float32[count, window], mono, 16 kHz, [-1, 1]: consecutive windows."""

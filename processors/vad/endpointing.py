@@ -21,8 +21,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.frames import EndReason
-from processors.vad.cut import CONTEXT_MS, CutSearch
+from tolmach.pipelines.frames import EndReason
+from tolmach.processors.vad.cut import CONTEXT_MS, CutSearch
 
 Mono: TypeAlias = npt.NDArray[np.float32]
 """float32[n], mono, [-1, 1]."""

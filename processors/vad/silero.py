@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.element import Context
-from pipelines.errors import ModelMissingError
-from processors.vad.element import VadElement, Windows, endpointing
-from processors.vad.endpointing import Mono
-from processors.vad.spec import RATE_HZ, SileroVadSettings
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.errors import ModelMissingError
+from tolmach.processors.vad.element import VadElement, Windows, endpointing
+from tolmach.processors.vad.endpointing import Mono
+from tolmach.processors.vad.spec import RATE_HZ, SileroVadSettings
 
 WINDOW = 512
 """Samples per decision at 16 kHz, fixed by the model (32 ms)."""

@@ -6,13 +6,13 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from pipelines.element import ElementSpec, Field, Live, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings
 
 RATE_HZ = 16000
 
 
 class VadSettings(Settings):
-    """What all detectors share: where an utterance begins and ends, see :mod:`processors.vad.endpointing`."""
+    """What all detectors share: where an utterance begins and ends, see :mod:`tolmach.processors.vad.endpointing`."""
 
     onset_ms: Live[int] = Field(
         64,
@@ -176,7 +176,7 @@ SILERO = ElementSpec(
     summary="Cut a stream into utterances with the Silero voice activity detector.",
     settings=SileroVadSettings,
     pads=_PADS,
-    build="processors.vad.silero:SileroVad",
+    build="tolmach.processors.vad.silero:SileroVad",
     doc="A neural detector that tells speech from noise and music. It decides every 32 ms, which costs about 0.15 ms "
     "of one core, and needs nothing but onnxruntime.\n" + _ENDPOINTING_DOC,
     licence="MIT (Silero VAD, shipped by the silero-vad distribution)",
@@ -188,7 +188,7 @@ WEBRTC = ElementSpec(
     summary="Cut a stream into utterances with the WebRTC voice activity detector.",
     settings=WebrtcVadSettings,
     pads=_PADS,
-    build="processors.vad.webrtc:WebrtcVad",
+    build="tolmach.processors.vad.webrtc:WebrtcVad",
     doc="A Gaussian mixture over six frequency bands: almost free (3 µs a decision), but it takes most noise and music "
     "for speech. Prefer `silero_vad` unless the audio is clean.\n" + _ENDPOINTING_DOC,
     licence="BSD-3-Clause (WebRTC), MIT (py-webrtcvad)",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import webrtcvad
 
-from pipelines.element import Context
-from processors.vad.element import VadElement, Windows, endpointing
-from processors.vad.endpointing import Mono
-from processors.vad.level import Leveller
-from processors.vad.spec import RATE_HZ, WebrtcVadSettings
+from tolmach.pipelines.element import Context
+from tolmach.processors.vad.element import VadElement, Windows, endpointing
+from tolmach.processors.vad.endpointing import Mono
+from tolmach.processors.vad.level import Leveller
+from tolmach.processors.vad.spec import RATE_HZ, WebrtcVadSettings
 
 HALF_LIFE_S = 10.0
 """How slowly a loud moment is forgotten: longer than a pause between sentences. WebRTC's detector hears a speaker 30 dB

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from pipelines.element import Context
-from pipelines.errors import ModelError, ModelMissingError
-from processors.ast.element import Hypothesis, SpeechTranslation
-from processors.ast.utterances import Utterance
-from processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
-from processors.whisper import weights
-from processors.whisper.request import WhisperRequest
-from processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.errors import ModelError, ModelMissingError
+from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
+from tolmach.processors.ast.utterances import Utterance
+from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
+from tolmach.processors.whisper import weights
+from tolmach.processors.whisper.request import WhisperRequest
+from tolmach.processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path
 
 MIN_LOGPROB = -1.25
 """Gate when none is set. Whisper base, Russian into English: human speech scored -0.79 to -1.17, noise, music and near
@@ -86,7 +86,7 @@ def fetch(settings: WhisperSettings) -> list[Path]:
     elif is_path(settings.model):
         folder = _existing(settings.model, Path.cwd())
     else:
-        from processors.whisper.model import download
+        from tolmach.processors.whisper.model import download
 
         folder = download(settings.model)
     # Resolved: the hub's cache shows a model as a folder of links.
@@ -94,7 +94,7 @@ def fetch(settings: WhisperSettings) -> list[Path]:
 
 
 def _load(model: str, device: str, compute_type: str, cpu_threads: int) -> Model[WhisperRequest, Hypothesis]:
-    from processors.whisper.model import download, load  # imports CTranslate2, so on the host's thread
+    from tolmach.processors.whisper.model import download, load  # imports CTranslate2, so on the host's thread
 
     if model == PACKAGE_BASE:
         return load(weights.joined(), device, compute_type, cpu_threads)

@@ -11,12 +11,12 @@ import numpy as np
 from faster_whisper import WhisperModel as FasterWhisper
 from faster_whisper import download_model
 
-from pipelines.errors import ModelError, ModelMissingError
-from processors.ast.element import Hypothesis
-from processors.ast.settings import RATE_HZ
-from processors.whisper.request import WhisperRequest
-from processors.whisper.spec import PACKAGE_BASE
-from processors.whisper.weights import INSTALL
+from tolmach.pipelines.errors import ModelError, ModelMissingError
+from tolmach.processors.ast.element import Hypothesis
+from tolmach.processors.ast.settings import RATE_HZ
+from tolmach.processors.whisper.request import WhisperRequest
+from tolmach.processors.whisper.spec import PACKAGE_BASE
+from tolmach.processors.whisper.weights import INSTALL
 
 logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it announces every utterance
 

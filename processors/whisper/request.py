@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.frames import Samples
+from tolmach.pipelines.frames import Samples
 
 
 @dataclass(frozen=True, slots=True)

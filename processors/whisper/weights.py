@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import ModelMissingError, ModelRefusedError
-from pipelines.models.caches import cache_dir
+from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
+from tolmach.pipelines.models.caches import cache_dir
 
 CHUNK_BYTES = 1 << 20
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.bus import Message
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = ROOT / "config" / "phrasebook.yaml"

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
-from pipelines.frames import AudioFrame, Frame
-from pipelines.runtime.pipecat_api import (
+from tests.unit.handmade import chain
+from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
+from tolmach.pipelines.frames import AudioFrame, Frame
+from tolmach.pipelines.runtime.pipecat_api import (
     EndFrame,
     FrameDirection,
     FrameProcessor,
@@ -25,8 +26,7 @@ from pipelines.runtime.pipecat_api import (
     StartFrame,
     WorkerRunner,
 )
-from pipelines.runtime.runner import GraphRunner
-from tests.unit.handmade import chain
+from tolmach.pipelines.runtime.runner import GraphRunner
 
 RATE_HZ = 16000
 FRAME = RATE_HZ // 50

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.frames import AudioFrame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.testing import Harness
-from processors.canary.spec import SPEC
+from tolmach.pipelines.frames import AudioFrame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.canary.spec import SPEC
 
 RATE_HZ = 16000
 LONG_S, SHORT_S, HEADSTART_S = 20.0, 1.0, 1.0
@@ -128,7 +128,7 @@ def interrupt(model: Path, after_s: float, *more: str) -> float:
         graph = Path(folder) / "full.yaml"
         graph.write_text(GRAPH.format(model=model))
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", "run", str(graph), "-o", str(Path(folder) / "out"), *more],
+            [sys.executable, "-m", "tolmach", "run", str(graph), "-o", str(Path(folder) / "out"), *more],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ,
         )  # fmt: skip
         time.sleep(after_s)

@@ -41,9 +41,9 @@ def measure_here(minutes: float) -> dict[str, object]:
     """Run one length in this process; RSS in MiB at tenths of the way."""
     import psutil
 
-    from pipelines.bus import Message
-    from pipelines.language.check import load_graph
-    from pipelines.runtime.runner import GraphRunner
+    from tolmach.pipelines.bus import Message
+    from tolmach.pipelines.language.check import load_graph
+    from tolmach.pipelines.runtime.runner import GraphRunner
 
     process = psutil.Process()
     samples: list[tuple[float, float]] = []

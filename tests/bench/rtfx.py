@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
 from tests.bench.accuracy import GRAPH, OTHER, ROOT
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
 
 RATE_HZ = 16000
 MINUTES = 5.0
@@ -75,7 +75,7 @@ class PlainScript:
 
 
 async def _speak(text: str, lang: str) -> np.ndarray:
-    from processors.espeak.engine import Request, speak
+    from tolmach.processors.espeak.engine import Request, speak
 
     voice = {"en": "en-us", "ru": "ru"}[lang]
     request = Request(text=text, voice=voice, rate_wpm=160, pitch=50, volume=100, end_pause=False)

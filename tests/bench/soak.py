@@ -28,10 +28,10 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from pipelines.frames import Samples
 from tests.bench.live.servers import Server, serve
 from tests.integration.served_peer import ServedPeer
 from tests.integration.webrtc_peer import babble
+from tolmach.pipelines.frames import Samples
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 10

@@ -21,7 +21,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, command in (
             ("python", [sys.executable, "-c", "pass"]),
-            ("check", [sys.executable, "-m", "pipelines", "check", str(graph)]),
+            ("check", [sys.executable, "-m", "tolmach", "check", str(graph)]),
         ):
             started = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)

@@ -32,12 +32,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.channels import mix
-from pipelines.element import ElementSpec
-from pipelines.frames import AudioFrame, Samples, UtteranceEnd, ns_to_samples
-from pipelines.testing import Harness, chop
-from processors.resample.stream import resample
-from processors.vad.spec import RATE_HZ, SILERO, WEBRTC
+from tolmach.pipelines.channels import mix
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.frames import AudioFrame, Samples, UtteranceEnd, ns_to_samples
+from tolmach.pipelines.testing import Harness, chop
+from tolmach.processors.resample.stream import resample
+from tolmach.processors.vad.spec import RATE_HZ, SILERO, WEBRTC
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus"}

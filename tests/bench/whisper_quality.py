@@ -14,10 +14,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from pipelines.bus import Message
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
 from tests.bench.accuracy import ROOT
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
 
 GRAPH = ROOT / "config" / "whisper.yaml"
 
@@ -70,7 +70,7 @@ def main() -> None:
     import sacrebleu
     from faster_whisper import WhisperModel
 
-    from processors.whisper.weights import joined
+    from tolmach.processors.whisper.weights import joined
 
     judge = WhisperModel(str(joined()), device="cpu", compute_type="int8")
     print("## Russian → English with Whisper base\n")

@@ -26,7 +26,7 @@ def served(graphs: Path | str, log: Path, *arguments: str) -> Iterator[str]:
         log: Where the server's log is kept.
         arguments: Further ones of the command.
     """
-    command = [sys.executable, "-m", "pipelines", "serve", str(graphs), "--port", "0", *arguments]
+    command = [sys.executable, "-m", "tolmach", "serve", str(graphs), "--port", "0", *arguments]
     with (
         log.open("w") as writes,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writes, text=True) as process,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import OpenPage
-from transports.files.subtitles import Layout, SubtitleWriter
+from tolmach.transports.files.subtitles import Layout, SubtitleWriter
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.models]
 

@@ -1,4 +1,4 @@
-"""Every element type Tolmach ships keeps the contract of :mod:`pipelines.element`."""
+"""Every element type Tolmach ships keeps the contract of :mod:`tolmach.pipelines.element`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import pytest
 
-from pipelines.element import ElementSpec, Field, Live, Pad, Settings, is_live_setting
-from pipelines.language.check import load_graph
-from pipelines.registry import BUILTINS, Registry
-from pipelines.testing import tone
-from pipelines.testing.checks import check_element, check_spec
-from web.catalogue.adjustable import live_settings
+from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings, is_live_setting
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.registry import BUILTINS, Registry
+from tolmach.pipelines.testing import tone
+from tolmach.pipelines.testing.checks import check_element, check_spec
+from tolmach.web.catalogue.adjustable import live_settings
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import httpx
 from aiortc import RTCSessionDescription
 from fastapi import FastAPI
 
-from pipelines.frames import Samples
 from tests.integration.webrtc_peer import Peer
 from tests.until import no_task_left, until
-from web.app import make_app
-from web.service import Service
-from web.settings import ServerSettings
+from tolmach.pipelines.frames import Samples
+from tolmach.web.app import make_app
+from tolmach.web.service import Service
+from tolmach.web.settings import ServerSettings
 
 
 class Client:

@@ -47,7 +47,7 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def tolmach(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines", *map(str, arguments)]
+    command = [sys.executable, "-m", "tolmach", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300
     )
@@ -136,7 +136,7 @@ def test_interrupt_leaves_whole_files_and_a_second_run_finishes(tmp_path: Path, 
     # The endless one is paced by the wall clock, so the interrupt surely meets it half-way.
     long = tmp_path / "in/z.wav"
     soundfile.write(long, np.zeros(16000 * 60), 16000)
-    command = [sys.executable, "-m", "pipelines", "run", str(graph), str(recordings), "-o", "out"]
+    command = [sys.executable, "-m", "tolmach", "run", str(graph), str(recordings), "-o", "out"]
     command += ["--set", "in.pace=realtime"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -193,14 +193,14 @@ def test_what_may_not_be_read_is_named_without_a_traceback(tmp_path: Path, graph
     (tmp_path / "graphs").chmod(0)
     if bound("-c", "open('in/b.wav')").returncode in (0, 77):
         pytest.skip("this user reads what nobody may")
-    done = bound("-m", "pipelines", "run", "copy.yaml", "in", "-o", "out")
+    done = bound("-m", "tolmach", "run", "copy.yaml", "in", "-o", "out")
     assert done.returncode == 1, done.stderr
     assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "done", "locked": "failed"}
     assert "b: in/b.wav: Permission denied" in done.stdout
     assert "locked: in/locked: the folder cannot be read: Permission denied" in done.stdout
     assert "Traceback" not in done.stderr
-    only = bound("-m", "pipelines", "run", "copy.yaml", "in/locked", "-o", "out2")
+    only = bound("-m", "tolmach", "run", "copy.yaml", "in/locked", "-o", "out2")
     said = "tolmach: error: in/locked: the folder cannot be read: Permission denied\n"
     assert (only.returncode, only.stderr) == (2, said)
-    graphs = bound("-m", "pipelines", "run", "graphs/copy.yaml", "in", "-o", "out3")
+    graphs = bound("-m", "tolmach", "run", "graphs/copy.yaml", "in", "-o", "out3")
     assert (graphs.returncode, graphs.stderr) == (2, "tolmach: error: graphs/copy.yaml: Permission denied\n")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.bus import Message
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT.parent / "shared" / "faults"

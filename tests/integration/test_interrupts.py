@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, **streams: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pipelines", "run", "copy.yaml", "in", "-o", "out", "--jobs", "2"]
+    command = [sys.executable, "-m", "tolmach", "run", "copy.yaml", "in", "-o", "out", "--jobs", "2"]
     return subprocess.Popen(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, process_group=0, **streams
     )  # type: ignore[call-overload,no-any-return]
@@ -166,7 +166,7 @@ def test_a_terminal_that_stops_jobs_in_the_background_stops_none(folder: Path) -
         "process.kill() if stopped else None\n"
         "sys.exit(99 if stopped else os.waitstatus_to_exitcode(status))\n"
     )
-    command = [sys.executable, "-m", "pipelines", "run", "copy.yaml", "in", "-o", "out"]
+    command = [sys.executable, "-m", "tolmach", "run", "copy.yaml", "in", "-o", "out"]
     with terminal() as (near, far):
         process = subprocess.Popen(
             [sys.executable, "-c", script, *command], cwd=folder, stdin=far, stdout=far, stderr=far,

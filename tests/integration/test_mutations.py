@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines.bus import Message
-from pipelines.errors import MediaError
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner, RunResult
-from pipelines.testing import Harness
 from tests.unit.test_file_src import signal, two_tracks, write
-from transports.files.specs import FILE_SRC
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.errors import MediaError
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.testing import Harness
+from tolmach.transports.files.specs import FILE_SRC
 
 EACH = max(1, int(os.environ.get("TOLMACH_MUTATIONS", "320")) // 10)
 SECONDS = 2.0

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.bus import Message
-from pipelines.frames import ns_to_samples
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.frames import ns_to_samples
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"

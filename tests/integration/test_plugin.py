@@ -27,8 +27,8 @@ links:
 
 CHECK = """\
 import asyncio
-from pipelines.testing.checks import check_element
-from pipelines.registry import Registry
+from tolmach.pipelines.testing.checks import check_element
+from tolmach.pipelines.registry import Registry
 for settings in ({}, {"gain_db": 20}):
     pushed = asyncio.run(check_element(Registry.default().get("gain"), settings))
     assert pushed["src"] > 0, pushed
@@ -67,28 +67,28 @@ def run_python(installed: Path, root: Path, tmp_path: Path):
 
 
 def test_inspect_knows_it_and_where_it_is_from(run_python):
-    done = run_python("-m", "pipelines", "inspect", "gain")
+    done = run_python("-m", "tolmach", "inspect", "gain")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("gain: Make audio louder or quieter.\n")
     assert "  origin     tolmach-gain 1.2.3\n" in done.stdout
     assert "  gain_db: float; in dB; [-60, 40]; default 0.0\n      How much louder, dB.\n" in done.stdout
-    listed = run_python("-m", "pipelines", "inspect").stdout
+    listed = run_python("-m", "tolmach", "inspect").stdout
     assert "tolmach-gain 1.2.3:\n  gain " in listed
 
 
 def test_a_graph_with_it_checks(run_python, tmp_path: Path):
     (tmp_path / "louder.yaml").write_text(GRAPH)
-    done = run_python("-m", "pipelines", "check", "louder.yaml")
+    done = run_python("-m", "tolmach", "check", "louder.yaml")
     assert (done.returncode, done.stdout, done.stderr) == (0, "louder.yaml: ok (3 elements, 2 links)\n", "")
     (tmp_path / "loud.yaml").write_text(GRAPH.replace("gain_db: 6", "gain_db: 60"))
-    done = run_python("-m", "pipelines", "check", "loud.yaml")
+    done = run_python("-m", "tolmach", "check", "loud.yaml")
     assert done.returncode == 2
     assert "loud.yaml:5:29: error[bad-value]: gain_db must be at least -60 and at most 40, got 60" in done.stdout
 
 
 def test_its_settings_are_in_the_schema_on_request(run_python):
-    plain = json.loads(run_python("-m", "pipelines", "schema").stdout)
-    more = json.loads(run_python("-m", "pipelines", "schema", "--plugins").stdout)
+    plain = json.loads(run_python("-m", "tolmach", "schema").stdout)
+    more = json.loads(run_python("-m", "tolmach", "schema", "--plugins").stdout)
     assert "element.gain" not in plain["$defs"]
     assert more["$defs"]["element.gain"]["properties"]["gain_db"]["default"] == 0.0
 
@@ -101,7 +101,7 @@ def test_it_keeps_the_contract(run_python):
 def test_without_it_the_type_is_unknown(root: Path, tmp_path: Path):
     (tmp_path / "louder.yaml").write_text(GRAPH)
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "check", "louder.yaml"],
+        [sys.executable, "-m", "tolmach", "check", "louder.yaml"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,

@@ -22,7 +22,7 @@ from tests.integration.webrtc_peer import babble
 @contextmanager
 def serving(root: Path, log: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server and its address; what it says is in ``log``."""
-    command = [sys.executable, "-m", "pipelines", "serve", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "tolmach", "serve", "--port", "0", *arguments]
     with log.open("w") as errors:
         process = subprocess.Popen(
             command,

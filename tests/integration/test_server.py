@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines.builtin.identity import Identity
-from pipelines.errors import ModelError
-from pipelines.frames import Samples
 from tests.integration.served_peer import server
 from tests.integration.webrtc_peer import babble
 from tests.until import until
+from tolmach.pipelines.builtin.identity import Identity
+from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.frames import Samples
 
 LISTEN = """\
 version: 1

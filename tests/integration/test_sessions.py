@@ -12,18 +12,18 @@ import httpx
 import numpy as np
 import pytest
 
-from pipelines.language.check import load_graph
 from tests.integration.served_peer import server
 from tests.integration.test_server import LISTEN, spoken
 from tests.integration.webrtc_peer import babble
 from tests.until import until
-from transports.webrtc.sessions import SESSIONS
-from web import warm
-from web.metrics import Metrics
-from web.sessions import dub as dub_module
-from web.sessions import pool as pool_module
-from web.sessions.run import Choice, Run
-from web.sessions.transcript import Caption, Numbers
+from tolmach.pipelines.language.check import load_graph
+from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.web import warm
+from tolmach.web.metrics import Metrics
+from tolmach.web.sessions import dub as dub_module
+from tolmach.web.sessions import pool as pool_module
+from tolmach.web.sessions.run import Choice, Run
+from tolmach.web.sessions.transcript import Caption, Numbers
 
 HALF_CHARACTER = r'"\ud800"'
 
@@ -270,7 +270,7 @@ async def test_a_switch_is_logged_whether_it_succeeds_or_not(graphs: Path, caplo
             await client.http.put(f"{peer.url}/graph", json={"graph": "listen"})
             await peer.until("graph", lambda m: m["graph"] == "listen" and m["state"] == "current")
             await client.error("PUT", f"{peer.url}/graph", 422, json={"graph": "listen", "params": {"quiet": 9}})
-    said = [r.getMessage() for r in caplog.records if r.name in ("web.sessions.session", "web.service")]
+    said = [r.getMessage() for r in caplog.records if r.name in ("tolmach.web.sessions.session", "tolmach.web.service")]
     short = peer.session[:6]
     assert f"session {short}: graph echo runs" in said
     assert any(s.startswith(f"session {short}: graph broken has failed: ") for s in said)

@@ -14,8 +14,8 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ROOT.parent / "shared" / "faults"

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.bus import Message
-from pipelines.errors import ElementError
-from pipelines.frames import Samples
-from pipelines.graph import Graph
-from pipelines.language.check import load_graph
-from pipelines.registry import Registry
-from pipelines.runtime.runner import GraphRunner, RunResult
 from tests.integration.webrtc_peer import Peer, babble
 from tests.until import no_task_left
-from transports.webrtc.connection import Connection, ConnectionSettings
-from transports.webrtc.session_line import Line
-from transports.webrtc.sessions import SESSIONS
-from transports.webrtc.signalling.messages import encode
-from transports.webrtc.signalling.sdp import SignallingError
-from transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import Samples
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
+from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.signalling.messages import encode
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
+from tolmach.transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC
 
 ECHO = """\
 version: 1

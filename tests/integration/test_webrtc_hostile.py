@@ -22,14 +22,14 @@ from aiortc.rtp import RtcpRtpfbPacket, RtpPacket
 from tests.integration.webrtc_peer import Peer, babble
 from tests.unit.hostile_packets import mutated, raw
 from tests.until import no_task_left, until
-from transports.webrtc.aiortc_hooks import MAX_MESSAGE, RECEIVE_WINDOW
-from transports.webrtc.connection import MAX_CHANNELS, MAX_MALFORMED, Connection, ConnectionSettings
-from transports.webrtc.guards import Allowance
-from transports.webrtc.opus import SILENCE
-from transports.webrtc.signalling.ice import MAX_SOURCES
-from transports.webrtc.signalling.ice_settings import ice_servers
-from transports.webrtc.signalling.messages import encode
-from transports.webrtc.signalling.sdp import SignallingError
+from tolmach.transports.webrtc.aiortc_hooks import MAX_MESSAGE, RECEIVE_WINDOW
+from tolmach.transports.webrtc.connection import MAX_CHANNELS, MAX_MALFORMED, Connection, ConnectionSettings
+from tolmach.transports.webrtc.guards import Allowance
+from tolmach.transports.webrtc.opus import SILENCE
+from tolmach.transports.webrtc.signalling.ice import MAX_SOURCES
+from tolmach.transports.webrtc.signalling.ice_settings import ice_servers
+from tolmach.transports.webrtc.signalling.messages import encode
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
 
 class Attacker(Peer):
@@ -414,7 +414,7 @@ def descriptors() -> int:
 @pytest.mark.skipif(not OPEN.is_dir(), reason="counts descriptors in /proc")
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 200])
 async def test_hung_up_on_while_it_answers_it_keeps_no_socket(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transports.webrtc.signalling.ice_agent.GATHER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("tolmach.transports.webrtc.signalling.ice_agent.GATHER_TIMEOUT_S", 0.2)
     peer = Peer(np.zeros(960, np.float32))
     await peer.pc.setLocalDescription(await peer.pc.createOffer())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
@@ -467,7 +467,7 @@ async def test_an_offer_that_fails_late_leaves_no_socket(caplog: pytest.LogCaptu
 
 
 async def test_a_line_that_was_given_up_takes_no_connection() -> None:
-    from transports.webrtc.session_line import Line
+    from tolmach.transports.webrtc.session_line import Line
 
     line = Line()
     await line.close()

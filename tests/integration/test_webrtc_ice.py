@@ -14,11 +14,11 @@ from aiortc import RTCSessionDescription
 
 from tests.integration.webrtc_peer import Peer, babble
 from tests.until import no_task_left, until
-from transports.webrtc.aiortc_hooks import tap_receiver, use_ice
-from transports.webrtc.connection import Connection, ConnectionSettings
-from transports.webrtc.signalling.ice import IceCredentials, RestartableIce
-from transports.webrtc.signalling.ice_settings import IceSettings
-from transports.webrtc.signalling.sdp import SignallingError, prepare_offer
+from tolmach.transports.webrtc.aiortc_hooks import tap_receiver, use_ice
+from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
+from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
+from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.sdp import SignallingError, prepare_offer
 
 
 class RestartingPeer(Peer):

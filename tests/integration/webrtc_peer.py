@@ -13,12 +13,12 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import is_rtcp
 
-from pipelines.frames import NS_PER_S, Samples
-from transports.webrtc.aiortc_hooks import tap_receiver
-from transports.webrtc.connection import Connection
-from transports.webrtc.opus import TIME_BASE, OpusDecoder, OpusEncoder
-from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
-from transports.webrtc.signalling import messages
+from tolmach.pipelines.frames import NS_PER_S, Samples
+from tolmach.transports.webrtc.aiortc_hooks import tap_receiver
+from tolmach.transports.webrtc.connection import Connection
+from tolmach.transports.webrtc.opus import TIME_BASE, OpusDecoder, OpusEncoder
+from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
+from tolmach.transports.webrtc.signalling import messages
 
 
 def babble(seconds: float, seed: int = 7) -> Samples:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.cli.main import _parse
+from tolmach.pipelines.cli.main import _parse
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 _SHELLS = ("sh", "powershell")

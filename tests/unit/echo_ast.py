@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.element import ElementSpec
-from pipelines.frames import Samples
-from processors.ast.element import Hypothesis, SpeechTranslation
-from processors.ast.settings import AstSettings, ast_pads
-from processors.ast.utterances import Utterance
-from processors.hosting import HostKey, HostPool, Lease
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.frames import Samples
+from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
+from tolmach.processors.ast.settings import AstSettings, ast_pads
+from tolmach.processors.ast.utterances import Utterance
+from tolmach.processors.hosting import HostKey, HostPool, Lease
 
 
 class EchoSettings(AstSettings):

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.element import ElementSpec, Output, Pad, Settings
-from pipelines.graph import Graph
-from pipelines.language.check import CheckResult, check_graph
-from pipelines.registry import Registry
+from tolmach.pipelines.element import ElementSpec, Output, Pad, Settings
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import CheckResult, check_graph
+from tolmach.pipelines.registry import Registry
 
 BUILD = "tests.unit.graph_specs:nothing"  # checking a graph never imports a runtime
 

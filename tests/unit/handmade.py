@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.element import ElementSpec
-from pipelines.graph import Graph
-from pipelines.language.check import load_graph
-from pipelines.registry import Registry
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.registry import Registry
 
 
 def chain(*elements: str | tuple[str, Mapping[str, Any]], specs: tuple[ElementSpec, ...] = ()) -> Graph:

@@ -10,10 +10,10 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve, resample_poly
 
-from pipelines.frames import NS_PER_MS, Samples
-from transports.webrtc.echo.gate import PlaybackGate
-from transports.webrtc.opus import OpusDecoder, OpusEncoder
-from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
+from tolmach.pipelines.frames import NS_PER_MS, Samples
+from tolmach.transports.webrtc.echo.gate import PlaybackGate
+from tolmach.transports.webrtc.opus import OpusDecoder, OpusEncoder
+from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
 
 MS = RTP_RATE_HZ // 1000
 HOP = 10 * MS

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.caps import Caps
-from pipelines.element import ElementSpec, Pad, Settings, SourceElement
-from pipelines.errors import ElementError
-from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.runtime.runner import GraphRunner
-from pipelines.testing import Harness, chop
-from processors.ast.element import Hypothesis
-from processors.ast.utterances import UtteranceCollector
-from processors.languages import is_in_script, language_name, primary_language, script_of
 from tests.unit.echo_ast import SPEC, EchoAst, EchoModel
 from tests.unit.handmade import chain
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.element import ElementSpec, Pad, Settings, SourceElement
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.testing import Harness, chop
+from tolmach.processors.ast.element import Hypothesis
+from tolmach.processors.ast.utterances import UtteranceCollector
+from tolmach.processors.languages import is_in_script, language_name, primary_language, script_of
 
 RATE = 16000
 

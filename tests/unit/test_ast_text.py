@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.ast.text import compression_ratio, without_tokens
+from tolmach.processors.ast.text import compression_ratio, without_tokens
 
 RUSSIAN = (
     "Сегодня утром я проснулся раньше обычного и решил пойти пешком на работу, потому что погода была замечательная. "

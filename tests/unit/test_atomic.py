@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import OutputError
-from transports.files.atomic import AtomicFile, is_being_written, resolve
+from tolmach.pipelines.errors import OutputError
+from tolmach.transports.files.atomic import AtomicFile, is_being_written, resolve
 
 
 def names(folder: Path) -> list[str]:
@@ -163,7 +163,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
 import sys
 from pathlib import Path
-from transports.files.atomic import AtomicFile
+from tolmach.transports.files.atomic import AtomicFile
 for name, partial in (("dub.wav", False), ("a.srt", True)):
     output = AtomicFile(Path(sys.argv[1]) / name, overwrite=True, partial=partial)
     output.open()

@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines.cli.batch import batch as batch_module
-from pipelines.cli.batch.batch import Batch
-from pipelines.cli.batch.interrupts import Interrupts
-from pipelines.cli.batch.jobs import Job, plan_jobs
-from pipelines.cli.batch.progress import Bars, Quiet
-from pipelines.cli.batch.records import Record, load_record, save_record, save_summary
-from pipelines.cli.commands.bench import _print as print_bench
-from pipelines.cli.commands.run import _save_summary
-from pipelines.errors import GraphError, MediaError
-from pipelines.registry import Registry
-from pipelines.runtime.runner import RunResult
+from tolmach.pipelines.cli.batch import batch as batch_module
+from tolmach.pipelines.cli.batch.batch import Batch
+from tolmach.pipelines.cli.batch.interrupts import Interrupts
+from tolmach.pipelines.cli.batch.jobs import Job, plan_jobs
+from tolmach.pipelines.cli.batch.progress import Bars, Quiet
+from tolmach.pipelines.cli.batch.records import Record, load_record, save_record, save_summary
+from tolmach.pipelines.cli.commands.bench import _print as print_bench
+from tolmach.pipelines.cli.commands.run import _save_summary
+from tolmach.pipelines.errors import GraphError, MediaError
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.runtime.runner import RunResult
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = """
@@ -104,7 +104,7 @@ async def test_an_output_that_was_deleted_is_made_again(make: Any, tmp_path: Pat
 
 async def test_a_folder_that_another_run_writes_into_is_left_alone(make: Any, tmp_path: Path) -> None:
     holder = (
-        "import sys; from pathlib import Path; from pipelines.cli.batch.records import locked\n"
+        "import sys; from pathlib import Path; from tolmach.pipelines.cli.batch.records import locked\n"
         "with locked(Path(sys.argv[1])) as ours: print(ours, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", holder, str(tmp_path / "out/a")]
@@ -124,7 +124,7 @@ async def test_a_folder_that_another_run_writes_into_is_left_alone(make: Any, tm
 
 
 async def test_a_damaged_recording_is_not_done_again_for_ever(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.builtin.test_src import TestSrc
+    from tolmach.pipelines.builtin.test_src import TestSrc
 
     whole = TestSrc.produce
 
@@ -143,7 +143,7 @@ async def test_a_damaged_recording_is_not_done_again_for_ever(make: Any, monkeyp
 
 
 async def test_a_failure_of_an_element_is_tried_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.builtin.test_src import TestSrc
+    from tolmach.pipelines.builtin.test_src import TestSrc
 
     whole = TestSrc.produce
 
@@ -323,7 +323,7 @@ async def test_outputs_of_a_folder_within_are_not_counted_twice(make: Any, tmp_p
 async def test_an_error_names_element_and_media_time(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.builtin.test_src import TestSrc
+    from tolmach.pipelines.builtin.test_src import TestSrc
 
     async def breaks(self: TestSrc) -> None:
         raise MediaError("a.wav: broken", at_ns=1_500_000_000)
@@ -377,8 +377,8 @@ def test_a_link_to_a_recording_is_a_recording_and_a_broken_one_is_not(tmp_path: 
 # Subtitles beside recordings ------------------------------------------------------------------------------------------
 
 SPEAKS = """
-from pipelines.element import Element, ElementSpec, Pad, Settings
-from pipelines.frames import TranslationFrame
+from tolmach.pipelines.element import Element, ElementSpec, Pad, Settings
+from tolmach.pipelines.frames import TranslationFrame
 
 class S(Settings):
     target_lang: str = "ru"

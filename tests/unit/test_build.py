@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import model_validator
 
-from pipelines.element import Pad
-from pipelines.errors import GraphError
-from pipelines.language.check import COMMAND_LINE, check_graph, load_graph, parse_set
-from pipelines.language.diagnostics import CODES, format_json
 from tests.unit.graph_specs import GOOD, GRAPHS, REGISTRY, FileSrc, NoSettings, check, document, graph_of, spec
+from tolmach.pipelines.element import Pad
+from tolmach.pipelines.errors import CODES, GraphError
+from tolmach.pipelines.language.check import COMMAND_LINE, check_graph, load_graph, parse_set
+from tolmach.pipelines.language.diagnostics import format_json
 
 SRC, ID, TEE, QUEUE, OUT = "type: test_src", "type: identity", "type: tee", "type: queue", "type: fake_sink"
 
@@ -591,8 +591,8 @@ class Blocker:
             raise AssertionError(f"checking a graph imports {{name}}")
 
 sys.meta_path.insert(0, Blocker())
-from pipelines.language.check import check_graph
-from pipelines.registry import Registry
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.registry import Registry
 text = "version: 1\\nelements: {{in: {{type: test_src}}, out: {{type: fake_sink}}}}\\nlinks: [in -> out]\\n"
 assert check_graph("g.yaml", text=text, registry=Registry.builtin()).ok
 """

@@ -8,12 +8,12 @@ import itertools
 import numpy as np
 import pytest
 
-from pipelines.builtin.fake_sink import SPEC as FAKE_SINK
-from pipelines.builtin.queue import SPEC as QUEUE
-from pipelines.builtin.queue import Queue
-from pipelines.builtin.test_src import SPEC as TEST_SRC
-from pipelines.frames import AudioFrame, UtteranceEnd, UtteranceStart
-from pipelines.testing import Harness, chop, tone
+from tolmach.pipelines.builtin.fake_sink import SPEC as FAKE_SINK
+from tolmach.pipelines.builtin.queue import SPEC as QUEUE
+from tolmach.pipelines.builtin.queue import Queue
+from tolmach.pipelines.builtin.test_src import SPEC as TEST_SRC
+from tolmach.pipelines.frames import AudioFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.testing import Harness, chop, tone
 
 
 @pytest.mark.parametrize("wave", ["tone", "silence", "noise"])

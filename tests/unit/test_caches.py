@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models.caches import added, cache_dir, cache_folders, files_in, size_text
+from tolmach.pipelines.models.caches import added, cache_dir, cache_folders, files_in, size_text
 
 
 @pytest.fixture(autouse=True)

@@ -18,17 +18,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.caps import Caps
-from pipelines.errors import ModelError, ModelMissingError, ModelRefusedError
-from pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.testing import Harness, chop
-from processors.canary import embedded
-from processors.canary.element import fetch
-from processors.canary.languages import CANARY_1B_V2
-from processors.canary.request import pad_short
-from processors.canary.spec import SPEC, CanarySettings
-from processors.hosting import HOSTS
 from tests.nemo_models import build
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.errors import ModelError, ModelMissingError, ModelRefusedError
+from tolmach.pipelines.frames import (
+    AudioFrame,
+    Frame,
+    Samples,
+    TranslationFrame,
+    UtteranceEnd,
+    UtteranceStart,
+    samples_to_ns,
+)
+from tolmach.pipelines.testing import Harness, chop
+from tolmach.processors.canary import embedded
+from tolmach.processors.canary.element import fetch
+from tolmach.processors.canary.languages import CANARY_1B_V2
+from tolmach.processors.canary.request import pad_short
+from tolmach.processors.canary.spec import SPEC, CanarySettings
+from tolmach.processors.hosting import HOSTS
 
 RATE = 16000
 LENGTHS = (16000, 20001, 32000, 48000, 17777, 9000, 4001)
@@ -247,7 +255,7 @@ async def test_max_tokens_bounds_the_text_and_is_forgotten_afterwards(tiny: Path
 
 @pytest.mark.models
 async def test_batches_hold_the_utterances_that_were_counted(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    from processors.canary.model import CanaryModel
+    from tolmach.processors.canary.model import CanaryModel
 
     sizes: list[int] = []
     real = CanaryModel.run
@@ -264,7 +272,7 @@ async def test_batches_hold_the_utterances_that_were_counted(tiny: Path, monkeyp
 @pytest.mark.models
 async def test_graphs_share_one_load_and_may_all_ask_at_once(tiny: Path, monkeypatch: pytest.MonkeyPatch):
     """Four loops in four threads: NeMo's own transcribe() gives wrong texts then."""
-    from processors.canary import model as canary
+    from tolmach.processors.canary import model as canary
 
     HOSTS.unload_idle()
     loads: list[str] = []

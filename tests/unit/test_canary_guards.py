@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import ModelError
-from pipelines.frames import Samples, TranslationFrame
-from pipelines.testing import Harness
-from processors.canary import precision
-from processors.canary.languages import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
-from processors.canary.request import token_bound
-from processors.canary.spec import DEFAULT_MIN_LOGPROB, SPEC
-from processors.hosting import HOSTS
-from processors.hosting.memory import OutOfMemoryError
 from tests.nemo_models import FAMILY_DECODING, build
 from tests.unit.test_canary import CLIPS, RATE, clip, run, utterances
+from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.frames import Samples, TranslationFrame
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.canary import precision
+from tolmach.processors.canary.languages import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
+from tolmach.processors.canary.request import token_bound
+from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, SPEC
+from tolmach.processors.hosting import HOSTS
+from tolmach.processors.hosting.memory import OutOfMemoryError
 
 GIB = 1 << 30
 
@@ -89,7 +89,7 @@ async def test_no_special_token_becomes_text_and_none_counts(tmp_path: Path):
 async def test_a_very_short_utterance_that_decodes_to_nothing_is_tried_once_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from processors.canary.model import CanaryModel
+    from tolmach.processors.canary.model import CanaryModel
 
     def likely_end(piece: str) -> float:
         return 3.0 if piece == "<|endoftext|>" else 0.0
@@ -121,7 +121,7 @@ async def test_a_very_short_utterance_that_decodes_to_nothing_is_tried_once_more
 async def test_a_text_in_the_wrong_script_is_tried_once_more_in_the_right_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from processors.canary import model as canary
+    from tolmach.processors.canary import model as canary
 
     def rather_latin(piece: str) -> float:
         if piece == "<|endoftext|>":
@@ -158,7 +158,7 @@ async def test_a_model_that_never_ends_is_stopped_by_the_length_of_its_audio(tmp
     def no_end(piece: str) -> float:
         return -100.0 if piece == "<|endoftext|>" else 0.0
 
-    from processors.canary.model import CanaryModel
+    from tolmach.processors.canary.model import CanaryModel
 
     path = build(
         tmp_path, decoding={**FAMILY_DECODING, "beam": {"beam_size": 1, "max_generation_delta": 100}}, bias=no_end
@@ -187,7 +187,7 @@ async def test_another_callers_utterance_is_answered_in_the_middle_of_a_long_one
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The declared bound: it waits for one step, the encoder's pass or eight tokens, not for the utterance."""
-    from processors.canary.model import STEP_TOKENS, CanaryModel
+    from tolmach.processors.canary.model import STEP_TOKENS, CanaryModel
 
     def no_end(piece: str) -> float:
         return -100.0 if piece == "<|endoftext|>" else 0.0
@@ -232,7 +232,7 @@ async def test_another_callers_utterance_is_answered_in_the_middle_of_a_long_one
 async def test_warm_is_a_request_between_the_graphs_own_languages_and_some_tokens_whatever_the_audio_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from processors.canary.model import WARM_TOKENS, CanaryModel
+    from tolmach.processors.canary.model import WARM_TOKENS, CanaryModel
 
     path = build(tmp_path, seed=6, decoding=FAMILY_DECODING)  # answers the end at once
     asked: list[tuple[str, str]] = []
@@ -283,7 +283,7 @@ def test_of_any_other_model_only_its_tokens_are_known():
 async def test_a_model_that_looks_like_a_published_one_promises_no_more_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from processors.canary import languages
+    from tolmach.processors.canary import languages
 
     path = build(tmp_path)
     monkeypatch.setitem(languages.SHAPES, Shape(128, 1, 32, 1), "nvidia/canary-180m-flash")
@@ -364,7 +364,7 @@ def test_main_memory_is_the_least_of_machine_and_container(tmp_path: Path):
 async def test_a_model_that_does_not_fit_is_told_as_that_and_not_as_a_broken_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from processors.canary import nemo_file
+    from tolmach.processors.canary import nemo_file
 
     path = build(tmp_path)
     monkeypatch.setattr(precision, "main_memory", lambda: 1000)
@@ -414,9 +414,9 @@ def test_weights_stand_in_memory_once(tmp_path: Path, root: Path):
     path = build(tmp_path, width=512, layers=8)
     program = f"""
 import asyncio, json
-from processors.canary.model import load
+from tolmach.processors.canary.model import load
 from tests.bench.full_size import Peak, anonymous_bytes
-from processors.hosting import HOSTS, HostKey
+from tolmach.processors.hosting import HOSTS, HostKey
 async def main():
     before = anonymous_bytes()
     with Peak() as peak:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.caps import Caps, IntRange, Structure
+from tolmach.pipelines.caps import Caps, IntRange, Structure
 
 scalars = st.one_of(
     st.booleans(), st.integers(-50, 50), st.sampled_from(["ru", "en", "cyrl", "8", "true", 'a "b" \\', ""])

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pydantic import create_model
 
-from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
-from pipelines.errors import MediaError
-from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.testing import tone
-from pipelines.testing.checks import check_element, check_spec
+from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
+from tolmach.pipelines.errors import MediaError
+from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.testing import tone
+from tolmach.pipelines.testing.checks import check_element, check_spec
 
 PLAIN = "audio/raw, rate=16000, channels=1, segmented=false"
 CUT = "audio/raw, rate=16000, channels=1, segmented=true"
@@ -374,7 +374,7 @@ def test_a_broken_spec_is_told_what_is_wrong(changes: dict[str, Any], says: str)
 
 def test_a_heavy_spec_module_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "heavy_spec.py").write_text(
-        "import av\nfrom pipelines.element import Settings\nclass S(Settings): '''None.'''\n"
+        "import av\nfrom tolmach.pipelines.element import Settings\nclass S(Settings): '''None.'''\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     settings = __import__("heavy_spec").S

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main as cli
-from pipelines.cli.commands.check import use_color
-from pipelines.cli.main import COMMANDS, main
-from pipelines.registry import Registry
+from tolmach.pipelines.cli import main as cli
+from tolmach.pipelines.cli.commands.check import use_color
+from tolmach.pipelines.cli.main import COMMANDS, main
+from tolmach.pipelines.registry import Registry
 
 GOOD = """\
 version: 1
@@ -47,7 +47,7 @@ def bad(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_offers_what_the_table_promises(name: str):
-    module = importlib.import_module(f"pipelines.cli.commands.{name}")
+    module = importlib.import_module(f"tolmach.pipelines.cli.commands.{name}")
     assert module.__doc__
     assert callable(module.add_arguments)
     assert callable(module.run)
@@ -99,22 +99,22 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def interrupted(*args: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.cli.commands.inspect.run", interrupted)
+    monkeypatch.setattr("tolmach.pipelines.cli.commands.inspect.run", interrupted)
     assert main(["inspect"]) == 130
     assert capsys.readouterr().err == "tolmach: interrupted\n"
 
 
 def test_only_the_chosen_command_is_imported():
     script = (
-        "import sys; from pipelines.cli.main import main; main(['inspect', 'tee'])\n"
-        "print(sorted(m for m in sys.modules if m.startswith('pipelines.cli.commands.')), file=sys.stderr)"
+        "import sys; from tolmach.pipelines.cli.main import main; main(['inspect', 'tee'])\n"
+        "print(sorted(m for m in sys.modules if m.startswith('tolmach.pipelines.cli.commands.')), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines() == ["['pipelines.cli.commands.inspect']"]
+    assert done.stderr.splitlines() == ["['tolmach.pipelines.cli.commands.inspect']"]
 
 
 def test_python_m_pipelines_is_tolmach():
-    done = subprocess.run([sys.executable, "-m", "pipelines", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "tolmach", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("tolmach ")
 
 
@@ -122,7 +122,7 @@ def test_a_reader_that_goes_away_is_no_traceback():
     # More than a pipe holds (64 KiB on Linux), so that the writer meets the closed end.
     read = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
     assert read.wait() == 0
-    script = "import sys; from pipelines.cli.main import main; sys.exit(main(['schema']))"
+    script = "import sys; from tolmach.pipelines.cli.main import main; sys.exit(main(['schema']))"
     done = subprocess.run([sys.executable, "-c", script], stdout=read.stdin, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (cli.EXIT_BROKEN_PIPE, "")
 
@@ -310,9 +310,9 @@ def test_fetch_says_what_came_and_goes_on_after_a_failure(
 ):
     """Two types of a plug-in: one whose model cannot be had, one that downloads 2048 bytes."""
     (tmp_path / "fetching_plugin.py").write_text(
-        "from pipelines.models.caches import cache_dir\n"
-        "from pipelines.element import ElementSpec, Pad, Settings\n"
-        "from pipelines.errors import ModelMissingError\n"
+        "from tolmach.pipelines.models.caches import cache_dir\n"
+        "from tolmach.pipelines.element import ElementSpec, Pad, Settings\n"
+        "from tolmach.pipelines.errors import ModelMissingError\n"
         "def missing(settings): raise ModelMissingError('no network')\n"
         "def download(settings):\n"
         "    cache_dir().mkdir(parents=True, exist_ok=True)\n"
@@ -393,8 +393,8 @@ def test_options_may_stand_between_inputs(tmp_path, capsys):
 def test_ctrl_c_ends_the_process_at_once_whatever_its_threads_do(where: str, tmp_path: Path):
     program = f"""
 import signal, sys, tempfile, threading
-from pipelines.cli import main as cli
-from pipelines.cli.commands import inspect
+from tolmach.pipelines.cli import main as cli
+from tolmach.pipelines.cli.commands import inspect
 folder = tempfile.TemporaryDirectory(dir={str(tmp_path)!r})
 def hang(*_):
     print("begun", flush=True)

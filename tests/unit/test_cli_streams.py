@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.main import COMMANDS, main
+from tolmach.pipelines.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPH = """\
@@ -52,7 +52,7 @@ def test_every_command_is_tried() -> None:
 
 
 def tolmach(arguments: Sequence[object], **streams: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines", *map(str, arguments)]
+    command = [sys.executable, "-m", "tolmach", *map(str, arguments)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, text=True, env=env, timeout=120, **{"stderr": subprocess.PIPE, **streams})  # type: ignore[call-overload,no-any-return]
 
@@ -103,7 +103,7 @@ def test_a_full_disk_behind_the_output_is_one_line() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed by a POSIX shell")
 def test_streams_closed_from_the_start_take_no_file_of_ours() -> None:
-    line = f"exec '{sys.executable}' -m pipelines run ж.yaml речь.flac -o out <&- >&- 2>&-"
+    line = f"exec '{sys.executable}' -m tolmach run ж.yaml речь.flac -o out <&- >&- 2>&-"
     done = subprocess.run(["sh", "-c", line], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
     assert done.returncode == 0
     assert Path("out/речь/дубляж.wav").read_bytes()[:4] == b"RIFF"
@@ -150,9 +150,9 @@ def test_the_log_of_a_run_says_what_became_of_each_recording(capsys: pytest.Capt
     Path("x.wav").write_text("no audio")
     assert main(["run", "ж.yaml", "речь.flac", "x.wav", "-o", "out", "--log-file", "log.txt", "-q"]) == 1
     log = Path("log.txt").read_text(encoding="utf-8")
-    assert " INFO pipelines.cli.batch: речь: started" in log
-    assert " INFO pipelines.cli.batch: речь: done: 0:0" in log
-    assert " ERROR pipelines.cli.batch: x: failed: " in log
+    assert " INFO tolmach.pipelines.cli.batch: речь: started" in log
+    assert " INFO tolmach.pipelines.cli.batch: речь: done: 0:0" in log
+    assert " ERROR tolmach.pipelines.cli.batch: x: failed: " in log
     assert capsys.readouterr().out == ""
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import pytest
 
-from pipelines.describe.reference import describe, describe_settings, example_settings, example_values, unit_of
-from pipelines.element import ElementSpec, Field, Pad, Settings
-from pipelines.registry import Registry
+from tolmach.pipelines.describe.reference import describe, describe_settings, example_settings, example_values, unit_of
+from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.registry import Registry
 
 
 class Mode(Enum):

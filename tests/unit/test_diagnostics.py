@@ -9,19 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.graph import Span
-from pipelines.language.check import CheckResult, check_graph
-from pipelines.language.diagnostics import (
-    CODES,
+from tests.unit.graph_specs import GRAPHS, REGISTRY
+from tolmach.pipelines.errors import CODES, Diagnostic, Span
+from tolmach.pipelines.language.check import CheckResult, check_graph
+from tolmach.pipelines.language.diagnostics import (
     MAX_DIAGNOSTICS,
-    Diagnostic,
     Diagnostics,
     did_you_mean,
     format_github,
     format_json,
     format_text,
 )
-from tests.unit.graph_specs import GRAPHS, REGISTRY
 
 WRONG = sorted(p for p in GRAPHS.glob("*.yaml") if p.name.split(".")[0] in CODES)
 VALID = sorted(GRAPHS.glob("valid-*.yaml"))

@@ -23,11 +23,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from pipelines.cli.commands.serve import settings_from
-from pipelines.models.caches import cache_folders
 from tests.unit.certificates import make_certificate
 from tests.unit.documented import parse
-from web.settings import ServerSettings
+from tolmach.pipelines.cli.commands.serve import settings_from
+from tolmach.pipelines.models.caches import cache_folders
+from tolmach.web.settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"

@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 from tests.unit.certificates import make_certificate
-from web.settings import ServerSettings
+from tolmach.web.settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"

@@ -8,12 +8,12 @@ import re
 import av
 import pytest
 
-from pipelines.cli.main import main
-from pipelines.cli.trial import NotTried, try_element
-from pipelines.element import Element
-from pipelines.errors import TolmachError
-from pipelines.frames import Frame
-from pipelines.registry import Registry
+from tolmach.pipelines.cli.main import main
+from tolmach.pipelines.cli.trial import NotTried, try_element
+from tolmach.pipelines.element import Element
+from tolmach.pipelines.errors import TolmachError
+from tolmach.pipelines.frames import Frame
+from tolmach.pipelines.registry import Registry
 
 MODELS = {"canary_ast", "espeak_tts", "subtitle_sink", "text_sink", "silero_tts", "whisper_ast"}
 CALLS = {"webrtc_src", "webrtc_sink"}

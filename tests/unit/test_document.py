@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.graph import Span
-from pipelines.language.diagnostics import Diagnostics
-from pipelines.language.document import (
+from tolmach.pipelines.errors import Span
+from tolmach.pipelines.language.diagnostics import Diagnostics
+from tolmach.pipelines.language.document import (
     MAX_NODES,
     MappingNode,
     ScalarNode,
@@ -19,7 +19,7 @@ from pipelines.language.document import (
     read_source,
     to_python,
 )
-from pipelines.language.variables import Expanded, Scope, expand
+from tolmach.pipelines.language.variables import Expanded, Scope, expand
 
 
 def read(text: str) -> MappingNode:

@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.cli.main import COMMANDS, main
-from pipelines.describe.schema import graph_schema
-from pipelines.language.check import check_graph
-from pipelines.language.diagnostics import CODES
-from pipelines.registry import Registry
-from pipelines.testing.checks import check_element
+from tolmach.pipelines.cli.main import COMMANDS, main
+from tolmach.pipelines.describe.schema import graph_schema
+from tolmach.pipelines.errors import CODES
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.testing.checks import check_element
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -78,7 +78,7 @@ def test_links_between_documents_lead_somewhere(document):
 
 
 BEEP = """
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings
 
 
 class BeepSettings(Settings):
@@ -97,7 +97,7 @@ SPEC = ElementSpec(
 )
 """
 BLOCKS = """
-from pipelines.element import ElementSpec, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Pad, Settings
 
 
 class BlocksSettings(Settings):

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import ModelRefusedError
-from pipelines.models.download import TRIES, DownloadError, Remote, download
+from tolmach.pipelines.errors import ModelRefusedError
+from tolmach.pipelines.models.download import TRIES, DownloadError, Remote, download
 
 CONTENT = bytes(range(256)) * 12_000  # three blocks and a bit
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -245,7 +245,7 @@ def test_without_a_network_the_answer_comes_at_once(path: Path) -> None:
 def test_a_disk_without_room_is_told_before_anything_comes(
     server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.models.download.ROOM_LEFT_BYTES", 1 << 60)
+    monkeypatch.setattr("tolmach.pipelines.models.download.ROOM_LEFT_BYTES", 1 << 60)
     with pytest.raises(DownloadError, match=r"needs 2\.9 MiB more in .*, which has .* free"):
         fetch(server, path)
 
@@ -282,7 +282,7 @@ def tolmach_fetch(server: Server, tmp_path: Path) -> subprocess.CompletedProcess
     }
     for name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
         environment.pop(name, None)
-    command = [sys.executable, "-m", "pipelines", "fetch", "canary_ast", "--set", "model=somebody/tiny"]
+    command = [sys.executable, "-m", "tolmach", "fetch", "canary_ast", "--set", "model=somebody/tiny"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
 
 
@@ -311,7 +311,7 @@ def test_a_hub_model_broken_off_is_gone_on_with_by_the_same_command(server: Serv
 def test_a_hub_that_gives_another_file_than_it_says_is_not_believed(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.models import hub
+    from tolmach.pipelines.models import hub
 
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     known = hub.HubFile("nvidia/canary-1b-v2", "canary-1b-v2.nemo", len(CONTENT), "0" * 64)
@@ -323,7 +323,7 @@ def test_a_hub_that_gives_another_file_than_it_says_is_not_believed(
 
 
 def test_the_published_canary_is_pinned() -> None:
-    from processors.canary.weights import hub_file
+    from tolmach.processors.canary.weights import hub_file
 
     file = hub_file("nvidia/canary-1b-v2")
     assert (file.filename, file.size_bytes) == ("canary-1b-v2.nemo", 6_358_958_080)
@@ -333,7 +333,7 @@ def test_the_published_canary_is_pinned() -> None:
 def test_a_cached_file_of_the_wrong_length_is_not_taken_for_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.models import hub
+    from tolmach.pipelines.models import hub
 
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     snapshot = tmp_path / "models--a--b" / "snapshots" / COMMIT

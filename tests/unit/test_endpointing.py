@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Opened, Passed
+from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Opened, Passed
 
 RATE_HZ = 1000  # one sample a millisecond: the tests read in milliseconds
 WINDOW = 10

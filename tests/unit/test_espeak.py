@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.caps import Caps
-from pipelines.errors import GraphError, ModelError
-from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.testing import Harness
-from processors.espeak import engine
-from processors.espeak.engine import Request
-from processors.espeak.spec import RATE_HZ, SPEC, VOICES, EspeakSettings
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.errors import GraphError, ModelError
+from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.espeak import engine
+from tolmach.processors.espeak.engine import Request
+from tolmach.processors.espeak.spec import RATE_HZ, SPEC, VOICES, EspeakSettings
 
 
 def says(number: int, text: str, lang: str = "en") -> TranslationFrame:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipelines.errors import ElementError, OutputError
-from pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.testing import Harness, chop, tone
-from transports.files.pcm import to_int16
-from transports.files.specs import FILE_SINK, FILE_SRC
+from tolmach.pipelines.errors import ElementError, OutputError
+from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.testing import Harness, chop, tone
+from tolmach.transports.files.pcm import to_int16
+from tolmach.transports.files.specs import FILE_SINK, FILE_SRC
 
 S = 1_000_000_000
 SUFFIXES = ["wav", "flac", "opus", "ogg"]

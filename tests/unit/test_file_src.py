@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.cli.batch.jobs import MEDIA_SUFFIXES, plan_jobs
-from pipelines.errors import GraphError, MediaError
-from pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
-from pipelines.testing import Harness
-from transports.files.atomic import AtomicFile
-from transports.files.specs import FILE_SRC
+from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, plan_jobs
+from tolmach.pipelines.errors import GraphError, MediaError
+from tolmach.pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
+from tolmach.pipelines.testing import Harness
+from tolmach.transports.files.atomic import AtomicFile
+from tolmach.transports.files.specs import FILE_SRC
 
 SPEECH = Path(__file__).parents[2].parent / "shared" / "speech"
 SECONDS = 1.5

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.builtin.funnel import SPEC as FUNNEL
-from pipelines.builtin.funnel import Funnel
-from pipelines.builtin.queue import SPEC as QUEUE
-from pipelines.element import END_NS, Element, ElementSpec, Field, Pad, Settings, SourceElement
-from pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.ordered import OrderedJobs
-from pipelines.runtime.lower import sources_of
-from pipelines.runtime.runner import GraphRunner
-from pipelines.testing import Harness, chop, tone
-from processors.vad.spec import SILERO
 from tests.unit.handmade import graph
+from tolmach.pipelines.builtin.funnel import SPEC as FUNNEL
+from tolmach.pipelines.builtin.funnel import Funnel
+from tolmach.pipelines.builtin.queue import SPEC as QUEUE
+from tolmach.pipelines.element import END_NS, Element, ElementSpec, Field, Pad, Settings, SourceElement
+from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.ordered import OrderedJobs
+from tolmach.pipelines.runtime.lower import sources_of
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.testing import Harness, chop, tone
+from tolmach.processors.vad.spec import SILERO
 
 MS = NS_PER_MS
 

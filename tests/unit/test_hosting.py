@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import ModelError
-from processors.hosting import HostKey, HostPool, ThreadHost, off_loop, report
-from processors.hosting.memory import OutOfMemoryError, is_out_of_memory
 from tests.until import until
+from tolmach.pipelines.errors import ModelError
+from tolmach.processors.hosting import HostKey, HostPool, ThreadHost, off_loop, report
+from tolmach.processors.hosting.memory import OutOfMemoryError, is_out_of_memory
 
 KEY = HostKey("doubler", "test", "cpu")
 
@@ -478,8 +478,8 @@ def test_no_thread_of_a_host_holds_up_the_end_of_the_process(where: str):
     """A load or an inference takes half a minute on a CPU; Ctrl-C is to be answered at once."""
     program = f"""
 import asyncio, threading
-from pipelines.cli.main import end_process
-from processors.hosting import HOSTS, HostKey, off_loop
+from tolmach.pipelines.cli.main import end_process
+from tolmach.processors.hosting import HOSTS, HostKey, off_loop
 begun, never = threading.Event(), threading.Event()
 def hang(*_):
     begun.set()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.testing.spec_checks import heavy_imports
+from tolmach.pipelines.testing.spec_checks import heavy_imports
 
 BLOCKER = """\
 import sys
@@ -21,7 +21,7 @@ class Blocker:
             raise ImportError(f"{name} must not be imported here")
 
 sys.meta_path.insert(0, Blocker())
-from pipelines.cli.main import main
+from tolmach.pipelines.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -75,14 +75,14 @@ def test_a_tool_needs_no_heavy_module(command: list[str], tmp_path: Path, root: 
 
 def test_the_blocker_blocks(root: Path):
     """The test above proves nothing if the blocker does nothing."""
-    script = BLOCKER.replace("from pipelines.cli.main import main", "import scipy")
+    script = BLOCKER.replace("from tolmach.pipelines.cli.main import main", "import scipy")
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 1
     assert "scipy must not be imported here" in done.stderr
 
 
 def test_the_harness_for_plugin_authors_is_light():
-    assert heavy_imports("pipelines.testing.checks") == ()
+    assert heavy_imports("tolmach.pipelines.testing.checks") == ()
 
 
 def test_heavy_imports_are_found_through_other_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.batch.jobs import Job, fingerprint, job_params, plan_jobs
-from pipelines.cli.batch.records import Record, save_record
-from pipelines.errors import GraphError
+from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params, plan_jobs
+from tolmach.pipelines.cli.batch.records import Record, save_record
+from tolmach.pipelines.errors import GraphError
 
 
 def touch(*paths: Path) -> None:

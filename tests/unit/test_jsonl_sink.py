@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import ElementError, OutputError
-from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.testing import Harness, chop, tone
-from transports.files.events import dumps, translation_event
-from transports.files.specs import JSONL_SINK
+from tolmach.pipelines.errors import ElementError, OutputError
+from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.testing import Harness, chop, tone
+from tolmach.transports.files.events import dumps, translation_event
+from tolmach.transports.files.specs import JSONL_SINK
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "EVENTS.md"
 S = 1_000_000_000

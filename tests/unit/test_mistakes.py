@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.language.check import check_graph
+from tolmach.pipelines.language.check import check_graph
 
 GRAPH = """version: 1
 params: {input: , output: out}

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.element import Missing
-from pipelines.errors import ModelMissingError
-from pipelines.language.check import load_graph
-from pipelines.models.caches import cache_dir, cache_folders
-from pipelines.models.needs import missing_in, missing_text
-from pipelines.runtime.runner import GraphRunner
-from pipelines.shipped import shipped_graph, shipped_graphs
-from processors.silero.voices import MODELS
-from web.errors import without_paths
+from tolmach.pipelines.element import Missing
+from tolmach.pipelines.errors import ModelMissingError
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.models.caches import cache_dir, cache_folders
+from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.shipped import shipped_graph, shipped_graphs
+from tolmach.processors.silero.voices import MODELS
+from tolmach.web.errors import without_paths
 
 CANARY = Missing("nvidia/canary-1b-v2", 6_358_958_080)
 COMMIT = "0" * 40
@@ -57,8 +57,8 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
 def test_what_is_on_disk_is_not_missing(tmp_path: Path) -> None:
     put_canary()
     assert lacks("interpreter") == "needs `tolmach fetch interpreter`: v5_5_ru (138.7 MiB)"
-    from processors.silero.files import expected_at
-    from processors.silero.spec import SileroTtsSettings
+    from tolmach.processors.silero.files import expected_at
+    from tolmach.processors.silero.spec import SileroTtsSettings
 
     voice = expected_at(SileroTtsSettings(model="v5_5_ru"), tmp_path)
     assert voice.is_relative_to(cache_dir())
@@ -94,7 +94,8 @@ def test_a_file_of_ones_own_is_named_without_its_folder(tmp_path: Path) -> None:
 def test_the_question_is_cheap() -> None:
     """No model library, no hub client: it is asked for every graph, by every reload of the page."""
     program = (
-        "import sys; from pipelines.language.check import load_graph; from pipelines.models.needs import missing_in\n"
+        "import sys; from tolmach.pipelines.language.check import load_graph\n"
+        "from tolmach.pipelines.models.needs import missing_in\n"
         f"for path in {[str(path) for path in shipped_graphs()]!r}: missing_in(load_graph(path))\n"
         "heavy = ('torch', 'nemo', 'faster_whisper', 'huggingface_hub', 'av', 'pipecat')\n"
         "print([m for m in heavy if m in sys.modules])"
@@ -104,7 +105,7 @@ def test_the_question_is_cheap() -> None:
 
 
 async def test_the_api_tells_it_and_no_path(tmp_path: Path) -> None:
-    from web.catalogue.library import GraphLibrary
+    from tolmach.web.catalogue.library import GraphLibrary
 
     library = GraphLibrary(shipped_graph("interpreter").parent)
     await library.start()

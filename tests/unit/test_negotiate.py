@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.element import Pad
 from tests.unit.graph_specs import REGISTRY, NoSettings, check, document, graph_of, spec
+from tolmach.pipelines.element import Pad
 
 SRC = "type: test_src"
 ANY_RATE = "type: resample"

@@ -7,10 +7,10 @@ from collections.abc import Coroutine
 
 import pytest
 
-from pipelines.builtin.identity import SPEC as IDENTITY
-from pipelines.errors import ElementError
-from pipelines.ordered import OrderedJobs
-from pipelines.testing import Harness
+from tolmach.pipelines.builtin.identity import SPEC as IDENTITY
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.ordered import OrderedJobs
+from tolmach.pipelines.testing import Harness
 
 
 async def turns(count: int = 10) -> None:

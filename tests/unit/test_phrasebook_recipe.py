@@ -15,19 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import processors.phrasebook
-from processors.phrasebook.recipe import augment, corpus, unknown_text
-from processors.phrasebook.recipe.batches import Batch, Batches, loader
-from processors.phrasebook.recipe.companions import companions
-from processors.phrasebook.recipe.config import MixSettings, Recipe, TrainSettings, seeded, stable_seed
-from processors.phrasebook.recipe.evaluate import choose_gate
-from processors.phrasebook.recipe.library import Library
-from processors.phrasebook.recipe.sampling import Planner
-from processors.phrasebook.recipe.sentences import LANGUAGES, build, split, words
-from processors.phrasebook.recipe.trainer import Trainer
-from processors.phrasebook.recipe.voices import espeak_voices
+import tolmach.processors.phrasebook
+from tolmach.processors.phrasebook.recipe import augment, corpus, unknown_text
+from tolmach.processors.phrasebook.recipe.batches import Batch, Batches, loader
+from tolmach.processors.phrasebook.recipe.companions import companions
+from tolmach.processors.phrasebook.recipe.config import MixSettings, Recipe, TrainSettings, seeded, stable_seed
+from tolmach.processors.phrasebook.recipe.evaluate import choose_gate
+from tolmach.processors.phrasebook.recipe.library import Library
+from tolmach.processors.phrasebook.recipe.sampling import Planner
+from tolmach.processors.phrasebook.recipe.sentences import LANGUAGES, build, split, words
+from tolmach.processors.phrasebook.recipe.trainer import Trainer
+from tolmach.processors.phrasebook.recipe.voices import espeak_voices
 
-HOME = Path(processors.phrasebook.__file__).parent
+HOME = Path(tolmach.processors.phrasebook.__file__).parent
 MEL_BANDS = 8
 SETTINGS = TrainSettings(batch=4, pool_batches=2, minutes=10, warmup_steps=2, augment_ramp_steps=4)
 
@@ -294,7 +294,7 @@ class TestShipped:
 
     def test_importing_the_recipe_loads_neither_torch_nor_nemo(self):
         code = (
-            "import sys, processors.phrasebook, processors.phrasebook.recipe.sentences;"
+            "import sys, tolmach.processors.phrasebook, tolmach.processors.phrasebook.recipe.sentences;"
             "print({'torch', 'nemo'} & set(sys.modules))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

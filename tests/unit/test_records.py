@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipelines.cli.batch.jobs import Job
-from pipelines.cli.batch.progress import Lines, Pace
-from pipelines.cli.batch.records import Record, Utterance, clock, load_record, save_record, save_summary
-from pipelines.cli.batch.report import print_summary, print_utterances
-from transports.files.atomic import AtomicFile
+from tolmach.pipelines.cli.batch.jobs import Job
+from tolmach.pipelines.cli.batch.progress import Lines, Pace
+from tolmach.pipelines.cli.batch.records import Record, Utterance, clock, load_record, save_record, save_summary
+from tolmach.pipelines.cli.batch.report import print_summary, print_utterances
+from tolmach.transports.files.atomic import AtomicFile
 
 
 def record(**changes: object) -> Record:
@@ -126,7 +126,7 @@ def test_what_a_kill_leaves_of_a_record_is_swept_and_what_is_being_written_is_no
     at_rename = f"""
 import sys
 from pathlib import Path
-from pipelines.cli.batch import records
+from tolmach.pipelines.cli.batch import records
 Path.replace = lambda *_: print("written", flush=True) or sys.stdin.read()
 records.write_whole(Path({str(tmp_path)!r}) / "run.json", b"half")
 """

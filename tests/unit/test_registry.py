@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
 import pytest
 
-from pipelines.registry import BUILTINS, Entry, Registry, RegistryError
 from tests.unit.graph_specs import REGISTRY, SPECS
+from tolmach.pipelines.registry import BUILTINS, ENTRY_POINT_GROUP, Entry, Registry, RegistryError, _specs
 
 
 def test_extending_and_removing_give_another_registry():
@@ -30,7 +33,7 @@ def test_an_unknown_type_is_a_key_error():
         REGISTRY.get("vad9000")
 
 
-@pytest.mark.parametrize("target", ["pipelines.builtin.tee:SPEC", "pipelines.caps:Caps"])
+@pytest.mark.parametrize("target", ["tolmach.pipelines.builtin.tee:SPEC", "tolmach.pipelines.caps:Caps"])
 def test_an_entry_that_gives_another_spec_is_refused(target):
     registry = Registry({"identity": Entry(target, "plug-in")})
     with pytest.raises(RegistryError, match="is not the spec of 'identity'"):
@@ -45,3 +48,11 @@ def test_the_engines_own_elements_are_found(name):
 def test_built_ins_are_lazy_strings():
     assert all(isinstance(target, str) and target.count(":") == 1 for target in BUILTINS.values())
     assert set(Registry.default()) >= set(BUILTINS)
+
+
+def test_a_plug_in_written_for_the_old_names_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "old_plugin.py").write_text("from pipelines.element import ElementSpec\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = EntryPoint("old", "old_plugin:SPEC", ENTRY_POINT_GROUP)
+    with pytest.raises(RegistryError, match=r"in which tolmach\.pipelines was imported as pipelines: update or uninstall it"):
+        _specs(point, "it")

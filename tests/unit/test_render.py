@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.caps import Caps
-from pipelines.describe.layout import Placed, place
-from pipelines.describe.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
-from pipelines.describe.svg import to_svg
-from pipelines.graph import Graph, PadRef
-from pipelines.language.check import load_graph
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.describe.layout import Placed, place
+from tolmach.pipelines.describe.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
+from tolmach.pipelines.describe.svg import to_svg
+from tolmach.pipelines.graph import Graph, PadRef
+from tolmach.pipelines.language.check import load_graph
 
 SIMPLE = """\
 version: 1
@@ -187,7 +187,7 @@ def test_the_same_graph_gives_the_same_drawing_in_every_process(tmp_path: Path):
     (tmp_path / "g.yaml").write_text(TWO_WAY)
     drawings = set()
     for seed in ("0", "1", "2"):
-        command = [sys.executable, "-m", "pipelines", "graph", str(tmp_path / "g.yaml"), "--format", "svg"]
+        command = [sys.executable, "-m", "tolmach", "graph", str(tmp_path / "g.yaml"), "--format", "svg"]
         done = subprocess.run(command, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
         drawings.add(done.stdout)
     assert len(drawings) == 1

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines.caps import Caps
-from pipelines.channels import ChannelMixer, layout_for, mix, mixing_matrix
-from pipelines.errors import ElementError
-from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.testing import Harness, chop, tone
-from processors.resample.kernel import INPUT_BITS, INPUT_PEAK, Kernel, kernel
-from processors.resample.spec import SPEC, ResampleSettings
-from processors.resample.stream import StreamResampler, resample
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.channels import ChannelMixer, layout_for, mix, mixing_matrix
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.testing import Harness, chop, tone
+from tolmach.processors.resample.kernel import INPUT_BITS, INPUT_PEAK, Kernel, kernel
+from tolmach.processors.resample.spec import SPEC, ResampleSettings
+from tolmach.processors.resample.stream import StreamResampler, resample
 
 RATIOS = [
     (48000, 16000),

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.cli.commands import serve
-from pipelines.language.check import check_graph
-from pipelines.shipped import shipped_graphs
 from tests.unit.documented import commands, inline_code, parse, shell_lines
-from web.metrics import Metrics, Snapshot
-from web.security import PROBES
-from web.settings import ServerSettings
+from tolmach.pipelines.cli.commands import serve
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.shipped import shipped_graphs
+from tolmach.web.metrics import Metrics, Snapshot
+from tolmach.web.security import PROBES
+from tolmach.web.settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from pipelines.bus import Bus, Message
-from pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
-from pipelines.errors import GraphError, MediaError
-from pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.runtime.runner import GraphRunner, RunResult
 from tests.unit.handmade import chain, graph
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
+from tolmach.pipelines.errors import GraphError, MediaError
+from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 
 RATE = 16000
 

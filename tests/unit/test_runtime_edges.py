@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.bus import Bus, Message
-from pipelines.element import Element, ElementSpec, Pad, Settings, SourceElement
-from pipelines.errors import ElementError, GraphError, MediaError
-from pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
-from pipelines.graph import Graph
-from pipelines.ordered import OrderedJobs
-from pipelines.runtime import runner as runner_module
-from pipelines.runtime import tracing
-from pipelines.runtime.pipecat_api import BaseObserver
-from pipelines.runtime.runner import MAX_MESSAGES, GraphRunner, RunResult
 from tests.unit.handmade import chain, graph
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.element import Element, ElementSpec, Pad, Settings, SourceElement
+from tolmach.pipelines.errors import ElementError, GraphError, MediaError
+from tolmach.pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.ordered import OrderedJobs
+from tolmach.pipelines.runtime import runner as runner_module
+from tolmach.pipelines.runtime import tracing
+from tolmach.pipelines.runtime.pipecat_api import BaseObserver
+from tolmach.pipelines.runtime.runner import MAX_MESSAGES, GraphRunner, RunResult
 
 Hook = Callable[[Any], Awaitable[None]]
 HOOKS: dict[str, Any] = {}

@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.describe.schema import FILE_NAME, graph_schema, schema_text
-from pipelines.element import ElementSpec, Field, Pad, Settings
-from pipelines.language.check import check_graph
-from pipelines.registry import Registry
-from pipelines.shipped import config_dir, shipped_graphs
+from tolmach.pipelines.describe.schema import FILE_NAME, graph_schema, schema_text
+from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.shipped import config_dir, shipped_graphs
 
 
 class ProbeSettings(Settings):

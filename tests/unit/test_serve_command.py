@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.commands import serve
-from pipelines.cli.main import main
-from pipelines.errors import GraphError
-from pipelines.shipped import config_dir
 from tests.unit.certificates import make_certificate
 from tests.unit.test_imports import BLOCKER
-from transports.webrtc.signalling.ice_settings import ice_servers_json
-from web.settings import ServerSettings, normalised_origin
+from tolmach.pipelines.cli.commands import serve
+from tolmach.pipelines.cli.main import main
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.shipped import config_dir
+from tolmach.transports.webrtc.signalling.ice_settings import ice_servers_json
+from tolmach.web.settings import ServerSettings, normalised_origin
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 -- named, not bound
 

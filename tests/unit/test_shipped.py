@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import shipped
-from pipelines.errors import GraphError
-from pipelines.shipped import config_dir, shipped_file, shipped_graph, shipped_graphs
+from tolmach.pipelines import shipped
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.shipped import config_dir, shipped_file, shipped_graph, shipped_graphs
 
 
 @pytest.mark.parametrize("name", ["phrasebook", "phrasebook.yaml", "config/phrasebook.yaml", "config/phrasebook"])
@@ -77,7 +77,7 @@ def test_the_folder_is_found_where_a_wheel_puts_it(tmp_path: Path, root: Path):
     """Packages and config side by side in another folder, as in site-packages."""
     for name in ("pipelines", "config"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    script = "from pipelines.shipped import shipped_graph; print(shipped_graph('vad'))"
+    script = "from tolmach.pipelines.shipped import shipped_graph; print(shipped_graph('vad'))"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()) == tmp_path / "config" / "vad.yaml"
 

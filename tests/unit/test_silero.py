@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.errors import GraphError, ModelError, ModelRefusedError
-from pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.testing import Harness
-from pipelines.testing.checks import check_element
-from processors.hosting import HOSTS
-from processors.silero.spec import SPEC
 from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package
+from tolmach.pipelines.errors import GraphError, ModelError, ModelRefusedError
+from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.testing import Harness
+from tolmach.pipelines.testing.checks import check_element
+from tolmach.processors.hosting import HOSTS
+from tolmach.processors.silero.spec import SPEC
 
 pytestmark = pytest.mark.models
 
@@ -119,7 +119,7 @@ async def test_memory_that_runs_out_is_told_as_that_and_not_met_by_halving_the_t
     ids=["assert", "out of memory", "cudnn", "host memory"],
 )
 def test_a_failing_gpu_is_found_under_the_packages_own_words(true_error: Exception) -> None:
-    from processors.silero.model import SileroModel, Utterable
+    from tolmach.processors.silero.model import SileroModel, Utterable
 
     tried: list[str] = []
 
@@ -144,7 +144,7 @@ def test_a_failing_gpu_is_found_under_the_packages_own_words(true_error: Excepti
 
 
 async def test_a_text_the_network_itself_fails_on_is_told_with_the_true_reason() -> None:
-    from processors.silero.model import SileroModel, Utterable
+    from tolmach.processors.silero.model import SileroModel, Utterable
 
     class Voice:
         symbols, speakers = "ab", ("aidar",)
@@ -164,9 +164,9 @@ async def test_a_text_the_network_itself_fails_on_is_told_with_the_true_reason()
 async def test_a_package_that_only_wraps_others_and_names_no_symbols_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from processors.silero import model as silero
-    from processors.silero.files import Package
-    from processors.silero.voices import MODELS
+    from tolmach.processors.silero import model as silero
+    from tolmach.processors.silero.files import Package
+    from tolmach.processors.silero.voices import MODELS
 
     path = build_package(tmp_path / "wrapped.pt", v5=True, wrapped=True)
     assert heard((await spoken(settings_for(path, lang="ru"), "Раз, два.")).audio()) == "раз, два."
@@ -219,8 +219,8 @@ async def test_speaker_and_options_reach_the_model(tmp_path: Path, russian: dict
 def test_it_computes_with_its_own_threads_whatever_other_models_do(cpu_threads: int) -> None:
     import torch
 
-    from processors.hosting.torch_threads import USUAL, use_threads
-    from processors.silero.model import SileroModel, Utterable
+    from tolmach.processors.hosting.torch_threads import USUAL, use_threads
+    from tolmach.processors.silero.model import SileroModel, Utterable
 
     class Voice:
         symbols, speakers = "ab", ("aidar",)

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipelines.caps import Caps
-from pipelines.errors import GraphError, ModelMissingError, ModelRefusedError
-from pipelines.language.check import check_graph, load_graph
-from pipelines.registry import Registry
-from pipelines.shipped import shipped_graph
-from processors.silero import files
-from processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
-from processors.silero.spec import SPEC, SileroTtsSettings
-from processors.silero.voices import LICENCE, MODELS, PINNED
 from tests.unit.certificates import make_certificate
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.errors import GraphError, ModelMissingError, ModelRefusedError
+from tolmach.pipelines.language.check import check_graph, load_graph
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.shipped import shipped_graph
+from tolmach.processors.silero import files
+from tolmach.processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
+from tolmach.processors.silero.spec import SPEC, SileroTtsSettings
+from tolmach.processors.silero.voices import LICENCE, MODELS, PINNED
 
 CONTENT = b"a model, as far as anybody can tell without loading it" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.element import Context, ElementSpec, Field, Pad, Settings
-from pipelines.errors import ElementError
-from pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.testing import Harness, tone
-from processors.tts.element import MAX_TEXT_CHARS, SpeechElement, split_text
+from tolmach.pipelines.element import Context, ElementSpec, Field, Pad, Settings
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.testing import Harness, tone
+from tolmach.processors.tts.element import MAX_TEXT_CHARS, SpeechElement, split_text
 
 RATE_HZ = 1000
 

@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.frames import NS_PER_MS, NS_PER_S, TranslationFrame, UtteranceEnd, UtteranceStart
-from pipelines.testing import Harness, tone
-from transports.files.specs import SUBTITLE_SINK
-from transports.files.subtitles import FLASH_NS, Cue, Layout, break_text, clean, format_srt, format_vtt, schedule
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.testing import Harness, tone
+from tolmach.transports.files.specs import SUBTITLE_SINK
+from tolmach.transports.files.subtitles import (
+    FLASH_NS,
+    Cue,
+    Layout,
+    break_text,
+    clean,
+    format_srt,
+    format_vtt,
+    schedule,
+)
 
 S = NS_PER_S
 LAYOUT = Layout()

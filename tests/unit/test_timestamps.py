@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transports.files.timestamps import MediaClock, Placement
+from tolmach.transports.files.timestamps import MediaClock, Placement
 
 RATE_HZ = 16_000
 MS = RATE_HZ // 1000

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.signal import lfilter
 
-from pipelines.channels import mix
-from pipelines.element import ElementSpec
-from pipelines.errors import ElementError, ModelMissingError
-from pipelines.frames import (
+from tolmach.pipelines.channels import mix
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.errors import ElementError, ModelMissingError
+from tolmach.pipelines.frames import (
     AudioFrame,
     Frame,
     Samples,
@@ -29,11 +29,11 @@ from pipelines.frames import (
     ns_to_samples,
     samples_to_ns,
 )
-from pipelines.testing import Harness, chop, tone
-from processors.resample.stream import resample
-from processors.vad import silero
-from processors.vad.level import TARGET_PEAK, Leveller
-from processors.vad.spec import RATE_HZ, SILERO, WEBRTC, SileroVadSettings
+from tolmach.pipelines.testing import Harness, chop, tone
+from tolmach.processors.resample.stream import resample
+from tolmach.processors.vad import silero
+from tolmach.processors.vad.level import TARGET_PEAK, Leveller
+from tolmach.processors.vad.spec import RATE_HZ, SILERO, WEBRTC, SileroVadSettings
 
 SPECS = pytest.mark.parametrize("spec", [SILERO, WEBRTC], ids=lambda s: s.type)
 
@@ -386,9 +386,12 @@ def test_noise_is_not_raised_above_the_floor():
 @pytest.mark.parametrize(
     ("code", "banned"),
     [
-        ("import processors.vad.spec, processors.resample.spec", "scipy onnxruntime torch webrtcvad pipecat av"),
         (
-            "from processors.vad.silero import SileroModel, model_path; SileroModel(model_path())",
+            "import tolmach.processors.vad.spec, tolmach.processors.resample.spec",
+            "scipy onnxruntime torch webrtcvad pipecat av",
+        ),
+        (
+            "from tolmach.processors.vad.silero import SileroModel, model_path; SileroModel(model_path())",
             "torch pipecat silero_vad",
         ),
     ],

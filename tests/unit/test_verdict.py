@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines.bus import Message
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
-from pipelines.runtime.verdict import Verdict
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.pipelines.runtime.verdict import Verdict
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

@@ -16,13 +16,13 @@ from xml.etree import ElementTree
 import pytest
 import pytest_asyncio
 
-from pipelines.errors import GraphError
-from web.catalogue import library as library_module
-from web.catalogue.adjustable import in_words, live_settings
-from web.catalogue.graph_files import MAX_FILES
-from web.catalogue.library import GraphLibrary
-from web.errors import ApiError
-from web.looplag import LoopLag
+from tolmach.pipelines.errors import GraphError
+from tolmach.web.catalogue import library as library_module
+from tolmach.web.catalogue.adjustable import in_words, live_settings
+from tolmach.web.catalogue.graph_files import MAX_FILES
+from tolmach.web.catalogue.library import GraphLibrary
+from tolmach.web.errors import ApiError
+from tolmach.web.looplag import LoopLag
 
 LIVE = """\
 version: 1

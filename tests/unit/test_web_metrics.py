@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from transports.webrtc.incoming.receiver import Receiver
-from transports.webrtc.outgoing.sender import Sender
-from web import metrics as metrics_module
-from web.looplag import BEAT_S, LoopLag
-from web.metrics import Metrics, Snapshot
+from tolmach.transports.webrtc.incoming.receiver import Receiver
+from tolmach.transports.webrtc.outgoing.sender import Sender
+from tolmach.web import metrics as metrics_module
+from tolmach.web.looplag import BEAT_S, LoopLag
+from tolmach.web.metrics import Metrics, Snapshot
 
 ECHO = Snapshot(
     "echo",

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines.frames import NS_PER_MS, NS_PER_S
-from transports.webrtc.opus import OpusEncoder
-from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
-from web.errors import AsciiJson
-from web.sessions import dub as dub_module
-from web.sessions import transcript as transcript_module
-from web.sessions.dub import Dub
-from web.sessions.timings import Timings
-from web.sessions.transcript import Caption, Numbers, Transcript
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.transports.webrtc.opus import OpusEncoder
+from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
+from tolmach.web.errors import AsciiJson
+from tolmach.web.sessions import dub as dub_module
+from tolmach.web.sessions import transcript as transcript_module
+from tolmach.web.sessions.dub import Dub
+from tolmach.web.sessions.timings import Timings
+from tolmach.web.sessions.transcript import Caption, Numbers, Transcript
 
 
 def translation(start_ms: int, text: str, **more: Any) -> dict[str, Any]:

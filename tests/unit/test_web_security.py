@@ -13,12 +13,12 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from pipelines.errors import GraphError, ModelMissingError
-from pipelines.language.check import load_graph
-from transports.webrtc.signalling.sdp import SignallingError
-from web.errors import ApiError, error_response, install_errors
-from web.security import MAX_ADDRESSES, Guard, OfferLimiter, client_address
-from web.settings import ServerSettings
+from tolmach.pipelines.errors import GraphError, ModelMissingError
+from tolmach.pipelines.language.check import load_graph
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
+from tolmach.web.errors import ApiError, error_response, install_errors
+from tolmach.web.security import MAX_ADDRESSES, Guard, OfferLimiter, client_address
+from tolmach.web.settings import ServerSettings
 
 TOKEN = "a-token-of-a-test"  # noqa: S105
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.frames import Samples
-from transports.webrtc.incoming.conceal import Concealer
-from transports.webrtc.pitch_period import MAX_PERIOD, MIN_PERIOD, find_period
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.incoming.conceal import Concealer
+from tolmach.transports.webrtc.pitch_period import MAX_PERIOD, MIN_PERIOD, find_period
 
 RATE = 48_000
 FRAME = 960

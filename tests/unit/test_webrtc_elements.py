@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from pipelines.element import ElementSpec
-from pipelines.errors import ElementError, TolmachError
-from pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
-from pipelines.testing import Harness, check_spec, tone
 from tests.unit.webrtc_lines import line_of
-from transports.webrtc.connection import Connection
-from transports.webrtc.opus import SILENCE
-from transports.webrtc.rtp import FRAME_SAMPLES
-from transports.webrtc.session_line import Line
-from transports.webrtc.sessions import SESSIONS
-from transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.errors import ElementError, TolmachError
+from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.testing import Harness, check_spec, tone
+from tolmach.transports.webrtc.connection import Connection
+from tolmach.transports.webrtc.opus import SILENCE
+from tolmach.transports.webrtc.rtp import FRAME_SAMPLES
+from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings
 
 
 class Listening(Harness):

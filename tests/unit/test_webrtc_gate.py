@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from pipelines.frames import NS_PER_MS, AudioFrame, Samples, UtteranceStart
-from pipelines.testing import Harness
-from processors.vad.spec import RATE_HZ, SILERO
 from tests.unit.loudspeakers import (
     HOP,
     MS,
@@ -35,8 +32,11 @@ from tests.unit.loudspeakers import (
     opened,
     speech,
 )
-from transports.webrtc.echo.gate import PlaybackGate
-from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
+from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, UtteranceStart
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.vad.spec import RATE_HZ, SILERO
+from tolmach.transports.webrtc.echo.gate import PlaybackGate
+from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
 
 
 async def utterances(samples: Samples) -> int:

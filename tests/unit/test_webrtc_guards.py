@@ -27,13 +27,13 @@ from aiortc.rtcsctptransport import (
 
 from tests.unit.hostile_packets import mutated, raw
 from tests.unit.test_webrtc_sdp import OFFER
-from transports.webrtc.guards import Allowance, Complaints, MalformedPacket, check_sctp, is_media, is_stun
-from transports.webrtc.incoming.jitter import JitterBuffer
-from transports.webrtc.rtp import Packet, opus_duration
-from transports.webrtc.signalling.ice_agent import MAX_REMOTE_CANDIDATES, GuardedStun, IceAgent
-from transports.webrtc.signalling.ice_settings import IceSettings
-from transports.webrtc.signalling.messages import MessageError, decode, encode, pong
-from transports.webrtc.signalling.sdp import Offer, SignallingError, prepare_offer, usable_candidate
+from tolmach.transports.webrtc.guards import Allowance, Complaints, MalformedPacket, check_sctp, is_media, is_stun
+from tolmach.transports.webrtc.incoming.jitter import JitterBuffer
+from tolmach.transports.webrtc.rtp import Packet, opus_duration
+from tolmach.transports.webrtc.signalling.ice_agent import MAX_REMOTE_CANDIDATES, GuardedStun, IceAgent
+from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.messages import MessageError, decode, encode, pong
+from tolmach.transports.webrtc.signalling.sdp import Offer, SignallingError, prepare_offer, usable_candidate
 
 SENT_TSN = 5_000
 

@@ -26,12 +26,12 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtpPacket
 
-from transports.webrtc.aiortc_hooks import JITTER_BUFFER, PacedTrack, PacketTap, prepare, tap_receiver, use_ice
-from transports.webrtc.opus import SILENCE, TIME_BASE
-from transports.webrtc.outgoing.sender import Sender
-from transports.webrtc.signalling.ice import RestartableIce
-from transports.webrtc.signalling.ice_agent import IceAgent
-from transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.aiortc_hooks import JITTER_BUFFER, PacedTrack, PacketTap, prepare, tap_receiver, use_ice
+from tolmach.transports.webrtc.opus import SILENCE, TIME_BASE
+from tolmach.transports.webrtc.outgoing.sender import Sender
+from tolmach.transports.webrtc.signalling.ice import RestartableIce
+from tolmach.transports.webrtc.signalling.ice_agent import IceAgent
+from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
 
 
 async def receiver() -> tuple[RTCPeerConnection, RTCRtpReceiver]:

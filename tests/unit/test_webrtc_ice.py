@@ -14,13 +14,13 @@ import uvloop
 from aioice import Candidate, stun
 from aiortc import RTCIceServer
 
-from pipelines.errors import GraphError
 from tests.until import until
-from transports.webrtc.signalling import ice_agent
-from transports.webrtc.signalling.ice import IceCredentials, RestartableIce
-from transports.webrtc.signalling.ice_agent import IceAgent, open_socket
-from transports.webrtc.signalling.ice_settings import IceSettings, ice_servers, ice_servers_json
-from transports.webrtc.signalling.sdp import SignallingError
+from tolmach.pipelines.errors import GraphError
+from tolmach.transports.webrtc.signalling import ice_agent
+from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
+from tolmach.transports.webrtc.signalling.ice_agent import IceAgent, open_socket
+from tolmach.transports.webrtc.signalling.ice_settings import IceSettings, ice_servers, ice_servers_json
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
 RTP = b"\x80" + bytes(11)
 """A header that passes as media (RFC 7983)."""
@@ -128,7 +128,7 @@ async def test_what_was_sent_over_the_old_pair_still_arrives() -> None:
 
 
 async def test_the_replaced_sockets_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transports.webrtc.signalling.ice.OVERLAP_S", 0.05)
+    monkeypatch.setattr("tolmach.transports.webrtc.signalling.ice.OVERLAP_S", 0.05)
     async with connected() as (a, b):
         old = b._carrier
         assert old is not None

@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from pipelines.bus import Bus, Message
-from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
-from pipelines.language.check import load_graph
-from pipelines.runtime.runner import GraphRunner
 from tests.unit.webrtc_lines import line_of
-from transports.webrtc.connection import Connection
-from transports.webrtc.incoming import jitter
-from transports.webrtc.incoming.jitter import JitterSettings
-from transports.webrtc.opus import OpusEncoder
-from transports.webrtc.outgoing.sender import PacketStream
-from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
-from transports.webrtc.session_line import Line
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.transports.webrtc.connection import Connection
+from tolmach.transports.webrtc.incoming import jitter
+from tolmach.transports.webrtc.incoming.jitter import JitterSettings
+from tolmach.transports.webrtc.opus import OpusEncoder
+from tolmach.transports.webrtc.outgoing.sender import PacketStream
+from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
+from tolmach.transports.webrtc.session_line import Line
 
 SEGMENTS = """\
 version: 1

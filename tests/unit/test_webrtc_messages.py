@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.bus import Message
-from transports.webrtc.signalling.messages import MAX_INCOMING, MessageError, decode, encode, event
+from tolmach.pipelines.bus import Message
+from tolmach.transports.webrtc.signalling.messages import MAX_INCOMING, MessageError, decode, encode, event
 
 
 def test_what_people_should_read_becomes_an_event() -> None:

@@ -7,12 +7,12 @@ import asyncio
 import numpy as np
 import pytest
 
-from pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
-from transports.webrtc.incoming.jitter import JitterSettings
-from transports.webrtc.incoming.receiver import Receiver
-from transports.webrtc.opus import OpusEncoder
-from transports.webrtc.outgoing.resampling import MonoConverter
-from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
+from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
+from tolmach.transports.webrtc.incoming.jitter import JitterSettings
+from tolmach.transports.webrtc.incoming.receiver import Receiver
+from tolmach.transports.webrtc.opus import OpusEncoder
+from tolmach.transports.webrtc.outgoing.resampling import MonoConverter
+from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
 
 RATE = 48_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transports.webrtc.signalling.sdp import SignallingError, prepare_offer
+from tolmach.transports.webrtc.signalling.sdp import SignallingError, prepare_offer
 
 OFFER = """\
 v=0

@@ -14,13 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.caps import Caps
-from pipelines.errors import ModelError, ModelMissingError
-from pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
-from pipelines.testing import Harness, chop
-from processors.hosting import HOSTS
-from processors.whisper.element import fetch
-from processors.whisper.spec import SPEC, WhisperSettings
+from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.errors import ModelError, ModelMissingError
+from tolmach.pipelines.frames import (
+    AudioFrame,
+    Frame,
+    Samples,
+    TranslationFrame,
+    UtteranceEnd,
+    UtteranceStart,
+    samples_to_ns,
+)
+from tolmach.pipelines.testing import Harness, chop
+from tolmach.processors.hosting import HOSTS
+from tolmach.processors.whisper.element import fetch
+from tolmach.processors.whisper.spec import SPEC, WhisperSettings
 
 RATE = 16000
 BASE: dict[str, Any] = {"model": "package:base", "cpu_threads": 1}
@@ -87,7 +95,7 @@ def noises() -> list[Samples]:
 
 
 def test_it_takes_canarys_place_by_one_line():
-    from processors.canary.spec import SPEC as CANARY
+    from tolmach.processors.canary.spec import SPEC as CANARY
 
     canary = CANARY.pads_for(CANARY.settings(source_lang="ru", target_lang="en"))
     assert SPEC.pads_for(SPEC.settings(source_lang="ru", target_lang="en")) == canary

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ModelMissingError, ModelRefusedError
-from processors.whisper.weights import BASE, Part, Pinned, joined
+from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
+from tolmach.processors.whisper.weights import BASE, Part, Pinned, joined
 
 ONE, TWO, CONFIG = b"first half, " * 200_000, b"second half" * 1000, b'{"a": 1}'
 
@@ -101,7 +101,7 @@ def test_several_processes_may_join_at_once(packages: Path, cache: Path, root: P
 import sys
 sys.path.insert(0, sys.argv[1])
 from tests.unit.test_whisper_weights import FILES, WHOLE, inside
-from processors.whisper.weights import joined
+from tolmach.processors.whisper.weights import joined
 assert inside(joined(FILES, "test")) == WHOLE
 """
     running = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from transports.webrtc.session_line import Line
-from transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.sessions import SESSIONS
 
 
 @asynccontextmanager

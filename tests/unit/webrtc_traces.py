@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pipelines.frames import NS_PER_MS
-from transports.webrtc.incoming.jitter import JitterBuffer, JitterSettings, Release
-from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet
+from tolmach.pipelines.frames import NS_PER_MS
+from tolmach.transports.webrtc.incoming.jitter import JitterBuffer, JitterSettings, Release
+from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet
 
 SPEECH = b"\xfc" + bytes(60)
 DTX = b"\xf8"

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
-from pipelines.errors import OutputError
+from tolmach.pipelines.errors import OutputError
 
 if sys.platform != "win32":
     import fcntl

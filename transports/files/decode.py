@@ -19,14 +19,14 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from pipelines.channels import ChannelMixer, Layout, layout_for
-from pipelines.errors import MediaError, no_such_file
-from pipelines.frames import NS_PER_MS, Samples, ns_to_samples, samples_to_ns
-from transports.files.integrity import missing_bytes, ogg_links, tags_inside
-from transports.files.pcm import OneRate, stretch, to_float32
-from transports.files.specs import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
-from transports.files.timestamps import MediaClock
-from transports.files.tracks import Choice, choose, tracks
+from tolmach.pipelines.channels import ChannelMixer, Layout, layout_for
+from tolmach.pipelines.errors import MediaError, no_such_file
+from tolmach.pipelines.frames import NS_PER_MS, Samples, ns_to_samples, samples_to_ns
+from tolmach.transports.files.integrity import missing_bytes, ogg_links, tags_inside
+from tolmach.transports.files.pcm import OneRate, stretch, to_float32
+from tolmach.transports.files.specs import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from tolmach.transports.files.timestamps import MediaClock
+from tolmach.transports.files.tracks import Choice, choose, tracks
 
 __all__ = ["Damage", "Decoder", "Findings"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
 
-from pipelines.frames import Samples
-from transports.files.pcm import to_int16
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.files.pcm import to_int16
 
 __all__ = ["Encoder"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.frames import AudioFrame, TranslationFrame, UtteranceEnd, samples_to_ns
+from tolmach.pipelines.frames import AudioFrame, TranslationFrame, UtteranceEnd, samples_to_ns
 
 __all__ = ["VERSION", "AudioSummary", "audio_event", "dumps", "translation_event", "utterance_event"]
 

@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 
 import av
 
-from pipelines.element import Context, Element
-from pipelines.errors import ElementError
-from pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
-from transports.files.atomic import AtomicFile, resolve
-from transports.files.encode import Encoder
-from transports.files.specs import FileSinkSettings
-from transports.files.timeline import Placed, Timeline
+from tolmach.pipelines.element import Context, Element
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
+from tolmach.transports.files.atomic import AtomicFile, resolve
+from tolmach.transports.files.encode import Encoder
+from tolmach.transports.files.specs import FileSinkSettings
+from tolmach.transports.files.timeline import Placed, Timeline
 
 __all__ = ["FileSink"]
 

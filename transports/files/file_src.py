@@ -7,13 +7,13 @@ import contextlib
 import itertools
 from typing import Literal
 
-from pipelines.channels import OPPOSED_PHASE
-from pipelines.element import Context, SourceElement
-from pipelines.errors import MediaError
-from pipelines.frames import NS_PER_S, AudioFrame, Samples, samples_to_ns
-from transports.files.atomic import is_being_written, resolve
-from transports.files.decode import Decoder
-from transports.files.specs import FileSrcSettings
+from tolmach.pipelines.channels import OPPOSED_PHASE
+from tolmach.pipelines.element import Context, SourceElement
+from tolmach.pipelines.errors import MediaError
+from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Samples, samples_to_ns
+from tolmach.transports.files.atomic import is_being_written, resolve
+from tolmach.transports.files.decode import Decoder
+from tolmach.transports.files.specs import FileSrcSettings
 
 __all__ = ["FileSrc"]
 

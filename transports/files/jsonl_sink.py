@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.element import Context
-from pipelines.errors import ElementError
-from pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
-from transports.files.events import AudioSummary, audio_event, dumps, translation_event, utterance_event
-from transports.files.specs import JsonlSinkSettings
-from transports.files.text_sink import TextSink
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.transports.files.events import AudioSummary, audio_event, dumps, translation_event, utterance_event
+from tolmach.transports.files.specs import JsonlSinkSettings
+from tolmach.transports.files.text_sink import TextSink
 
 __all__ = ["JsonlSink"]
 

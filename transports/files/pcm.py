@@ -8,7 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.frames import Samples
+from tolmach.pipelines.frames import Samples
 
 __all__ = ["OneRate", "stretch", "to_float32", "to_int16"]
 

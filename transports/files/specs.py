@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from pipelines.element import ElementSpec, Field, Output, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Field, Output, Pad, Settings
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -104,7 +104,7 @@ FILE_SRC = ElementSpec(
             dynamic=True,
         ),
     ),
-    build="transports.files.file_src:FileSrc",
+    build="tolmach.transports.files.file_src:FileSrc",
     doc="""\
 Decodes wav, flac, mp3, ogg, opus, m4a, mp4, mkv and whatever else FFmpeg knows, at the file's own rate. Put
 `resample` behind it.
@@ -145,7 +145,7 @@ FILE_SINK = ElementSpec(
     summary="Write audio to a wav, flac or opus file.",
     settings=FileSinkSettings,
     pads=(Pad.sink("audio/raw, rate=[8000, 48000], channels=[1, 2]"),),
-    build="transports.files.file_sink:FileSink",
+    build="tolmach.transports.files.file_sink:FileSink",
     doc="""\
 Writes 16-bit samples under a temporary name in the same folder and renames the file when it is whole: a cancelled or
 failed run leaves nothing behind. The bytes depend on the audio alone.
@@ -175,7 +175,7 @@ SUBTITLE_SINK = ElementSpec(
     summary="Write translations as subtitles (SubRip or WebVTT).",
     settings=SubtitleSinkSettings,
     pads=(Pad.sink("text/x-translation"),),
-    build="transports.files.subtitle_sink:SubtitleSink",
+    build="tolmach.transports.files.subtitle_sink:SubtitleSink",
     doc="""\
 One cue per translated utterance, in balanced lines broken after punctuation where possible; a text too long for one
 cue becomes several that share its time in proportion to their length. A cue that is too short to read stays into the
@@ -200,7 +200,7 @@ JSONL_SINK = ElementSpec(
     timed=True,
     settings=JsonlSinkSettings,
     pads=(Pad.sink("ANY"),),
-    build="transports.files.jsonl_sink:JsonlSink",
+    build="tolmach.transports.files.jsonl_sink:JsonlSink",
     doc="""\
 One line per utterance (start, end, why it ended, what audio it has) and per translation, in order, with media times
 in ns. The schema is in docs/EVENTS.md and stays compatible within `"v": 1`. The bytes depend on the frames alone.

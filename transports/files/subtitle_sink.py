@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.element import Context
-from pipelines.frames import Frame, TranslationFrame
-from transports.files.specs import SubtitleSinkSettings
-from transports.files.subtitles import Layout, SubtitleWriter
-from transports.files.text_sink import TextSink
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.frames import Frame, TranslationFrame
+from tolmach.transports.files.specs import SubtitleSinkSettings
+from tolmach.transports.files.subtitles import Layout, SubtitleWriter
+from tolmach.transports.files.text_sink import TextSink
 
 __all__ = ["SubtitleSink"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
 
-from pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 
 __all__ = ["Cue", "Layout", "SubtitleWriter", "break_text", "clean", "format_srt", "format_vtt", "schedule"]
 

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from typing import Any
 
-from pipelines.element import Context, Element
-from pipelines.errors import ElementError
-from transports.files.atomic import AtomicFile, resolve
+from tolmach.pipelines.element import Context, Element
+from tolmach.pipelines.errors import ElementError
+from tolmach.transports.files.atomic import AtomicFile, resolve
 
 __all__ = ["TextSink"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.frames import NS_PER_MS, NS_PER_S, ns_to_samples, samples_to_ns
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, ns_to_samples, samples_to_ns
 
 __all__ = ["MAX_SILENCE_NS", "Placed", "Timeline"]
 

@@ -6,11 +6,11 @@ by an object that hands each packet on and never gives aiortc a frame to decode.
 reports, codecs. The way out needs no hook: a track may give already encoded packets.
 
 *ICE.* aiortc makes its aioice connection itself and keeps it for life. An object with the same interface is put in its
-place, which can restart and is told where to bind (:mod:`transports.webrtc.signalling.ice`).
+place, which can restart and is told where to bind (:mod:`tolmach.transports.webrtc.signalling.ice`).
 
 *Guards.* What has passed DTLS or SRTP is a client's, and aiortc's parsers believe it: one packet can end the session
 with a traceback, hang its end, or stop the process. The methods that take packets are wrapped on the instance: what
-:mod:`transports.webrtc.guards` refuses, and whatever raises, is dropped and counted (docs/adr/0013).
+:mod:`tolmach.transports.webrtc.guards` refuses, and whatever raises, is dropped and counted (docs/adr/0013).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from aiortc.rtcsctptransport import RTCSctpCapabilities
 from aiortc.rtp import AnyRtcpPacket, RtpPacket
 from OpenSSL import SSL
 
-from transports.webrtc.guards import Allowance, MalformedPacket, check_sctp
-from transports.webrtc.opus import TIME_BASE
-from transports.webrtc.outgoing.sender import PacketStream, SenderClosed
-from transports.webrtc.signalling.ice import RestartableIce
+from tolmach.transports.webrtc.guards import Allowance, MalformedPacket, check_sctp
+from tolmach.transports.webrtc.opus import TIME_BASE
+from tolmach.transports.webrtc.outgoing.sender import PacketStream, SenderClosed
+from tolmach.transports.webrtc.signalling.ice import RestartableIce
 
 OnPacket = Callable[[int, int, bytes], None]
 """Takes sequence number, timestamp and payload of an RTP packet."""

@@ -22,8 +22,8 @@ from aiortc import (
 )
 from aiortc.exceptions import InvalidStateError
 
-from pipelines.frames import NS_PER_S
-from transports.webrtc.aiortc_hooks import (
+from tolmach.pipelines.frames import NS_PER_S
+from tolmach.transports.webrtc.aiortc_hooks import (
     PacedTrack,
     guard_data,
     guard_receiver,
@@ -32,13 +32,13 @@ from transports.webrtc.aiortc_hooks import (
     tap_receiver,
     use_ice,
 )
-from transports.webrtc.guards import Allowance, Complaints
-from transports.webrtc.incoming.receiver import Receiver
-from transports.webrtc.outgoing.sender import Sender
-from transports.webrtc.signalling import messages
-from transports.webrtc.signalling.ice import IceCredentials, RestartableIce
-from transports.webrtc.signalling.ice_settings import IceSettings
-from transports.webrtc.signalling.sdp import MAX_SDP, Offer, SignallingError, prepare_offer, usable_candidate
+from tolmach.transports.webrtc.guards import Allowance, Complaints
+from tolmach.transports.webrtc.incoming.receiver import Receiver
+from tolmach.transports.webrtc.outgoing.sender import Sender
+from tolmach.transports.webrtc.signalling import messages
+from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
+from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.sdp import MAX_SDP, Offer, SignallingError, prepare_offer, usable_candidate
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +157,8 @@ class Connection:
         a new one is found.
 
         Args:
-            offer: As it came, or as :func:`~transports.webrtc.signalling.sdp.prepare_offer` has checked it, which is to be asked
-                before a connection is made, for it refuses nearly all that can be refused.
+            offer: As it came, or as :func:`~tolmach.transports.webrtc.signalling.sdp.prepare_offer` has checked it,
+                which is to be asked before a connection is made, for it refuses nearly all that can be refused.
 
         Raises:
             SignallingError: If the offer cannot be used, no UDP port is free, or the connection is closed, also while
@@ -336,7 +336,7 @@ class Connection:
     # Data channel -------------------------------------------------------------------------------------------------
 
     def send(self, text: str, *, ephemeral: bool = False) -> bool:
-        """Send a message of :mod:`transports.webrtc.signalling.messages`, after all that was to be sent before it.
+        """Send a message of the data channel (``signalling/messages.py``), after all that was to be sent before it.
 
         Nothing is lost while the connection stands: what the peer cannot take yet waits here. :meth:`flushed` is for
         those who have much to say. A peer for which more than ``MAX_UNSENT`` characters wait is hung up on.

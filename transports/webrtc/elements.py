@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipelines.element import Context, Element, SourceElement
-from pipelines.errors import ElementError
-from pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
-from transports.webrtc.incoming.jitter import JitterSettings
-from transports.webrtc.outgoing.resampling import MonoConverter
-from transports.webrtc.session_line import Line, Microphone, Speaker
-from transports.webrtc.sessions import SESSIONS
-from transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
+from tolmach.pipelines.element import Context, Element, SourceElement
+from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
+from tolmach.transports.webrtc.incoming.jitter import JitterSettings
+from tolmach.transports.webrtc.outgoing.resampling import MonoConverter
+from tolmach.transports.webrtc.session_line import Line, Microphone, Speaker
+from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
 
 __all__ = ["WebrtcSink", "WebrtcSrc"]
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from pipelines.frames import Samples
-from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
 
 TIME_BASE = Fraction(1, RTP_RATE_HZ)
 BIT_RATE = 40_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.frames import NS_PER_S
+from tolmach.pipelines.frames import NS_PER_S
 
 RTP_RATE_HZ = 48_000
 """RTP clock of Opus, whatever rate it codes (RFC 7587, 4.1)."""

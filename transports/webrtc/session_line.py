@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.frames import NS_PER_MS, AudioFrame, Samples
-from transports.webrtc.connection import Connection, ConnectionSettings
-from transports.webrtc.echo.gate import PlaybackGate
-from transports.webrtc.incoming.jitter import JitterSettings
-from transports.webrtc.incoming.receiver import Receiver
-from transports.webrtc.outgoing.sender import Sender
-from transports.webrtc.signalling.sdp import SignallingError
+from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples
+from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
+from tolmach.transports.webrtc.echo.gate import PlaybackGate
+from tolmach.transports.webrtc.incoming.jitter import JitterSettings
+from tolmach.transports.webrtc.incoming.receiver import Receiver
+from tolmach.transports.webrtc.outgoing.sender import Sender
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
 _HISTORY_NS = 500 * NS_PER_MS
 """Silence handed to the next graph with the microphone: its detector's pre-roll (300 ms by default) and the run-in of

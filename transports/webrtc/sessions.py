@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pipelines.element import Context
-from pipelines.errors import ElementError, TolmachError
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.errors import ElementError, TolmachError
 
 if TYPE_CHECKING:
-    from transports.webrtc.session_line import Line
+    from tolmach.transports.webrtc.session_line import Line
 
 __all__ = ["SESSIONS", "Sessions"]
 

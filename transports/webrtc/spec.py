@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from pipelines.element import ElementSpec, Field, Live, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings
 
 __all__ = ["WEBRTC_SINK", "WEBRTC_SRC", "WebrtcSinkSettings", "WebrtcSrcSettings"]
 
@@ -48,7 +48,7 @@ WEBRTC_SRC = ElementSpec(
     summary="Take the microphone of a live session.",
     settings=WebrtcSrcSettings,
     pads=(Pad.src("audio/raw, rate=48000, channels=1, segmented=false"),),
-    build="transports.webrtc.elements:WebrtcSrc",
+    build="tolmach.transports.webrtc.elements:WebrtcSrc",
     live=True,
     doc="""\
 The audio of the session's peer as its clock counts it: `pts_ns` is the capture time by RTP timestamps, 0 at the first
@@ -81,7 +81,7 @@ WEBRTC_SINK = ElementSpec(
     summary="Play audio to the peer of a live session.",
     settings=WebrtcSinkSettings,
     pads=(Pad.sink("audio/raw, rate=[8000, 48000], channels=[1, 2]"),),
-    build="transports.webrtc.elements:WebrtcSink",
+    build="tolmach.transports.webrtc.elements:WebrtcSink",
     doc="""\
 Sends the audio on the connection it came from, as Opus, mono, 20 ms a packet, on a monotonic clock. Speech in
 utterances waits for its turn and is never shortened; when each one is heard goes on the bus as `latency` with

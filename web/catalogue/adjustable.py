@@ -1,7 +1,7 @@
 """Which settings of a graph a client may change while it runs: those that the elements declare so.
 
 A browser is not to choose models, files, devices or how many threads they take, so nothing may be changed that is not
-declared as :data:`pipelines.element.Live` on its field, whoever wrote the element.
+declared as :data:`tolmach.pipelines.element.Live` on its field, whoever wrote the element.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from pipelines.describe.reference import SettingInfo, alternatives, describe_settings
-from pipelines.element import SettingsType, is_live_setting
-from pipelines.graph import Graph, Node
-from processors.silero.spec import SileroTtsSettings
-from transports.webrtc.spec import WebrtcSrcSettings
+from tolmach.pipelines.describe.reference import SettingInfo, alternatives, describe_settings
+from tolmach.pipelines.element import SettingsType, is_live_setting
+from tolmach.pipelines.graph import Graph, Node
+from tolmach.processors.silero.spec import SileroTtsSettings
+from tolmach.transports.webrtc.spec import WebrtcSrcSettings
 
 __all__ = ["LiveSetting", "in_words", "live_settings"]
 

@@ -8,11 +8,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.graph import Graph
-from pipelines.language.diagnostics import Diagnostic, format_json
-from pipelines.language.variables import ParamDef
-from pipelines.models.needs import missing_in, missing_text
-from web.catalogue.adjustable import in_words, live_settings
+from tolmach.pipelines.errors import Diagnostic
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.diagnostics import format_json
+from tolmach.pipelines.language.variables import ParamDef
+from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.web.catalogue.adjustable import in_words, live_settings
 
 __all__ = ["LANGUAGE_PARAMS", "SINK", "SRC", "GraphEntry", "is_live", "is_locked"]
 

@@ -12,12 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.language.check import CheckResult, check_graph
-from pipelines.language.diagnostics import Diagnostic, Diagnostics
-from pipelines.language.document import read_source
-from pipelines.shipped import SUFFIXES
-from web.catalogue.adjustable import live_settings
-from web.catalogue.entries import SRC, GraphEntry, is_live
+from tolmach.pipelines.errors import Diagnostic
+from tolmach.pipelines.language.check import CheckResult, check_graph
+from tolmach.pipelines.language.diagnostics import Diagnostics
+from tolmach.pipelines.language.document import read_source
+from tolmach.pipelines.shipped import SUFFIXES
+from tolmach.web.catalogue.adjustable import live_settings
+from tolmach.web.catalogue.entries import SRC, GraphEntry, is_live
 
 __all__ = ["MAX_FILES", "GraphFile", "named", "read_files"]
 

@@ -15,14 +15,14 @@ from typing import Any
 
 from watchfiles import awatch
 
-from pipelines.describe.svg import to_svg
-from pipelines.errors import GraphError
-from pipelines.graph import Graph
-from pipelines.language.diagnostics import did_you_mean
-from web.catalogue.entries import SINK, SRC, GraphEntry
-from web.catalogue.graph_files import MAX_FILES, GraphFile, named, read_files
-from web.catalogue.overrides import session_graph, shown_graph
-from web.errors import ApiError
+from tolmach.pipelines.describe.svg import to_svg
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.diagnostics import did_you_mean
+from tolmach.web.catalogue.entries import SINK, SRC, GraphEntry
+from tolmach.web.catalogue.graph_files import MAX_FILES, GraphFile, named, read_files
+from tolmach.web.catalogue.overrides import session_graph, shown_graph
+from tolmach.web.errors import ApiError
 
 __all__ = ["GraphLibrary"]
 
@@ -40,7 +40,7 @@ class GraphLibrary:
     Args:
         graphs: A graph file, or a folder of ``*.yaml`` and ``*.yml``.
         default: Name of the graph a page begins with; None for the first that can be used.
-        trust_params: Whether clients may give every param, see :class:`web.settings.ServerSettings`.
+        trust_params: Whether clients may give every param, see :class:`tolmach.web.settings.ServerSettings`.
     """
 
     def __init__(self, graphs: Path, *, default: str | None = None, trust_params: bool = False) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipelines.errors import GraphError
-from pipelines.graph import Graph
-from pipelines.language.check import CheckResult, check_graph, load_graph
-from pipelines.language.diagnostics import Diagnostics, did_you_mean, format_text, show_value
-from web.catalogue.adjustable import live_settings
-from web.catalogue.entries import LANGUAGE_PARAMS, SINK, SRC, GraphEntry, is_locked
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import CheckResult, check_graph, load_graph
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, format_text, show_value
+from tolmach.web.catalogue.adjustable import live_settings
+from tolmach.web.catalogue.entries import LANGUAGE_PARAMS, SINK, SRC, GraphEntry, is_locked
 
 __all__ = ["session_graph", "shown_graph"]
 

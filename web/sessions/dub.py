@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.frames import NS_PER_S, Samples, ns_to_samples
-from transports.webrtc.opus import OpusDecoder
-from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
+from tolmach.pipelines.frames import NS_PER_S, Samples, ns_to_samples
+from tolmach.transports.webrtc.opus import OpusDecoder
+from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
 
 __all__ = ["Dub"]
 

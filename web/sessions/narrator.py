@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipelines.bus import Message
-from pipelines.frames import NS_PER_MS, NS_PER_S
-from transports.webrtc.connection import Connection
-from transports.webrtc.session_line import Line
-from transports.webrtc.signalling import messages
-from web.errors import without_paths
-from web.sessions.run import Choice, Run
-from web.sessions.timings import Timing, Timings
-from web.sessions.transcript import Caption, Transcript
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.transports.webrtc.connection import Connection
+from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.signalling import messages
+from tolmach.web.errors import without_paths
+from tolmach.web.sessions.run import Choice, Run
+from tolmach.web.sessions.timings import Timing, Timings
+from tolmach.web.sessions.transcript import Caption, Transcript
 
 __all__ = ["Narrator"]
 

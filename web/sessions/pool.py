@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.graph import Graph
-from web.errors import ApiError
-from web.sessions.run import Choice
-from web.sessions.session import Session, Terms
+from tolmach.pipelines.graph import Graph
+from tolmach.web.errors import ApiError
+from tolmach.web.sessions.run import Choice
+from tolmach.web.sessions.session import Session, Terms
 
 __all__ = ["Limits", "SessionPool"]
 

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from pipelines.bus import Bus, Message
-from pipelines.errors import TolmachError
-from pipelines.frames import NS_PER_MS
-from pipelines.graph import Graph
-from pipelines.runtime.runner import GraphRunner
-from web.errors import without_paths
-from web.metrics import Snapshot
-from web.sessions.transcript import RunNumbers
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.errors import TolmachError
+from tolmach.pipelines.frames import NS_PER_MS
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.web.errors import without_paths
+from tolmach.web.metrics import Snapshot
+from tolmach.web.sessions.transcript import RunNumbers
 
 __all__ = ["Choice", "Run", "RunState"]
 

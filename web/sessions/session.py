@@ -20,18 +20,18 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipelines.frames import NS_PER_MS, NS_PER_S
-from pipelines.graph import Graph
-from transports.webrtc.connection import Connection, ConnectionSettings
-from transports.webrtc.session_line import Line
-from transports.webrtc.sessions import SESSIONS
-from transports.webrtc.signalling.sdp import prepare_offer
-from web.errors import ApiError
-from web.metrics import Snapshot
-from web.sessions.dub import Dub
-from web.sessions.narrator import Narrator
-from web.sessions.run import Choice, Run
-from web.sessions.transcript import Numbers, Transcript
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.pipelines.graph import Graph
+from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
+from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.signalling.sdp import prepare_offer
+from tolmach.web.errors import ApiError
+from tolmach.web.metrics import Snapshot
+from tolmach.web.sessions.dub import Dub
+from tolmach.web.sessions.narrator import Narrator
+from tolmach.web.sessions.run import Choice, Run
+from tolmach.web.sessions.transcript import Numbers, Transcript
 
 __all__ = ["Session", "SessionState", "Terms"]
 

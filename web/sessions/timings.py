@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines.frames import NS_PER_MS
+from tolmach.pipelines.frames import NS_PER_MS
 
 __all__ = ["Timing", "Timings"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines.frames import NS_PER_MS
-from transports.files.subtitles import Layout, SubtitleWriter
+from tolmach.pipelines.frames import NS_PER_MS
+from tolmach.transports.files.subtitles import Layout, SubtitleWriter
 
 __all__ = ["Caption", "Numbers", "Transcript"]
 

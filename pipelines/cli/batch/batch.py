@@ -12,18 +12,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.bus import Bus, Message
-from pipelines.cli.batch.beside import put_beside
-from pipelines.cli.batch.jobs import Job, fingerprint, job_params
-from pipelines.cli.batch.notes import Notes, describe_message
-from pipelines.cli.batch.records import Record, RecordStatus, describe, is_whole, load_record, locked, save_record
-from pipelines.errors import GraphError, ModelError, TolmachError
-from pipelines.graph import Graph
-from pipelines.language.check import load_graph
-from pipelines.registry import Registry
-from pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.cli.batch.beside import put_beside
+from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params
+from tolmach.pipelines.cli.batch.notes import Notes, describe_message
+from tolmach.pipelines.cli.batch.records import (
+    Record,
+    RecordStatus,
+    describe,
+    is_whole,
+    load_record,
+    locked,
+    save_record,
+)
+from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 
-log = logging.getLogger("pipelines.cli.batch")
+log = logging.getLogger("tolmach.pipelines.cli.batch")
 
 
 class Watcher(Protocol):

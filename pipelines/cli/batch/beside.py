@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipelines.cli.batch.records import write_whole
-from pipelines.element import output_paths
-from pipelines.graph import Graph
+from tolmach.pipelines.cli.batch.records import write_whole
+from tolmach.pipelines.element import output_paths
+from tolmach.pipelines.graph import Graph
 
 SUFFIXES = frozenset({".srt", ".vtt"})
 

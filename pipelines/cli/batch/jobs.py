@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli.batch.records import RECORD_NAME, SUMMARY_NAME, source_of
-from pipelines.errors import GraphError, no_such_file
+from tolmach.pipelines.cli.batch.records import RECORD_NAME, SUMMARY_NAME, source_of
+from tolmach.pipelines.errors import GraphError, no_such_file
 
 MEDIA_SUFFIXES = frozenset(
     (
@@ -35,7 +35,7 @@ MAX_INPUTS = 100_000
 RESERVED = frozenset({RECORD_NAME, SUMMARY_NAME})
 """Names of files the batch writes beside the folders of recordings; no such folder may have one."""
 
-log = logging.getLogger("pipelines.cli.batch")
+log = logging.getLogger("tolmach.pipelines.cli.batch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.bus import Message
-from pipelines.cli.batch.records import RECORD_NAME, Record, RecordStatus, Utterance
-from pipelines.errors import OutputError
-from pipelines.frames import NS_PER_MS, NS_PER_S
-from pipelines.runtime.runner import MAX_MESSAGES
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.cli.batch.records import RECORD_NAME, Record, RecordStatus, Utterance
+from tolmach.pipelines.errors import OutputError
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.pipelines.runtime.runner import MAX_MESSAGES
 
 _TRANSLATION_FIELDS = frozenset({"utterance", "pts_ns", "end_ns", "source_lang", "target_lang", "text"})
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from pipelines.cli.batch.jobs import Job
-from pipelines.cli.batch.records import Record, clock, describe
-from pipelines.frames import NS_PER_S
+from tolmach.pipelines.cli.batch.jobs import Job
+from tolmach.pipelines.cli.batch.records import Record, clock, describe
+from tolmach.pipelines.frames import NS_PER_S
 
 LINE_EVERY_S = 10.0
 """Seconds between two plain lines about one recording."""
@@ -61,7 +61,7 @@ class Unbreakable:
     """A text stream that nobody need be reading: what cannot be written to it any more is dropped.
 
     Progress is no reason to fail. That a terminal or a reader has gone is noticed elsewhere, see
-    :mod:`pipelines.cli.batch.interrupts`.
+    :mod:`tolmach.pipelines.cli.batch.interrupts`.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -94,16 +94,16 @@ class Quiet:
         pass
 
     def started(self, job: Job) -> None:
-        """See :class:`pipelines.cli.batch.batch.Watcher`."""
+        """See :class:`tolmach.pipelines.cli.batch.batch.Watcher`."""
 
     def progress(self, job: Job, position_ns: int, duration_ns: int | None) -> None:
-        """See :class:`pipelines.cli.batch.batch.Watcher`."""
+        """See :class:`tolmach.pipelines.cli.batch.batch.Watcher`."""
 
     def info(self, job: Job, text: str) -> None:
-        """See :class:`pipelines.cli.batch.batch.Watcher`."""
+        """See :class:`tolmach.pipelines.cli.batch.batch.Watcher`."""
 
     def finished(self, job: Job, record: Record) -> None:
-        """See :class:`pipelines.cli.batch.batch.Watcher`."""
+        """See :class:`tolmach.pipelines.cli.batch.batch.Watcher`."""
 
 
 class Lines(Quiet):

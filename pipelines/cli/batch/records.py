@@ -64,7 +64,7 @@ class Record:
         input: The recording, or None.
         output: Its output folder.
         status: ``running`` until it ended; ``skipped`` and ``stale`` only appear in summaries.
-        fingerprint: What it was made from, see :func:`pipelines.cli.batch.jobs.fingerprint`.
+        fingerprint: What it was made from, see :func:`tolmach.pipelines.cli.batch.jobs.fingerprint`.
         media_s: Media time processed, s.
         wall_s: Wall time while frames flowed, model loading left out, s.
         rtfx: media_s / wall_s.

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.cli.batch.records import Record, Utterance, clock
+from tolmach.pipelines.cli.batch.records import Record, Utterance, clock
 
 if TYPE_CHECKING:
-    from pipelines.runtime.runner import RunResult
+    from tolmach.pipelines.runtime.runner import RunResult
 
 MAX_UTTERANCES = 60
 """Utterances shown for one recording; the rest stand in its files."""

@@ -1,1 +1,1 @@
-"""The commands of ``tolmach``, one module each; :mod:`pipelines.cli.main` imports only the chosen one."""
+"""The commands of ``tolmach``, one module each; :mod:`tolmach.pipelines.cli.main` imports only the chosen one."""

@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli.options import add_set, whole_number
+from tolmach.pipelines.cli.options import add_set, whole_number
 
 if TYPE_CHECKING:
-    from pipelines.runtime.runner import RunResult
+    from tolmach.pipelines.runtime.runner import RunResult
 
 DEMO = "demo/phrasebook-en.flac"
 
@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from pipelines.cli.batch.jobs import Job, job_params
-    from pipelines.cli.batch.report import ReportConsole
-    from pipelines.cli.commands.check import use_color
-    from pipelines.language.check import check_graph, parse_set
-    from pipelines.language.diagnostics import format_text
-    from pipelines.shipped import shipped_file, shipped_graph
+    from tolmach.pipelines.cli.batch.jobs import Job, job_params
+    from tolmach.pipelines.cli.batch.report import ReportConsole
+    from tolmach.pipelines.cli.commands.check import use_color
+    from tolmach.pipelines.language.check import check_graph, parse_set
+    from tolmach.pipelines.language.diagnostics import format_text
+    from tolmach.pipelines.shipped import shipped_file, shipped_graph
 
     path = shipped_graph(args.graph)
     params, overrides = parse_set(args.set)
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any], count: int) -> list[RunResult]:
-    from pipelines.language.check import load_graph
-    from pipelines.runtime.runner import GraphRunner
+    from tolmach.pipelines.language.check import load_graph
+    from tolmach.pipelines.runtime.runner import GraphRunner
 
     results = []
     for _ in range(count):
@@ -69,8 +69,8 @@ async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any],
 def _print(console: Any, name: str, source: Path | None, rounds: list[RunResult]) -> None:
     from rich.markup import escape
 
-    from pipelines.cli.batch.report import print_trace
-    from pipelines.frames import NS_PER_S
+    from tolmach.pipelines.cli.batch.report import print_trace
+    from tolmach.pipelines.frames import NS_PER_S
 
     for message in (m for r in rounds for m in r.errors):
         console.print(f"[red]error[/]: {escape(f'{message.element}: {message.text}')}", highlight=False)

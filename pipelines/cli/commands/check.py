@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from pipelines.cli.main import EXIT_OK, EXIT_USAGE
-from pipelines.cli.options import add_set
-from pipelines.errors import GraphError
-from pipelines.language.check import CheckResult, check_graph, parse_set
-from pipelines.language.diagnostics import Diagnostic, format_github, format_json, format_text
-from pipelines.shipped import shipped_graph
+from tolmach.pipelines.cli.main import EXIT_OK, EXIT_USAGE
+from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.errors import Diagnostic, GraphError
+from tolmach.pipelines.language.check import CheckResult, check_graph, parse_set
+from tolmach.pipelines.language.diagnostics import format_github, format_json, format_text
+from tolmach.pipelines.shipped import shipped_graph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

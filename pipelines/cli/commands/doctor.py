@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from pipelines.cli.main import EXIT_FAILED, EXIT_OK, distribution_version
-from pipelines.cli.trial import NotTried, try_element
-from pipelines.language.check import check_graph
-from pipelines.models.caches import cache_folders, files_in, size_text
-from pipelines.models.needs import missing_in, missing_text
-from pipelines.registry import Registry, load_runtime
-from pipelines.shipped import shipped_graphs
+from tolmach.pipelines.cli.main import EXIT_FAILED, EXIT_OK, distribution_version
+from tolmach.pipelines.cli.trial import NotTried, try_element
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.models.caches import cache_folders, files_in, size_text
+from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.pipelines.registry import Registry, load_runtime
+from tolmach.pipelines.shipped import shipped_graphs
 
 DISTRIBUTION_OF = {
     "aiortc": "aiortc",

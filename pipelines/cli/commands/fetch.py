@@ -16,17 +16,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipelines.cli.main import EXIT_FAILED, EXIT_OK, interruptible
-from pipelines.cli.options import add_set
-from pipelines.describe.reference import example_values
-from pipelines.element import ElementSpec, Settings
-from pipelines.errors import GraphError, TolmachError
-from pipelines.graph import Graph
-from pipelines.language.check import check_graph, load_graph, parse_set
-from pipelines.language.variables import ParamDef
-from pipelines.models.caches import added, files_in, size_text, snapshot
-from pipelines.registry import Registry
-from pipelines.shipped import shipped_graph
+from tolmach.pipelines.cli.main import EXIT_FAILED, EXIT_OK, interruptible
+from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.describe.reference import example_values
+from tolmach.pipelines.element import ElementSpec, Settings
+from tolmach.pipelines.errors import GraphError, TolmachError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import check_graph, load_graph, parse_set
+from tolmach.pipelines.language.variables import ParamDef
+from tolmach.pipelines.models.caches import added, files_in, size_text, snapshot
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.shipped import shipped_graph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,13 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipelines.cli.commands.check import use_color
-from pipelines.cli.main import EXIT_OK, EXIT_USAGE
-from pipelines.cli.options import add_set
-from pipelines.errors import GraphError
-from pipelines.language.check import check_graph, parse_set
-from pipelines.language.diagnostics import format_text
-from pipelines.shipped import shipped_graph
+from tolmach.pipelines.cli.commands.check import use_color
+from tolmach.pipelines.cli.main import EXIT_OK, EXIT_USAGE
+from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.language.check import check_graph, parse_set
+from tolmach.pipelines.language.diagnostics import format_text
+from tolmach.pipelines.shipped import shipped_graph
 
 SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
 
@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_USAGE
     drawing = args.format or SUFFIXES.get(suffix, "dot")
     if drawing == "svg":
-        from pipelines.describe.svg import to_svg as draw
+        from tolmach.pipelines.describe.svg import to_svg as draw
     elif drawing == "mermaid":
-        from pipelines.describe.render import to_mermaid as draw
+        from tolmach.pipelines.describe.render import to_mermaid as draw
     else:
-        from pipelines.describe.render import to_dot as draw
+        from tolmach.pipelines.describe.render import to_dot as draw
     text = draw(result.graph)
     if args.output is None:
         sys.stdout.write(text)

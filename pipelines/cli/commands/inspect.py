@@ -10,11 +10,11 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 
-from pipelines.cli.main import distribution_version
-from pipelines.describe.reference import ElementInfo, PadInfo, SettingInfo, describe
-from pipelines.element import ElementSpec
-from pipelines.errors import GraphError
-from pipelines.registry import Entry, Registry
+from tolmach.pipelines.cli.main import distribution_version
+from tolmach.pipelines.describe.reference import ElementInfo, PadInfo, SettingInfo, describe
+from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.registry import Entry, Registry
 
 MIN_WIDTH, MAX_WIDTH = 60, 120  # columns between which text is wrapped, whatever the terminal says
 

@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli.main import EXIT_INTERRUPTED, end_process
-from pipelines.cli.options import add_set, whole_number
+from tolmach.pipelines.cli.main import EXIT_INTERRUPTED, end_process
+from tolmach.pipelines.cli.options import add_set, whole_number
 
 if TYPE_CHECKING:
-    from pipelines.cli.batch.batch import Batch
-    from pipelines.cli.batch.interrupts import Interrupts
-    from pipelines.cli.batch.jobs import Job
-    from pipelines.cli.batch.records import Record
+    from tolmach.pipelines.cli.batch.batch import Batch
+    from tolmach.pipelines.cli.batch.interrupts import Interrupts
+    from tolmach.pipelines.cli.batch.jobs import Job
+    from tolmach.pipelines.cli.batch.records import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from rich.console import Console
 
-    from pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, plan_jobs
-    from pipelines.errors import GraphError
-    from pipelines.language.check import check_graph, parse_set
-    from pipelines.shipped import shipped_graph
+    from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, plan_jobs
+    from tolmach.pipelines.errors import GraphError
+    from tolmach.pipelines.language.check import check_graph, parse_set
+    from tolmach.pipelines.shipped import shipped_graph
 
     if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES:
         raise GraphError(
@@ -87,10 +87,16 @@ def run(args: argparse.Namespace) -> int:
         raise GraphError(f"{output}: cannot be made: {error.strerror or error}") from error
 
     # Heavy imports (pipecat) only now: a wrong command answers at once.
-    from pipelines.cli.batch.batch import Batch
-    from pipelines.cli.batch.interrupts import Interrupts
-    from pipelines.cli.batch.progress import make_watcher
-    from pipelines.cli.batch.report import ReportConsole, print_problems, print_summary, print_trace, print_utterances
+    from tolmach.pipelines.cli.batch.batch import Batch
+    from tolmach.pipelines.cli.batch.interrupts import Interrupts
+    from tolmach.pipelines.cli.batch.progress import make_watcher
+    from tolmach.pipelines.cli.batch.report import (
+        ReportConsole,
+        print_problems,
+        print_summary,
+        print_trace,
+        print_utterances,
+    )
 
     console = ReportConsole()
     watcher = make_watcher(len(jobs), quiet=args.quiet)
@@ -146,7 +152,7 @@ def _leave(status: int) -> None:
 
 def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
     """Write summary.json; returns why it could not be, or ""."""
-    from pipelines.cli.batch.records import save_summary
+    from tolmach.pipelines.cli.batch.records import save_summary
 
     try:
         save_summary(output, graph, records)
@@ -163,10 +169,10 @@ def _print_problems(
     Returns:
         Whether there is an error.
     """
-    from pipelines.cli.batch.jobs import job_params
-    from pipelines.cli.commands.check import use_color
-    from pipelines.language.check import check_graph
-    from pipelines.language.diagnostics import format_text
+    from tolmach.pipelines.cli.batch.jobs import job_params
+    from tolmach.pipelines.cli.commands.check import use_color
+    from tolmach.pipelines.language.check import check_graph
+    from tolmach.pipelines.language.diagnostics import format_text
 
     result = check_graph(path, params=job_params(job, params, declared), overrides=overrides, require_params=True)
     wrong = any(d.severity == "error" for d in result.diagnostics)

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipelines.cli.main import EXIT_FAILED, EXIT_OK
-from pipelines.describe.schema import FILE_NAME, schema_text
-from pipelines.errors import GraphError
-from pipelines.registry import Registry
-from pipelines.shipped import config_dir
+from tolmach.pipelines.cli.main import EXIT_FAILED, EXIT_OK
+from tolmach.pipelines.describe.schema import FILE_NAME, schema_text
+from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.shipped import config_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

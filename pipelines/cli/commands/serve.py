@@ -18,14 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli.options import whole_number
-from pipelines.shipped import config_dir, shipped_graph
+from tolmach.pipelines.cli.options import whole_number
+from tolmach.pipelines.shipped import config_dir, shipped_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SETTINGS = "web.settings:ServerSettings"
-SERVE = "web.server:serve"
+SETTINGS = "tolmach.web.settings:ServerSettings"
+SERVE = "tolmach.web.server:serve"
 """By name, because the engine may not import the floors above it."""
 
 DEFAULT_GRAPH = "phrasebook-live"

@@ -1,4 +1,4 @@
-"""Command line: ``python -m processors.phrasebook.recipe corpus|train|export|evaluate|demo``."""
+"""Command line: ``python -m tolmach.processors.phrasebook.recipe corpus|train|export|evaluate|demo``."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--work", type=Path, default=Path("build/phrasebook"), help="working folder (%(default)s)")
     common.add_argument("--recipe", type=Path, help="YAML settings (default: recipe.yaml beside this package)")
-    top = argparse.ArgumentParser(prog="python -m processors.phrasebook.recipe", description=__doc__)
+    top = argparse.ArgumentParser(prog="python -m tolmach.processors.phrasebook.recipe", description=__doc__)
     verbs = top.add_subparsers(dest="verb", required=True)
 
     corpus = verbs.add_parser(

@@ -98,7 +98,7 @@ def write_sidecar(model: Path, report: dict[str, Any], trained_on: str) -> Path:
 
     Args:
         model: The ``.nemo`` file.
-        report: Result of :func:`processors.phrasebook.recipe.evaluate.evaluate`.
+        report: Result of :func:`tolmach.processors.phrasebook.recipe.evaluate.evaluate`.
         trained_on: What the training data was, in words.
 
     Returns:

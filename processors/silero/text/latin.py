@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from processors.silero.text.common import pair_up, read_table
+from tolmach.processors.silero.text.common import pair_up, read_table
 
 __all__ = ["acronym_to_cyrillic", "greek_word", "letter_to_cyrillic", "to_cyrillic"]
 

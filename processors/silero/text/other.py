@@ -7,7 +7,7 @@ import unicodedata
 
 from num2words import num2words
 
-from processors.silero.text.common import Prepared, clean, finish, whole_number
+from tolmach.processors.silero.text.common import Prepared, clean, finish, whole_number
 
 __all__ = ["prepare_other"]
 

@@ -9,11 +9,20 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from processors.silero.text.common import STRESS, Prepared, Rule, clean, finish, rewrite, say_address, whole_number
-from processors.silero.text.latin import greek_word, letter_to_cyrillic, to_cyrillic
-from processors.silero.text.russian_dates import DATE_RULES
-from processors.silero.text.russian_numbers import Case, Gender, agree, cardinal, decimal, joined, ordinal
-from processors.silero.text.russian_words import (
+from tolmach.processors.silero.text.common import (
+    STRESS,
+    Prepared,
+    Rule,
+    clean,
+    finish,
+    rewrite,
+    say_address,
+    whole_number,
+)
+from tolmach.processors.silero.text.latin import greek_word, letter_to_cyrillic, to_cyrillic
+from tolmach.processors.silero.text.russian_dates import DATE_RULES
+from tolmach.processors.silero.text.russian_numbers import Case, Gender, agree, cardinal, decimal, joined, ordinal
+from tolmach.processors.silero.text.russian_words import (
     ABBREVIATIONS,
     ADDRESS_SIGNS,
     BARE_UNITS,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from processors.silero.text.common import Rule
-from processors.silero.text.russian_numbers import Case, cardinal, digits, ordinal
-from processors.silero.text.russian_words import MONTHS
+from tolmach.processors.silero.text.common import Rule
+from tolmach.processors.silero.text.russian_numbers import Case, cardinal, digits, ordinal
+from tolmach.processors.silero.text.russian_words import MONTHS
 
 __all__ = ["DATE_RULES"]
 

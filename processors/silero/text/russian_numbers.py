@@ -6,7 +6,7 @@ from typing import Literal
 
 from num2words import num2words
 
-from processors.silero.text.common import whole_number
+from tolmach.processors.silero.text.common import whole_number
 
 __all__ = ["Case", "Gender", "agree", "cardinal", "decimal", "digits", "joined", "ordinal"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from processors.silero.text.common import pair_up
-from processors.silero.text.russian_numbers import Gender
+from tolmach.processors.silero.text.common import pair_up
+from tolmach.processors.silero.text.russian_numbers import Gender
 
 __all__ = [
     "ABBREVIATIONS",

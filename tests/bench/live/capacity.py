@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
-from pipelines.frames import NS_PER_S
 from tests.bench.live.latency import Moment, Summary
 from tests.bench.live.light_peer import LightPeer, Pacer, encode
 from tests.bench.live.machine import busy_s, come_first, noise_noted
 from tests.bench.live.servers import Server, Stack, serve
 from tests.integration.webrtc_peer import babble
+from tolmach.pipelines.frames import NS_PER_S
 
 SERVER_CORE, CALLER_CORE = 0, 1
 FIRST = 4

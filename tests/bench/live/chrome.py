@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 from playwright.async_api import Page, Route, async_playwright
 
-from pipelines.frames import Samples
 from tests.bench.live.machine import come_first
 from tests.bench.live.servers import Server
+from tolmach.pipelines.frames import Samples
 
 CHROMIUM = "/usr/bin/chromium"
 RATE_HZ = 48_000

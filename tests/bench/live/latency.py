@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import correlate, resample_poly
 
-from pipelines.frames import Samples
+from tolmach.pipelines.frames import Samples
 
 ANALYSIS_HZ = 8_000
 """The babble lies below 3 kHz; a sixth of 48 kHz keeps it, and 0.125 ms of resolution."""

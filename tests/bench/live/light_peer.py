@@ -19,12 +19,12 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import RtpPacket, is_rtcp
 
-from pipelines.frames import NS_PER_S, Samples
 from tests.bench.live.latency import Moment, moments
 from tests.bench.live.servers import Server
-from transports.webrtc.opus import OpusDecoder, OpusEncoder
-from transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
-from transports.webrtc.signalling import messages
+from tolmach.pipelines.frames import NS_PER_S, Samples
+from tolmach.transports.webrtc.opus import OpusDecoder, OpusEncoder
+from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
+from tolmach.transports.webrtc.signalling import messages
 
 _ADAPT_NS = 5_000_000
 _HEADER = struct.Struct("!BBHII")

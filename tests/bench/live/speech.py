@@ -19,11 +19,11 @@ import numpy as np
 import soundfile
 from scipy.signal import correlate, resample_poly
 
-from pipelines.frames import Samples
 from tests.bench.live.chrome import RATE_HZ, Recording, call, write_wav
 from tests.bench.live.latency import ANALYSIS_HZ
 from tests.bench.live.machine import noise_noted
 from tests.bench.live.servers import ROOT, serve
+from tolmach.pipelines.frames import Samples
 
 DEMO = ROOT / "config" / "demo" / "phrasebook-en.flac"
 GRAPH = "phrasebook-live"

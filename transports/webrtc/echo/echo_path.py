@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.frames import Samples
-from transports.webrtc.echo.far_end import SLOT, Reference
-from transports.webrtc.echo.lag_search import BLOCK, WHITE_HOP, LagSearch, Peak, whiten
-from transports.webrtc.echo.telephone_band import NARROW_HZ
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.echo.far_end import SLOT, Reference
+from tolmach.transports.webrtc.echo.lag_search import BLOCK, WHITE_HOP, LagSearch, Peak, whiten
+from tolmach.transports.webrtc.echo.telephone_band import NARROW_HZ
 
 _MS = NARROW_HZ // 1000
 _BLOCK_HOPS = BLOCK // SLOT

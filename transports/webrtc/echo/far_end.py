@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.frames import Samples
-from transports.webrtc.echo.lag_search import WHITE_HOP, whiten
-from transports.webrtc.echo.telephone_band import NARROW_HZ, Decimator, Timeline, narrow_index
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.echo.lag_search import WHITE_HOP, whiten
+from tolmach.transports.webrtc.echo.telephone_band import NARROW_HZ, Decimator, Timeline, narrow_index
 
 SLOT = NARROW_HZ // 100
 """Loudness is known for each 10 ms."""

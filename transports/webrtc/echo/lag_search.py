@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.frames import Samples
-from transports.webrtc.echo.telephone_band import NARROW_HZ
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.echo.telephone_band import NARROW_HZ
 
 WHITE_HOP = NARROW_HZ // 50
 """Frames of 40 ms every 20 ms; 20 to 64 ms do as well."""

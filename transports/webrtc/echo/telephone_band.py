@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.frames import NS_PER_S, Samples
-from transports.webrtc.rtp import RTP_RATE_HZ
+from tolmach.pipelines.frames import NS_PER_S, Samples
+from tolmach.transports.webrtc.rtp import RTP_RATE_HZ
 
 NARROW_HZ = 8000
 FACTOR = RTP_RATE_HZ // NARROW_HZ

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 
 WINDOW_NS = 10 * NS_PER_S
 """Memory of the estimator. A clock that drifts by 200 ppm moves the smallest transit by 2 ms in it, which is how far

@@ -3,10 +3,11 @@
 No network, no event loop, no clock: it is driven by ``add(packet)`` and ``pull(now)``, so that tests are scripts.
 
 It schedules instead of counting packets. The sample at media time *t* is due at ``base + t + target``: *base* is the
-transit of an undisturbed packet, *target* what packets are seen to be late (:mod:`transports.webrtc.incoming.delay`). What is
-due and missing is concealed and time goes on, so a loss cannot add latency, and a stall is over with the burst that
-ends it: nothing downstream plays in real time yet, therefore nothing need be stretched or dropped here. The part that
-does play in real time, the sender, sheds what a burst leaves there.
+transit of an undisturbed packet, *target* what packets are seen to be late
+(:mod:`tolmach.transports.webrtc.incoming.delay`). What is due and missing is concealed and time goes on, so a loss
+cannot add latency, and a stall is over with the burst that ends it: nothing downstream plays in real time yet,
+therefore nothing need be stretched or dropped here. The part that does play in real time, the sender, sheds what a
+burst leaves there.
 
 The schedule is a promise to those who pass audio on as it comes: it reaches them evenly. Who only listens, as a
 recogniser does, gains nothing from it; for them (``paced`` off) what is in order is given at once, and the schedule
@@ -27,9 +28,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from pipelines.frames import NS_PER_MS, NS_PER_S
-from transports.webrtc.incoming.delay import DelayEstimator
-from transports.webrtc.rtp import DTX_BYTES, FRAME_SAMPLES, RTP_RATE_HZ, Packet, rtp_ns, unwrap
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.transports.webrtc.incoming.delay import DelayEstimator
+from tolmach.transports.webrtc.rtp import DTX_BYTES, FRAME_SAMPLES, RTP_RATE_HZ, Packet, rtp_ns, unwrap
 
 MAX_DROPOUT = 3000  # RFC 3550, A.1: a minute of packets missing is a loss, more is another stream
 MAX_MISORDER = 100  # RFC 3550, A.1

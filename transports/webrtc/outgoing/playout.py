@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.frames import Samples
-from transports.webrtc.pitch_period import SEARCHED, find_period
-from transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.pitch_period import SEARCHED, find_period
+from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
 
 _MS = RTP_RATE_HZ // 1000
 SILENCE_RMS = 10 ** (-50 / 20)

@@ -8,8 +8,8 @@ import av
 import av.filter
 import numpy as np
 
-from pipelines.frames import Samples
-from transports.webrtc.rtp import RTP_RATE_HZ
+from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.rtp import RTP_RATE_HZ
 
 
 class MonoConverter:

@@ -25,9 +25,9 @@ from aioice.ice import CandidatePair, StunProtocol, relayed_candidate, server_re
 from aioice.turn import UDP_SOCKET_BUFFER_SIZE
 from aiortc.rtcicetransport import connection_kwargs
 
-from transports.webrtc.guards import Allowance, Complaints, is_media, is_stun
-from transports.webrtc.signalling.ice_settings import IceSettings
-from transports.webrtc.signalling.sdp import SignallingError
+from tolmach.transports.webrtc.guards import Allowance, Complaints, is_media, is_stun
+from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiortc import RTCIceServer
 
-from pipelines.errors import GraphError
+from tolmach.pipelines.errors import GraphError
 
 _URL = re.compile(
     r"(?P<scheme>stun|turns?):(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.bus import Message
-from pipelines.errors import TolmachError
-from pipelines.frames import NS_PER_MS
+from tolmach.pipelines.bus import Message
+from tolmach.pipelines.errors import TolmachError
+from tolmach.pipelines.frames import NS_PER_MS
 
 VERSION = 1
 LABEL = "tolmach"

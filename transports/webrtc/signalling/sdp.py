@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from aiortc.sdp import SessionDescription
 
-from pipelines.errors import TolmachError
+from tolmach.pipelines.errors import TolmachError
 
 MAX_SDP = 65_536
 """Characters; Chrome's offer for one microphone and a data channel has about 4000."""

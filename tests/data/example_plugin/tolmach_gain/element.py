@@ -4,8 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from pipelines.element import Element
-from pipelines.frames import AudioFrame, Frame
+from tolmach import AudioFrame, Element, Frame
 
 
 class Gain(Element):

@@ -1,6 +1,6 @@
 """What ``gain`` is; imports nothing heavy."""
 
-from pipelines.element import ElementSpec, Field, Pad, Settings
+from tolmach import ElementSpec, Field, Pad, Settings
 
 
 class GainSettings(Settings):

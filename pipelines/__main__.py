@@ -1,6 +1,0 @@
-"""``python -m pipelines`` is ``tolmach``."""
-
-from pipelines.cli.main import script
-
-if __name__ == "__main__":
-    script()
