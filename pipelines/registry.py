@@ -154,7 +154,7 @@ def _specs(point: EntryPoint, origin: str) -> tuple[ElementSpec, ...]:
 def _way_out(error: Exception, origin: str) -> str:
     room = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ImportError) and room in ("pipelines", "processors", "transports", "web"):
-        return f"it is written for a release in which tolmach.{room} was imported as {room}: update or uninstall {origin}"
+        return f"it is older than the name tolmach.{room}: update or uninstall {origin}"
     return f"update or uninstall {origin}"
 
 

@@ -13,12 +13,12 @@ from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
 from tolmach.processors.ast.settings import RATE_HZ
 from tolmach.processors.ast.utterances import Utterance
 from tolmach.processors.canary import embedded
-from tolmach.processors.canary.device import resolve
 from tolmach.processors.canary.languages import check_pair, published_name
 from tolmach.processors.canary.request import CanaryRequest, pad_short, token_bound
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, EMBEDDED, CanarySettings, is_path
 from tolmach.processors.canary.weights import download
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
+from tolmach.processors.hosting.device import resolve, torch_gpus
 
 
 class CanaryAst(SpeechTranslation[CanaryRequest]):
@@ -75,7 +75,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
 
     async def _acquire(self, model: str, sha256: str | None) -> Lease[CanaryRequest, Hypothesis]:
         settings = self.settings
-        device = await off_loop(resolve, settings.device)
+        device = await off_loop(resolve, settings.device, torch_gpus)
         threads, dtype = settings.cpu_threads, settings.dtype
         if dtype == "float32" and device == "cpu":
             dtype = "auto"  # the same model

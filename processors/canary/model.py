@@ -113,12 +113,9 @@ def load(
         ModelMissingError: If it cannot be had.
         ModelRefusedError: If it is not the file that was pinned, or its archive leads out of its folder.
         OutOfMemoryError: If it does not fit; says what would.
-        ModelError: If it is not a Canary model, or the device is not there.
+        ModelError: If it is not a Canary model.
     """
-    target = torch.device(device)
-    if target.type == "cuda" and (not torch.cuda.is_available() or target.index >= torch.cuda.device_count()):
-        raise ModelError(f"no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here; use device: cpu")
-    if target.type == "cpu":
+    if device == "cpu":
         precision.choose(dtype, device, 0)  # refuses before gigabytes are read
     path = Path(model) if is_path(model) else download(model, report)
     if sha256 is not None:

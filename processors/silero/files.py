@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
 from tolmach.pipelines.models.caches import cache_dir
 from tolmach.pipelines.models.download import DownloadError, Progress, Remote, download
-from tolmach.processors.silero.spec import SileroTtsSettings
+from tolmach.processors.silero.settings import SileroTtsSettings
 from tolmach.processors.silero.voices import PINNED
 
 __all__ = ["ALLOW_VARIABLE", "MAX_PACKAGE_BYTES", "Package", "expected_at", "fetch", "find_or_fetch", "read_allowed"]

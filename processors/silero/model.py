@@ -20,7 +20,7 @@ from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.silero.files import Package
 
-__all__ = ["MAX_CHARS", "SileroModel", "Spoken", "Utterable", "load", "resolve_device"]
+__all__ = ["MAX_CHARS", "SileroModel", "Spoken", "Utterable", "load"]
 
 log = logging.getLogger(__name__)
 
@@ -69,24 +69,6 @@ class Spoken:
 
     samples: Samples
     skipped: tuple[tuple[str, str], ...] = ()
-
-
-def resolve_device(device: str) -> str:
-    """The device a setting means here: ``auto`` is the GPU if there is one. Imports torch, so it blocks.
-
-    Raises:
-        ModelError: If the device is not there.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise ModelError(f"there is no device {device} here: use cpu or auto")
-        return f"cuda:{index}"
-    return device
 
 
 def load(package: Package, lang: str, device: str, cpu_threads: int = 0, symbols: str | None = None) -> SileroModel:

@@ -10,6 +10,7 @@ from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
 from tolmach.processors.ast.utterances import Utterance
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
+from tolmach.processors.hosting.device import resolve
 from tolmach.processors.whisper import weights
 from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path
@@ -43,7 +44,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         model = settings.model
         if is_path(model):
             model = str(await off_loop(_existing, model, self.context.base_dir))
-        device = await off_loop(_resolve, settings.device)
+        device = await off_loop(resolve, settings.device, _gpus)
         threads = f", {settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("whisper", model, device, settings.compute_type + threads)
         load = partial(_load, model, device, settings.compute_type, settings.cpu_threads)
@@ -101,12 +102,10 @@ def _load(model: str, device: str, compute_type: str, cpu_threads: int) -> Model
     return load(Path(model) if is_path(model) else download(model), device, compute_type, cpu_threads)
 
 
-def _resolve(device: str) -> str:
-    if device == "auto":
-        import ctranslate2
+def _gpus() -> int:
+    import ctranslate2
 
-        return "cuda:0" if ctranslate2.get_cuda_device_count() else "cpu"
-    return "cuda:0" if device == "cuda" else device
+    return int(ctranslate2.get_cuda_device_count())
 
 
 def _existing(model: str, base_dir: Path) -> Path:

@@ -493,9 +493,7 @@ async def test_code_in_the_weights_does_not_run(
 
 @pytest.mark.models
 async def test_a_device_that_is_not_there_is_one_clear_error(tiny: Path):
-    import torch
-
-    with pytest.raises(ModelError, match=f"PyTorch sees {torch.cuda.device_count()} GPUs here"):
+    with pytest.raises(ModelError, match=r"no device cuda:99 here \(.*seen"):
         await Harness(SPEC, model=str(tiny), device="cuda:99").element.start()
 
 

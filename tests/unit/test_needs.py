@@ -58,7 +58,7 @@ def test_what_is_on_disk_is_not_missing(tmp_path: Path) -> None:
     put_canary()
     assert lacks("interpreter") == "needs `tolmach fetch interpreter`: v5_5_ru (138.7 MiB)"
     from tolmach.processors.silero.files import expected_at
-    from tolmach.processors.silero.spec import SileroTtsSettings
+    from tolmach.processors.silero.settings import SileroTtsSettings
 
     voice = expected_at(SileroTtsSettings(model="v5_5_ru"), tmp_path)
     assert voice.is_relative_to(cache_dir())

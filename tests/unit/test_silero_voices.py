@@ -23,7 +23,8 @@ from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.shipped import shipped_graph
 from tolmach.processors.silero import files
 from tolmach.processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
-from tolmach.processors.silero.spec import SPEC, SileroTtsSettings
+from tolmach.processors.silero.settings import SileroTtsSettings
+from tolmach.processors.silero.spec import SPEC
 from tolmach.processors.silero.voices import LICENCE, MODELS, PINNED
 
 CONTENT = b"a model, as far as anybody can tell without loading it" * 1000

@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 from tolmach.pipelines.describe.reference import SettingInfo, alternatives, describe_settings
 from tolmach.pipelines.element import SettingsType, is_live_setting
 from tolmach.pipelines.graph import Graph, Node
-from tolmach.processors.silero.spec import SileroTtsSettings
+from tolmach.processors.silero.settings import SileroTtsSettings
 from tolmach.transports.webrtc.spec import WebrtcSrcSettings
 
 __all__ = ["LiveSetting", "in_words", "live_settings"]
