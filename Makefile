@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(if $(filter cpu,$(TORCH)),$(BIN)/python -m pip install --quiet --progress-bar off $(TORCH_CPU))
-	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dev,whisper-offline]'
+	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[dev,all]'
 	@touch $@
 
 demo: $(STAMP)

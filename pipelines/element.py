@@ -7,6 +7,7 @@ The :class:`Element` it names in ``build`` is imported only when a graph is buil
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,29 @@ class Missing:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Packages that only some elements need, and that an installation may lack.
+
+    Attributes:
+        requirement: What pip is asked for: ``tolmach[canary]``.
+        modules: Top-level modules that it brings; all of them must be there.
+    """
+
+    requirement: str
+    modules: tuple[str, ...]
+
+    @property
+    def installed(self) -> bool:
+        """Whether all modules can be found; imports none of them."""
+        return all(importlib.util.find_spec(module) is not None for module in self.modules)
+
+    @property
+    def command(self) -> str:
+        """What installs it."""
+        return f"pip install '{self.requirement}'"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElementSpec:
     """All that is known about an element type without importing its runtime.
@@ -169,6 +193,8 @@ class ElementSpec:
         pads: The pads, or a function from valid settings to them.
         build: ``module:Class`` of the runtime, imported when a graph is built.
         prefetch: ``module:function`` taking the settings, which downloads and verifies what the element needs.
+        extra: Packages that its runtime needs beyond those of a plain installation, or None. Without them it is listed
+            and checked, and says at start what to install.
         missing: What of the files it needs is not on this machine, from its settings and the folder that relative paths
             start from. It looks at names and sizes alone: a look takes milliseconds, imports nothing heavy, asks no
             network.
@@ -188,6 +214,7 @@ class ElementSpec:
     pads: tuple[Pad, ...] | Callable[[Any], tuple[Pad, ...]]
     build: str
     prefetch: str | None = None
+    extra: Extra | None = None
     missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
     on_error: OnError = "fail"
     live: bool = False

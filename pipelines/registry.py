@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from tolmach.pipelines.element import Element, ElementSpec
-from tolmach.pipelines.errors import TolmachError
+from tolmach.pipelines.errors import ModelMissingError, TolmachError
 
 ENTRY_POINT_GROUP = "tolmach.elements"
 
@@ -176,8 +176,11 @@ def load_runtime(spec: ElementSpec) -> type[Element]:
     """Import the runtime class a spec names.
 
     Raises:
+        ModelMissingError: If packages it needs are not installed; says what installs them.
         TypeError: If ``spec.build`` is not an :class:`Element`.
     """
+    if spec.extra is not None and not spec.extra.installed:
+        raise ModelMissingError(f"{spec.type} needs packages that are not installed here: {spec.extra.command}")
     module, _, name = spec.build.partition(":")
     runtime = getattr(importlib.import_module(module), name)
     if not (isinstance(runtime, type) and issubclass(runtime, Element)):

@@ -20,6 +20,9 @@ def missing_in(graph: Graph, base_dir: Path | None = None) -> dict[Missing, list
     """
     found: dict[Missing, list[str]] = {}
     for node in graph.nodes.values():
+        extra = node.spec.extra
+        if extra is not None and not extra.installed:
+            found.setdefault(Missing(extra.requirement, remedy=extra.command), []).append(node.name)
         if node.spec.missing is not None:
             for each in node.spec.missing(node.settings, base_dir or Path.cwd()):
                 found.setdefault(each, []).append(node.name)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from tolmach.pipelines.element import ElementSpec, Field, Missing
+from tolmach.pipelines.element import ElementSpec, Extra, Field, Missing
 from tolmach.pipelines.errors import ModelError
 from tolmach.processors.ast.settings import AstSettings, ast_pads, require_language
 from tolmach.processors.canary import embedded
@@ -124,6 +124,7 @@ SPEC = ElementSpec(
     settings=CanarySettings,
     pads=ast_pads,
     build="tolmach.processors.canary.element:CanaryAst",
+    extra=Extra("tolmach[canary]", ("nemo", "omegaconf", "torch")),
     prefetch="tolmach.processors.canary.element:fetch",
     missing=_missing,
     on_error="skip",

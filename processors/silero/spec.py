@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tolmach.pipelines.element import ElementSpec, Missing, Pad
+from tolmach.pipelines.element import ElementSpec, Extra, Missing, Pad
 from tolmach.processors.silero.files import expected_at
 from tolmach.processors.silero.settings import SileroTtsSettings
 from tolmach.processors.silero.voices import LICENCE, MODELS
@@ -31,6 +31,7 @@ SPEC = ElementSpec(
     settings=SileroTtsSettings,
     pads=_pads,
     build="tolmach.processors.silero.element:SileroTts",
+    extra=Extra("tolmach[silero]", ("torch",)),
     prefetch="tolmach.processors.silero.files:fetch",
     missing=_missing,
     on_error="skip",

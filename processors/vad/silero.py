@@ -27,15 +27,15 @@ OFFSET_BELOW_THRESHOLD = 0.15
 """Default hysteresis, as in the model's own ``get_speech_timestamps`` (``neg_threshold``)."""
 
 _HOMES = (
-    ("silero-vad", "silero_vad/data/silero_vad.onnx"),
-    ("pipecat-ai", "pipecat/audio/vad/data/silero_vad.onnx"),  # the same file, byte for byte
+    ("pipecat-ai", "pipecat/audio/vad/data/silero_vad.onnx"),
+    ("silero-vad", "silero_vad/data/silero_vad.onnx"),  # the same file, byte for byte, in a package that brings torch
 )
 
 
 def model_path() -> Path:
-    """Where the model lies: in the silero-vad distribution, or in the copy that pipecat bundles.
+    """Where the model lies: in the copy that pipecat bundles, or in the silero-vad distribution.
 
-    Found by path: importing silero_vad would import torch, and elements do not know pipecat.
+    Found by path: elements do not know pipecat, and importing silero_vad would import torch.
 
     Raises:
         ModelMissingError: If neither is installed.

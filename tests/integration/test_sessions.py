@@ -261,7 +261,7 @@ async def test_a_switch_is_logged_whether_it_succeeds_or_not(graphs: Path, caplo
     (graphs / "broken.yaml").write_text(text)
     words = babble(40)
     words[np.arange(len(words)) % (2 * 48_000) > 48_000] = 0
-    with caplog.at_level(logging.INFO, "web"):
+    with caplog.at_level(logging.INFO, "tolmach.web"):
         async with server(graphs) as client:
             peer = await client.call(words)
             await peer.hear(10)

@@ -332,7 +332,7 @@ async def test_datagrams_of_strangers_change_nothing(caplog: pytest.LogCaptureFi
             protocol.transport.sendto(b"", (host, port))
         await assert_it_goes_on(peer, connection)
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
-    assert not [r for r in caplog.records if r.name.startswith("transports") and host in r.getMessage()]
+    assert not [r for r in caplog.records if r.name.startswith("tolmach.transports") and host in r.getMessage()]
 
 
 # Messages -------------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_links_to_folders_are_followed_once_and_loops_noticed(tmp_path: Path, ca
     (tmp_path / "in/again").symlink_to(tmp_path / "in/deep")
     (tmp_path / "in/more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/home").symlink_to(tmp_path / "in")
-    with caplog.at_level(logging.WARNING, logger="pipelines"):  # whatever a command of an earlier test has set
+    with caplog.at_level(logging.WARNING, logger="tolmach.pipelines"):  # whatever a command of an earlier test has set
         assert names(tmp_path / "in", output=tmp_path / "out") == ["a", "deep/b", "more/c"]
     said = [record.getMessage() for record in caplog.records]
     assert sum("is not searched twice" in line for line in said) == 3

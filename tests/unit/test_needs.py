@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tolmach.pipelines.element import Missing
+from tolmach.pipelines.element import Extra, Missing
 from tolmach.pipelines.errors import ModelMissingError
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.models.caches import cache_dir, cache_folders
 from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.shipped import shipped_graph, shipped_graphs
 from tolmach.processors.silero.voices import MODELS
@@ -141,3 +143,33 @@ async def test_the_api_tells_it_and_no_path(tmp_path: Path) -> None:
 )
 def test_clients_read_no_path_of_the_server(said: str, told: str | None) -> None:
     assert without_paths(said) == (said if told is None else told)
+
+
+async def test_an_extra_that_is_not_installed_is_missing_and_said_at_start(tmp_path: Path) -> None:
+    registry = Registry.builtin()
+    identity = registry.get("identity")
+    extra = Extra("tolmach[canary]", ("no_such_module_here", "sys"))
+    assert not extra.installed
+    assert Extra("tolmach[silero]", ("sys",)).installed
+    lacking = registry.without("identity").extended(replace(identity, extra=extra), origin="tests")
+    path = tmp_path / "g.yaml"
+    elements = "{in: {type: test_src}, i: {type: identity}, out: {type: fake_sink}}"
+    path.write_text(f"version: 1\nelements: {elements}\nlinks: [in -> i -> out]\n")
+    graph = load_graph(path, registry=lacking)  # it is checked all the same
+    assert missing_text("g", missing_in(graph)) == "tolmach[canary]: pip install 'tolmach[canary]'"
+    with pytest.raises(ModelMissingError, match=r"identity needs packages .*: pip install 'tolmach\[canary\]'"):
+        await GraphRunner(graph).run()
+
+
+def test_torch_and_nemo_belong_to_extras(root: Path) -> None:
+    """A plain installation runs the engine, the server, the page, Whisper and espeak."""
+    registry = Registry.builtin()
+    needing = {name: registry.get(name).extra for name in registry if registry.get(name).extra}
+    assert {name: extra.requirement for name, extra in needing.items() if extra} == {
+        "canary_ast": "tolmach[canary]",
+        "silero_tts": "tolmach[silero]",
+    }
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert not [line for line in project["dependencies"] if line.startswith(("torch", "nemo", "silero"))]
+    extras = project["optional-dependencies"]
+    assert {"tolmach[canary]", "tolmach[silero]"} <= {f"tolmach[{name}]" for name in extras}

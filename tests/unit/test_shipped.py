@@ -74,12 +74,13 @@ def test_an_installation_without_its_folder_says_so(tmp_path: Path, monkeypatch:
 
 
 def test_the_folder_is_found_where_a_wheel_puts_it(tmp_path: Path, root: Path):
-    """Packages and config side by side in another folder, as in site-packages."""
+    """Rooms and config in one package of another folder, as in site-packages."""
     for name in ("pipelines", "config"):
-        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / name, tmp_path / "tolmach" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "tolmach" / "__init__.py", tmp_path / "tolmach")
     script = "from tolmach.pipelines.shipped import shipped_graph; print(shipped_graph('vad'))"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert Path(done.stdout.strip()) == tmp_path / "config" / "vad.yaml"
+    assert Path(done.stdout.strip()) == tmp_path / "tolmach" / "config" / "vad.yaml"
 
 
 def test_graphs_are_listed_by_name():

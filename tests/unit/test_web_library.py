@@ -620,7 +620,7 @@ async def test_a_name_that_is_no_text_ends_neither_the_watch_nor_the_list(
     def write_odd(n: int) -> None:
         odd.write_text(ECHO + "# changed\n" * n)
 
-    with caplog.at_level(logging.WARNING, "web"):
+    with caplog.at_level(logging.WARNING, "tolmach.web"):
         for n in range(3):
             write_odd(n)
             name = f"new{n}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import platform
 import re
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from tolmach.pipelines.cli.main import EXIT_FAILED, EXIT_OK, distribution_version
 from tolmach.pipelines.cli.trial import NotTried, try_element
+from tolmach.pipelines.element import Extra
 from tolmach.pipelines.language.check import check_graph
 from tolmach.pipelines.models.caches import cache_folders, files_in, size_text
 from tolmach.pipelines.models.needs import missing_in, missing_text
@@ -31,10 +33,9 @@ DISTRIBUTION_OF = {
     "av": "av",
     "espeakng_loader": "espeakng-loader",
     "faster_whisper": "faster-whisper",
-    "nemo": "nemo_toolkit[asr]",
+    "nemo": "tolmach[canary]",
     "onnxruntime": "onnxruntime",
     "pipecat": "pipecat-ai",
-    "silero_vad": "silero-vad",
     "torch": "torch",
     "webrtcvad": "webrtcvad-wheels",
 }
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     for title, findings in (
         ("Machine", _machine()),
         ("Packages", _packages()),
+        ("Extras", _extras()),
         ("Device", _device()),
         ("Models on disk", _models()),
         ("Elements", _elements(tried=not args.quick)),
@@ -105,7 +107,21 @@ def _requirements() -> list[str]:
     return sorted((r.strip() for r in declared if "extra ==" not in r), key=str.lower)
 
 
+def _extras() -> Iterator[Finding]:
+    registry = Registry.builtin()
+    users: dict[Extra, list[str]] = {}
+    for element_type in registry:
+        if (extra := registry.get(element_type).extra) is not None:
+            users.setdefault(extra, []).append(element_type)
+    for extra, types in users.items():
+        state = "installed" if extra.installed else f"not installed; `{extra.command}`"
+        yield Finding(f"{extra.requirement}, for {', '.join(types)}: {state}")
+
+
 def _device() -> Iterator[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        yield Finding("CPU; GPUs are not looked for without PyTorch, which canary_ast and silero_tts bring")
+        return
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as error:  # OSError: a shared library of it is missing
@@ -152,7 +168,11 @@ def _elements(*, tried: bool) -> Iterator[Finding]:
     usable = []
     for element_type in registry:
         try:
-            load_runtime(registry.get(element_type))
+            spec = registry.get(element_type)
+            if spec.extra is not None and not spec.extra.installed:
+                yield Finding(f"{element_type}: needs `{spec.extra.command}`")
+                continue
+            load_runtime(spec)
         except Exception as error:  # whatever a third party's import raises is a finding, not an end
             origin = registry.entry(element_type).origin
             yield Finding(f"{element_type} ({origin}): {type(error).__name__}: {error}", _remedy(error, origin))
@@ -195,6 +215,6 @@ def _remedy(error: Exception, origin: str) -> str:
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing in DISTRIBUTION_OF:
         return f"pip install '{DISTRIBUTION_OF[missing]}'"
-    if missing and missing not in ("pipelines", "processors", "transports"):
+    if missing and missing != "tolmach":
         return f"install what provides the module {missing!r}, then install {origin} again"
     return f"pip install --force-reinstall {origin}"
