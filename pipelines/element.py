@@ -295,6 +295,7 @@ class Context:
         sources: By sink pad, the names of the sources that feed it; pads without a common source do not wait for each
             other anywhere upstream.
         live: Whether one of these sources keeps the pace of the world.
+        resources: What the runner was handed for its elements, by name: see :meth:`resource`.
     """
 
     name: str
@@ -311,6 +312,20 @@ class Context:
     progress: Progress = _nobody
     sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
     live: bool = False
+    resources: Mapping[str, object] = field(default_factory=dict)
+
+    def resource(self, name: str, kind: type[_Value]) -> _Value | None:
+        """What the runner was handed under ``name``, or None: a session's line, an endpoint of an application.
+
+        It belongs to whoever made it; an element uses it and never closes it.
+
+        Raises:
+            TypeError: If it is something else than ``kind``.
+        """
+        found = self.resources.get(name)
+        if found is not None and not isinstance(found, kind):
+            raise TypeError(f"{self.name}: resource {name!r} is a {type(found).__name__}, not a {kind.__name__}")
+        return found
 
 
 class Element:

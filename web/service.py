@@ -110,7 +110,7 @@ class Service:
             self.count_offer(address)
             self.pool.admit(address)
             session_id = SessionPool.new_id()
-            graph = await self.library.load(choice.graph, choice.params, choice.settings, session_id)
+            graph = await self.library.load(choice.graph, choice.params, choice.settings)
             return await self.pool.open(address, offer, choice, graph, session_id)
         except (ApiError, GraphError, SignallingError):
             self.metrics.session_ended("refused")
@@ -124,7 +124,7 @@ class Service:
         choice = choice or session.choice
         if choice is None:
             raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
-        graph = await self.library.load(choice.graph, choice.params, choice.settings, session.id)
+        graph = await self.library.load(choice.graph, choice.params, choice.settings)
         self.pool.require_open()
         answer = await session.call(offer)
         session.play(choice, graph)
@@ -134,7 +134,7 @@ class Service:
         """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
         self.pool.require_open()
         try:
-            graph = await self.library.load(choice.graph, choice.params, choice.settings, session.id)
+            graph = await self.library.load(choice.graph, choice.params, choice.settings)
             self.pool.require_open()
             session.play(choice, graph)
         except (ApiError, GraphError) as error:

@@ -10,11 +10,9 @@ from collections.abc import Callable
 from tolmach.pipelines.bus import Bus, Message
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.runtime.runner import GraphRunner
-from tolmach.transports.webrtc.session_line import Line
-from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.web.catalogue.library import GraphLibrary
 from tolmach.web.errors import ApiError, without_paths
-from tolmach.web.sessions.pool import SessionPool
 
 __all__ = ["Warmer"]
 
@@ -95,18 +93,15 @@ class Warmer:
             self._failed.pop(name, None)
 
     async def _warm(self, name: str) -> None:
-        session = SessionPool.new_id()
-        graph = await self._library.load(name, {}, {}, session)
+        graph = await self._library.load(name, {}, {})
         line = Line()
-        SESSIONS.add(session, line)
         bus = Bus()
         bus.subscribe(self._note)
-        runner = GraphRunner(graph, bus=bus, warm=True)
+        runner = GraphRunner(graph, bus=bus, warm=True, resources={RESOURCE: line})
         runner.finish()
         try:
             result = await runner.run()
         finally:
-            SESSIONS.remove(session)
             await line.close()
         if result.error is not None:
             raise result.error

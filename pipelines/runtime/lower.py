@@ -14,7 +14,7 @@ Cancel does not travel at all: it stops the tasks, so it overtakes whatever is q
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tolmach.pipelines.bus import Bus, Message
@@ -70,6 +70,7 @@ class GraphPipeline(BasePipeline):
         overwrite: Whether sinks may replace existing files.
         tracer: Collects per-element figures; None measures nothing.
         observed: Whether pipecat observers want to see every media frame (costs about a third of the speed).
+        resources: What elements find by name.
 
     Raises:
         GraphError: If a chain without a queue is too long for one task.
@@ -84,6 +85,7 @@ class GraphPipeline(BasePipeline):
         overwrite: bool = True,
         tracer: Tracer | None = None,
         observed: bool = False,
+        resources: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(name=graph.name, enable_direct_mode=True)  # type: ignore[no-untyped-call]
         self.graph = graph
@@ -98,7 +100,7 @@ class GraphPipeline(BasePipeline):
             raise GraphError(f"{chain} elements in a row end in {last!r}; put a queue in between (at most {MAX_CHAIN})")
         sources = sources_of(graph)
         self._elements = {
-            name: ElementProcessor(graph.nodes[name], graph, self, base_dir, overwrite, sources[name])
+            name: ElementProcessor(graph.nodes[name], graph, self, base_dir, overwrite, sources[name], resources or {})
             for name in graph.order
         }
         for link in graph.links:

@@ -76,6 +76,7 @@ class ElementProcessor(FrameProcessor):
         base_dir: Path,
         overwrite: bool,
         sources: Mapping[str, frozenset[str]],
+        resources: Mapping[str, object],
     ) -> None:
         super().__init__(name=node.name, enable_direct_mode=True)
         self.node = node
@@ -113,6 +114,7 @@ class ElementProcessor(FrameProcessor):
                 progress=self.progress,
                 sources=sources,
                 live=any(graph.nodes[name].spec.live for found in sources.values() for name in found),
+                resources=resources,
             ),
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -73,6 +73,8 @@ class GraphRunner:
         trace: Whether to collect per-element figures.
         observers: pipecat observers; giving any makes every media frame visible to them.
         warm: Whether to run each model once before the graph plays (:meth:`tolmach.pipelines.element.Element.warm`).
+        resources: What elements of this run find by name (:meth:`tolmach.pipelines.element.Context.resource`): what an
+            application has and a graph file cannot hold.
     """
 
     def __init__(
@@ -85,11 +87,13 @@ class GraphRunner:
         trace: bool = False,
         observers: Sequence[BaseObserver] = (),
         warm: bool = False,
+        resources: Mapping[str, object] | None = None,
     ) -> None:
         self.graph = graph
         self.bus = bus or Bus()
         self._observers = list(observers)
         self._warm = warm
+        self._resources = dict(resources or {})
         self._tracer = Tracer() if trace else None
         self._pipeline: GraphPipeline | None = None
         self._base_dir = base_dir or Path.cwd()
@@ -135,6 +139,7 @@ class GraphRunner:
             overwrite=self._overwrite,
             tracer=self._tracer,
             observed=bool(self._observers),
+            resources=self._resources,
         )
         self._pipeline = pipeline
         if self._finish_asked:

@@ -31,6 +31,7 @@ class Harness:
         caps: Negotiated caps by pad name, as the graph would give them; written form or :class:`Caps`.
         base_dir: Folder that relative paths start from.
         languages: What the elements behind it expect to hear.
+        resources: What it finds by name, as :class:`tolmach.pipelines.runtime.runner.GraphRunner` would be handed it.
         **settings: Settings of the element.
     """
 
@@ -41,6 +42,7 @@ class Harness:
         caps: Mapping[str, Caps | str] | None = None,
         base_dir: Path | None = None,
         languages: tuple[str, ...] = (),
+        resources: Mapping[str, object] | None = None,
         **settings: Any,
     ) -> None:
         self.spec = spec
@@ -58,6 +60,7 @@ class Harness:
             caps={k: Caps.parse(v) if isinstance(v, str) else v for k, v in (caps or {}).items()},
             base_dir=base_dir or Path.cwd(),
             languages=languages,
+            resources=resources or {},
         )
         self.element = load_runtime(spec)(self.settings, self.context)
 

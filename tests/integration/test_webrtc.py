@@ -24,8 +24,7 @@ from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
-from tolmach.transports.webrtc.session_line import Line
-from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.transports.webrtc.signalling.messages import encode
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 from tolmach.transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC
@@ -56,10 +55,9 @@ links:
 """
 
 
-def live_graph(text: str, session: str) -> Graph:
+def live_graph(text: str) -> Graph:
     registry = Registry.builtin().without("webrtc_src", "webrtc_sink").extended(WEBRTC_SRC, WEBRTC_SINK)
-    overrides = {"in.session": session, "out.session": session}
-    return load_graph("live.yaml", text=text, overrides=overrides, registry=registry)
+    return load_graph("live.yaml", text=text, registry=registry)
 
 
 class Call:
@@ -87,8 +85,7 @@ async def call(signal: Samples, *, graph: str = ECHO, trickle: bool = False) -> 
         line = Line()
         connection = line.connect()
         peer = Peer(signal)
-        SESSIONS.add("test", line)
-        runner = GraphRunner(live_graph(graph, "test"))
+        runner = GraphRunner(live_graph(graph), resources={RESOURCE: line})
         playing = asyncio.Event()
         runner.bus.subscribe(lambda m: playing.set() if m.kind == "state" and m.text == "playing" else None)
         run = asyncio.create_task(runner.run(), name="graph")
@@ -106,7 +103,6 @@ async def call(signal: Samples, *, graph: str = ECHO, trickle: bool = False) -> 
             await line.close()
             await connection.close()
             await asyncio.wait_for(run, 10)
-            SESSIONS.remove("test")
             await peer.close()
     left = {t.name for t in set(threading.enumerate()) - threads if "decoder" in t.name}
     assert not left, f"threads left: {left}"
@@ -253,6 +249,5 @@ async def test_an_offer_that_cannot_be_used_is_refused_in_words(offer: str) -> N
 
 
 async def test_without_a_session_the_graph_says_what_to_do() -> None:
-    for session, text in (("", "tolmach serve"), ("gone", "'gone'")):
-        with pytest.raises(ElementError, match=text):
-            await GraphRunner(live_graph(ECHO, session)).run()
+    with pytest.raises(ElementError, match="tolmach serve"):
+        await GraphRunner(live_graph(ECHO)).run()

@@ -136,13 +136,13 @@ async def test_a_mistake_does_not_take_a_graph_away(tmp_path: Path, open_library
     assert [d.code for d in entry.diagnostics] == ["unknown-type"]
     assert "live.yaml:11:18: error[unknown-type]" in entry.diagnostics_text
     assert str(tmp_path) not in entry.diagnostics_text
-    graph = await library.load("live", {}, {}, "s")
+    graph = await library.load("live", {}, {})
     assert graph.nodes["vad"].spec.type == "silero_vad"
 
     mended = LIVE.replace("hangover_ms: 500", "hangover_ms: 600")
     await change(library, write(path, mended), lambda: not library.entry("live").stale)
     assert library.entry("live").diagnostics == ()
-    after = await library.load("live", {}, {}, "s")
+    after = await library.load("live", {}, {})
     assert after.nodes["vad"].settings.hangover_ms == 600
     assert graph.nodes["vad"].settings.hangover_ms == 500  # a running session keeps the graph it was given
 
@@ -170,7 +170,7 @@ async def test_a_new_graph_that_is_wrong_is_shown_with_what_is_wrong(tmp_path: P
     assert (shown["name"], shown["ok"], shown["stale"], shown["settings"]) == ("new", False, False, [])
     assert [d["code"] for d in shown["diagnostics"]] == ["unknown-element"]
     with pytest.raises(GraphError, match="no element named 'oud'") as caught:
-        await library.load("new", {}, {}, "s")
+        await library.load("new", {}, {})
     assert [d.code for d in caught.value.diagnostics] == ["unknown-element"]
 
 
@@ -239,7 +239,7 @@ async def test_two_suffixes_do_not_hide_each_other(tmp_path: Path, open_library:
     (tmp_path / "a.yml").write_text(LIVE)
     library = await open_library(tmp_path, default="a.yml")
     assert [graph["name"] for graph in library.as_json()["graphs"]] == ["a", "a.yml"]
-    assert "vad" in (await library.load("a.yml", {}, {}, "s")).nodes
+    assert "vad" in (await library.load("a.yml", {}, {})).nodes
     assert library.default == "a.yml"
 
 
@@ -293,7 +293,7 @@ async def test_the_loop_goes_on_while_a_large_graph_is_checked(tmp_path: Path, o
     lag = LoopLag(late.append)
     lag.start()
     await change(library, write(tmp_path / "large.yaml", large), lambda: len(library.entries()) == 2)
-    await library.load("large", {}, {}, "s")
+    await library.load("large", {}, {})
     await lag.stop()
     assert max(late) < 0.1  # the check itself takes many times that
 
@@ -308,23 +308,20 @@ async def library(tmp_path: Path, open_library: Open) -> GraphLibrary:
     return opened
 
 
-async def test_a_session_gets_its_params_settings_and_id(library: GraphLibrary):
+async def test_a_session_gets_its_params_and_settings(library: GraphLibrary):
     graph = await library.load(
         "live",
         {"source_lang": "ru", "target_lang": "en", "volume": 50},
         {"vad.hangover_ms": 900, "tts.pitch": 70, "ast.min_logprob": -0.5},
-        "0123",
     )
-    assert graph.nodes["in"].settings.session == graph.nodes["out"].settings.session == "0123"
     assert graph.nodes["vad"].settings.hangover_ms == 900
     assert (graph.nodes["tts"].settings.lang, graph.nodes["tts"].settings.pitch) == ("en", 70)
     assert graph.nodes["tts"].settings.volume == 50
     assert (graph.nodes["ast"].settings.source_lang, graph.nodes["ast"].settings.min_logprob) == ("ru", -0.5)
     assert [str(link.src) for link in graph.links_from("tts")] == ["tts.src"]
-    assert library.entry("live").graph.nodes["in"].settings.session == ""  # type: ignore[union-attr]
 
 
-async def test_elements_inside_bins_belong_to_the_session_too(tmp_path: Path, open_library: Open):
+async def test_elements_inside_bins_get_the_settings_of_a_session_too(tmp_path: Path, open_library: Open):
     (tmp_path / "bins.yaml").write_text("""\
 version: 1
 bins:
@@ -341,8 +338,7 @@ elements:
 links: [ears -> out]
 """)
     library = await open_library(tmp_path)
-    graph = await library.load("bins", {}, {"ears.vad.mode": 3, "ears.mic.gate_playback": False}, "id")
-    assert graph.nodes["ears.mic"].settings.session == "id"
+    graph = await library.load("bins", {}, {"ears.vad.mode": 3, "ears.mic.gate_playback": False})
     assert not graph.nodes["ears.mic"].settings.gate_playback
     assert graph.nodes["ears.vad"].settings.mode == 3
 
@@ -374,7 +370,7 @@ links: [ears -> out]
 )
 async def test_params_that_a_client_may_not_give(library: GraphLibrary, params: dict[str, Any], said: str):
     with pytest.raises(GraphError) as caught:
-        await library.load("live", params, {}, "s")
+        await library.load("live", params, {})
     assert said in str(caught.value)
     assert caught.value.diagnostics
     with pytest.raises(GraphError):
@@ -382,7 +378,7 @@ async def test_params_that_a_client_may_not_give(library: GraphLibrary, params: 
 
 
 async def test_a_client_may_say_what_holds_anyway(library: GraphLibrary):
-    graph = await library.load("live", {"model": "embedded:phrasebook", "volume": None}, {}, "s")
+    graph = await library.load("live", {"model": "embedded:phrasebook", "volume": None}, {})
     assert graph.nodes["ast"].settings.model == "embedded:phrasebook"
     assert graph.nodes["tts"].settings.volume == 100
 
@@ -390,7 +386,7 @@ async def test_a_client_may_say_what_holds_anyway(library: GraphLibrary):
 async def test_a_server_may_trust_its_clients(tmp_path: Path, open_library: Open):
     (tmp_path / "live.yaml").write_text(LIVE)
     library = await open_library(tmp_path, trust_params=True)
-    graph = await library.load("live", {"model": "/models/mine.nemo"}, {}, "s")
+    graph = await library.load("live", {"model": "/models/mine.nemo"}, {})
     assert graph.nodes["ast"].settings.model == "/models/mine.nemo"
     assert not any(param["locked"] for param in library.as_json()["graphs"][0]["params"])
 
@@ -411,8 +407,6 @@ async def test_a_server_may_trust_its_clients(tmp_path: Path, open_library: Open
         "tts.chunk_ms",
         "to_16k.rate_hz",
         "wait.max_ms",
-        "in.session",
-        "out.session",
         "in.hold_ms",
         "vad.no_such",
         "vad",
@@ -423,7 +417,7 @@ async def test_a_server_may_trust_its_clients(tmp_path: Path, open_library: Open
 )
 async def test_settings_that_a_client_may_not_change(library: GraphLibrary, target: str):
     with pytest.raises(GraphError) as caught:
-        await library.load("live", {}, {target: 1}, "s")
+        await library.load("live", {}, {target: 1})
     assert f"{target!r} cannot be set by a client" in str(caught.value)
 
 
@@ -442,7 +436,7 @@ async def test_settings_that_a_client_may_not_change(library: GraphLibrary, targ
 )
 async def test_settings_are_checked_like_those_of_a_file(library: GraphLibrary, settings: dict[str, Any], said: str):
     with pytest.raises(GraphError) as caught:
-        await library.load("live", {}, settings, "s")
+        await library.load("live", {}, settings)
     assert said in str(caught.value)
 
 
@@ -457,8 +451,8 @@ async def test_a_setting_may_mend_what_a_param_alone_would_break(tmp_path: Path,
     library = await open_library(tmp_path)
     params = {"source_lang": "ru", "target_lang": "en", "who": "v3_en"}
     with pytest.raises(GraphError, match="v3_en has no speaker 'baya'"):
-        await library.load("silero", params, {}, "s")
-    graph = await library.load("silero", params, {"tts.speaker": "en_0"}, "s")
+        await library.load("silero", params, {})
+    graph = await library.load("silero", params, {"tts.speaker": "en_0"})
     assert graph.nodes["tts"].settings.speaker == "en_0"
 
 
@@ -468,8 +462,8 @@ async def test_a_param_that_is_required_must_be_given(tmp_path: Path, open_libra
     library = await open_library(tmp_path)
     assert library.as_json()["graphs"][0]["params"][1]["required"]
     with pytest.raises(GraphError, match="param 'target_lang' has no value"):
-        await library.load("live", {}, {}, "s")
-    assert (await library.load("live", {"target_lang": "ru"}, {}, "s")).nodes["tts"].settings.lang == "ru"
+        await library.load("live", {}, {})
+    assert (await library.load("live", {"target_lang": "ru"}, {})).nodes["tts"].settings.lang == "ru"
 
 
 # What the API tells ---------------------------------------------------------------------------------------------------
@@ -550,7 +544,7 @@ async def test_every_setting_that_is_told_of_may_be_changed(library: GraphLibrar
     assert graph is not None
     for setting in live_settings(graph):
         assert not re.search(r"_|^$|^[a-zа-я]", setting.title), f"{setting.target} has a title in words"
-        changed = await library.load("live", {}, {setting.target: setting.value}, "s")
+        changed = await library.load("live", {}, {setting.target: setting.value})
         assert getattr(changed.nodes[setting.element].settings, setting.name) == setting.value
 
 

@@ -8,16 +8,15 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from tests.unit.webrtc_lines import line_of
+from tests.unit.webrtc_lines import a_line
 from tolmach.pipelines.element import ElementSpec
-from tolmach.pipelines.errors import ElementError, TolmachError
+from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, check_spec, tone
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.opus import SILENCE
 from tolmach.transports.webrtc.rtp import FRAME_SAMPLES
-from tolmach.transports.webrtc.session_line import Line
-from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings
 
 
@@ -39,7 +38,7 @@ class Listening(Harness):
 
 @pytest.fixture
 async def line() -> AsyncIterator[Line]:
-    async with line_of("alone") as made:
+    async with a_line() as made:
         yield made
 
 
@@ -59,25 +58,21 @@ def test_targets_in_the_wrong_order_are_refused() -> None:
 
 
 @pytest.mark.parametrize("spec", [WEBRTC_SRC, WEBRTC_SINK], ids=lambda s: s.type)
-@pytest.mark.parametrize(("session", "words"), [("", "tolmach serve"), ("gone", "no live session 'gone'")])
-async def test_without_its_session_an_element_does_not_start(spec: ElementSpec, session: str, words: str) -> None:
-    harness = Harness(spec, session=session)
+async def test_without_its_line_an_element_does_not_start(spec: ElementSpec) -> None:
+    harness = Harness(spec)
     await harness.stop()
-    with pytest.raises(ElementError, match=words):
+    with pytest.raises(ElementError, match="tolmach serve"):
         await harness.element.start()
     await harness.stop()
 
 
-async def test_a_session_id_is_taken_once(line: Line) -> None:
-    with pytest.raises(TolmachError, match="exists already"):
-        SESSIONS.add("alone", line)
-    with pytest.raises(TolmachError, match="needs an id"):
-        SESSIONS.add("", line)
-    assert SESSIONS["alone"] is line
+async def test_a_resource_of_another_kind_is_a_mistake_of_the_application() -> None:
+    with pytest.raises(TypeError, match="resource 'line' is a str, not a Line"):
+        await Harness(WEBRTC_SRC, resources={RESOURCE: "mine"}).element.start()
 
 
-async def test_the_source_pushes_until_the_session_ends(connection: Connection) -> None:
-    async with Listening(WEBRTC_SRC, session="alone", min_target_ms=0) as h:
+async def test_the_source_pushes_until_the_session_ends(line: Line, connection: Connection) -> None:
+    async with Listening(WEBRTC_SRC, resources={RESOURCE: line}, min_target_ms=0) as h:
         running = asyncio.create_task(h.run())
         for n in range(5):
             connection.receiver.add(n, n * FRAME_SAMPLES, SILENCE)
@@ -89,8 +84,8 @@ async def test_the_source_pushes_until_the_session_ends(connection: Connection) 
     assert connection.close_reason == "enough"
 
 
-async def test_the_source_can_be_asked_to_end_and_started_again(connection: Connection) -> None:
-    async with Harness(WEBRTC_SRC, session="alone") as h:
+async def test_the_source_can_be_asked_to_end_and_started_again(line: Line, connection: Connection) -> None:
+    async with Harness(WEBRTC_SRC, resources={RESOURCE: line}) as h:
         running = asyncio.create_task(h.run())
         await asyncio.sleep(0)
         h.element.finish()  # type: ignore[attr-defined]
@@ -104,10 +99,10 @@ async def test_the_source_can_be_asked_to_end_and_started_again(connection: Conn
         await asyncio.wait_for(running, 5)
 
 
-async def test_speech_is_queued_at_48_khz_and_its_time_is_told(connection: Connection) -> None:
+async def test_speech_is_queued_at_48_khz_and_its_time_is_told(line: Line, connection: Connection) -> None:
     connection.receiver.add(0, 0, SILENCE)
     packets = connection.sender.stream()
-    async with Harness(WEBRTC_SINK, session="alone") as h:
+    async with Harness(WEBRTC_SINK, resources={RESOURCE: line}) as h:
         start = UtteranceStart(3, NS_PER_S, source_end_ns=2 * NS_PER_S)
         audio = tone(1.0, rate_hz=22_050, channels=2)
         await h.push(start, AudioFrame(audio.samples, audio.rate_hz, NS_PER_S, 3))
@@ -121,9 +116,9 @@ async def test_speech_is_queued_at_48_khz_and_its_time_is_told(connection: Conne
     assert connection.sender.depth_ms == 0, "stop throws away what was not heard"
 
 
-async def test_the_sink_drains_when_all_was_sent(connection: Connection) -> None:
+async def test_the_sink_drains_when_all_was_sent(line: Line, connection: Connection) -> None:
     packets = connection.sender.stream()
-    async with Harness(WEBRTC_SINK, session="alone") as h:
+    async with Harness(WEBRTC_SINK, resources={RESOURCE: line}) as h:
         await h.push(AudioFrame(np.full((1600, 1), 0.1, np.float32), 16_000, 0))
         draining = asyncio.create_task(h.eos())
         await asyncio.sleep(0)
@@ -135,8 +130,8 @@ async def test_the_sink_drains_when_all_was_sent(connection: Connection) -> None
         await draining
 
 
-async def test_the_sink_does_not_wait_for_a_session_that_is_over(connection: Connection) -> None:
-    async with Harness(WEBRTC_SINK, session="alone") as h:
+async def test_the_sink_does_not_wait_for_a_session_that_is_over(line: Line, connection: Connection) -> None:
+    async with Harness(WEBRTC_SINK, resources={RESOURCE: line}) as h:
         await h.push(tone(0.5, rate_hz=48_000))
         await connection.close()
         await h.push(tone(0.5, rate_hz=48_000))

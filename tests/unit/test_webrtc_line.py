@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from tests.unit.webrtc_lines import line_of
+from tests.unit.webrtc_lines import a_line
 from tolmach.pipelines.bus import Bus, Message
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
 from tolmach.pipelines.language.check import load_graph
@@ -19,13 +19,13 @@ from tolmach.transports.webrtc.incoming.jitter import JitterSettings
 from tolmach.transports.webrtc.opus import OpusEncoder
 from tolmach.transports.webrtc.outgoing.sender import PacketStream
 from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
-from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.session_line import RESOURCE, Line
 
 SEGMENTS = """\
 version: 1
 name: segments
 elements:
-  in:  {type: webrtc_src, session: line, min_target_ms: 0}
+  in:  {type: webrtc_src, min_target_ms: 0}
   vad: {type: webrtc_vad, mode: 3, hangover_ms: 300, max_gain_db: 0}
   to:  {type: resample, rate_hz: 16000}
   out: {type: fake_sink}
@@ -46,7 +46,7 @@ class HandClock:
 
 @pytest.fixture
 async def line() -> AsyncIterator[Line]:
-    async with line_of("line") as made:
+    async with a_line() as made:
         yield made
 
 
@@ -124,7 +124,9 @@ async def test_a_connection_that_is_gone_ends_the_reading_and_is_told() -> None:
         await each.close()
 
 
-async def run_segments(name: str, found: list[tuple[str, Message]]) -> tuple[asyncio.Task[object], asyncio.Event]:
+async def run_segments(
+    line: Line, name: str, found: list[tuple[str, Message]]
+) -> tuple[asyncio.Task[object], asyncio.Event]:
     bus, playing = Bus(), asyncio.Event()
 
     def note(message: Message) -> None:
@@ -134,7 +136,8 @@ async def run_segments(name: str, found: list[tuple[str, Message]]) -> tuple[asy
             playing.set()
 
     bus.subscribe(note)
-    run = asyncio.create_task(GraphRunner(load_graph("segments.yaml", text=SEGMENTS), bus=bus).run())
+    graph = load_graph("segments.yaml", text=SEGMENTS)
+    run = asyncio.create_task(GraphRunner(graph, bus=bus, resources={RESOURCE: line}).run())
     async with asyncio.timeout(10):
         await playing.wait()
     return run, playing
@@ -148,11 +151,11 @@ async def test_graphs_change_between_words_and_no_word_is_lost_or_heard_twice(
     mouth = Mouth(line.connect())
     words = np.concatenate([np.concatenate((vowel(300), np.zeros(500 * 48, np.float32))) for _ in range(4)])
     found: list[tuple[str, Message]] = []
-    first, _ = await run_segments("first", found)
+    first, _ = await run_segments(line, "first", found)
     await mouth.say(np.zeros(400 * 48, np.float32))
     at = asked_after_ms * 48 // FRAME_SAMPLES * FRAME_SAMPLES
     await mouth.say(words[:at])
-    second, _ = await run_segments("second", found)
+    second, _ = await run_segments(line, "second", found)
     await mouth.say(np.concatenate((words[at:], np.zeros(600 * 48, np.float32))))
     async with asyncio.timeout(10):
         await first

@@ -6,16 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tolmach.transports.webrtc.session_line import Line
-from tolmach.transports.webrtc.sessions import SESSIONS
 
 
 @asynccontextmanager
-async def line_of(session: str) -> AsyncIterator[Line]:
-    """A line under a session id; afterwards it and its last connection are closed."""
+async def a_line() -> AsyncIterator[Line]:
+    """A line; afterwards it and its last connection are closed."""
     line = Line()
-    SESSIONS.add(session, line)
     yield line
-    SESSIONS.remove(session)
     connection = line.connection
     await line.close()
     if connection is not None:

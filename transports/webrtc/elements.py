@@ -9,11 +9,23 @@ from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
 from tolmach.transports.webrtc.outgoing.resampling import MonoConverter
-from tolmach.transports.webrtc.session_line import Line, Microphone, Speaker
-from tolmach.transports.webrtc.sessions import SESSIONS
+from tolmach.transports.webrtc.session_line import RESOURCE, Line, Microphone, Speaker
 from tolmach.transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
 
 __all__ = ["WebrtcSink", "WebrtcSrc"]
+
+
+def _line_of(context: Context) -> Line:
+    """The line of the session that the graph runs for.
+
+    Raises:
+        ElementError: If it runs for none; says what to do.
+    """
+    line = context.resource(RESOURCE, Line)
+    if line is None:
+        text = "it has no live session; run this graph with `tolmach serve`, which gives it one"
+        raise ElementError(f"element {context.name!r}: {text}", element=context.name, graph=context.graph)
+    return line
 
 
 class WebrtcSrc(SourceElement):
@@ -27,7 +39,7 @@ class WebrtcSrc(SourceElement):
 
     async def start(self) -> None:
         """Take a place at the line's microphone. Raises ElementError if there is no such session."""
-        line = SESSIONS.find(self.settings.session, self.context)
+        line = _line_of(self.context)
         s = self.settings
         jitter = dataclasses.replace(
             JitterSettings(),
@@ -103,7 +115,7 @@ class WebrtcSink(Element):
 
     async def start(self) -> None:
         """Take a place at the line's speaker. Raises ElementError if there is no such session."""
-        self._line = SESSIONS.find(self.settings.session, self.context)
+        self._line = _line_of(self.context)
         self._speaker = self._line.speaker(cushion_ms=self.settings.cushion_ms)
         self._converter = None
         self._starting = None

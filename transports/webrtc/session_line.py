@@ -26,6 +26,9 @@ from tolmach.transports.webrtc.incoming.receiver import Receiver
 from tolmach.transports.webrtc.outgoing.sender import Sender
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
+RESOURCE = "line"
+"""Name under which a runner is handed the line of its session."""
+
 _HISTORY_NS = 500 * NS_PER_MS
 """Silence handed to the next graph with the microphone: its detector's pre-roll (300 ms by default) and the run-in of
 its filters, so that a word which begins at that moment has its first sound."""

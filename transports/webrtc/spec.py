@@ -8,13 +8,10 @@ from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings
 
 __all__ = ["WEBRTC_SINK", "WEBRTC_SRC", "WebrtcSinkSettings", "WebrtcSrcSettings"]
 
-_SESSION = "Id of the live session; `tolmach serve` fills it in."
-
 
 class WebrtcSrcSettings(Settings):
     """Settings of ``webrtc_src``."""
 
-    session: str = Field("", max_length=100, description=_SESSION)
     min_target_ms: int = Field(
         20, ge=0, le=500, description="Smallest delay given to packets that come late or out of order, ms."
     )
@@ -70,7 +67,6 @@ silence, unless somebody speaks over it; what was played is known, and compared 
 class WebrtcSinkSettings(Settings):
     """Settings of ``webrtc_sink``."""
 
-    session: str = Field("", max_length=100, description=_SESSION)
     cushion_ms: int = Field(
         20, ge=0, le=500, description="Audio kept in reserve so that a busy moment here is not heard, ms."
     )

@@ -123,21 +123,20 @@ class GraphLibrary:
             "graphs": [{**self._json[e.name], **e.missing_json()} for e in self.entries()],
         }
 
-    async def load(self, name: str, params: Mapping[str, Any], settings: Mapping[str, Any], session: str) -> Graph:
+    async def load(self, name: str, params: Mapping[str, Any], settings: Mapping[str, Any]) -> Graph:
         """The graph for one session.
 
         Args:
             name: Name of the graph.
             params: Values of its params, from the client.
             settings: Values of its live settings by ``element.setting``, from the client.
-            session: Id of the session, set on every WebRTC element.
 
         Raises:
             ApiError: 404 if there is no such graph.
             GraphError: If a param or setting may not be given or is wrong, or the graph has never been right.
         """
         entry, trust = self.entry(name), self._trust_params
-        return await asyncio.to_thread(session_graph, entry, params, settings, session=session, trust_params=trust)
+        return await asyncio.to_thread(session_graph, entry, params, settings, trust_params=trust)
 
     async def drawing(self, name: str, params: Mapping[str, Any] | None = None) -> str:
         """The graph as an SVG document. Raises as :meth:`load`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from tolmach.pipelines.errors import GraphError
@@ -12,7 +11,7 @@ from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import CheckResult, check_graph, load_graph
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, format_text, show_value
 from tolmach.web.catalogue.adjustable import live_settings
-from tolmach.web.catalogue.entries import LANGUAGE_PARAMS, SINK, SRC, GraphEntry, is_locked
+from tolmach.web.catalogue.entries import LANGUAGE_PARAMS, GraphEntry, is_locked
 
 __all__ = ["session_graph", "shown_graph"]
 
@@ -30,10 +29,9 @@ def session_graph(
     params: Mapping[str, Any],
     settings: Mapping[str, Any],
     *,
-    session: str,
     trust_params: bool,
 ) -> Graph:
-    """The graph of a session, checked, with the session's id on its WebRTC elements.
+    """The graph of a session, checked.
 
     Blocks for some hundredths of a second: call it in a thread.
 
@@ -41,7 +39,6 @@ def session_graph(
         entry: The graph's entry in the library.
         params: Values of its params, from a client.
         settings: Values of its live settings by ``element.setting``, from a client.
-        session: Id of the session.
         trust_params: Whether the client may give every param.
 
     Raises:
@@ -52,14 +49,7 @@ def session_graph(
     if overrides:
         alone = check_graph(entry.file, text=text, params=params)
         _vet_settings(entry, alone, overrides)
-    graph = load_graph(entry.file, text=text, params=params, overrides=overrides, require_params=True)
-    nodes = {
-        name: replace(node, settings=node.settings.model_copy(update={"session": session}))
-        if node.spec.type in (SRC, SINK)
-        else node
-        for name, node in graph.nodes.items()
-    }
-    return replace(graph, nodes=nodes)
+    return load_graph(entry.file, text=text, params=params, overrides=overrides, require_params=True)
 
 
 def shown_graph(entry: GraphEntry, params: Mapping[str, Any], *, trust_params: bool) -> Graph:

@@ -12,6 +12,7 @@ from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import NS_PER_MS
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.web.errors import without_paths
 from tolmach.web.metrics import Snapshot
 from tolmach.web.sessions.transcript import RunNumbers
@@ -49,6 +50,7 @@ class Run:
     Args:
         choice: What it was made from.
         graph: The checked graph.
+        line: The session's line.
         numbers: Session numbers of its utterances.
         on_message: Takes every message of its bus.
         on_state: Called at every change of :attr:`state`.
@@ -58,6 +60,7 @@ class Run:
         self,
         choice: Choice,
         graph: Graph,
+        line: Line,
         numbers: RunNumbers,
         on_message: Callable[[Run, Message], None],
         on_state: Callable[[Run], None],
@@ -74,7 +77,7 @@ class Run:
         self._seen: dict[str, int] = {}
         bus = Bus()
         bus.subscribe(self._note)
-        self._runner = GraphRunner(graph, bus=bus, trace=True)
+        self._runner = GraphRunner(graph, bus=bus, trace=True, resources={RESOURCE: line})
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

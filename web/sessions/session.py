@@ -24,7 +24,6 @@ from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.pipelines.graph import Graph
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
 from tolmach.transports.webrtc.session_line import Line
-from tolmach.transports.webrtc.sessions import SESSIONS
 from tolmach.transports.webrtc.signalling.sdp import prepare_offer
 from tolmach.web.errors import ApiError
 from tolmach.web.metrics import Snapshot
@@ -125,7 +124,6 @@ class Session:
         self._away: asyncio.TimerHandle | None = None
         self._born_s = time.monotonic()
         self._round_trip_ms: float | None = None
-        SESSIONS.add(session, self.line)
         self._spawn(self._watch(), "watch")
 
     # Signalling ---------------------------------------------------------------------------------------------------
@@ -216,7 +214,7 @@ class Session:
         for waiting in self._runs[1:] or [run for run in self._runs if run.state == "loading"]:
             if waiting.state in ("loading", "waiting"):
                 waiting.cancel()
-        run = Run(choice, graph, self._numbers.of_run(), self._narrator.heard_of, self._run_changed)
+        run = Run(choice, graph, self.line, self._numbers.of_run(), self._narrator.heard_of, self._run_changed)
         if not self._runs:
             self._choice = choice
         self._runs.append(run)
@@ -370,7 +368,6 @@ class Session:
             log.info("session %s has ended: %s", self.short, reason)
             if self._away is not None:
                 self._away.cancel()
-            SESSIONS.remove(self.id)
             runs, self._runs = self._runs, []
             for run in runs:
                 self._terms.on_run_over(run)
