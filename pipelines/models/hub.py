@@ -12,11 +12,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tolmach.pipelines.errors import ModelMissingError
 from tolmach.pipelines.models.caches import cache_folders, size_text
-from tolmach.pipelines.models.download import Progress, Remote, download
+
+if TYPE_CHECKING:
+    from tolmach.pipelines.models.download import Progress, Remote
 
 __all__ = ["HubFile", "NotInRepositoryError", "cached", "fetch"]
 
@@ -75,6 +77,10 @@ def fetch(file: HubFile, progress: Progress) -> Path:
     from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.utils import build_hf_headers
 
+    from tolmach.pipelines.models.download import (
+        download,  # what only looks whether a file is here need not wait for it
+    )
+
     url = hf_hub_url(file.repo, file.filename)
     try:
         known = get_hf_file_metadata(url)
@@ -103,6 +109,8 @@ def _read(path: Path) -> str:
 
 def _remote(file: HubFile, url: str, known: Any, headers: dict[str, str], progress: Progress) -> Remote:
     # Of a large file the hub says the SHA-256 as its entity tag; of a small one, git's digest.
+    from tolmach.pipelines.models.download import Remote
+
     told = known.etag if known.etag and _DIGEST.fullmatch(known.etag) else None
     if told and file.sha256 and told != file.sha256:
         progress(f"{file.repo}: the hub has another {file.filename} than the one that Tolmach was tested with")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
 from tolmach.pipelines.models import hub
-from tolmach.pipelines.models.download import Progress
+
+if TYPE_CHECKING:
+    from tolmach.pipelines.models.download import Progress
 
 __all__ = ["download", "hub_file"]
 

@@ -8,13 +8,16 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
 from tolmach.pipelines.models.caches import cache_dir
-from tolmach.pipelines.models.download import DownloadError, Progress, Remote, download
 from tolmach.processors.silero.settings import SileroTtsSettings
 from tolmach.processors.silero.voices import PINNED
+
+if TYPE_CHECKING:
+    from tolmach.pipelines.models.download import Progress
 
 __all__ = ["ALLOW_VARIABLE", "MAX_PACKAGE_BYTES", "Package", "expected_at", "fetch", "find_or_fetch", "read_allowed"]
 
@@ -83,6 +86,8 @@ def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, pro
             )
         return path
     if not path.is_file():
+        from tolmach.pipelines.models.download import DownloadError, Remote, download  # 20 ms that `check` need not pay
+
         info = settings.info
         name = info.name if info else path.name
         size_bytes, sha256 = (info.size_bytes, info.sha256) if info else (None, None)
