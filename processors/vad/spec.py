@@ -179,7 +179,7 @@ SILERO = ElementSpec(
     build="tolmach.processors.vad.silero:SileroVad",
     doc="A neural detector that tells speech from noise and music. It decides every 32 ms, which costs about 0.15 ms "
     "of one core, and needs nothing but onnxruntime.\n" + _ENDPOINTING_DOC,
-    licence="MIT (Silero VAD, shipped by the silero-vad distribution)",
+    licence="MIT (Silero VAD, in the distribution pipecat-ai)",
     example="{type: silero_vad, hangover_ms: 700}",
 )
 
