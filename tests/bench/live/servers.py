@@ -61,7 +61,7 @@ class Server:
 def command(stack: Stack, port: int, options: Sequence[str] = ()) -> list[str]:
     """Module and arguments of a server."""
     if stack == "tolmach":
-        return ["pipelines", "serve", str(ROOT / "config"), "--port", str(port), *options]
+        return ["tolmach", "serve", str(ROOT / "config"), "--port", str(port), *options]
     return [f"tests.bench.live.{stack}_echo", str(port)]
 
 
