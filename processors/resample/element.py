@@ -105,7 +105,7 @@ class Resample(Element):
                 return
             mixed = mix(self._mixed_down(frame, channels)(frame.samples), channels)
             self._tell_phase()
-            await self.context.push(frame if mixed is frame.samples else replace(frame, samples=mixed, layout=()))
+            await self.context.push(replace(frame, samples=mixed, layout=()))
             return
         if self._stream is None:
             filters = await asyncio.to_thread(kernel, frame.rate_hz, rate_hz)
