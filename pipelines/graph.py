@@ -29,7 +29,7 @@ class PadRef:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One element of a graph.
+    """One element of a checked graph.
 
     Attributes:
         name: Unique in the graph; elements of a bin are named ``bin.element``.

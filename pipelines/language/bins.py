@@ -26,16 +26,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tolmach.pipelines.errors import Span
+from tolmach.pipelines.language.declared import DeclaredElement, Level, Override, Setting
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
-from tolmach.pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
-from tolmach.pipelines.language.nodes import Declared, Level, Override, Setting
+from tolmach.pipelines.language.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
 
 __all__ = ["expand_bins"]
 
 MAX_ELEMENTS = 1000
 MAX_BIN_DEPTH = 16
-MAX_EXPANDED_NODES = 100_000
+MAX_EXPANDED_VALUES = 100_000
 """Bounds of what bins expand to; ten bins of ten bins of ten bins are ten lines."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -45,7 +45,7 @@ _BIN_KEYS = ("description", "params", "elements", "links", "pads")
 _NAME_HINT = "use letters, digits, '_' and '-', not starting with a digit or '-'"
 
 
-def expand_bins(root: MappingNode, overrides: list[Override], scope: Scope, problems: Diagnostics) -> Level:
+def expand_bins(root: YamlMapping, overrides: list[Override], scope: Scope, problems: Diagnostics) -> Level:
     """Read ``bins``, ``elements`` and ``links`` of a document; instantiate its bins.
 
     Args:
@@ -64,41 +64,43 @@ def expand_bins(root: MappingNode, overrides: list[Override], scope: Scope, prob
 class _Bin:
     name: str
     span: Span
-    body: MappingNode
+    body: YamlMapping
     params: Mapping[str, ParamDef]
     size: int
 
 
-def _read_bins(entry: Entry | None, problems: Diagnostics) -> dict[str, _Bin]:
+def _read_bins(section: YamlEntry | None, problems: Diagnostics) -> dict[str, _Bin]:
     bins = {}
-    for item in _mapping(entry, "bins", problems):
-        if not _NAME.fullmatch(item.key):
-            problems.add("bad-value", item.key_span, f"{item.key!r} is not a name for a bin", hint=_NAME_HINT)
+    for entry in _mapping(section, "bins", problems):
+        if not _NAME.fullmatch(entry.key):
+            problems.add("bad-value", entry.key_span, f"{entry.key!r} is not a name for a bin", hint=_NAME_HINT)
             continue
-        if not isinstance(item.value, MappingNode):
-            problems.add("bad-value", item.value.span, f"bin {item.key!r} must be a mapping of {', '.join(_BIN_KEYS)}")
+        if not isinstance(entry.value, YamlMapping):
+            problems.add(
+                "bad-value", entry.value.span, f"bin {entry.key!r} must be a mapping of {', '.join(_BIN_KEYS)}"
+            )
             continue
-        for entry_ in item.value:
-            if entry_.key not in _BIN_KEYS:
-                close = did_you_mean(entry_.key, _BIN_KEYS)
+        for part in entry.value:
+            if part.key not in _BIN_KEYS:
+                close = did_you_mean(part.key, _BIN_KEYS)
                 hint = f"did you mean '{close}'?" if close else f"a bin has {', '.join(_BIN_KEYS)}"
-                problems.add("unknown-field", entry_.key_span, f"a bin has no {entry_.key!r}", hint=hint)
-        params = parse_params(item.value.get("params"), problems)
-        bins[item.key] = _Bin(item.key, item.key_span, item.value, params, _size(item.value))
+                problems.add("unknown-field", part.key_span, f"a bin has no {part.key!r}", hint=hint)
+        params = parse_params(entry.value.get("params"), problems)
+        bins[entry.key] = _Bin(entry.key, entry.key_span, entry.value, params, _size(entry.value))
     return bins
 
 
-def _size(node: Node) -> int:
-    if isinstance(node, ScalarNode):
+def _size(written: YamlValue) -> int:
+    if isinstance(written, YamlScalar):
         return 1
-    below = node.items if isinstance(node, SequenceNode) else [entry.value for entry in node]
-    return 1 + sum(_size(n) for n in below)
+    below = written.items if isinstance(written, YamlSequence) else [entry.value for entry in written]
+    return 1 + sum(_size(value) for value in below)
 
 
-def _mapping(entry: Entry | None, what: str, problems: Diagnostics) -> Iterator[Entry]:
-    if entry is None or (isinstance(entry.value, ScalarNode) and entry.value.value is None):
+def _mapping(entry: YamlEntry | None, what: str, problems: Diagnostics) -> Iterator[YamlEntry]:
+    if entry is None or (isinstance(entry.value, YamlScalar) and entry.value.value is None):
         return
-    if isinstance(entry.value, MappingNode):
+    if isinstance(entry.value, YamlMapping):
         yield from entry.value
     else:
         problems.add("bad-value", entry.value.span, f"{what} must be a mapping")
@@ -117,7 +119,7 @@ class _Expander:
         self.spent = 0
         self.full = False
 
-    def graph(self, root: MappingNode, scope: Scope) -> Level:
+    def graph(self, root: YamlMapping, scope: Scope) -> Level:
         level = Level("", root.span, bins=tuple(self.bins))
         self.fill(level, root, scope, (), None)
         for element, overrides in self.overrides.items():
@@ -127,15 +129,15 @@ class _Expander:
                 for override in overrides:
                     message = f"no element named {element!r}"
                     self.problems.add("unknown-element", override.given.key_span, message, hint=hint)
-        for name, declared in self.bins.items():
+        for name, found in self.bins.items():
             if name not in self.used:
                 hint = f"use it (type: bin/{name}) or remove it"
                 message = f"bin {name!r} is never used"
-                self.problems.add("unused-element", declared.span, message, hint=hint, severity="warning")
+                self.problems.add("unused-element", found.span, message, hint=hint, severity="warning")
         return level
 
     def fill(
-        self, level: Level, body: MappingNode, scope: Scope, chain: tuple[str, ...], on_error: Expanded | None
+        self, level: Level, body: YamlMapping, scope: Scope, chain: tuple[str, ...], on_error: Expanded | None
     ) -> None:
         elements = body.get("elements")
         for entry in _mapping(elements, "elements", self.problems):
@@ -147,35 +149,35 @@ class _Expander:
                 continue
             level.spans[entry.key] = entry.key_span
             level.elements[entry.key] = self.element(level, entry, scope, chain, on_error)
-        if elements is None or not isinstance(elements.value, SequenceNode):  # else no link can be right
+        if elements is None or not isinstance(elements.value, YamlSequence):  # else no link can be right
             level.links = self.links(level, body.get("links"))
         for entry in _mapping(body.get("pads"), "pads", self.problems) if chain else ():
             self.ghost(level, entry)
 
-    def links(self, level: Level, entry: Entry | None) -> tuple[ScalarNode, ...]:
-        if entry is None or (isinstance(entry.value, ScalarNode) and entry.value.value is None):
+    def links(self, level: Level, entry: YamlEntry | None) -> tuple[YamlScalar, ...]:
+        if entry is None or (isinstance(entry.value, YamlScalar) and entry.value.value is None):
             return ()
-        if not isinstance(entry.value, SequenceNode):
+        if not isinstance(entry.value, YamlSequence):
             level.links_broken = True
-            text = entry.value.text.lstrip("-").strip() if isinstance(entry.value, ScalarNode) else ""
+            text = entry.value.text.lstrip("-").strip() if isinstance(entry.value, YamlScalar) else ""
             hint = f"- {text}" if text and "\n" not in text and len(text) <= 80 else "links: [a -> b -> c]"
             self.problems.add("bad-value", entry.value.span, "links must be a list of chains", hint=hint)
             return ()
         chains = []
         for item in entry.value.items:
-            if isinstance(item, ScalarNode):
+            if isinstance(item, YamlScalar):
                 chains.append(item)
             else:
                 level.links_broken = True
                 self.problems.add("bad-value", item.span, "a link must be a chain such as a -> b -> c")
         return tuple(chains)
 
-    def ghost(self, level: Level, entry: Entry) -> None:
+    def ghost(self, level: Level, entry: YamlEntry) -> None:
         if not _GHOST.fullmatch(entry.key):
             message = f"{entry.key!r} is not a name for a pad of a bin"
             level.ghosts_broken = True
             self.problems.add("bad-value", entry.key_span, message, hint="start it with sink or src")
-        elif not isinstance(entry.value, ScalarNode) or not entry.value.text:
+        elif not isinstance(entry.value, YamlScalar) or not entry.value.text:
             level.ghosts_broken = True
             message = f"pad {entry.key!r} of a bin must name a pad inside"
             self.problems.add("bad-value", entry.value.span, message, hint=f"{entry.key}: element.{entry.key[:4]}")
@@ -183,12 +185,12 @@ class _Expander:
             level.ghosts[entry.key] = entry.value
 
     def element(
-        self, level: Level, entry: Entry, scope: Scope, chain: tuple[str, ...], on_error: Expanded | None
-    ) -> Declared | Level | None:
+        self, level: Level, entry: YamlEntry, scope: Scope, chain: tuple[str, ...], on_error: Expanded | None
+    ) -> DeclaredElement | Level | None:
         name = f"{level.name}.{entry.key}" if level.name else entry.key
         self.names[name] = entry.key_span
-        if not isinstance(entry.value, MappingNode):
-            said = entry.value.text if isinstance(entry.value, ScalarNode) else "?"
+        if not isinstance(entry.value, YamlMapping):
+            said = entry.value.text if isinstance(entry.value, YamlScalar) else "?"
             hint = f"{entry.key}: {{type: {said if _NAME.fullmatch(said) else 'identity'}}}"
             if not said:
                 hint = "indent its settings below it, further than its name"
@@ -211,7 +213,7 @@ class _Expander:
         if not self.is_type(entry.key, kind.value):
             return None
         on_error = own_on_error.value if own_on_error else on_error
-        declared = Declared(name, entry.key, level.name, entry.key_span, kind.value, settings, on_error)
+        declared = DeclaredElement(name, entry.key, level.name, entry.key_span, kind.value, settings, on_error)
         if kind.value.value.startswith("bin/"):
             return self.instance(declared, chain)
         self.used.add(kind.value.value)  # a bin written without "bin/" is meant to be used
@@ -230,7 +232,7 @@ class _Expander:
             return False
         return True
 
-    def instance(self, declared: Declared, chain: tuple[str, ...]) -> Level | None:
+    def instance(self, declared: DeclaredElement, chain: tuple[str, ...]) -> Level | None:
         span, name = declared.type.span, declared.type.value.removeprefix("bin/")
         found = self.bins.get(name)
         if found is None:
@@ -253,7 +255,7 @@ class _Expander:
         self.fill(level, found.body, Scope(params, self.env, f"bin {name!r}"), (*chain, name), declared.on_error)
         return level
 
-    def params(self, declared: Declared, found: _Bin) -> dict[str, Expanded]:
+    def params(self, declared: DeclaredElement, found: _Bin) -> dict[str, Expanded]:
         given = {}
         mistyped = set()
         for name, setting in declared.settings.items():
@@ -273,9 +275,9 @@ class _Expander:
                 self.problems.add("missing-param", declared.span, message, hint=hint)
         return values
 
-    def afford(self, nodes: int, span: Span) -> bool:
-        self.spent += nodes
-        if self.spent <= MAX_EXPANDED_NODES and len(self.names) <= MAX_ELEMENTS:
+    def afford(self, values: int, span: Span) -> bool:
+        self.spent += values
+        if self.spent <= MAX_EXPANDED_VALUES and len(self.names) <= MAX_ELEMENTS:
             return True
         if not self.full:
             self.full = True

@@ -1,6 +1,6 @@
 """A graph file → a checked graph, in named passes.
 
-    parse → params → expand variables and bins → nodes (type, settings) → links (pads) → structure → negotiate
+    parse → params → expand variables and bins → drafts (type, settings) → links (pads) → structure → negotiate
 
 Each pass reports all it finds and leaves out what is broken, so that one mistake is one diagnostic. The builder knows
 no element: what it needs stands in the specs of the registry.
@@ -17,6 +17,7 @@ from typing import Any
 from tolmach.pipelines.errors import Diagnostic, GraphError, Span
 from tolmach.pipelines.graph import Graph, Link, Node
 from tolmach.pipelines.language.bins import expand_bins
+from tolmach.pipelines.language.declared import Level, Override, Setting
 from tolmach.pipelines.language.diagnostics import (
     CheckStopped,
     Diagnostics,
@@ -26,17 +27,18 @@ from tolmach.pipelines.language.diagnostics import (
     split_lines,
 )
 from tolmach.pipelines.language.document import (
-    MappingNode,
-    ScalarNode,
-    SequenceNode,
+    YamlMapping,
+    YamlScalar,
+    YamlSequence,
+    YamlValue,
     parse_document,
     parse_value,
     read_source,
 )
+from tolmach.pipelines.language.drafts import DraftElement, make_drafts
 from tolmach.pipelines.language.links import Linked, make_links
 from tolmach.pipelines.language.negotiate import negotiate
-from tolmach.pipelines.language.nodes import Draft, Level, Override, Setting, make_nodes
-from tolmach.pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, order_nodes
+from tolmach.pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, topological_order
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, parse_params, resolve_params
 from tolmach.pipelines.registry import Registry
 
@@ -114,7 +116,7 @@ def check_graph(
     try:
         root = parse_document(text, file, problems) if text is not None else None
         if root is not None and _check_root(root, problems):
-            assert isinstance(root, MappingNode)  # noqa: S101 -- checked by the line above
+            assert isinstance(root, YamlMapping)  # noqa: S101 -- checked by the line above
             declared = parse_params(root.get("params"), problems)
             values = _resolve(declared, given, environment, require_params, problems)
             name = _text(root, "name", problems) or Path(file).stem
@@ -236,8 +238,8 @@ def _expanded(value: Any, span: Span) -> Expanded:
 
 def _check_root(root: object, problems: Diagnostics) -> bool:
     """Whether the document has the top-level keys that the passes read; reports what is wrong with them."""
-    if not isinstance(root, MappingNode):
-        span = root.span if isinstance(root, ScalarNode | SequenceNode) else None
+    if not isinstance(root, YamlMapping):
+        span = root.span if isinstance(root, YamlScalar | YamlSequence) else None
         problems.add("bad-value", span, "a graph must be a mapping", hint="start with `version: 1`")
         return False
     for entry in root:
@@ -249,7 +251,7 @@ def _check_root(root: object, problems: Diagnostics) -> bool:
     top = Span(root.span.file, root.span.line, root.span.column)
     if version is None:
         problems.add("bad-value", top, "the graph has no version", hint="start with `version: 1`")
-    elif not isinstance(version.value, ScalarNode) or version.value.value != 1 or version.value.value is True:
+    elif not isinstance(version.value, YamlScalar) or version.value.value != 1 or version.value.value is True:
         problems.add("bad-value", version.value.span, "version must be 1", hint="this release reads version 1")
     missing = [key for key in ("elements", "links") if root.get(key) is None]
     if (elements := root.get("elements")) and _is_empty(elements.value):
@@ -266,17 +268,17 @@ def _check_root(root: object, problems: Diagnostics) -> bool:
 _ELEMENTS_HINT = "elements: {in: {type: file_src, path: a.wav}}"
 
 
-def _is_empty(node: ScalarNode | SequenceNode | MappingNode) -> bool:
-    if isinstance(node, ScalarNode):
-        return node.value is None
-    return not (node.items if isinstance(node, SequenceNode) else node.entries)
+def _is_empty(written: YamlValue) -> bool:
+    if isinstance(written, YamlScalar):
+        return written.value is None
+    return not (written.items if isinstance(written, YamlSequence) else written.entries)
 
 
-def _text(root: MappingNode, key: str, problems: Diagnostics) -> str | None:
+def _text(root: YamlMapping, key: str, problems: Diagnostics) -> str | None:
     entry = root.get(key)
-    if entry is None or (isinstance(entry.value, ScalarNode) and entry.value.value is None):
+    if entry is None or (isinstance(entry.value, YamlScalar) and entry.value.value is None):
         return None
-    if isinstance(entry.value, ScalarNode):
+    if isinstance(entry.value, YamlScalar):
         return entry.value.text
     problems.add("bad-value", entry.value.span, f"{key} must be a text")
     return None
@@ -306,11 +308,11 @@ def _resolve(
 
 
 def _assemble(document: _Document, level: Level, registry: Registry, problems: Diagnostics) -> Graph | None:
-    drafts = make_nodes(level.walk(), registry, problems, level.bins)
+    drafts = make_drafts(level.walk(), registry, problems, level.bins)
     linked = make_links(level, drafts, problems)
     check_ends(drafts, linked, problems)
     check_outputs(drafts, problems)
-    order = order_nodes(tuple(drafts), linked.links, problems)
+    order = topological_order(tuple(drafts), linked.links, problems)
     if order is None:
         return None
     check_queues(order, drafts, linked.links, problems)
@@ -330,7 +332,7 @@ def _assemble(document: _Document, level: Level, registry: Registry, problems: D
     )
 
 
-def _nodes(drafts: Mapping[str, Draft], linked: Linked) -> dict[str, Node]:
+def _nodes(drafts: Mapping[str, DraftElement], linked: Linked) -> dict[str, Node]:
     nodes = {}
     for name, draft in drafts.items():
         assert draft.spec is not None  # noqa: S101 -- a draft without either was reported

@@ -1,7 +1,7 @@
-"""YAML 1.2 text → a tree in which every node knows its place.
+"""YAML 1.2 text → a tree in which every value knows its place.
 
 The tree is built from ruamel.yaml's events rather than from its composer, so that nothing recurses and everything is
-bounded while it is read: size, depth, number of nodes, and what aliases expand to. The language is the YAML 1.2 core
+bounded while it is read: size, depth, number of values, and what aliases expand to. The language is the YAML 1.2 core
 schema (``no`` is the text "no") less what a graph file has no use for: tags, merge keys and several documents are
 refused; anchors and aliases are allowed.
 
@@ -29,18 +29,18 @@ from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.diagnostics import Diagnostics, split_lines
 
 __all__ = [
-    "Entry",
     "Explained",
-    "MappingNode",
-    "Node",
-    "ScalarNode",
     "ScalarValue",
-    "SequenceNode",
-    "explain",
+    "YamlEntry",
+    "YamlMapping",
+    "YamlScalar",
+    "YamlSequence",
+    "YamlValue",
+    "explain_syntax",
     "parse_document",
     "parse_value",
     "read_source",
-    "resolve",
+    "scalar_value",
 ]
 
 ScalarValue: TypeAlias = bool | int | float | str | None
@@ -57,7 +57,7 @@ _BASED = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-def resolve(text: str) -> ScalarValue:
+def scalar_value(text: str) -> ScalarValue:
     """Value of a plain scalar by the core schema (YAML 1.2.2, section 10.3.2).
 
     Integers of more than 100 digits become floats: Python refuses to write out much longer ones.
@@ -113,7 +113,7 @@ class _Place:
         return next((n for n in range(min(self.at[0], len(self.lines)) - 1, -1, -1) if self.text(n).strip()), None)
 
 
-def explain(error: MarkedYAMLError, lines: Sequence[str]) -> Explained:
+def explain_syntax(error: MarkedYAMLError, lines: Sequence[str]) -> Explained:
     """Say what a syntax error means.
 
     Args:
@@ -244,13 +244,13 @@ _SAYINGS: Sequence[tuple[str, Callable[[_Place, re.Match[str]], Explained]]] = (
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
-MAX_NODES = 20_000
-"""Bounds of a document; a graph of a thousand elements has about ten thousand nodes. Nodes count as often as aliases
+MAX_VALUES = 20_000
+"""Bounds of a document; a graph of a thousand elements has about ten thousand values. They count as often as aliases
 repeat them, which is what stops the "billion laughs"."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScalarNode:
+class YamlScalar:
     """A scalar.
 
     Attributes:
@@ -274,38 +274,38 @@ class ScalarNode:
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceNode:
+class YamlSequence:
     """A list."""
 
     span: Span
-    items: tuple[Node, ...]
+    items: tuple[YamlValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class YamlEntry:
     """One key of a mapping and its value."""
 
     key: str
     key_span: Span
-    value: Node
+    value: YamlValue
 
 
 @dataclass(frozen=True, slots=True)
-class MappingNode:
+class YamlMapping:
     """A mapping with text keys, in written order."""
 
     span: Span
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, YamlEntry]
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[YamlEntry]:
         return iter(self.entries.values())
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> YamlEntry | None:
         """The entry of ``key``, or None."""
         return self.entries.get(key)
 
 
-Node: TypeAlias = ScalarNode | SequenceNode | MappingNode
+YamlValue: TypeAlias = YamlScalar | YamlSequence | YamlMapping
 
 
 def read_source(path: Path, file: str, problems: Diagnostics) -> str | None:
@@ -329,7 +329,7 @@ def read_source(path: Path, file: str, problems: Diagnostics) -> str | None:
         return None
 
 
-def parse_document(text: str, file: str, problems: Diagnostics) -> Node | None:
+def parse_document(text: str, file: str, problems: Diagnostics) -> YamlValue | None:
     """Read one YAML document.
 
     Args:
@@ -338,7 +338,7 @@ def parse_document(text: str, file: str, problems: Diagnostics) -> Node | None:
         problems: Takes ``yaml-syntax`` and ``duplicate-key``; after the former nothing else of the file is known.
 
     Returns:
-        The root node, or None when the text is not one YAML document.
+        The outermost value, or None when the text is not one YAML document.
     """
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
@@ -355,7 +355,7 @@ def parse_document(text: str, file: str, problems: Diagnostics) -> Node | None:
         code = error.character if isinstance(error.character, int) else ord(error.character[:1])
         problems.add("yaml-syntax", Span(file, line, column), f"character U+{code:04X} is not allowed in YAML")
     except MarkedYAMLError as error:
-        said = explain(error, split_lines(text))
+        said = explain_syntax(error, split_lines(text))
         span = Span(file, said.line + 1, said.column + 1)
         problems.add("yaml-syntax", span, said.message, notes=said.notes, hint=said.hint)
     except (YAMLError, ValueError, OverflowError, IndexError) as error:
@@ -374,21 +374,21 @@ def parse_value(text: str) -> Any:
         ValueError: If quoted text or a flow collection is broken.
     """
     if text[:1] not in ("'", '"', "[", "{"):
-        return resolve(text.strip())
+        return scalar_value(text.strip())
     problems = Diagnostics()
-    node = parse_document(text, "<command line>", problems)
-    if node is None or problems.has_errors:
+    value = parse_document(text, "<command line>", problems)
+    if value is None or problems.has_errors:
         raise ValueError("; ".join(d.message for d in problems.sorted()))
-    return to_python(node)
+    return to_python(value)
 
 
-def to_python(node: Node) -> Any:
+def to_python(value: YamlValue) -> Any:
     """The plain value of a tree."""
-    if isinstance(node, ScalarNode):
-        return node.value
-    if isinstance(node, SequenceNode):
-        return [to_python(item) for item in node.items]
-    return {entry.key: to_python(entry.value) for entry in node}
+    if isinstance(value, YamlScalar):
+        return value.value
+    if isinstance(value, YamlSequence):
+        return [to_python(item) for item in value.items]
+    return {entry.key: to_python(entry.value) for entry in value}
 
 
 class _Refused(Exception):  # noqa: N818 -- leaves the builder from any depth; never seen outside this module
@@ -404,8 +404,8 @@ class _Open:
     span: Span
     anchor: str | None
     is_mapping: bool
-    items: list[Node] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    items: list[YamlValue] = field(default_factory=list)
+    entries: dict[str, YamlEntry] = field(default_factory=dict)
     key: tuple[str, Span] | None = None
     size: int = 1
     height: int = 1
@@ -413,25 +413,25 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    node: Node
+    value: YamlValue
     size: int
     height: int
 
 
 class _Builder:
-    """Turns events into nodes with an explicit stack."""
+    """Turns events into values with an explicit stack."""
 
     def __init__(self, text: str, file: str, problems: Diagnostics) -> None:
         self.text, self.file, self.problems = text, file, problems
         self.stack: list[_Open] = []
         self.anchors: dict[str, _Anchored] = {}
-        self.root: Node | None = None
+        self.root: YamlValue | None = None
         self.documents = 0
         self.breaks = [match.start() for match in re.finditer("\n", text)] + [len(text)]
         starts = [0, *(at + 1 for at in self.breaks[:-1])]
         self.ends = [a + len(text[a:b].rstrip()) for a, b in zip(starts, self.breaks, strict=True)]
 
-    def build(self) -> Node:
+    def build(self) -> YamlValue:
         for event in YAML(typ="safe", pure=True).parse(self.text):
             kind = type(event).__name__
             if kind == "DocumentStartEvent":
@@ -480,10 +480,10 @@ class _Builder:
                 raise _Refused(span, "merge keys are not YAML 1.2", "write the settings out, or use a bin with params")
             parent.key = (text, span)
             if event.anchor:
-                self.anchors[event.anchor] = _Anchored(ScalarNode(span, text, text, offset), 1, 0)
+                self.anchors[event.anchor] = _Anchored(YamlScalar(span, text, text, offset), 1, 0)
             return
-        node = ScalarNode(span, text, resolve(text) if plain else text, offset)
-        self.place(node, 1, 0, event.anchor)
+        value = YamlScalar(span, text, scalar_value(text) if plain else text, offset)
+        self.place(value, 1, 0, event.anchor)
 
     def alias(self, event: Any) -> None:
         found = self.anchors.get(event.anchor)
@@ -493,7 +493,7 @@ class _Builder:
             raise _Refused(self.span(event), "an alias cannot be a key")
         if len(self.stack) + found.height > MAX_DEPTH:
             self.too_deep(self.span(event))
-        self.place(found.node, found.size, found.height, None)
+        self.place(found.value, found.size, found.height, None)
 
     def open(self, event: Any, is_mapping: bool) -> None:
         mark = event.start_mark
@@ -512,24 +512,26 @@ class _Builder:
         end = event.end_mark
         if end.line + 1 == done.span.line:
             done.span = replace(done.span, length=max(1, end.column + 1 - done.span.column))
-        node: Node = (
-            MappingNode(done.span, done.entries) if done.is_mapping else SequenceNode(done.span, tuple(done.items))
+        value: YamlValue = (
+            YamlMapping(done.span, done.entries) if done.is_mapping else YamlSequence(done.span, tuple(done.items))
         )
-        self.place(node, done.size, done.height, done.anchor)
+        self.place(value, done.size, done.height, done.anchor)
 
-    def place(self, node: Node, size: int, height: int, anchor: str | None) -> None:
+    def place(self, value: YamlValue, size: int, height: int, anchor: str | None) -> None:
         if anchor:
-            self.anchors[anchor] = _Anchored(node, size, height)
+            self.anchors[anchor] = _Anchored(value, size, height)
         if not self.stack:
-            self.root = node
+            self.root = value
             return
         parent = self.stack[-1]
         parent.size += size
         parent.height = max(parent.height, height + 1)
-        if sum(o.size for o in self.stack) > MAX_NODES:
-            raise _Refused(node.span, f"the document has more than {MAX_NODES} nodes, aliases counted as often as used")
+        if sum(o.size for o in self.stack) > MAX_VALUES:
+            raise _Refused(
+                value.span, f"the document has more than {MAX_VALUES} nodes, aliases counted as often as used"
+            )
         if not parent.is_mapping:
-            parent.items.append(node)
+            parent.items.append(value)
             return
         assert parent.key is not None  # noqa: S101 -- YAML events alternate key and value
         key, span = parent.key
@@ -544,4 +546,4 @@ class _Builder:
                 hint="remove or rename one of them",
             )
         else:
-            parent.entries[key] = Entry(key, span, node)
+            parent.entries[key] = YamlEntry(key, span, value)

@@ -15,9 +15,10 @@ from itertools import pairwise
 from tolmach.pipelines.element import Direction, Pad
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.graph import PadRef
+from tolmach.pipelines.language.declared import Level
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
-from tolmach.pipelines.language.document import ScalarNode
-from tolmach.pipelines.language.nodes import Draft, Level
+from tolmach.pipelines.language.document import YamlScalar
+from tolmach.pipelines.language.drafts import DraftElement
 
 __all__ = ["Allocator", "DraftLink", "End", "Linked", "find_pad", "make_links", "make_pads", "template_of"]
 
@@ -169,7 +170,7 @@ class Linked:
     excused: set[str]
 
 
-def make_links(root: Level, drafts: Mapping[str, Draft], problems: Diagnostics) -> Linked:
+def make_links(root: Level, drafts: Mapping[str, DraftElement], problems: Diagnostics) -> Linked:
     """Resolve every chain of every level.
 
     Reports ``unknown-element``, ``unknown-pad``, ``pad-already-linked`` and ``bad-value`` (not a chain).
@@ -200,7 +201,7 @@ class _Token:
 class _Resolver:
     """Finds the elements and pads that chains mean."""
 
-    def __init__(self, drafts: Mapping[str, Draft], problems: Diagnostics) -> None:
+    def __init__(self, drafts: Mapping[str, DraftElement], problems: Diagnostics) -> None:
         self.drafts, self.problems = drafts, problems
         self.wanted: list[tuple[End, End, Span]] = []
         self.mentioned: set[str] = set()
@@ -248,7 +249,7 @@ class _Resolver:
             return {name for inner in inside for name in self.meant(element, inner)}
         return {element.name} if element is not None else set()
 
-    def tokens(self, level: Level, chain: ScalarNode) -> tuple[list[_Token], bool]:
+    def tokens(self, level: Level, chain: YamlScalar) -> tuple[list[_Token], bool]:
         """The elements of a chain up to the first that cannot be read, and whether that is all of it."""
         tokens: list[_Token] = []
         if not isinstance(chain.value, str):

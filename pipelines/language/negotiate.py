@@ -29,7 +29,7 @@ from tolmach.pipelines.element import Pad
 from tolmach.pipelines.language.diagnostics import Diagnostics
 from tolmach.pipelines.language.links import DraftLink, template_of
 
-__all__ = ["explain", "explain_inputs", "explain_join", "negotiate", "show_caps"]
+__all__ = ["negotiate", "report_mismatch", "report_open_input", "report_unlike_inputs", "show_caps"]
 
 _FIRST = ("rate", "channels")
 
@@ -47,7 +47,7 @@ def _show(structure: Structure) -> str:
     return ", ".join([structure.media, *(f"{n}={format_value(fields[n])}" for n in names)])
 
 
-def explain(
+def report_mismatch(
     link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset[str] | None, problems: Diagnostics
 ) -> None:
     """Report ``caps-mismatch`` on a link.
@@ -71,7 +71,7 @@ def explain(
     )
 
 
-def explain_join(link: DraftLink, offered: Caps, problems: Diagnostics) -> None:
+def report_open_input(link: DraftLink, offered: Caps, problems: Diagnostics) -> None:
     """Report ``caps-mismatch`` on one of several inputs that must be the same, when it can promise nothing."""
     notes = [
         f"src offers   {show_caps(offered)}",
@@ -82,7 +82,7 @@ def explain_join(link: DraftLink, offered: Caps, problems: Diagnostics) -> None:
     problems.add("caps-mismatch", link.span, f"cannot link {link.src} -> {link.sink}", notes=notes, hint=hint)
 
 
-def explain_inputs(first: DraftLink, given: Caps, second: DraftLink, other: Caps, problems: Diagnostics) -> None:
+def report_unlike_inputs(first: DraftLink, given: Caps, second: DraftLink, other: Caps, problems: Diagnostics) -> None:
     """Report ``caps-mismatch`` on the second of two inputs of one element that must carry the same and do not.
 
     Args:
@@ -304,12 +304,12 @@ class _Negotiation:
                 continue
             if len(state.like) > 1 and not before.broken and before.open is not None and not _is_certain(before):
                 if not before.unsure:
-                    explain_join(before.link, before.caps, self.problems)
+                    report_open_input(before.link, before.caps, self.problems)
                 before.caps = Caps.empty()
                 continue
             at_odds = next((one for one in arrived if not one[1].can_intersect(repeated)), None)
             if at_odds is not None and not (at_odds[0].unsure or before.unsure):
-                explain_inputs(at_odds[0].link, at_odds[1], before.link, repeated, self.problems)
+                report_unlike_inputs(at_odds[0].link, at_odds[1], before.link, repeated, self.problems)
                 state.caps = Caps.empty()
                 return
             arrived.append((before, repeated))
@@ -320,7 +320,7 @@ class _Negotiation:
         """Restrict a link to what is offered and accepted; returns whether that changed it."""
         caps = _common(offered, accepted, state.open)
         if caps.is_empty and not state.unsure:
-            explain(state.link, offered, accepted, state.open, self.problems)
+            report_mismatch(state.link, offered, accepted, state.open, self.problems)
         changed = caps != state.caps
         state.caps = caps
         return changed and not caps.is_empty
@@ -349,7 +349,7 @@ class _Negotiation:
             # Somebody else decided differently upstream: the link that cannot follow is the one to report.
             offered = _forward(before.caps, after.src) or after.src.caps
             if not after.unsure:
-                explain(after.link, offered, after.caps, after.open, self.problems)
+                report_mismatch(after.link, offered, after.caps, after.open, self.problems)
             after.caps = Caps.empty()
             return False
         changed = caps != before.caps

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tolmach.pipelines.element import output_paths
 from tolmach.pipelines.language.diagnostics import Diagnostics
+from tolmach.pipelines.language.drafts import DraftElement
 from tolmach.pipelines.language.links import DraftLink, Linked
-from tolmach.pipelines.language.nodes import Draft
 
-__all__ = ["check_ends", "check_order", "check_outputs", "check_queues", "order_nodes"]
+__all__ = ["check_ends", "check_order", "check_outputs", "check_queues", "topological_order"]
 
 QUEUE = "queue"
 """Known by name: its runtime decouples what is before it from what is behind it."""
@@ -24,7 +24,7 @@ FUNNEL = "funnel"
 """Known by name: where streams meet, in the order of media time unless its settings say otherwise."""
 
 
-def check_ends(drafts: Mapping[str, Draft], linked: Linked, problems: Diagnostics) -> None:
+def check_ends(drafts: Mapping[str, DraftElement], linked: Linked, problems: Diagnostics) -> None:
     """Report ``unused-element`` and ``unlinked-pad``."""
     taken = {ref for link in linked.links for ref in ((link.src.node, link.src.pad), (link.sink.node, link.sink.pad))}
     for name, draft in drafts.items():
@@ -50,9 +50,9 @@ def check_ends(drafts: Mapping[str, Draft], linked: Linked, problems: Diagnostic
                 problems.add("unlinked-pad", declared.span, message, hint=f"link at least one element {where} it")
 
 
-def check_outputs(drafts: Mapping[str, Draft], problems: Diagnostics) -> None:
+def check_outputs(drafts: Mapping[str, DraftElement], problems: Diagnostics) -> None:
     """Report ``duplicate-output``; paths in which a param has no value yet are compared as they are written."""
-    writers: dict[str, Draft] = {}
+    writers: dict[str, DraftElement] = {}
     for draft in drafts.values():
         for setting, path in (output_paths(draft.settings) if draft.settings is not None else {}).items():
             first = writers.setdefault(os.path.normpath(path), draft)
@@ -64,7 +64,9 @@ def check_outputs(drafts: Mapping[str, Draft], problems: Diagnostics) -> None:
             problems.add("duplicate-output", span, message, hint="give each a file of its own")
 
 
-def order_nodes(names: Sequence[str], links: Sequence[DraftLink], problems: Diagnostics) -> tuple[str, ...] | None:
+def topological_order(
+    names: Sequence[str], links: Sequence[DraftLink], problems: Diagnostics
+) -> tuple[str, ...] | None:
     """Topological order, among equals that of ``names``; None (and ``cycle``) when there is none."""
     rank = {name: i for i, name in enumerate(names)}
     waiting = dict.fromkeys(names, 0)
@@ -119,7 +121,7 @@ def _report_cycles(left: set[str], names: Sequence[str], links: Sequence[DraftLi
 
 
 def check_queues(
-    order: Sequence[str], drafts: Mapping[str, Draft], links: Sequence[DraftLink], problems: Diagnostics
+    order: Sequence[str], drafts: Mapping[str, DraftElement], links: Sequence[DraftLink], problems: Diagnostics
 ) -> None:
     """Report ``missing-queue``: branches that part at one element and meet again need a queue each.
 
@@ -140,7 +142,7 @@ def check_queues(
 
 
 def check_order(
-    order: Sequence[str], drafts: Mapping[str, Draft], links: Sequence[DraftLink], problems: Diagnostics
+    order: Sequence[str], drafts: Mapping[str, DraftElement], links: Sequence[DraftLink], problems: Diagnostics
 ) -> None:
     """Warn of ``unordered-merge``: a funnel that does not sort, in front of a sink that lays out by media time."""
     arriving = dict.fromkeys(order, 0)

@@ -22,7 +22,7 @@ from typing import Any
 
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
-from tolmach.pipelines.language.document import Entry, MappingNode, Node, ScalarNode, SequenceNode
+from tolmach.pipelines.language.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
 
 __all__ = ["Expanded", "ParamDef", "Scope", "expand", "parse_params", "resolve_params"]
 
@@ -63,18 +63,20 @@ class Scope:
     params_allowed: bool = True
 
 
-def expand(node: Node, scope: Scope, problems: Diagnostics) -> Expanded:
+def expand(written: YamlValue, scope: Scope, problems: Diagnostics) -> Expanded:
     """Expand every scalar of a tree (keys are not expanded).
 
     Reports ``missing-env``, ``missing-param`` (not declared) and ``bad-value`` (malformed variable).
     """
-    if isinstance(node, ScalarNode):
-        return _Scalar(node, scope, problems).expand() if "$" in node.text else Expanded(node.value, node.span)
-    if isinstance(node, SequenceNode):
-        items = [expand(item, scope, problems) for item in node.items]
-        return _collection([i.value for i in items], node.span, dict(enumerate(items)))
-    parts: dict[str | int, Expanded] = {entry.key: expand(entry.value, scope, problems) for entry in node}
-    return _collection({key: part.value for key, part in parts.items()}, node.span, parts)
+    if isinstance(written, YamlScalar):
+        return (
+            _Scalar(written, scope, problems).expand() if "$" in written.text else Expanded(written.value, written.span)
+        )
+    if isinstance(written, YamlSequence):
+        items = [expand(item, scope, problems) for item in written.items]
+        return _collection([i.value for i in items], written.span, dict(enumerate(items)))
+    parts: dict[str | int, Expanded] = {entry.key: expand(entry.value, scope, problems) for entry in written}
+    return _collection({key: part.value for key, part in parts.items()}, written.span, parts)
 
 
 def _collection(value: Any, span: Span, children: Mapping[str | int, Expanded]) -> Expanded:
@@ -88,16 +90,16 @@ _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<kind>env|param):(?P<name>[A-Za-z_][A-
 class _Scalar:
     """Expands one scalar."""
 
-    def __init__(self, node: ScalarNode, scope: Scope, problems: Diagnostics) -> None:
-        self.node, self.scope, self.problems = node, scope, problems
+    def __init__(self, scalar: YamlScalar, scope: Scope, problems: Diagnostics) -> None:
+        self.scalar, self.scope, self.problems = scalar, scope, problems
         self.unset: set[str] = set()
         self.failed = False
 
     def expand(self) -> Expanded:
-        text, span = self.node.text, self.node.span
+        text, span = self.scalar.text, self.scalar.span
         matches = list(_VARIABLE.finditer(text))
         if not matches:
-            return Expanded(self.node.value, span)
+            return Expanded(self.scalar.value, span)
         if len(matches) == 1 and matches[0]["kind"] == "param" and matches[0].group() == text:
             whole = self.param(matches[0])
             if whole is not None:
@@ -115,7 +117,7 @@ class _Scalar:
                 yield "${"
             elif match["kind"] in ("env", "param"):
                 value = self.env(match) if match["kind"] == "env" else self.param_text(match)
-                self.problems.spend(len(value), self.node.span)
+                self.problems.spend(len(value), self.scalar.span)
                 yield value
             else:
                 self.fail("bad-value", match, "not a variable", _FORMS)
@@ -166,9 +168,9 @@ class _Scalar:
     def fail(self, code: str, match: re.Match[str], message: str, hint: str | None = None) -> None:
         self.failed = True
         # A malformed variable is matched by its "${" alone; show it up to its end.
-        end = self.node.text.find("}", match.start())
-        length = (end + 1 if end >= 0 else len(self.node.text)) - match.start()
-        self.problems.add(code, self.node.part(match.start(), length), message, hint=hint)
+        end = self.scalar.text.find("}", match.start())
+        length = (end + 1 if end >= 0 else len(self.scalar.text)) - match.start()
+        self.problems.add(code, self.scalar.part(match.start(), length), message, hint=hint)
 
 
 _FORMS = "write ${env:NAME}, ${env:NAME:-default}, ${env:NAME:?message}, ${param:NAME}, or $${ for a literal ${"
@@ -188,7 +190,7 @@ class ParamDef:
         description: For people.
         required: Whether it has no default.
         span: Where it is declared.
-        node: The default as written, or None.
+        written: The default as written, or None.
     """
 
     name: str
@@ -197,18 +199,18 @@ class ParamDef:
     description: str
     required: bool
     span: Span
-    node: ScalarNode | None = None
+    written: YamlScalar | None = None
 
 
-def parse_params(entry: Entry | None, problems: Diagnostics) -> dict[str, ParamDef]:
+def parse_params(entry: YamlEntry | None, problems: Diagnostics) -> dict[str, ParamDef]:
     """Read a ``params`` section; reports ``bad-value`` and ``unknown-field``."""
     if entry is None or _is_null(entry.value):
         return {}
-    if not isinstance(entry.value, MappingNode):
+    if not isinstance(entry.value, YamlMapping):
         problems.add("bad-value", entry.value.span, "params must be a mapping", hint="params: {input: , output: out}")
         # What a list names was meant to be declared: whoever uses it is not wrong as well.
-        items = entry.value.items if isinstance(entry.value, SequenceNode) else ()
-        return {i.text: ParamDef(i.text, None, (), "", True, i.span) for i in items if isinstance(i, ScalarNode)}
+        items = entry.value.items if isinstance(entry.value, YamlSequence) else ()
+        return {i.text: ParamDef(i.text, None, (), "", True, i.span) for i in items if isinstance(i, YamlScalar)}
     params = {}
     for item in entry.value:
         if not item.key.isidentifier() or not item.key.isascii():
@@ -219,49 +221,49 @@ def parse_params(entry: Entry | None, problems: Diagnostics) -> dict[str, ParamD
     return params
 
 
-def _is_null(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and node.value is None
+def _is_null(written: YamlValue) -> bool:
+    return isinstance(written, YamlScalar) and written.value is None
 
 
-def _parse_one(item: Entry, problems: Diagnostics) -> ParamDef:
-    node = item.value
+def _parse_one(item: YamlEntry, problems: Diagnostics) -> ParamDef:
+    written = item.value
     bare = ParamDef(item.key, None, (), "", True, item.key_span)
-    if isinstance(node, ScalarNode):
-        return replace(bare, default=node.value, required=node.value is None, node=node)
-    if isinstance(node, SequenceNode):
+    if isinstance(written, YamlScalar):
+        return replace(bare, default=written.value, required=written.value is None, written=written)
+    if isinstance(written, YamlSequence):
         hint = f"{item.key}: {{choices: [...]}} declares what it may be"
-        problems.add("bad-value", node.span, f"the default of {item.key!r} must be one value, got a list", hint=hint)
+        problems.add("bad-value", written.span, f"the default of {item.key!r} must be one value, got a list", hint=hint)
         return replace(bare, required=False)
-    for entry in node:
+    for entry in written:
         if entry.key not in _KEYS:
             close = did_you_mean(entry.key, _KEYS)
             hint = f"did you mean '{close}'?" if close else "a param has default, choices and description"
             problems.add("unknown-field", entry.key_span, f"a param has no {entry.key!r}", hint=hint)
-    choices = _choices(node.get("choices"), problems)
-    described = _scalar(node.get("description"), "a description", problems)
-    default = _scalar(node.get("default"), "a default", problems)
+    choices = _choices(written.get("choices"), problems)
+    described = _scalar(written.get("description"), "a description", problems)
+    default = _scalar(written.get("default"), "a default", problems)
     return replace(
         bare,
         default=default.value if default else None,
         choices=choices,
         description=described.text if described else "",
         required=default is None or default.value is None,
-        node=default,
+        written=default,
     )
 
 
-def _scalar(entry: Entry | None, what: str, problems: Diagnostics) -> ScalarNode | None:
-    if entry is None or isinstance(entry.value, ScalarNode):
+def _scalar(entry: YamlEntry | None, what: str, problems: Diagnostics) -> YamlScalar | None:
+    if entry is None or isinstance(entry.value, YamlScalar):
         return entry.value if entry else None  # type: ignore[return-value] # narrowed by the line above
     problems.add("bad-value", entry.value.span, f"{what} must be one value")
     return None
 
 
-def _choices(entry: Entry | None, problems: Diagnostics) -> tuple[Any, ...]:
+def _choices(entry: YamlEntry | None, problems: Diagnostics) -> tuple[Any, ...]:
     if entry is None:
         return ()
-    if isinstance(entry.value, SequenceNode) and entry.value.items:
-        items = [i for i in entry.value.items if isinstance(i, ScalarNode)]
+    if isinstance(entry.value, YamlSequence) and entry.value.items:
+        items = [i for i in entry.value.items if isinstance(i, YamlScalar)]
         if len(items) == len(entry.value.items):
             return tuple(i.value for i in items)
     problems.add("bad-value", entry.value.span, "choices must be a list of values", hint="choices: [en, ru]")
@@ -288,10 +290,10 @@ def resolve_params(
 
 
 def _default(declared: ParamDef, env: Mapping[str, str], problems: Diagnostics) -> Expanded:
-    if declared.node is None or declared.required:
+    if declared.written is None or declared.required:
         unset = frozenset({declared.name} if declared.required else ())
         return Expanded(f"<{declared.name}>", declared.span, unset, failed=not declared.required)
-    return expand(declared.node, Scope({}, env, params_allowed=False), problems)
+    return expand(declared.written, Scope({}, env, params_allowed=False), problems)
 
 
 def _check_choice(declared: ParamDef, value: Expanded, problems: Diagnostics) -> Expanded:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.diagnostics import Diagnostics
 from tolmach.pipelines.language.document import (
-    MAX_NODES,
-    MappingNode,
-    ScalarNode,
+    MAX_VALUES,
+    YamlMapping,
+    YamlScalar,
     parse_document,
     parse_value,
     read_source,
@@ -22,11 +22,11 @@ from tolmach.pipelines.language.document import (
 from tolmach.pipelines.language.variables import Expanded, Scope, expand
 
 
-def read(text: str) -> MappingNode:
+def read(text: str) -> YamlMapping:
     problems = Diagnostics()
     node = parse_document(text, "g.yaml", problems)
     assert problems.sorted() == ()
-    assert isinstance(node, MappingNode)
+    assert isinstance(node, YamlMapping)
     return node
 
 
@@ -132,7 +132,7 @@ def test_duplicate_keys_are_reported_and_the_first_counts():
         ("[" * 100_000, "nested deeper"),
         ("{a: " * 100_000, "nested deeper"),
         ("- " * 100_000, "nested deeper"),
-        ("- x\n" * (MAX_NODES + 1), "nodes"),
+        ("- x\n" * (MAX_VALUES + 1), "nodes"),
         ("x" * (1 << 20) + "x", "larger than 1 MiB"),
         ("я" * (1 << 20), "larger than 1 MiB"),
     ],
@@ -212,7 +212,7 @@ PLACE = Span("g.yaml", 1, 1)
 def expanded(text: str, params: dict[str, object] | None = None, **env: str) -> tuple[object, list[str]]:
     problems = Diagnostics()
     scope = Scope({k: Expanded(v, PLACE) for k, v in (params or {}).items()}, env)
-    node = ScalarNode(PLACE, text, text, 0)
+    node = YamlScalar(PLACE, text, text, 0)
     return expand(node, scope, problems).value, [f"{d.code}: {d.message}" for d in problems.sorted()]
 
 

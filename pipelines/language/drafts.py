@@ -1,4 +1,4 @@
-"""Declared elements → elements of a known type with valid settings.
+"""Declared elements → drafts: elements of a known type with valid settings.
 
 Pydantic says what is wrong in its own words; here every problem becomes one plain sentence with the range of the
 field, at the place of the value.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import annotated_types
@@ -16,104 +16,20 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings
-from tolmach.pipelines.errors import Span
+from tolmach.pipelines.language.declared import DeclaredElement, Setting
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
-from tolmach.pipelines.language.document import ScalarNode
 from tolmach.pipelines.language.variables import Expanded
 from tolmach.pipelines.registry import Registry
 
-__all__ = ["Declared", "Draft", "Level", "Override", "Setting", "make_nodes"]
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting as given: where its name stands, and its value."""
-
-    key_span: Span
-    value: Expanded
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A setting given outside the document (``--set element.setting=value``)."""
-
-    element: str
-    setting: str
-    given: Setting
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An element as declared; nothing is known about its type yet.
-
-    Attributes:
-        name: Name in the graph, ``bin.element`` inside a bin.
-        local: Name at its own level.
-        bin: Name of the bin instance it is in, or "".
-        span: Where its name stands.
-        type: Its type and where that stands.
-        settings: What it was given, by name.
-        on_error: Its failure policy, or None for that of its type.
-    """
-
-    name: str
-    local: str
-    bin: str
-    span: Span
-    type: Expanded
-    settings: Mapping[str, Setting]
-    on_error: Expanded | None
-
-
-@dataclass(slots=True)
-class Level:
-    """The graph itself, or one instance of a bin.
-
-    Attributes:
-        name: "" for the graph, else the name of the instance.
-        span: Where it is declared.
-        elements: Elements and bin instances by local name; None for one that is broken and reported, also under what
-            a link may call it when its name is what is wrong.
-        spans: Where each local name is declared.
-        links: Chains as written.
-        ghosts: Ghost pads: name → ``element.pad`` as written.
-        links_broken: Whether a link, or all of them, could not be read: who seems unlinked may be in it.
-        ghosts_broken: Whether a ghost pad was refused, so that it may be the one a link asks for.
-        bins: Names of the bins of the document; only the graph's own level has them.
-    """
-
-    name: str
-    span: Span
-    elements: dict[str, Declared | Level | None] = field(default_factory=dict)
-    spans: dict[str, Span] = field(default_factory=dict)
-    links: tuple[ScalarNode, ...] = ()
-    ghosts: dict[str, ScalarNode] = field(default_factory=dict)
-    links_broken: bool = False
-    ghosts_broken: bool = False
-    bins: tuple[str, ...] = ()
-
-    def walk(self) -> Iterator[Declared]:
-        """All elements of this level and those below, in the order of declaration."""
-        for element in self.elements.values():
-            if isinstance(element, Level):
-                yield from element.walk()
-            elif element is not None:
-                yield element
-
-    def levels(self) -> Iterator[Level]:
-        """This level and those below."""
-        yield self
-        for element in self.elements.values():
-            if isinstance(element, Level):
-                yield from element.levels()
+__all__ = ["DraftElement", "make_drafts"]
 
 
 _ON_ERROR = typing.get_args(OnError)
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """An element on its way into a graph.
+class DraftElement:
+    """An element whose type and settings have been looked up; its pads are not linked yet.
 
     Attributes:
         declared: As declared.
@@ -124,7 +40,7 @@ class Draft:
         unsure: Whether its pads depend on a param that has no value yet.
     """
 
-    declared: Declared
+    declared: DeclaredElement
     spec: ElementSpec | None = None
     settings: Settings | None = None
     templates: tuple[Pad, ...] | None = None
@@ -132,9 +48,9 @@ class Draft:
     unsure: bool = False
 
 
-def make_nodes(
-    elements: Iterable[Declared], registry: Registry, problems: Diagnostics, bins: Sequence[str] = ()
-) -> dict[str, Draft]:
+def make_drafts(
+    elements: Iterable[DeclaredElement], registry: Registry, problems: Diagnostics, bins: Sequence[str] = ()
+) -> dict[str, DraftElement]:
     """Look up types and check settings; reports ``unknown-type``, ``unknown-field`` and ``bad-value``.
 
     Args:
@@ -143,31 +59,33 @@ def make_nodes(
         problems: Takes what is wrong.
         bins: Names of the document's bins, for a type that was meant to be one.
     """
-    return {declared.name: _make_node(declared, registry, problems, bins) for declared in elements}
+    return {declared.name: _make_draft(declared, registry, problems, bins) for declared in elements}
 
 
-def _make_node(declared: Declared, registry: Registry, problems: Diagnostics, bins: Sequence[str]) -> Draft:
+def _make_draft(
+    declared: DeclaredElement, registry: Registry, problems: Diagnostics, bins: Sequence[str]
+) -> DraftElement:
     on_error = _on_error(declared, problems)
     name = declared.type.value
     if name not in registry:
         close = f"bin/{name}" if name in bins else did_you_mean(name, registry)
         hint = f"did you mean '{close}'?" if close else "`tolmach inspect` lists the types there are"
         problems.add("unknown-type", declared.type.span, f"no element type named {name!r}", hint=hint)
-        return Draft(declared)
+        return DraftElement(declared)
     spec = registry.get(name)
     settings = _settings(declared, spec, problems)
     if settings is None:
         # Pads of a fixed tuple are known whatever the settings: links to the element can still be checked.
-        return Draft(declared, spec, None, spec.pads if isinstance(spec.pads, tuple) else None)
+        return DraftElement(declared, spec, None, spec.pads if isinstance(spec.pads, tuple) else None)
     unset = {name: min(s.value.unset) for name, s in declared.settings.items() if s.value.unset}
     if unset and not isinstance(spec.pads, tuple):
-        return _unsure_node(declared, spec, settings, unset, on_error or spec.on_error, problems)
+        return _unsure_draft(declared, spec, settings, unset, on_error or spec.on_error, problems)
     try:
         templates = spec.pads_for(settings)
     except ValueError as error:
         problems.add("bad-value", declared.span, f"{spec.type}: {error}")
-        return Draft(declared, spec)
-    return Draft(declared, spec, settings, templates, on_error or spec.on_error)
+        return DraftElement(declared, spec)
+    return DraftElement(declared, spec, settings, templates, on_error or spec.on_error)
 
 
 class _Watch:
@@ -182,15 +100,15 @@ class _Watch:
         return getattr(self._settings, name)
 
 
-def _unsure_node(
-    declared: Declared,
+def _unsure_draft(
+    declared: DeclaredElement,
     spec: ElementSpec,
     settings: Settings,
     unset: Mapping[str, str],
     on_error: OnError,
     problems: Diagnostics,
-) -> Draft:
-    """A node some settings of which (name → param) have no value yet, but may decide what its pads are."""
+) -> DraftElement:
+    """A draft some settings of which (name → param) have no value yet, but may decide what its pads are."""
     fields = type(settings).model_fields
     # "<name>" is no word that caps can hold; the bare name is, and which one it is will not matter.
     words = {name: param for name, param in unset.items() if name in fields and fields[name].is_required()}
@@ -202,14 +120,14 @@ def _unsure_node(
             continue
         # A property may have read anything.
         unsure = any(name in unset or name not in fields for name in watch.read)
-        return Draft(declared, spec, settings, templates, on_error, unsure)
+        return DraftElement(declared, spec, settings, templates, on_error, unsure)
     param = next(iter(unset.values()))
     message = f"the pads of {declared.local!r} depend on param {param!r}, which has no value"
     problems.add("missing-param", declared.span, message, hint=f"give one with --set {param}=...")
-    return Draft(declared, spec)
+    return DraftElement(declared, spec)
 
 
-def _on_error(declared: Declared, problems: Diagnostics) -> OnError | None:
+def _on_error(declared: DeclaredElement, problems: Diagnostics) -> OnError | None:
     given = declared.on_error
     if given is None or given.failed or given.unset:
         return None
@@ -221,7 +139,7 @@ def _on_error(declared: Declared, problems: Diagnostics) -> OnError | None:
     return None
 
 
-def _settings(declared: Declared, spec: ElementSpec, problems: Diagnostics) -> Settings | None:
+def _settings(declared: DeclaredElement, spec: ElementSpec, problems: Diagnostics) -> Settings | None:
     fields = spec.settings.model_fields
     given = declared.settings
     values = {}
@@ -238,7 +156,9 @@ def _settings(declared: Declared, spec: ElementSpec, problems: Diagnostics) -> S
         if failed or unset:
             excused.add("")  # a rule about several settings may stumble over what stands in for one of them
         blamed = [
-            f for f in (_Found(spec, e, given) for e in error.errors(include_url=False)) if f.field not in excused
+            f
+            for f in (_SettingError(spec, e, given) for e in error.errors(include_url=False))
+            if f.field not in excused
         ]
         for group in _grouped(blamed):
             _report(group, declared, spec, problems)
@@ -254,7 +174,7 @@ def _settings(declared: Declared, spec: ElementSpec, problems: Diagnostics) -> S
     return None if failed else settings
 
 
-class _Found:
+class _SettingError:
     """One error of pydantic and the part of the settings it speaks of."""
 
     def __init__(self, spec: ElementSpec, error: Any, given: Mapping[str, Setting]) -> None:
@@ -280,14 +200,14 @@ class _Found:
         return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in self.path).lstrip(".")
 
 
-def _grouped(found: list[_Found]) -> Iterator[list[_Found]]:
-    groups: dict[tuple[str | int, ...], list[_Found]] = {}
+def _grouped(found: list[_SettingError]) -> Iterator[list[_SettingError]]:
+    groups: dict[tuple[str | int, ...], list[_SettingError]] = {}
     for item in found:
         groups.setdefault(item.path, []).append(item)
     yield from groups.values()
 
 
-def _report(group: list[_Found], declared: Declared, spec: ElementSpec, problems: Diagnostics) -> None:
+def _report(group: list[_SettingError], declared: DeclaredElement, spec: ElementSpec, problems: Diagnostics) -> None:
     first = group[0]
     fields = spec.settings.model_fields
     info = fields.get(first.field)
@@ -327,7 +247,7 @@ def _describe(name: str, info: FieldInfo) -> str:
     return f"{name}: {info.description}{default}"
 
 
-def _must(group: list[_Found], info: FieldInfo | None) -> str:
+def _must(group: list[_SettingError], info: FieldInfo | None) -> str:
     """What a value must be: the union of what its alternatives ask for."""
     whole = len(group[0].path) == 1
     said = []
@@ -343,7 +263,7 @@ _COLLECTIONS = {"list": "a list", "tuple": "a list", "set": "a list", "dict": "a
 _RANGES = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
 
 
-def _phrase(found: _Found, info: FieldInfo | None) -> str:
+def _phrase(found: _SettingError, info: FieldInfo | None) -> str:
     kind, context = found.kind, found.context
     if kind in ("literal_error", "enum"):
         choices = str(context["expected"]).replace(" or ", ", ")
@@ -385,7 +305,7 @@ def _range(limits: dict[str, Any]) -> str:
     return " and ".join(f"{words[name]} {limits[name]}" for name in words if limits.get(name) is not None)
 
 
-def _hint(wanted: str, value: Any, group: list[_Found]) -> str | None:
+def _hint(wanted: str, value: Any, group: list[_SettingError]) -> str | None:
     if any(f.kind in ("literal_error", "enum") for f in group) and isinstance(value, str):
         choices = [c for f in group for c in _quoted(str(f.context.get("expected", "")))]
         close = did_you_mean(value, choices)
