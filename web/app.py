@@ -25,7 +25,7 @@ from tolmach.web.settings import ServerSettings
 __all__ = ["make_app"]
 
 STATIC = Path(__file__).parent / "static"
-Scalar = str | int | float | bool | None
+ClientValue = str | int | float | bool | None
 
 
 class _Body(BaseModel):
@@ -36,8 +36,8 @@ class GraphChoice(_Body):
     """Which graph, and with what."""
 
     graph: str = Field(max_length=200)
-    params: dict[str, Scalar] = Field(default_factory=dict, max_length=50)
-    settings: dict[str, Scalar] = Field(default_factory=dict, max_length=50)
+    params: dict[str, ClientValue] = Field(default_factory=dict, max_length=50)
+    settings: dict[str, ClientValue] = Field(default_factory=dict, max_length=50)
 
 
 class NewSession(GraphChoice):
@@ -101,8 +101,8 @@ async def _past_session(session: str, service: Annotated[Service, Depends(_servi
 
 
 Services = Annotated[Service, Depends(_service)]
-Live = Annotated[Session, Depends(_session)]
-Past = Annotated[Session, Depends(_past_session)]
+LiveSession = Annotated[Session, Depends(_session)]
+PastSession = Annotated[Session, Depends(_past_session)]
 
 
 def _add_page(app: FastAPI) -> None:
@@ -161,11 +161,11 @@ def _add_sessions(app: FastAPI) -> None:
         return {"session": session.id, "sdp": answer, "resumed": body.resume is not None}
 
     @app.get("/api/sessions/{session}")
-    async def show(found: Past) -> dict[str, Any]:
+    async def show(found: PastSession) -> dict[str, Any]:
         return found.as_json()
 
     @app.patch("/api/sessions/{session}")
-    async def update(body: SessionUpdate, request: Request, found: Live, service: Services) -> Response:
+    async def update(body: SessionUpdate, request: Request, found: LiveSession, service: Services) -> Response:
         if (body.sdp is None) == (not body.candidates):
             raise ApiError(400, "bad-request", "give either candidates or an sdp")
         connection = found.connection
@@ -179,34 +179,34 @@ def _add_sessions(app: FastAPI) -> None:
         return Response(status_code=204)
 
     @app.put("/api/sessions/{session}/graph", status_code=202)
-    async def switch(body: GraphChoice, request: Request, found: Live, service: Services) -> dict[str, Any]:
+    async def switch(body: GraphChoice, request: Request, found: LiveSession, service: Services) -> dict[str, Any]:
         service.count_offer(client_address(request.scope))
         choice = Choice(body.graph, body.params, body.settings)
         await service.switch(found, choice)
         return {"switch": choice.as_json()}
 
     @app.delete("/api/sessions/{session}", status_code=204)
-    async def end(found: Live) -> Response:
+    async def end(found: LiveSession) -> Response:
         await found.end("the client has ended it")
         return Response(status_code=204)
 
 
 def _add_downloads(app: FastAPI) -> None:
     @app.get("/api/sessions/{session}/subtitles.srt")
-    async def srt(found: Past) -> Response:
+    async def srt(found: PastSession) -> Response:
         return _download(PlainTextResponse(found.transcript.subtitles(vtt=False)), "subtitles.srt")
 
     @app.get("/api/sessions/{session}/subtitles.vtt")
-    async def vtt(found: Past) -> Response:
+    async def vtt(found: PastSession) -> Response:
         text = found.transcript.subtitles(vtt=True)
         return _download(Response(text, media_type="text/vtt; charset=utf-8"), "subtitles.vtt")
 
     @app.get("/api/sessions/{session}/transcript.json")
-    async def transcript(found: Past) -> Response:
+    async def transcript(found: PastSession) -> Response:
         return _download(AsciiJson({"v": 1, "captions": found.transcript.as_json()}), "transcript.json")
 
     @app.get("/api/sessions/{session}/dub.wav")
-    async def dub(found: Past) -> Response:
+    async def dub(found: PastSession) -> Response:
         length, pieces = found.dub.wav(found.media_end_ns())
         name = "dub.wav" if not found.dub.full else f"dub-until-minute-{round(found.dub.end_ns / NS_PER_S / 60)}.wav"
         headers = {"Content-Length": str(length)}

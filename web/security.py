@@ -74,19 +74,19 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        answer = _Answer(send, self._headers_for(scope, headers), bodiless=scope["method"] == "HEAD")
+        reply = _Reply(send, self._headers_for(scope, headers), bodiless=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":  # what can be got can be asked for (RFC 9110, 9.3.2)
             scope = {**scope, "method": "GET"}
         try:
             if self._is_preflight(scope, headers):
-                await self._preflight(headers)(scope, receive, answer.send)
+                await self._preflight(headers)(scope, receive, reply.send)
                 return
             self._check(scope, headers)
-            await self._app(scope, _limited(receive, headers, self._max_body), answer.send)
+            await self._app(scope, _limited(receive, headers, self._max_body), reply.send)
         except ApiError as error:
-            if answer.started:
+            if reply.started:
                 raise
-            await error_response(error)(scope, receive, answer.send)
+            await error_response(error)(scope, receive, reply.send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         path = scope["path"]
@@ -205,7 +205,7 @@ def address_of(host: str) -> str:
     return str(address)
 
 
-class _Answer:
+class _Reply:
     """The way back: adds headers that the application has not set itself, and knows whether it has begun."""
 
     def __init__(self, send: Send, headers: dict[str, str], *, bodiless: bool) -> None:

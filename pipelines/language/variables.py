@@ -69,9 +69,9 @@ def expand(written: YamlValue, scope: Scope, problems: Diagnostics) -> Expanded:
     Reports ``missing-env``, ``missing-param`` (not declared) and ``bad-value`` (malformed variable).
     """
     if isinstance(written, YamlScalar):
-        return (
-            _Scalar(written, scope, problems).expand() if "$" in written.text else Expanded(written.value, written.span)
-        )
+        if "$" not in written.text:
+            return Expanded(written.value, written.span)
+        return _ScalarExpansion(written, scope, problems).expand()
     if isinstance(written, YamlSequence):
         items = [expand(item, scope, problems) for item in written.items]
         return _collection([i.value for i in items], written.span, dict(enumerate(items)))
@@ -87,7 +87,7 @@ def _collection(value: Any, span: Span, children: Mapping[str | int, Expanded]) 
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<kind>env|param):(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:[-?][^}]*)?\})?")
 
 
-class _Scalar:
+class _ScalarExpansion:
     """Expands one scalar."""
 
     def __init__(self, scalar: YamlScalar, scope: Scope, problems: Diagnostics) -> None:

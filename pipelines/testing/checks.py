@@ -27,13 +27,13 @@ from tolmach.pipelines.registry import load_runtime
 from tolmach.pipelines.testing.harness import Harness
 from tolmach.pipelines.testing.media import (
     StreamRules,
-    joined,
     make_frames,
     private_copy,
     rechunk,
     renumbered,
     same_frames,
     scenarios,
+    without_chunking,
 )
 from tolmach.pipelines.testing.spec_checks import HEAVY_MODULES, check_spec
 
@@ -182,7 +182,9 @@ class _Check:
             harness.ended()
             for name in harness.rules:
                 self.pushed[name] = self.pushed.get(name, 0) + len(harness.output(name))
-            result: dict[str, Any] = {p.name: joined(harness.output(p.name)) for p in self.pads if p.direction == "src"}
+            result: dict[str, Any] = {
+                p.name: without_chunking(harness.output(p.name)) for p in self.pads if p.direction == "src"
+            }
         finally:
             await self.stop(harness, "after drain()")
         await self.no_tasks_left("after stop()")

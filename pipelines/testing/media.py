@@ -119,7 +119,7 @@ def same_frames(a: Sequence[Frame], b: Sequence[Frame]) -> bool:
     return len(a) == len(b) and all(_parts(x) == _parts(y) for x, y in zip(a, b, strict=True))
 
 
-def joined(frames: Iterable[Frame]) -> list[tuple[Any, ...]]:
+def without_chunking(frames: Iterable[Frame]) -> list[tuple[Any, ...]]:
     """A stream with its chunking taken away: neighbouring audio of one utterance becomes one item."""
     items: list[tuple[Any, ...]] = []
     blocks: list[AudioFrame] = []
@@ -144,7 +144,7 @@ def joined(frames: Iterable[Frame]) -> list[tuple[Any, ...]]:
 
 
 def renumbered(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Outputs (of :func:`joined`, by pad) with utterances numbered from 0 in the order in which they appear."""
+    """Outputs (of :func:`without_chunking`, by pad), utterances numbered from 0 in the order in which they appear."""
     numbers: dict[int | None, int | None] = {None: None}
 
     def number(item: tuple[Any, ...]) -> tuple[Any, ...]:

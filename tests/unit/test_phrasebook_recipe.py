@@ -17,11 +17,11 @@ from torch import nn
 
 import tolmach.processors.phrasebook
 from tolmach.processors.phrasebook.recipe import augment, corpus, unknown_text
-from tolmach.processors.phrasebook.recipe.batches import Batch, Batches, loader
+from tolmach.processors.phrasebook.recipe.batches import Batches, TrainingBatch, loader
 from tolmach.processors.phrasebook.recipe.companions import companions
 from tolmach.processors.phrasebook.recipe.config import MixSettings, Recipe, TrainSettings, seeded, stable_seed
 from tolmach.processors.phrasebook.recipe.evaluate import choose_gate
-from tolmach.processors.phrasebook.recipe.library import Library
+from tolmach.processors.phrasebook.recipe.library import ClipLibrary
 from tolmach.processors.phrasebook.recipe.sampling import Planner
 from tolmach.processors.phrasebook.recipe.sentences import LANGUAGES, build, split, words
 from tolmach.processors.phrasebook.recipe.trainer import Trainer
@@ -38,7 +38,7 @@ def tone(frequency_hz: float, seconds: float) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def library(tmp_path_factory: pytest.TempPathFactory) -> ClipLibrary:
     """A corpus of tones on disk: some phrases in both languages, unknown and human clips."""
     root = tmp_path_factory.mktemp("corpus")
     fields = {"text": "", "template": "unknown", "en": "", "ru": ""}
@@ -57,7 +57,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     corpus.write_shard(root / "phrase-all", 1, phrases[20:])
     corpus.write_shard(root / "unknown-all", 0, unknown)
     corpus.write_shard(root / "human-fr", 0, human)
-    return Library.load(root)
+    return ClipLibrary.load(root)
 
 
 class TestSentences:
@@ -217,11 +217,11 @@ class Tiny(nn.Module):
 
 
 class TestResume:
-    def make(self, clock: list[float]) -> tuple[Trainer[Batch], list[float]]:
+    def make(self, clock: list[float]) -> tuple[Trainer[TrainingBatch], list[float]]:
         torch.manual_seed(0)
         module, heard = Tiny(), []
 
-        def losses(batch: Batch) -> dict[str, torch.Tensor]:
+        def losses(batch: TrainingBatch) -> dict[str, torch.Tensor]:
             clock[0] += 10.0
             heard.append(float(batch.audio.abs().sum()))
             levels = torch.stack([batch.audio.abs().mean(1), batch.lengths / 16000], 1)

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PrefetchCall:
     """One call of a prefetch function.
 
     Attributes:
@@ -54,39 +54,39 @@ class Job:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch everything, also after a failure."""
-    jobs: list[Job] = []
+    calls: list[PrefetchCall] = []
     for name in args.what:
-        jobs += _jobs(name, args.set)
+        calls += _calls(name, args.set)
     # Two elements with the same settings need the same files.
-    unique = {(j.target, repr(j.settings)): j for j in jobs}
+    unique = {(call.target, repr(call.settings)): call for call in calls}
     if not unique:
         print("nothing to fetch: no element of it downloads anything")
     # A list, not a generator: what comes after a failure is fetched all the same.
-    done = [_fetch(job) for job in unique.values()]
+    done = [_fetch(call) for call in unique.values()]
     return EXIT_OK if all(done) else EXIT_FAILED
 
 
-def _jobs(name: str, assignments: list[str]) -> Iterator[Job]:
+def _calls(name: str, assignments: list[str]) -> Iterator[PrefetchCall]:
     registry = Registry.default()
     if name in registry and not Path(name).is_file():
         spec = registry.get(name)
         if spec.prefetch is not None:
-            yield Job(name, spec.prefetch, _settings(spec, assignments))
+            yield PrefetchCall(name, spec.prefetch, _settings(spec, assignments))
         return
     params, overrides = parse_set(assignments)
     path = shipped_graph(name)
-    jobs = _jobs_of(load_graph(path, params=params, overrides=overrides))
-    for param in _unset(path, params, overrides) if jobs else ():
+    calls = _calls_of(load_graph(path, params=params, overrides=overrides))
+    for param in _unset(path, params, overrides) if calls else ():
         # With another value for it, would something else be fetched? Then guessing would fetch the wrong thing.
         other = check_graph(path, params={**params, param.name: _some_value(param)}, overrides=overrides).graph
-        if other is None or _jobs_of(other) != jobs:
+        if other is None or _calls_of(other) != calls:
             raise GraphError(f"{name}: what to fetch depends on param {param.name!r}; give --set {param.name}=...")
-    yield from jobs
+    yield from calls
 
 
-def _jobs_of(graph: Graph) -> list[Job]:
+def _calls_of(graph: Graph) -> list[PrefetchCall]:
     return [
-        Job(f"{node.name} ({node.spec.type})", node.spec.prefetch, node.settings)
+        PrefetchCall(f"{node.name} ({node.spec.type})", node.spec.prefetch, node.settings)
         for node in graph.nodes.values()
         if node.spec.prefetch is not None
     ]
@@ -115,27 +115,27 @@ def _settings(spec: ElementSpec, assignments: list[str]) -> Settings:
         raise GraphError(f"{spec.type}: {problems}; `tolmach inspect {spec.type}` lists its settings") from error
 
 
-def _fetch(job: Job) -> bool:
-    module, _, function = job.target.partition(":")
+def _fetch(call: PrefetchCall) -> bool:
+    module, _, function = call.target.partition(":")
     _show_progress(module.partition(".")[0])
     before = snapshot()
     try:
         prefetch: Callable[[Settings], Any] = interruptible(lambda: getattr(importlib.import_module(module), function))
-        paths = _paths(interruptible(lambda: prefetch(job.settings)))
+        paths = _paths(interruptible(lambda: prefetch(call.settings)))
     except TolmachError as error:
-        print(f"{job.name}: {error}", file=sys.stderr)
+        print(f"{call.name}: {error}", file=sys.stderr)
         return False
     except ImportError as error:
-        print(f"{job.name}: cannot be imported: {error}; `tolmach doctor` says more", file=sys.stderr)
+        print(f"{call.name}: cannot be imported: {error}; `tolmach doctor` says more", file=sys.stderr)
         return False
     fresh = added(before, snapshot())
     there = {path: size for path, size in paths.items() if path not in fresh}
     for path, size in sorted(fresh.items()):
-        print(f"{job.name}: downloaded {size_text(size)} to {path}")
+        print(f"{call.name}: downloaded {size_text(size)} to {path}")
     for path, size in sorted(there.items()):
-        print(f"{job.name}: ready, {size_text(size)} in {path}")
+        print(f"{call.name}: ready, {size_text(size)} in {path}")
     if not fresh and not there:
-        print(f"{job.name}: ready, nothing had to be downloaded")
+        print(f"{call.name}: ready, nothing had to be downloaded")
     return True
 
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from . import augment
 from .config import TrainSettings
-from .library import Library
+from .library import ClipLibrary
 from .rendering import Sample, render
 from .sampling import Planner, generator
 from .voices import SAMPLE_RATE_HZ
@@ -17,7 +17,7 @@ _MEL_HOP = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TrainingBatch:
     """A batch on its way to the network.
 
     Attributes:
@@ -35,14 +35,14 @@ class Batch:
     samples: tuple[Sample, ...]
 
 
-class Batches(Dataset[Batch]):
+class Batches(Dataset[TrainingBatch]):
     """Batches by step number."""
 
-    def __init__(self, planner: Planner, library: Library, settings: TrainSettings, mel_bands: int) -> None:
+    def __init__(self, planner: Planner, library: ClipLibrary, settings: TrainSettings, mel_bands: int) -> None:
         """Keeps what rendering needs."""
         self._planner, self._library, self._settings, self._mel_bands = planner, library, settings, mel_bands
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> TrainingBatch:
         """Renders the batch of a step."""
         settings = self._settings
         ramp = min(1.0, step / max(1, settings.augment_ramp_steps))
@@ -60,7 +60,7 @@ class Batches(Dataset[Batch]):
                 own = len(sample.audio) // _MEL_HOP
                 bands[i] = torch.from_numpy(augment.mask_bands(self._mel_bands, rng, 2, 12))
                 times[i, :own] = torch.from_numpy(augment.mask_bands(own, rng, 2, max(1, own // 25)))
-        return Batch(audio, lengths, bands, times, samples)
+        return TrainingBatch(audio, lengths, bands, times, samples)
 
 
 class _From(Sampler[int]):
@@ -76,6 +76,6 @@ class _From(Sampler[int]):
             step += 1
 
 
-def loader(batches: Dataset[Batch], start: int, workers: int) -> DataLoader[Batch]:
+def loader(batches: Dataset[TrainingBatch], start: int, workers: int) -> DataLoader[TrainingBatch]:
     """Returns an endless loader of whole batches from a step on."""
     return DataLoader(batches, batch_size=None, sampler=_From(start), num_workers=workers)

@@ -220,7 +220,7 @@ def _render_shard(task: tuple[Path, int, list[Job]]) -> int:
     order = sorted(range(len(jobs)), key=lambda i: jobs[i].line.voice)
     for _, group in itertools.groupby(order, key=lambda i: jobs[i].line.voice):
         places = list(group)
-        for i, clip in zip(places, voices.render([jobs[i].line for i in places]), strict=True):
+        for i, clip in zip(places, voices.speak_lines([jobs[i].line for i in places]), strict=True):
             audio[i] = clip
     ready = (
         (clip, _fields(job.meaning, job.language, job.line.voice, job.line.text))
@@ -243,7 +243,7 @@ def _fields(meaning: Sentence, language: str, voice: str, text: str) -> dict[str
 
 def _read_source(task: tuple[Path, ood.Source]) -> int:
     folder, source = task
-    clips = ((audio, _fields(_NOTHING, source.language, source.name, "")) for _, audio in ood.read_source(source))
+    clips = ((audio, _fields(_NOTHING, source.language, source.name, "")) for _, audio in ood.read_recordings(source))
     return write_shard(folder, 0, clips)
 
 

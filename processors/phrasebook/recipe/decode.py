@@ -30,7 +30,7 @@ class Decoded:
     score: float
 
 
-class Decoder:
+class ClipDecoder:
     """Decodes clips with a NeMo multitask model; not thread-safe, as the model is not."""
 
     def __init__(self, model: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .config import seeded
 from .sentences import FIXED_TEMPLATE, LANGUAGES, Language, Sentence, split
-from .voices import FESTIVAL_EN, FESTIVAL_RU, PIPER, SAMPLE_RATE_HZ, Audio, Line, available, espeak_voices, render
+from .voices import FESTIVAL_EN, FESTIVAL_RU, PIPER, SAMPLE_RATE_HZ, Audio, Line, available, espeak_voices, speak_lines
 
 _SEED = "demo"
 _CLIPS = 24
@@ -51,7 +51,7 @@ def write_flac(path: Path, audio: Audio) -> None:
 
 
 def _speak(text: str, voice: str) -> Audio:
-    (audio,) = render([Line(text, voice)])
+    (audio,) = speak_lines([Line(text, voice)])
     if audio is None:
         message = f"{voice} gave nothing for {text!r}"
         raise RuntimeError(message)

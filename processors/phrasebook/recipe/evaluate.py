@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .corpus import Clip, read_part
-from .decode import Decoded, Decoder
+from .decode import ClipDecoder, Decoded
 from .ood import SOURCES, read_recording
 from .sentences import LANGUAGES
 from .voices import SAMPLE_RATE_HZ, Audio
@@ -49,7 +49,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TrialResult:
     """A trial and what came of it."""
 
     trial: Trial
@@ -61,15 +61,15 @@ class Result:
         return self.answer.text == self.trial.reference
 
 
-def decode_all(decoder: Decoder, trials: Sequence[Trial]) -> list[Result]:
+def decode_all(decoder: ClipDecoder, trials: Sequence[Trial]) -> list[TrialResult]:
     """Decodes trials, those of one direction together."""
-    results: dict[int, Result] = {}
+    results: dict[int, TrialResult] = {}
     directions: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, trial in enumerate(trials):
         directions[trial.source, trial.target].append(i)
     for (source, target), numbers in directions.items():
         answers = decoder([trials[i].audio for i in numbers], source, target)
-        results.update((i, Result(trials[i], answer)) for i, answer in zip(numbers, answers, strict=True))
+        results.update((i, TrialResult(trials[i], answer)) for i, answer in zip(numbers, answers, strict=True))
     return [results[i] for i in range(len(trials))]
 
 
@@ -128,13 +128,13 @@ def voice_group(voice: str) -> str:
     return f"{engine} {name}" if name else engine
 
 
-def exact_table(results: Iterable[Result]) -> dict[str, dict[str, Any]]:
+def exact_table(results: Iterable[TrialResult]) -> dict[str, dict[str, Any]]:
     """Counts exact answers by direction and voice.
 
     Returns:
         ``{"en-ru": {"clips": ..., "exact": ..., "voices": {...}}, ...}``, shares from 0 to 1 with three digits.
     """
-    groups: dict[str, list[Result]] = defaultdict(list)
+    groups: dict[str, list[TrialResult]] = defaultdict(list)
     for result in results:
         groups[f"{result.trial.source}-{result.trial.target}"].append(result)
     table: dict[str, dict[str, Any]] = {}
@@ -150,7 +150,7 @@ def exact_table(results: Iterable[Result]) -> dict[str, dict[str, Any]]:
     return table
 
 
-def passed(results: Iterable[Result], gate: float) -> list[Result]:
+def passed(results: Iterable[TrialResult], gate: float) -> list[TrialResult]:
     """Returns the results that give text and pass the gate."""
     return [result for result in results if result.answer.text and result.answer.score >= gate]
 
@@ -192,7 +192,7 @@ def evaluate(model: Any, work: Path, clips: Sequence[Path] = ()) -> dict[str, An
         ``min_logprob``, ``exact`` by set and direction, ``recognition`` likewise, ``unknown`` by source and ``clips``
         by manifest. Exact answers are counted without the gate, and again after it (``kept``).
     """
-    corpus, decoder = work / "corpus", Decoder(model)
+    corpus, decoder = work / "corpus", ClipDecoder(model)
     results = {name: decode_all(decoder, corpus_trials(corpus, name)) for name in TEST_SETS}
     unknown = decode_all(decoder, unknown_trials(corpus, _UNKNOWN_EVERY))
     right = [result.answer.score for name in ("A", "C") for result in results[name] if result.exact]

@@ -23,7 +23,7 @@ COMPANION = "companion"
 
 
 @dataclass
-class Library:
+class ClipLibrary:
     """Indexed clips.
 
     Attributes:
@@ -51,7 +51,7 @@ class Library:
     whole: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, corpus: Path) -> "Library":
+    def load(cls, corpus: Path) -> "ClipLibrary":
         """Maps the training parts (``phrase-*``, ``unknown-*``, ``human-*``) below a folder.
 
         Raises:

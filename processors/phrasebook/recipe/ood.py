@@ -90,7 +90,7 @@ def recordings(source: Source) -> list[Path]:
     return sorted(p for p in found if not _PHRASEBOOK_PROMPTS.search(p.name) and not skip & set(p.parts))
 
 
-def read_source(source: Source, max_seconds: float = 30.0) -> Iterator[tuple[Path, Audio]]:
+def read_recordings(source: Source, max_seconds: float = 30.0) -> Iterator[tuple[Path, Audio]]:
     """Reads every usable recording of a source.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 
 from . import augment
-from .library import Library
+from .library import ClipLibrary
 from .sampling import Plan, generator
 from .voices import SAMPLE_RATE_HZ, Audio
 
@@ -37,7 +37,7 @@ class Sample:
     language: str
 
 
-def render(library: Library, plan: Plan, strength: float) -> Sample:
+def render(library: ClipLibrary, plan: Plan, strength: float) -> Sample:
     """Makes the audio and the answers of a plan.
 
     Args:
@@ -103,7 +103,7 @@ def _cut(audio: Audio, seconds: float, rng: Generator) -> Audio:
     return audio[start : start + size]
 
 
-def _noise(library: Library, plan: Plan, rng: Generator) -> Audio:
+def _noise(library: ClipLibrary, plan: Plan, rng: Generator) -> Audio:
     size = int(plan.seconds * SAMPLE_RATE_HZ)
     level = 10 ** rng.uniform(-3.5, -0.1)
     if plan.clips:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.random import Generator
 
 from .config import MixSettings, TrainSettings, stable_seed
-from .library import ENGINE_WEIGHTS, Library
+from .library import ENGINE_WEIGHTS, ClipLibrary
 
-Kind = Literal["phrase", "wrong_language", "damaged", "unknown_voice", "unknown_human", "noise"]
+SampleKind = Literal["phrase", "wrong_language", "damaged", "unknown_voice", "unknown_human", "noise"]
 _MAX_PHRASES_SECONDS = 7.5
 
 
@@ -31,7 +31,7 @@ class Plan:
         seed: Seed of everything else about it.
     """
 
-    kind: Kind
+    kind: SampleKind
     clips: tuple[int, ...]
     seconds: float
     seed: int
@@ -49,7 +49,7 @@ def _pick(rng: Generator, items: Sequence[str] | Sequence[int]) -> int:
 class Planner:
     """Deals plans out of a library."""
 
-    def __init__(self, library: Library, mix: MixSettings, settings: TrainSettings) -> None:
+    def __init__(self, library: ClipLibrary, mix: MixSettings, settings: TrainSettings) -> None:
         """Keeps the library and precomputes weights."""
         self._library, self._mix, self._settings = library, mix, settings
         human = {name: sum(map(library.seconds, clips)) for name, clips in sorted(library.human.items())}
@@ -78,10 +78,10 @@ class Planner:
 
     def _plan(self, rng: Generator) -> Plan:
         mix, library = self._mix, self._library
-        kinds: tuple[Kind, ...] = ("wrong_language", "damaged", "unknown_voice", "unknown_human", "noise")
+        kinds: tuple[SampleKind, ...] = ("wrong_language", "damaged", "unknown_voice", "unknown_human", "noise")
         shares = [mix.wrong_language, mix.damaged, mix.unknown_voice, mix.unknown_human, mix.noise]
         draw = rng.random()
-        kind: Kind = "phrase"
+        kind: SampleKind = "phrase"
         for name, limit in zip(kinds, np.cumsum(shares), strict=True):
             if draw < limit:
                 kind = name
@@ -101,7 +101,7 @@ class Planner:
         numbers = [self._phrase(rng, language)]
         if kind == "phrase" and rng.random() < mix.several:
             numbers += self._more(rng, numbers[0])
-        plain: Kind = kind if kind in ("wrong_language", "damaged") else "phrase"
+        plain: SampleKind = kind if kind in ("wrong_language", "damaged") else "phrase"
         return Plan(plain, tuple(numbers), sum(map(library.seconds, numbers)) + 0.4 * len(numbers), seed)
 
     def _human_clips(self, rng: Generator) -> tuple[tuple[int, ...], float]:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .batches import Batch, Batches, loader
+from .batches import Batches, TrainingBatch, loader
 from .config import Recipe
-from .library import Library
+from .library import ClipLibrary
 from .model import PROMPT_LANGUAGE_POSITION, build_model, prompts, tokenizer_folder, train_tokenizer
 from .sampling import Planner
 from .sentences import split
@@ -52,7 +52,7 @@ class Objective:
             self._ids[text] = self._model.tokenizer.text_to_ids(text)
         return self._ids[text]
 
-    def _answers(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _answers(self, batch: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Lays the answers out as decoder sequences.
 
         Returns:
@@ -81,7 +81,7 @@ class Objective:
         others = torch.randint(self._end + 1, self._blank, tokens.shape).to(tokens.device)
         return torch.where(noisy, others, tokens)
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Returns ``loss``, its parts ``ce`` and ``ctc``, and the token accuracy ``acc``."""
         model, device = self._model, self._device
         tokens, weights, owners = (t.to(device, non_blocking=True) for t in self._answers(batch))
@@ -115,7 +115,7 @@ class Objective:
         loss = cross_entropy + self._settings.ctc_weight * ctc
         return {"loss": loss, "ce": cross_entropy, "ctc": ctc, "acc": correct}
 
-    def _ctc_loss(self, logits: Tensor, steps: Tensor, batch: Batch) -> Tensor:
+    def _ctc_loss(self, logits: Tensor, steps: Tensor, batch: TrainingBatch) -> Tensor:
         rows = [i for i, sample in enumerate(batch.samples) if sample.transcript is not None]
         if not rows:
             return logits.sum() * 0
@@ -196,17 +196,17 @@ def run(
     if init:
         load_init(module, init)
     module.to(device)
-    trainer: Trainer[Batch] = Trainer(module, Objective(module, recipe, device), recipe.train)
+    trainer: Trainer[TrainingBatch] = Trainer(module, Objective(module, recipe, device), recipe.train)
     checkpoint = work / "train" / "last.ckpt"
     if resume and checkpoint.exists():
         trainer.load(checkpoint)
         logger.info("resumed at step %d", trainer.step)
-    library = Library.load(work / "corpus")
+    library = ClipLibrary.load(work / "corpus")
     logger.info("%d clips, %.1f h", len(library.clips), sum(c.samples for c in library.clips) / 16000 / 3600)
     data = Batches(Planner(library, recipe.mix, recipe.train), library, recipe.train, recipe.model.mel_bands)
     workers = recipe.train.loader_workers_gpu if device.type == "cuda" else recipe.train.loader_workers
 
-    def batches(start: int) -> Iterable[Batch]:
+    def batches(start: int) -> Iterable[TrainingBatch]:
         return loader(data, start, min(workers, os.cpu_count() or 1))
 
     trainer.run(batches, checkpoint, max_steps)

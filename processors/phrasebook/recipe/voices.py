@@ -84,7 +84,7 @@ def available(voice: str) -> bool:
     return shutil.which({"espeak": "espeak-ng"}.get(engine, engine)) is not None
 
 
-def resample(audio: Audio, rate_hz: int) -> Audio:
+def resample_to_16_khz(audio: Audio, rate_hz: int) -> Audio:
     """Resamples float32[n] audio to 16 kHz with a polyphase filter."""
     if rate_hz == SAMPLE_RATE_HZ:
         return audio
@@ -104,7 +104,7 @@ def read_wave(data: bytes) -> Audio:
     rate_hz = int.from_bytes(data[fmt + 12 : fmt + 16], "little")
     payload = data[body + 8 :]
     samples = np.frombuffer(payload[: len(payload) // 2 * 2], dtype="<i2").astype(np.float32) / np.float32(32768)
-    return resample(samples, rate_hz)
+    return resample_to_16_khz(samples, rate_hz)
 
 
 def trim(audio: Audio, threshold: float = 0.01, margin: int = 800) -> Audio:
@@ -179,10 +179,10 @@ def _piper(line: Line) -> Audio:
 
     config = SynthesisConfig(length_scale=line.rate, noise_scale=line.noise)
     chunks = list(_piper_voice().synthesize(line.text, config))
-    return resample(np.concatenate([chunk.audio_float_array for chunk in chunks]), chunks[0].sample_rate)
+    return resample_to_16_khz(np.concatenate([chunk.audio_float_array for chunk in chunks]), chunks[0].sample_rate)
 
 
-def render(lines: Sequence[Line]) -> list[Audio | None]:
+def speak_lines(lines: Sequence[Line]) -> list[Audio | None]:
     """Speaks lines of one and the same voice.
 
     Args:
@@ -197,7 +197,7 @@ def render(lines: Sequence[Line]) -> list[Audio | None]:
     if not lines:
         return []
     if len({line.voice for line in lines}) != 1:
-        message = "render() takes lines of one voice"
+        message = "speak_lines() takes lines of one voice"
         raise ValueError(message)
     engine = lines[0].voice.partition(":")[0]
     raw: list[Audio | None]
