@@ -28,7 +28,15 @@ from dataclasses import dataclass
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.declared import DeclaredElement, Level, Override, Setting
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
-from tolmach.pipelines.language.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
+from tolmach.pipelines.language.document import (
+    YamlEntry,
+    YamlMapping,
+    YamlScalar,
+    YamlSequence,
+    YamlValue,
+    check_keys,
+    is_null,
+)
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
 
 __all__ = ["expand_bins"]
@@ -80,11 +88,7 @@ def _read_bins(section: YamlEntry | None, problems: Diagnostics) -> dict[str, _B
                 "bad-value", entry.value.span, f"bin {entry.key!r} must be a mapping of {', '.join(_BIN_KEYS)}"
             )
             continue
-        for part in entry.value:
-            if part.key not in _BIN_KEYS:
-                close = did_you_mean(part.key, _BIN_KEYS)
-                hint = f"did you mean '{close}'?" if close else f"a bin has {', '.join(_BIN_KEYS)}"
-                problems.add("unknown-field", part.key_span, f"a bin has no {part.key!r}", hint=hint)
+        check_keys(entry.value, _BIN_KEYS, "a bin", problems)
         params = parse_params(entry.value.get("params"), problems)
         bins[entry.key] = _Bin(entry.key, entry.key_span, entry.value, params, _size(entry.value))
     return bins
@@ -98,7 +102,7 @@ def _size(written: YamlValue) -> int:
 
 
 def _mapping(entry: YamlEntry | None, what: str, problems: Diagnostics) -> Iterator[YamlEntry]:
-    if entry is None or (isinstance(entry.value, YamlScalar) and entry.value.value is None):
+    if entry is None or is_null(entry.value):
         return
     if isinstance(entry.value, YamlMapping):
         yield from entry.value
@@ -155,7 +159,7 @@ class _Expander:
             self.ghost(level, entry)
 
     def links(self, level: Level, entry: YamlEntry | None) -> tuple[YamlScalar, ...]:
-        if entry is None or (isinstance(entry.value, YamlScalar) and entry.value.value is None):
+        if entry is None or is_null(entry.value):
             return ()
         if not isinstance(entry.value, YamlSequence):
             level.links_broken = True

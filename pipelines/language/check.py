@@ -31,6 +31,8 @@ from tolmach.pipelines.language.document import (
     YamlScalar,
     YamlSequence,
     YamlValue,
+    check_keys,
+    is_null,
     parse_document,
     parse_value,
     read_source,
@@ -242,11 +244,7 @@ def _check_root(root: object, problems: Diagnostics) -> bool:
         span = root.span if isinstance(root, YamlScalar | YamlSequence) else None
         problems.add("bad-value", span, "a graph must be a mapping", hint="start with `version: 1`")
         return False
-    for entry in root:
-        if entry.key not in _KEYS:
-            close = did_you_mean(entry.key, _KEYS)
-            hint = f"did you mean '{close}'?" if close else f"a graph has {', '.join(_KEYS)}"
-            problems.add("unknown-field", entry.key_span, f"a graph has no {entry.key!r}", hint=hint)
+    check_keys(root, _KEYS, "a graph", problems)
     version = root.get("version")
     top = Span(root.span.file, root.span.line, root.span.column)
     if version is None:
@@ -270,13 +268,13 @@ _ELEMENTS_HINT = "elements: {in: {type: file_src, path: a.wav}}"
 
 def _is_empty(written: YamlValue) -> bool:
     if isinstance(written, YamlScalar):
-        return written.value is None
+        return is_null(written)
     return not (written.items if isinstance(written, YamlSequence) else written.entries)
 
 
 def _text(root: YamlMapping, key: str, problems: Diagnostics) -> str | None:
     entry = root.get(key)
-    if entry is None or (isinstance(entry.value, YamlScalar) and entry.value.value is None):
+    if entry is None or is_null(entry.value):
         return None
     if isinstance(entry.value, YamlScalar):
         return entry.value.text

@@ -26,6 +26,7 @@ __all__ = [
     "format_text",
     "show_value",
     "split_lines",
+    "suggest",
 ]
 
 MAX_DIAGNOSTICS = 100
@@ -98,10 +99,6 @@ class Diagnostics:
             return
         self._found.setdefault(found)
 
-    def extend(self, other: Diagnostics) -> None:
-        """Take over what another collector found."""
-        self._found.update(other._found)
-
     @property
     def has_errors(self) -> bool:
         """Whether anything found is an error."""
@@ -117,6 +114,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     if len(name) > 80:  # difflib is quadratic, and nobody mistypes a name into this
         return None
     return _most_like(name, tuple(known))
+
+
+def suggest(name: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """A hint at the known name that was most likely meant, or ``otherwise``."""
+    close = did_you_mean(name, known)
+    return f"did you mean '{close}'?" if close else otherwise
 
 
 @lru_cache(maxsize=256)  # a bin that is used a thousand times makes its mistake a thousand times

@@ -26,26 +26,24 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from tolmach.pipelines.errors import Span
-from tolmach.pipelines.language.diagnostics import Diagnostics, split_lines
+from tolmach.pipelines.language.diagnostics import Diagnostics, split_lines, suggest
 
 __all__ = [
-    "Explained",
-    "ScalarValue",
     "YamlEntry",
     "YamlMapping",
     "YamlScalar",
     "YamlSequence",
     "YamlValue",
-    "explain_syntax",
+    "check_keys",
+    "is_null",
     "parse_document",
     "parse_value",
     "read_source",
-    "scalar_value",
 ]
 
-ScalarValue: TypeAlias = bool | int | float | str | None
+_ScalarValue: TypeAlias = bool | int | float | str | None
 
-_CONSTANTS: Mapping[str, ScalarValue] = {
+_CONSTANTS: Mapping[str, _ScalarValue] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -57,7 +55,7 @@ _BASED = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-def scalar_value(text: str) -> ScalarValue:
+def _scalar_value(text: str) -> _ScalarValue:
     """Value of a plain scalar by the core schema (YAML 1.2.2, section 10.3.2).
 
     Integers of more than 100 digits become floats: Python refuses to write out much longer ones.
@@ -72,7 +70,7 @@ def scalar_value(text: str) -> ScalarValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class _Explained:
     """A syntax error as people read it.
 
     Attributes:
@@ -103,17 +101,17 @@ class _Place:
     def text(self, line: int) -> str:
         return self.lines[line] if 0 <= line < len(self.lines) else ""
 
-    def says(self, message: str, hint: str | None = None, *notes: str, began: bool = False) -> Explained:
+    def says(self, message: str, hint: str | None = None, *notes: str, began: bool = False) -> _Explained:
         """An explanation at the place of the error, or where what it spoils ``began``."""
         line, column = self.began if began and self.began else self.at
-        return Explained(line, column, message, notes, hint)
+        return _Explained(line, column, message, notes, hint)
 
     def written_above(self) -> int | None:
         """The nearest line above that is not empty."""
         return next((n for n in range(min(self.at[0], len(self.lines)) - 1, -1, -1) if self.text(n).strip()), None)
 
 
-def explain_syntax(error: MarkedYAMLError, lines: Sequence[str]) -> Explained:
+def _explain_syntax(error: MarkedYAMLError, lines: Sequence[str]) -> _Explained:
     """Say what a syntax error means.
 
     Args:
@@ -131,13 +129,13 @@ def explain_syntax(error: MarkedYAMLError, lines: Sequence[str]) -> Explained:
     return place.says(place.problem or place.context or "not YAML", None, *notes)
 
 
-def _no_token(place: _Place, found: re.Match[str]) -> Explained:
+def _no_token(place: _Place, found: re.Match[str]) -> _Explained:
     if found[1] == r"\t":
         return place.says("a tab cannot stand here", "indent with spaces")
     return place.says(f"a text without quotes cannot start with {found[1]}", "put it in quotes")
 
 
-def _behind_quote(place: _Place) -> Explained | None:
+def _behind_quote(place: _Place) -> _Explained | None:
     line, column = place.at
     if place.text(line)[max(0, column - 1) : column] not in ("'", '"'):
         return None
@@ -145,7 +143,7 @@ def _behind_quote(place: _Place) -> Explained | None:
     return place.says("the text goes on behind a closed quote", hint)
 
 
-def _block_end(place: _Place, found: re.Match[str]) -> Explained:
+def _block_end(place: _Place, found: re.Match[str]) -> _Explained:
     if found[1] in ("}", "]"):
         return place.says(f"this {found[1]} closes nothing", "remove it, or open it where it belongs")
     if said := _behind_quote(place):
@@ -163,7 +161,7 @@ def _block_end(place: _Place, found: re.Match[str]) -> Explained:
     return place.says("this line is not indented like those before it", hint, *began)
 
 
-def _flow(place: _Place, found: re.Match[str]) -> Explained:
+def _flow(place: _Place, found: re.Match[str]) -> _Explained:
     close = found[1]
     opening = "{" if close == "}" else "["
     line, column = place.at
@@ -180,44 +178,44 @@ def _flow(place: _Place, found: re.Match[str]) -> Explained:
     return place.says(f"expected ',' or '{close}' here", advice)
 
 
-def _values(place: _Place, found: re.Match[str]) -> Explained:
+def _values(place: _Place, found: re.Match[str]) -> _Explained:
     above = place.written_above()
     if above is not None and re.match(r"\s*(- +)?[A-Za-z_][\w-]*:[^\s/\\]", place.text(above)):
-        return Explained(above, 0, "a ':' needs a space behind it", (), "write `key: value`")
+        return _Explained(above, 0, "a ':' needs a space behind it", (), "write `key: value`")
     hint = "quote a text that holds ': ', and start all entries of one mapping in the same column"
     return place.says("a ':' cannot stand here", hint)
 
 
-def _escape(place: _Place, found: re.Match[str]) -> Explained:
+def _escape(place: _Place, found: re.Match[str]) -> _Explained:
     message = "this backslash begins no escape that double quotes know"
     return place.says(message, "in single quotes a backslash is only a backslash: 'C:\\dir\\file.wav'")
 
 
-def _end(place: _Place, found: re.Match[str]) -> Explained:
+def _end(place: _Place, found: re.Match[str]) -> _Explained:
     if "quoted" in place.context:
         return place.says("this quote is not closed", "quotes come in pairs", began=True)
     return place.says("the file ends in the middle of this", None, place.context, began=True)
 
 
-def _no_value(place: _Place, found: re.Match[str]) -> Explained:
+def _no_value(place: _Place, found: re.Match[str]) -> _Explained:
     if found[1].startswith("<"):  # "<stream end>" and other names of tokens
         return place.says("a value is missing here", "is a bracket not closed?")
     return place.says(f"a value is missing before this {found[1]}", "an empty text is written ''")
 
 
-def _no_name(place: _Place, found: re.Match[str]) -> Explained:
+def _no_name(place: _Place, found: re.Match[str]) -> _Explained:
     kind = "anchor" if "anchor" in place.context else "alias"
     message = f"this begins the name of an {kind}, and there is none"
     return place.says(message, "quote a text that starts with & or *", began=True)
 
 
-def _no_block(place: _Place, found: re.Match[str]) -> Explained:
+def _no_block(place: _Place, found: re.Match[str]) -> _Explained:
     if "block scalar" not in place.context:
         return place.says("expected the end of the line", None, place.context)
     return place.says("a text behind | or > begins on the next line", "or put all of it in quotes", began=True)
 
 
-_SAYINGS: Sequence[tuple[str, Callable[[_Place, re.Match[str]], Explained]]] = (
+_SAYINGS: Sequence[tuple[str, Callable[[_Place, re.Match[str]], _Explained]]] = (
     (r"found character '(.+)' that cannot start any token", _no_token),
     (r"expected <block end>, but found '(.+)'", _block_end),
     (r"expected ',' or '([}\]])', but got '(.+)'", _flow),
@@ -263,7 +261,7 @@ class YamlScalar:
 
     span: Span
     text: str
-    value: ScalarValue
+    value: _ScalarValue
     offset: int | None
 
     def part(self, start: int, length: int) -> Span:
@@ -306,6 +304,19 @@ class YamlMapping:
 
 
 YamlValue: TypeAlias = YamlScalar | YamlSequence | YamlMapping
+
+
+def is_null(value: YamlValue) -> bool:
+    """Whether nothing is written where a value may stand, or ``null`` is."""
+    return isinstance(value, YamlScalar) and value.value is None
+
+
+def check_keys(mapping: YamlMapping, known: Sequence[str], owner: str, problems: Diagnostics) -> None:
+    """Report ``unknown-field`` for each key that ``owner`` ("a graph", "a bin") does not have."""
+    for entry in mapping:
+        if entry.key not in known:
+            hint = suggest(entry.key, known, f"{owner} has {', '.join(known)}")
+            problems.add("unknown-field", entry.key_span, f"{owner} has no {entry.key!r}", hint=hint)
 
 
 def read_source(path: Path, file: str, problems: Diagnostics) -> str | None:
@@ -355,7 +366,7 @@ def parse_document(text: str, file: str, problems: Diagnostics) -> YamlValue | N
         code = error.character if isinstance(error.character, int) else ord(error.character[:1])
         problems.add("yaml-syntax", Span(file, line, column), f"character U+{code:04X} is not allowed in YAML")
     except MarkedYAMLError as error:
-        said = explain_syntax(error, split_lines(text))
+        said = _explain_syntax(error, split_lines(text))
         span = Span(file, said.line + 1, said.column + 1)
         problems.add("yaml-syntax", span, said.message, notes=said.notes, hint=said.hint)
     except (YAMLError, ValueError, OverflowError, IndexError) as error:
@@ -374,7 +385,7 @@ def parse_value(text: str) -> Any:
         ValueError: If quoted text or a flow collection is broken.
     """
     if text[:1] not in ("'", '"', "[", "{"):
-        return scalar_value(text.strip())
+        return _scalar_value(text.strip())
     problems = Diagnostics()
     value = parse_document(text, "<command line>", problems)
     if value is None or problems.has_errors:
@@ -482,7 +493,7 @@ class _Builder:
             if event.anchor:
                 self.anchors[event.anchor] = _Anchored(YamlScalar(span, text, text, offset), 1, 0)
             return
-        value = YamlScalar(span, text, scalar_value(text) if plain else text, offset)
+        value = YamlScalar(span, text, _scalar_value(text) if plain else text, offset)
         self.place(value, 1, 0, event.anchor)
 
     def alias(self, event: Any) -> None:

@@ -7,7 +7,7 @@ field, at the place of the value.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings
 from tolmach.pipelines.language.declared import DeclaredElement, Setting
-from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value, suggest
 from tolmach.pipelines.language.variables import Expanded
 from tolmach.pipelines.registry import Registry
 
@@ -49,7 +49,7 @@ class DraftElement:
 
 
 def make_drafts(
-    elements: Iterable[DeclaredElement], registry: Registry, problems: Diagnostics, bins: Sequence[str] = ()
+    elements: Iterable[DeclaredElement], registry: Registry, problems: Diagnostics, bins: Sequence[str]
 ) -> dict[str, DraftElement]:
     """Look up types and check settings; reports ``unknown-type``, ``unknown-field`` and ``bad-value``.
 
@@ -133,9 +133,8 @@ def _on_error(declared: DeclaredElement, problems: Diagnostics) -> OnError | Non
         return None
     if given.value in _ON_ERROR:
         return cast("OnError", given.value)
-    close = did_you_mean(str(given.value), _ON_ERROR)
-    message = f"on_error must be one of {_listed(_ON_ERROR)}, got {show_value(given.value)}"
-    problems.add("bad-value", given.span, message, hint=f"did you mean '{close}'?" if close else None)
+    message = f"on_error must be one of {', '.join(map(repr, _ON_ERROR))}, got {show_value(given.value)}"
+    problems.add("bad-value", given.span, message, hint=suggest(str(given.value), _ON_ERROR))
     return None
 
 
@@ -160,7 +159,10 @@ def _settings(declared: DeclaredElement, spec: ElementSpec, problems: Diagnostic
             for f in (_SettingError(spec, e, given) for e in error.errors(include_url=False))
             if f.field not in excused
         ]
-        for group in _grouped(blamed):
+        groups: dict[tuple[str | int, ...], list[_SettingError]] = {}
+        for item in blamed:
+            groups.setdefault(item.path, []).append(item)
+        for group in groups.values():
             _report(group, declared, spec, problems)
         # When only placeholders of unset params are wrong, the element is as right as it can be before it gets them.
         return None if failed or blamed else spec.settings.model_construct(None, **values)
@@ -200,13 +202,6 @@ class _SettingError:
         return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in self.path).lstrip(".")
 
 
-def _grouped(found: list[_SettingError]) -> Iterator[list[_SettingError]]:
-    groups: dict[tuple[str | int, ...], list[_SettingError]] = {}
-    for item in found:
-        groups.setdefault(item.path, []).append(item)
-    yield from groups.values()
-
-
 def _report(group: list[_SettingError], declared: DeclaredElement, spec: ElementSpec, problems: Diagnostics) -> None:
     first = group[0]
     fields = spec.settings.model_fields
@@ -218,11 +213,10 @@ def _report(group: list[_SettingError], declared: DeclaredElement, spec: Element
         if setting is not None and len(first.path) == 1:
             span = setting.key_span
         known = list(fields) if len(first.path) == 1 else []
-        close = did_you_mean(str(first.path[-1]), known)
         listed = (
             f"its settings are {', '.join(known)}" if known else "it has no settings" if len(first.path) == 1 else None
         )
-        hint = f"did you mean '{close}'?" if close else listed
+        hint = suggest(str(first.path[-1]), known, listed)
         if str(first.path[-1]).partition(":")[0] in known:
             hint = f"put a space behind the ':' in {str(first.path[-1])!r}"
         problems.add("unknown-field", span, f"{spec.type} has no setting {first.name!r}", hint=hint)
@@ -307,17 +301,8 @@ def _range(limits: dict[str, Any]) -> str:
 
 def _hint(wanted: str, value: Any, group: list[_SettingError]) -> str | None:
     if any(f.kind in ("literal_error", "enum") for f in group) and isinstance(value, str):
-        choices = [c for f in group for c in _quoted(str(f.context.get("expected", "")))]
-        close = did_you_mean(value, choices)
-        return f"did you mean '{close}'?" if close else None
+        choices = [c for f in group for c in str(f.context.get("expected", "")).split("'")[1::2]]
+        return suggest(value, choices)
     if wanted == "a text" and isinstance(value, bool | int | float):
         return "put it in quotes"
     return None
-
-
-def _quoted(text: str) -> list[str]:
-    return text.split("'")[1::2]
-
-
-def _listed(values: Iterable[str]) -> str:
-    return ", ".join(repr(v) for v in values)

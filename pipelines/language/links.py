@@ -20,7 +20,7 @@ from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
 from tolmach.pipelines.language.document import YamlScalar
 from tolmach.pipelines.language.drafts import DraftElement
 
-__all__ = ["Allocator", "DraftLink", "End", "Linked", "find_pad", "make_links", "make_pads", "template_of"]
+__all__ = ["DraftLink", "Linked", "make_links", "template_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class DraftLink:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class _End:
     """One end of a link: a pad (or template) of an element.
 
     Attributes:
@@ -61,7 +61,7 @@ def template_of(pad: str) -> str:
     return f"{stem}_%u"
 
 
-def make_pads(templates: tuple[Pad, ...], linked: set[str]) -> tuple[Pad, ...]:
+def _make_pads(templates: tuple[Pad, ...], linked: set[str]) -> tuple[Pad, ...]:
     """The pads of an element of which ``linked`` are linked: request templates give way to what was made of them."""
     pads: list[Pad] = []
     for template in templates:
@@ -74,7 +74,7 @@ def make_pads(templates: tuple[Pad, ...], linked: set[str]) -> tuple[Pad, ...]:
     return tuple(pads)
 
 
-def find_pad(templates: tuple[Pad, ...], name: str) -> tuple[Pad, str | None] | None:
+def _find_pad(templates: tuple[Pad, ...], name: str) -> tuple[Pad, str | None] | None:
     """The pad or template that a name means, and the exact pad asked for (None: the next one)."""
     for template in templates:
         if template.presence == "always" and template.name == name:
@@ -88,7 +88,7 @@ def find_pad(templates: tuple[Pad, ...], name: str) -> tuple[Pad, str | None] | 
     return None
 
 
-class Allocator:
+class _Allocator:
     """Makes request pads and sees that no pad is linked twice."""
 
     def __init__(self, problems: Diagnostics) -> None:
@@ -96,7 +96,7 @@ class Allocator:
         self.taken: dict[PadRef, Span] = {}
         self.next: dict[tuple[str, str], int] = {}
 
-    def allocate(self, wanted: list[tuple[End, End, Span]]) -> tuple[list[DraftLink], set[str]]:
+    def allocate(self, wanted: list[tuple[_End, _End, Span]]) -> tuple[list[DraftLink], set[str]]:
         """The links, and the elements next to those that did not come about."""
         # Pads asked for by name go first, so that `tee ->` never takes the one that `tee.src_0 ->` names below.
         sound = [self._claim(*(end for end in (src, sink) if end.pad is not None)) for src, sink, _ in wanted]
@@ -109,7 +109,7 @@ class Allocator:
                 excused |= {src.node, sink.node}
         return links, excused
 
-    def _claim(self, *ends: End) -> bool:
+    def _claim(self, *ends: _End) -> bool:
         """Take pads by name, all or none."""
         refs = {PadRef(end.node, end.pad): end for end in ends if end.pad is not None and end.template is not None}
         taken = [ref for ref in refs if ref in self.taken]
@@ -119,7 +119,7 @@ class Allocator:
             self.taken |= {ref: end.span for ref, end in refs.items()}
         return not taken
 
-    def _report(self, ref: PadRef, end: End) -> None:
+    def _report(self, ref: PadRef, end: _End) -> None:
         hint = "put {type: tee} behind it: a pad has one link"
         if end.template and end.template.direction == "sink":
             hint = "put {type: funnel} in front of it: a pad has one link"
@@ -133,10 +133,10 @@ class Allocator:
             hint=hint,
         )
 
-    def _ref(self, end: End) -> PadRef:
+    def _ref(self, end: _End) -> PadRef:
         return PadRef(end.node, end.pad) if end.pad is not None else self._request(end)
 
-    def _request(self, end: End) -> PadRef:
+    def _request(self, end: _End) -> PadRef:
         assert end.template is not None  # noqa: S101 -- allocate() leaves broken elements out
         key = (end.node, end.template.name)
         number = self.next.get(key, 0)
@@ -178,12 +178,12 @@ def make_links(root: Level, drafts: Mapping[str, DraftElement], problems: Diagno
     resolver = _Resolver(drafts, problems)
     for level in root.levels():
         resolver.level(level)
-    links, excused = Allocator(problems).allocate(resolver.wanted)
+    links, excused = _Allocator(problems).allocate(resolver.wanted)
     made: dict[str, set[str]] = {name: set() for name in drafts}
     for link in links:
         made[link.src.node].add(link.src.pad)
         made[link.sink.node].add(link.sink.pad)
-    pads = {name: make_pads(draft.templates or (), made[name]) for name, draft in drafts.items()}
+    pads = {name: _make_pads(draft.templates or (), made[name]) for name, draft in drafts.items()}
     return Linked(links, pads, resolver.mentioned, resolver.excused | excused)
 
 
@@ -203,7 +203,7 @@ class _Resolver:
 
     def __init__(self, drafts: Mapping[str, DraftElement], problems: Diagnostics) -> None:
         self.drafts, self.problems = drafts, problems
-        self.wanted: list[tuple[End, End, Span]] = []
+        self.wanted: list[tuple[_End, _End, Span]] = []
         self.mentioned: set[str] = set()
         self.excused: set[str] = set()
 
@@ -211,16 +211,14 @@ class _Resolver:
         for name in level.ghosts:
             self.ghost(level, name)
         if level.links_broken:
-            self.excused |= self.everybody(level)
-            self.mentioned |= self.everybody(level)
+            self.excuse(self.everybody(level))
         for chain in level.links:
             tokens, whole = self.tokens(level, chain)
             for token in tokens:
                 self.mentioned |= self.meant(level, token.element)
             if not whole:  # the rest of the chain may mention anybody
                 for word in _WORD.findall(chain.text):
-                    self.mentioned |= self.meant(level, word)
-                    self.excused |= self.meant(level, word)
+                    self.excuse(self.meant(level, word))
             elif len(tokens) == 1:
                 message = "a link needs two elements"
                 self.problems.add("bad-value", chain.span, message, hint=f"{tokens[0].element} -> next_element")
@@ -235,6 +233,11 @@ class _Resolver:
                     self.wanted.append((src, sink, chain.part(first.start, second.end - first.start)))
                 else:
                     self.excused |= self.meant(level, first.element) | self.meant(level, second.element)
+
+    def excuse(self, elements: set[str]) -> None:
+        """Say nothing of what these lack: a link that cannot be read may name them."""
+        self.mentioned |= elements
+        self.excused |= elements
 
     @staticmethod
     def everybody(level: Level) -> set[str]:
@@ -254,8 +257,7 @@ class _Resolver:
         tokens: list[_Token] = []
         if not isinstance(chain.value, str):
             self.problems.add("bad-value", chain.span, "a link must be a chain such as a -> b -> c")
-            self.excused |= self.everybody(level)
-            self.mentioned |= self.everybody(level)
+            self.excuse(self.everybody(level))
             return tokens, False
         at = 0
         for piece in chain.text.split("->"):
@@ -280,7 +282,7 @@ class _Resolver:
             return tokens, False
         return tokens, True
 
-    def end(self, level: Level, token: _Token, side: Direction, in_the_middle: bool) -> End | None:
+    def end(self, level: Level, token: _Token, side: Direction, in_the_middle: bool) -> _End | None:
         if token.element not in level.elements:
             close = did_you_mean(token.element, level.spans)
             hint = f"did you mean '{close}'? declared on line {level.spans[close].line}" if close else None
@@ -289,8 +291,7 @@ class _Resolver:
                 place = replace(place, length=len(token.element))
             self.problems.add("unknown-element", place, f"no element named {token.element!r}", hint=hint)
             if close:  # most likely it is linked after all
-                self.mentioned |= self.meant(level, close)
-                self.excused |= self.meant(level, close)
+                self.excuse(self.meant(level, close))
             return None
         element = level.elements[token.element]
         pad = token.pad
@@ -300,12 +301,12 @@ class _Resolver:
             return self.bin_end(element, token, side, in_the_middle)
         draft = self.drafts[element.name]
         if draft.templates is None:
-            return End(element.name, None, pad, token.span)
+            return _End(element.name, None, pad, token.span)
         if pad is not None and in_the_middle and self.direction(draft.templates, pad) not in (side, None):
             pad = None  # `-> b.pad ->` names a pad of the other side
         return self.pad(element.name, token.element, draft.templates, pad, side, token.span)
 
-    def bin_end(self, level: Level, token: _Token, side: Direction, in_the_middle: bool) -> End | None:
+    def bin_end(self, level: Level, token: _Token, side: Direction, in_the_middle: bool) -> _End | None:
         mine = [name for name in level.ghosts if name.startswith(side)]
         pad = token.pad
         if pad is not None and in_the_middle and pad in level.ghosts and pad not in mine:
@@ -313,8 +314,7 @@ class _Resolver:
         if pad is None and len(mine) == 1:
             pad = mine[0]
         if pad not in mine:
-            self.excused |= self.everybody(level)
-            self.mentioned |= self.everybody(level)
+            self.excuse(self.everybody(level))
             if level.ghosts_broken:
                 return None
             listed = ", ".join(level.ghosts) or "none"
@@ -332,7 +332,7 @@ class _Resolver:
         inside = self.ghost(level, pad)
         return replace(inside, span=token.span) if inside else None
 
-    def ghost(self, level: Level, name: str) -> End | None:
+    def ghost(self, level: Level, name: str) -> _End | None:
         """What a ghost pad of a bin stands for."""
         target = level.ghosts[name]
         found = _ENDPOINT.fullmatch(target.text)
@@ -346,28 +346,28 @@ class _Resolver:
 
     @staticmethod
     def direction(templates: tuple[Pad, ...], name: str) -> Direction | None:
-        found = find_pad(templates, name)
+        found = _find_pad(templates, name)
         return found[0].direction if found else None
 
     def pad(
         self, node: str, shown: str, templates: tuple[Pad, ...], name: str | None, side: Direction, span: Span
-    ) -> End | None:
+    ) -> _End | None:
         mine = [t for t in templates if t.direction == side]
+        rule = "a link begins at a src pad" if side == "src" else "a link ends at a sink pad"
         listed = ", ".join(t.name for t in templates) or "none"
         if name is None:
             needed = [t for t in mine if not t.optional] or mine
             if len(needed) == 1:
-                return End(node, needed[0], needed[0].name if needed[0].presence == "always" else None, span)
+                return _End(node, needed[0], needed[0].name if needed[0].presence == "always" else None, span)
             if needed:
                 names = " or ".join(f"{shown}.{t.name}" for t in needed[:8])
                 message = f"{shown!r} has several {side} pads"
                 self.problems.add("unknown-pad", span, message, hint=f"say which: {names}")
             else:
-                begins = "begins at a src pad" if side == "src" else "ends at a sink pad"
-                hint = f"a link {begins}; the pads of {shown!r} are {listed}"
+                hint = f"{rule}; the pads of {shown!r} are {listed}"
                 self.problems.add("unknown-pad", span, f"{shown!r} has no {side} pad", hint=hint)
             return None
-        found = find_pad(templates, name)
+        found = _find_pad(templates, name)
         if found is None:
             close = did_you_mean(name, [t.name for t in templates])
             hint = f"did you mean '{shown}.{close.replace('%u', '0')}'?" if close else f"its pads are {listed}"
@@ -375,8 +375,7 @@ class _Resolver:
             return None
         template, pad = found
         if template.direction != side:
-            begins = "begins at a src pad" if side == "src" else "ends at a sink pad"
-            message = f"{shown}.{name} is a {template.direction} pad, and a link {begins}"
+            message = f"{shown}.{name} is a {template.direction} pad, and {rule}"
             self.problems.add("unknown-pad", span, message, hint=f"its pads are {listed}")
             return None
-        return End(node, template, pad, span)
+        return _End(node, template, pad, span)

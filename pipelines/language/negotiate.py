@@ -29,12 +29,13 @@ from tolmach.pipelines.element import Pad
 from tolmach.pipelines.language.diagnostics import Diagnostics
 from tolmach.pipelines.language.links import DraftLink, template_of
 
-__all__ = ["negotiate", "report_mismatch", "report_open_input", "report_unlike_inputs", "show_caps"]
+__all__ = ["negotiate"]
 
-_FIRST = ("rate", "channels")
+_SOUND = {"rate": "rate_hz", "channels": "channels"}
+"""Fields that people look for first, and the settings of ``resample`` that change them."""
 
 
-def show_caps(caps: Caps) -> str:
+def _show_caps(caps: Caps) -> str:
     """The written form of caps with the fields people look for first: rate, then channels, then the others."""
     if caps.structures is None or not caps.structures:
         return str(caps)
@@ -43,11 +44,11 @@ def show_caps(caps: Caps) -> str:
 
 def _show(structure: Structure) -> str:
     fields = dict(structure.fields)
-    names = [*(n for n in _FIRST if n in fields), *(n for n in fields if n not in _FIRST)]
+    names = [*(n for n in _SOUND if n in fields), *(n for n in fields if n not in _SOUND)]
     return ", ".join([structure.media, *(f"{n}={format_value(fields[n])}" for n in names)])
 
 
-def report_mismatch(
+def _report_mismatch(
     link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset[str] | None, problems: Diagnostics
 ) -> None:
     """Report ``caps-mismatch`` on a link.
@@ -59,7 +60,7 @@ def report_mismatch(
         open_fields: Fields still negotiable behind a dynamic pad; None when the link is not behind one.
         problems: Takes the report.
     """
-    notes = [f"src offers   {show_caps(offered)}", f"sink accepts {show_caps(accepted)}"]
+    notes = [f"src offers   {_show_caps(offered)}", f"sink accepts {_show_caps(accepted)}"]
     if open_fields is not None and offered.can_intersect(accepted):
         notes.append("the exact caps are known only when data flows, so all that is offered must be accepted")
     problems.add(
@@ -71,10 +72,10 @@ def report_mismatch(
     )
 
 
-def report_open_input(link: DraftLink, offered: Caps, problems: Diagnostics) -> None:
+def _report_open_input(link: DraftLink, offered: Caps, problems: Diagnostics) -> None:
     """Report ``caps-mismatch`` on one of several inputs that must be the same, when it can promise nothing."""
     notes = [
-        f"src offers   {show_caps(offered)}",
+        f"src offers   {_show_caps(offered)}",
         f"all inputs of {link.sink.node} must carry the same, and this one's caps are known only when data flows",
     ]
     sound = any(s.media.startswith("audio/") for s in offered)
@@ -82,7 +83,7 @@ def report_open_input(link: DraftLink, offered: Caps, problems: Diagnostics) -> 
     problems.add("caps-mismatch", link.span, f"cannot link {link.src} -> {link.sink}", notes=notes, hint=hint)
 
 
-def report_unlike_inputs(first: DraftLink, given: Caps, second: DraftLink, other: Caps, problems: Diagnostics) -> None:
+def _report_unlike_inputs(first: DraftLink, given: Caps, second: DraftLink, other: Caps, problems: Diagnostics) -> None:
     """Report ``caps-mismatch`` on the second of two inputs of one element that must carry the same and do not.
 
     Args:
@@ -93,17 +94,14 @@ def report_unlike_inputs(first: DraftLink, given: Caps, second: DraftLink, other
         problems: Takes the report.
     """
     node = second.sink.node
-    pairs = [(a, b) for a in given for b in other if a.media == b.media]
-    if pairs:
-        mine, theirs = min(pairs, key=lambda pair: len(list(_conflicts(pair[0], pair[1], None))))
-        conflicts = dict(_conflicts(mine, theirs, None))
-        fields = " and ".join(sorted(conflicts, key=lambda n: (n not in _FIRST, n)))
+    mine, conflicts = _closest(given, other, None)
+    if mine is not None:
+        fields = " and ".join(sorted(conflicts, key=lambda n: (n not in _SOUND, n)))
     else:
-        conflicts, fields = {}, "the kind of stream"
-    if conflicts and set(conflicts) <= set(_FIRST):
-        names = {"rate": "rate_hz", "channels": "channels"}
-        values = {n: _value(mine.get(n)) for n in _FIRST if n in conflicts}
-        settings = ", ".join(f"{names[n]}: {value}" for n, value in values.items())
+        fields = "the kind of stream"
+    if mine is not None and conflicts and set(conflicts) <= set(_SOUND):
+        values = {n: _value(mine.get(n)) for n in _SOUND if n in conflicts}
+        settings = ", ".join(f"{_SOUND[n]}: {value}" for n, value in values.items())
         hint = f"put {{type: resample, {settings}}} in front of {second.sink}"
         if any(not value.isdigit() for value in values.values()):
             hint = f"put a resample to one {fields} in front of each input of {node}"
@@ -118,8 +116,8 @@ def report_unlike_inputs(first: DraftLink, given: Caps, second: DraftLink, other
         second.span,
         f"the inputs of {node!r} disagree on {fields}",
         notes=[
-            f"{first.src} gives {show_caps(given)}",
-            f"{second.src} gives {show_caps(other)}",
+            f"{first.src} gives {_show_caps(given)}",
+            f"{second.src} gives {_show_caps(other)}",
             f"what leaves {node!r} must be one stream, so all that enters must be alike",
         ],
         hint=hint,
@@ -127,18 +125,15 @@ def report_unlike_inputs(first: DraftLink, given: Caps, second: DraftLink, other
 
 
 def _hint(link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset[str] | None) -> str:
-    pairs = [(a, b) for a in offered for b in accepted if a.media == b.media]
-    if not pairs:
+    mine, conflicts = _closest(offered, accepted, open_fields)
+    if mine is None:
         kinds = sorted({s.media for s in offered}), sorted({s.media for s in accepted})
         gives, takes = (" or ".join(k) or "anything" for k in kinds)
         return f"put an element between them that takes {gives} and gives {takes}"
-    mine, other = min(pairs, key=lambda pair: len(list(_conflicts(pair[0], pair[1], open_fields))))
-    conflicts = dict(_conflicts(mine, other, open_fields))
     advice = []
-    if resampled := {n: v for n, v in conflicts.items() if n in _FIRST}:
-        names = {"rate": "rate_hz", "channels": "channels"}
+    if resampled := {n: v for n, v in conflicts.items() if n in _SOUND}:
         wanted = {n: _nearest(v, mine.get(n), 48000 if n == "rate" else 1) for n, v in resampled.items()}
-        settings = ", ".join(f"{names[n]}: {wanted[n]}" for n in _FIRST if n in wanted)
+        settings = ", ".join(f"{_SOUND[n]}: {wanted[n]}" for n in _SOUND if n in wanted)
         advice.append(f"put {{type: resample, {settings}}} between them")
     if "segmented" in conflicts:
         if conflicts["segmented"] == frozenset({True}):
@@ -153,11 +148,19 @@ def _hint(link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset
     advice.extend(
         f"make {n} agree: {_value(mine.get(n))} is given, {_value(v)} is taken"
         for n, v in conflicts.items()
-        if n not in (*_FIRST, "segmented", "lang", "script")
+        if n not in (*_SOUND, "segmented", "lang", "script")
     )
     if not advice:
         advice.append(f"make all that meets at {link.sink.node} the same, for example with a resample in front of it")
     return "; ".join(advice)
+
+
+def _closest(
+    given: Caps, other: Caps, open_fields: frozenset[str] | None
+) -> tuple[Structure | None, dict[str, FieldValue]]:
+    """The alternative of ``given`` that fits ``other`` best, and where it does not; None if the media differ."""
+    pairs = [(a, dict(_conflicts(a, b, open_fields))) for a in given for b in other if a.media == b.media]
+    return min(pairs, key=lambda pair: len(pair[1]), default=(None, {}))
 
 
 def _conflicts(
@@ -198,7 +201,7 @@ def negotiate(
     pads: Mapping[str, tuple[Pad, ...]],
     links: Sequence[DraftLink],
     problems: Diagnostics,
-    unsure: Collection[str] = (),
+    unsure: Collection[str],
 ) -> list[Caps]:
     """Find the caps of every link; reports ``caps-mismatch`` for each that cannot have any.
 
@@ -304,12 +307,12 @@ class _Negotiation:
                 continue
             if len(state.like) > 1 and not before.broken and before.open is not None and not _is_certain(before):
                 if not before.unsure:
-                    report_open_input(before.link, before.caps, self.problems)
+                    _report_open_input(before.link, before.caps, self.problems)
                 before.caps = Caps.empty()
                 continue
             at_odds = next((one for one in arrived if not one[1].can_intersect(repeated)), None)
             if at_odds is not None and not (at_odds[0].unsure or before.unsure):
-                report_unlike_inputs(at_odds[0].link, at_odds[1], before.link, repeated, self.problems)
+                _report_unlike_inputs(at_odds[0].link, at_odds[1], before.link, repeated, self.problems)
                 state.caps = Caps.empty()
                 return
             arrived.append((before, repeated))
@@ -320,7 +323,7 @@ class _Negotiation:
         """Restrict a link to what is offered and accepted; returns whether that changed it."""
         caps = _common(offered, accepted, state.open)
         if caps.is_empty and not state.unsure:
-            report_mismatch(state.link, offered, accepted, state.open, self.problems)
+            _report_mismatch(state.link, offered, accepted, state.open, self.problems)
         changed = caps != state.caps
         state.caps = caps
         return changed and not caps.is_empty
@@ -349,7 +352,7 @@ class _Negotiation:
             # Somebody else decided differently upstream: the link that cannot follow is the one to report.
             offered = _forward(before.caps, after.src) or after.src.caps
             if not after.unsure:
-                report_mismatch(after.link, offered, after.caps, after.open, self.problems)
+                _report_mismatch(after.link, offered, after.caps, after.open, self.problems)
             after.caps = Caps.empty()
             return False
         changed = caps != before.caps

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tolmach.pipelines.element import output_paths
 from tolmach.pipelines.language.diagnostics import Diagnostics
@@ -149,7 +149,8 @@ def check_order(
     for link in links:
         arriving[link.sink.node] += 1
     timed = {name: name for name in order if (spec := drafts[name].spec) is not None and spec.timed}
-    for link in sorted(links, key=_places(order), reverse=True):  # whatever is behind first
+    place = {name: at for at, name in enumerate(order)}
+    for link in sorted(links, key=lambda link: place[link.src.node], reverse=True):  # whatever is behind first
         if link.sink.node in timed:
             timed.setdefault(link.src.node, timed[link.sink.node])
     for name in order:
@@ -167,11 +168,6 @@ def check_order(
                 hint="take its `order: arrival` away",
                 severity="warning",
             )
-
-
-def _places(order: Sequence[str]) -> Callable[[DraftLink], int]:
-    place = {name: at for at, name in enumerate(order)}
-    return lambda link: place[link.src.node]
 
 
 def _check_fork(

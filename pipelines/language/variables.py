@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tolmach.pipelines.errors import Span
-from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value
-from tolmach.pipelines.language.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value, suggest
+from tolmach.pipelines.language.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue, is_null
 
 __all__ = ["Expanded", "ParamDef", "Scope", "expand", "parse_params", "resolve_params"]
 
@@ -146,8 +146,7 @@ class _ScalarExpansion:
         elif (found := self.scope.params.get(name)) is not None:
             return found
         else:
-            close = did_you_mean(name, self.scope.params)
-            hint = f"did you mean '{close}'?" if close else f"declare it: params: {{{name}: }}"
+            hint = suggest(name, self.scope.params, f"declare it: params: {{{name}: }}")
             self.fail("missing-param", match, f"{self.scope.owner} has no param named {name!r}", hint)
         return None
 
@@ -204,7 +203,7 @@ class ParamDef:
 
 def parse_params(entry: YamlEntry | None, problems: Diagnostics) -> dict[str, ParamDef]:
     """Read a ``params`` section; reports ``bad-value`` and ``unknown-field``."""
-    if entry is None or _is_null(entry.value):
+    if entry is None or is_null(entry.value):
         return {}
     if not isinstance(entry.value, YamlMapping):
         problems.add("bad-value", entry.value.span, "params must be a mapping", hint="params: {input: , output: out}")
@@ -219,10 +218,6 @@ def parse_params(entry: YamlEntry | None, problems: Diagnostics) -> dict[str, Pa
             continue
         params[item.key] = _parse_one(item, problems)
     return params
-
-
-def _is_null(written: YamlValue) -> bool:
-    return isinstance(written, YamlScalar) and written.value is None
 
 
 def _parse_one(item: YamlEntry, problems: Diagnostics) -> ParamDef:
@@ -300,11 +295,7 @@ def _check_choice(declared: ParamDef, value: Expanded, problems: Diagnostics) ->
     if any(type(value.value) is type(choice) and value.value == choice for choice in declared.choices):
         return value
     listed = ", ".join(show_value(choice) for choice in declared.choices)
-    close = did_you_mean(str(value.value), [c for c in declared.choices if isinstance(c, str)])
-    problems.add(
-        "bad-value",
-        value.span,
-        f"{declared.name} must be one of {listed}, got {show_value(value.value)}",
-        hint=f"did you mean '{close}'?" if close else None,
-    )
+    message = f"{declared.name} must be one of {listed}, got {show_value(value.value)}"
+    hint = suggest(str(value.value), [c for c in declared.choices if isinstance(c, str)])
+    problems.add("bad-value", value.span, message, hint=hint)
     return replace(value, failed=True)
