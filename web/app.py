@@ -140,11 +140,11 @@ def _add_health(app: FastAPI) -> None:
 def _add_graphs(app: FastAPI) -> None:
     @app.get("/api/graphs")
     async def graphs(service: Services) -> dict[str, Any]:
-        return await asyncio.to_thread(service.library.as_json)
+        return await asyncio.to_thread(service.catalogue.as_json)
 
     @app.get("/api/graphs/{name}/drawing.svg")
     async def drawing(name: str, service: Services) -> Response:
-        return Response(await service.library.drawing(name), media_type="image/svg+xml")
+        return Response(await service.catalogue.drawing(name), media_type="image/svg+xml")
 
 
 def _add_sessions(app: FastAPI) -> None:

@@ -138,7 +138,7 @@ class Metrics(Collector):
         self._first_audio.observe(seconds)
 
     def lag(self, seconds: float) -> None:
-        """Note one lateness of the event loop, s; for :class:`tolmach.web.looplag.LoopLag`."""
+        """Note one lateness of the event loop, s; for :class:`tolmach.web.event_loop.LoopLag`."""
         self._lag.observe(seconds)
 
     def retire(self, figures: Snapshot) -> None:

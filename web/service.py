@@ -13,10 +13,9 @@ from tolmach.transports.webrtc.aiortc_hooks import prepare
 from tolmach.transports.webrtc.connection import ConnectionSettings
 from tolmach.transports.webrtc.signalling.ice_settings import ice_servers_json
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
-from tolmach.web.catalogue.library import GraphLibrary
+from tolmach.web.catalogue.catalogue import GraphCatalogue
 from tolmach.web.errors import ApiError
-from tolmach.web.garbage import Garbage
-from tolmach.web.looplag import LoopLag
+from tolmach.web.event_loop import Garbage, LoopLag
 from tolmach.web.metrics import Metrics, Snapshot
 from tolmach.web.security import OfferLimiter
 from tolmach.web.sessions.pool import Limits, SessionPool
@@ -39,7 +38,9 @@ class Service:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.library = GraphLibrary(settings.graphs, default=settings.default_graph, trust_params=settings.trust_params)
+        self.catalogue = GraphCatalogue(
+            settings.graphs, default=settings.default_graph, trust_params=settings.trust_params
+        )
         self.metrics = Metrics(self._snapshots, sessions=lambda: len(self.pool), loop_lag_s=lambda: self.loop_lag.max_s)
         self.loop_lag = LoopLag(self.metrics.lag)
         self._garbage = Garbage()
@@ -66,15 +67,15 @@ class Service:
             on_ended=self._session_ended,
         )
         self._offers = OfferLimiter(settings.offers_per_minute)
-        self._warmer = Warmer(self.library, self._garbage.loaded)
+        self._warmer = Warmer(self.catalogue, self._garbage.loaded)
         self._warming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read the graphs, begin to load models. Raises GraphError if no graph can be used."""
-        await self.library.start()
+        await self.catalogue.start()
         await prepare()
         self.loop_lag.start()
-        default = self.library.default
+        default = self.catalogue.default
         graphs = [default] if self.settings.warm and default is not None else []
         self._warming = asyncio.create_task(self._warmer.run(graphs), name="warm")
 
@@ -90,7 +91,7 @@ class Service:
             await asyncio.wait([self._warming])
         self._garbage.stop()
         await self.loop_lag.stop()
-        await self.library.stop()
+        await self.catalogue.stop()
 
     # Sessions -----------------------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class Service:
             self.count_offer(address)
             self.pool.admit(address)
             session_id = SessionPool.new_id()
-            graph = await self.library.load(choice.graph, choice.params, choice.settings)
+            graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
             return await self.pool.open(address, offer, choice, graph, session_id)
         except (ApiError, GraphError, SignallingError):
             self.metrics.session_ended("refused")
@@ -124,7 +125,7 @@ class Service:
         choice = choice or session.choice
         if choice is None:
             raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
-        graph = await self.library.load(choice.graph, choice.params, choice.settings)
+        graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
         self.pool.require_open()
         answer = await session.call(offer)
         session.play(choice, graph)
@@ -134,7 +135,7 @@ class Service:
         """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
         self.pool.require_open()
         try:
-            graph = await self.library.load(choice.graph, choice.params, choice.settings)
+            graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
             self.pool.require_open()
             session.play(choice, graph)
         except (ApiError, GraphError) as error:

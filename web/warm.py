@@ -11,7 +11,7 @@ from tolmach.pipelines.bus import Bus, Message
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
-from tolmach.web.catalogue.library import GraphLibrary
+from tolmach.web.catalogue.catalogue import GraphCatalogue
 from tolmach.web.errors import ApiError, without_paths
 
 __all__ = ["Warmer"]
@@ -29,7 +29,7 @@ class Warmer:
     Models stay loaded.
 
     Args:
-        library: Has the graphs.
+        catalogue: Has the graphs.
         on_loaded: Takes the name of each that could be loaded.
 
     Attributes:
@@ -37,11 +37,11 @@ class Warmer:
         done: Set when everything was tried.
     """
 
-    def __init__(self, library: GraphLibrary, on_loaded: Callable[[str], None]) -> None:
+    def __init__(self, catalogue: GraphCatalogue, on_loaded: Callable[[str], None]) -> None:
         self.loading: list[str] = []
         self._failed: dict[str, str] = {}  # by graph
         self.done = asyncio.Event()
-        self._library = library
+        self._catalogue = catalogue
         self._on_loaded = on_loaded
 
     async def run(self, graphs: list[str]) -> None:
@@ -57,7 +57,7 @@ class Warmer:
         while self._failed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._library.wait_changed(self._library.revision)
+                    await self._catalogue.wait_changed(self._catalogue.revision)
             wait_s = min(2 * wait_s, MAX_RETRY_S)
             for name in tuple(self._failed):
                 await self._try(name)
@@ -93,7 +93,7 @@ class Warmer:
             self._failed.pop(name, None)
 
     async def _warm(self, name: str) -> None:
-        graph = await self._library.load(name, {}, {})
+        graph = await self._catalogue.load(name, {}, {})
         line = Line()
         bus = Bus()
         bus.subscribe(self._note)

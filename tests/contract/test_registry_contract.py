@@ -17,7 +17,7 @@ from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.registry import BUILTINS, Registry
 from tolmach.pipelines.testing import tone
 from tolmach.pipelines.testing.checks import check_element, check_spec
-from tolmach.web.catalogue.adjustable import live_settings
+from tolmach.web.catalogue.live_settings import live_settings
 
 
 @dataclass(frozen=True)

@@ -107,12 +107,12 @@ def test_the_question_is_cheap() -> None:
 
 
 async def test_the_api_tells_it_and_no_path(tmp_path: Path) -> None:
-    from tolmach.web.catalogue.library import GraphLibrary
+    from tolmach.web.catalogue.catalogue import GraphCatalogue
 
-    library = GraphLibrary(shipped_graph("interpreter").parent)
-    await library.start()
+    catalogue = GraphCatalogue(shipped_graph("interpreter").parent)
+    await catalogue.start()
     try:
-        shown = {graph["name"]: graph for graph in library.as_json()["graphs"]}
+        shown = {graph["name"]: graph for graph in catalogue.as_json()["graphs"]}
         assert shown["interpreter"]["missing"][0] == {
             "what": "nvidia/canary-1b-v2",
             "size_bytes": CANARY.size_bytes,
@@ -123,10 +123,10 @@ async def test_the_api_tells_it_and_no_path(tmp_path: Path) -> None:
         assert (shown["echo"]["missing"], shown["echo"]["missing_text"]) == ([], "")
         assert str(tmp_path) not in json.dumps(shown)
         put_canary()
-        (again,) = (graph for graph in library.as_json()["graphs"] if graph["name"] == "interpreter")
+        (again,) = (graph for graph in catalogue.as_json()["graphs"] if graph["name"] == "interpreter")
         assert "canary" not in again["missing_text"], "what was fetched meanwhile counts without a restart"
     finally:
-        await library.stop()
+        await catalogue.stop()
 
 
 @pytest.mark.parametrize(

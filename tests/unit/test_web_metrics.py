@@ -1,9 +1,7 @@
-"""What Prometheus reads, and how late the event loop is."""
+"""What Prometheus reads."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,7 +10,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tolmach.transports.webrtc.incoming.receiver import Receiver
 from tolmach.transports.webrtc.outgoing.sender import Sender
 from tolmach.web import metrics as metrics_module
-from tolmach.web.looplag import BEAT_S, LoopLag
 from tolmach.web.metrics import Metrics, Snapshot
 
 ECHO = Snapshot(
@@ -138,39 +135,3 @@ def test_two_servers_in_one_process_do_not_meet():
     one, other = Metrics(list), Metrics(list)
     one.session_ended("closed")
     assert ("tolmach_sessions_total", "closed") not in scrape(other)
-
-
-# The event loop -------------------------------------------------------------------------------------------------------
-
-
-async def test_a_blocked_loop_is_noticed():
-    noticed = asyncio.Event()
-
-    def observe(late_s: float) -> None:
-        if late_s >= 0.1:
-            noticed.set()
-
-    lag = LoopLag(observe)
-    assert lag.max_s == 0
-    lag.start()
-    lag.start()
-    await asyncio.sleep(0)
-    time.sleep(BEAT_S + 0.15)  # noqa: ASYNC251 -- what it is to notice
-    assert lag.max_ms >= 100  # before the beat has had its turn
-    async with asyncio.timeout(60):
-        await noticed.wait()
-    await lag.stop()
-    await lag.stop()
-
-
-def test_only_the_last_second_counts():
-    now_s = 0.0
-    lag = LoopLag(clock=lambda: now_s)
-    lag.note(0.3)
-    now_s = 0.5
-    lag.note(0.1)
-    assert lag.max_s == 0.3
-    now_s = 1.2
-    assert lag.max_s == 0.1
-    now_s = 1.6
-    assert lag.max_s == 0

@@ -1,1 +1,1 @@
-"""Graphs as clients see them: the watched folder, what clients may set."""
+"""The catalogue of live graphs as clients see them: the watched folder, what a client may change."""

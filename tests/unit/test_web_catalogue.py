@@ -1,4 +1,4 @@
-"""The library of live graphs: files that change under it, and what a client may change."""
+"""The catalogue of live graphs: files that change under it, and what a client may change."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import pytest
 import pytest_asyncio
 
 from tolmach.pipelines.errors import GraphError
-from tolmach.web.catalogue import library as library_module
-from tolmach.web.catalogue.adjustable import in_words, live_settings
-from tolmach.web.catalogue.graph_files import MAX_FILES
-from tolmach.web.catalogue.library import GraphLibrary
+from tolmach.web.catalogue import catalogue as catalogue_module
+from tolmach.web.catalogue.catalogue import GraphCatalogue
+from tolmach.web.catalogue.graph import MAX_FILES
+from tolmach.web.catalogue.live_settings import in_words, live_settings
 from tolmach.web.errors import ApiError
-from tolmach.web.looplag import LoopLag
+from tolmach.web.event_loop import LoopLag
 
 LIVE = """\
 version: 1
@@ -67,28 +67,28 @@ Open = Callable[..., Any]
 
 
 @pytest_asyncio.fixture
-async def open_library() -> AsyncIterator[Open]:
-    """Opens libraries, and stops them at the end."""
-    opened: list[GraphLibrary] = []
+async def open_catalogue() -> AsyncIterator[Open]:
+    """Opens catalogues, and stops them at the end."""
+    opened: list[GraphCatalogue] = []
 
-    async def opener(graphs: Path, **options: Any) -> GraphLibrary:
-        library = GraphLibrary(graphs, **options)
-        opened.append(library)
-        await library.start()
-        return library
+    async def opener(graphs: Path, **options: Any) -> GraphCatalogue:
+        catalogue = GraphCatalogue(graphs, **options)
+        opened.append(catalogue)
+        await catalogue.start()
+        return catalogue
 
     yield opener
-    for library in opened:
-        await library.stop()
+    for catalogue in opened:
+        await catalogue.stop()
 
 
-async def change(library: GraphLibrary, action: Callable[[], Any], until: Callable[[], bool]) -> None:
-    """Do something to the files and wait until the library has seen it."""
+async def change(catalogue: GraphCatalogue, action: Callable[[], Any], until: Callable[[], bool]) -> None:
+    """Do something to the files and wait until the catalogue has seen it."""
     async with asyncio.timeout(60):
-        revision = library.revision
+        revision = catalogue.revision
         action()
         while not until():
-            revision = await library.wait_changed(revision)
+            revision = await catalogue.wait_changed(revision)
 
 
 def write(path: Path, text: str) -> Callable[[], None]:
@@ -105,7 +105,7 @@ def write(path: Path, text: str) -> Callable[[], None]:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_only_live_graphs_are_offered(tmp_path: Path, open_library: Open):
+async def test_only_live_graphs_are_offered(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "live.yaml").write_text(LIVE)
     (tmp_path / "echo.yml").write_text(ECHO)
     (tmp_path / "headless.yaml").write_text(HEADLESS)
@@ -113,103 +113,105 @@ async def test_only_live_graphs_are_offered(tmp_path: Path, open_library: Open):
     (tmp_path / ".hidden.yaml").write_text(ECHO)
     (tmp_path / "echo.txt").write_text(ECHO)
     (tmp_path / "folder.yaml").mkdir()
-    library = await open_library(tmp_path)
-    assert [(e.name, e.file, e.ok, e.stale) for e in library.entries()] == [
+    catalogue = await open_catalogue(tmp_path)
+    assert [(e.name, e.file, e.ok, e.stale) for e in catalogue.graphs()] == [
         ("echo", "echo.yml", True, False),
         ("live", "live.yaml", True, False),
     ]
-    assert library.default == "echo"
+    assert catalogue.default == "echo"
     with pytest.raises(ApiError, match=r"there is no graph 'ecko'; did you mean 'echo'\?") as caught:
-        library.entry("ecko")
+        catalogue.find("ecko")
     assert caught.value.status_code == 404
 
 
-async def test_a_mistake_does_not_take_a_graph_away(tmp_path: Path, open_library: Open):
+async def test_a_mistake_does_not_take_a_graph_away(tmp_path: Path, open_catalogue: Open):
     path = tmp_path / "live.yaml"
     path.write_text(LIVE)
-    library = await open_library(tmp_path)
+    catalogue = await open_catalogue(tmp_path)
     await change(
-        library, write(path, LIVE.replace("type: silero_vad", "type: silero_wad")), lambda: library.entry("live").stale
+        catalogue,
+        write(path, LIVE.replace("type: silero_vad", "type: silero_wad")),
+        lambda: catalogue.find("live").stale,
     )
-    entry = library.entry("live")
-    assert entry.ok
-    assert [d.code for d in entry.diagnostics] == ["unknown-type"]
-    assert "live.yaml:11:18: error[unknown-type]" in entry.diagnostics_text
-    assert str(tmp_path) not in entry.diagnostics_text
-    graph = await library.load("live", {}, {})
+    live = catalogue.find("live")
+    assert live.ok
+    assert [d.code for d in live.diagnostics] == ["unknown-type"]
+    assert "live.yaml:11:18: error[unknown-type]" in live.diagnostics_text
+    assert str(tmp_path) not in live.diagnostics_text
+    graph = await catalogue.load("live", {}, {})
     assert graph.nodes["vad"].spec.type == "silero_vad"
 
     mended = LIVE.replace("hangover_ms: 500", "hangover_ms: 600")
-    await change(library, write(path, mended), lambda: not library.entry("live").stale)
-    assert library.entry("live").diagnostics == ()
-    after = await library.load("live", {}, {})
+    await change(catalogue, write(path, mended), lambda: not catalogue.find("live").stale)
+    assert catalogue.find("live").diagnostics == ()
+    after = await catalogue.load("live", {}, {})
     assert after.nodes["vad"].settings.hangover_ms == 600
     assert graph.nodes["vad"].settings.hangover_ms == 500  # a running session keeps the graph it was given
 
 
-async def test_graphs_come_and_go_while_the_server_runs(tmp_path: Path, open_library: Open):
+async def test_graphs_come_and_go_while_the_server_runs(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "echo.yaml").write_text(ECHO)
-    library = await open_library(tmp_path)
+    catalogue = await open_catalogue(tmp_path)
 
     def names() -> list[str]:
-        return [entry.name for entry in library.entries()]
+        return [live.name for live in catalogue.graphs()]
 
-    await change(library, write(tmp_path / "live.yaml", LIVE), lambda: names() == ["echo", "live"])
-    await change(library, (tmp_path / "echo.yaml").unlink, lambda: names() == ["live"])
-    assert library.default == "live"
-    await change(library, write(tmp_path / "live.yaml", HEADLESS), lambda: names() == [])
-    assert library.default is None
-    assert library.as_json() == {"default": None, "revision": library.revision, "graphs": []}
+    await change(catalogue, write(tmp_path / "live.yaml", LIVE), lambda: names() == ["echo", "live"])
+    await change(catalogue, (tmp_path / "echo.yaml").unlink, lambda: names() == ["live"])
+    assert catalogue.default == "live"
+    await change(catalogue, write(tmp_path / "live.yaml", HEADLESS), lambda: names() == [])
+    assert catalogue.default is None
+    assert catalogue.as_json() == {"default": None, "revision": catalogue.revision, "graphs": []}
 
 
-async def test_a_new_graph_that_is_wrong_is_shown_with_what_is_wrong(tmp_path: Path, open_library: Open):
+async def test_a_new_graph_that_is_wrong_is_shown_with_what_is_wrong(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "echo.yaml").write_text(ECHO)
-    library = await open_library(tmp_path)
-    await change(library, write(tmp_path / "new.yaml", BROKEN), lambda: len(library.entries()) == 2)
-    shown = library.as_json()["graphs"][1]
+    catalogue = await open_catalogue(tmp_path)
+    await change(catalogue, write(tmp_path / "new.yaml", BROKEN), lambda: len(catalogue.graphs()) == 2)
+    shown = catalogue.as_json()["graphs"][1]
     assert (shown["name"], shown["ok"], shown["stale"], shown["settings"]) == ("new", False, False, [])
     assert [d["code"] for d in shown["diagnostics"]] == ["unknown-element"]
     with pytest.raises(GraphError, match="no element named 'oud'") as caught:
-        await library.load("new", {}, {})
+        await catalogue.load("new", {}, {})
     assert [d.code for d in caught.value.diagnostics] == ["unknown-element"]
 
 
-async def test_one_file_alone_is_watched_through_its_replacement(tmp_path: Path, open_library: Open):
+async def test_one_file_alone_is_watched_through_its_replacement(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "other.yaml").write_text(ECHO)
     path = tmp_path / "mine.yaml"
     path.write_text(ECHO)
-    library = await open_library(path)
-    assert [entry.name for entry in library.entries()] == ["mine"]
+    catalogue = await open_catalogue(path)
+    assert [live.name for live in catalogue.graphs()] == ["mine"]
     for name in ("first", "second"):
         text = ECHO.replace("version: 1", f"version: 1\ndescription: {name}")
-        await change(library, write(path, text), lambda: library.as_json()["graphs"][0]["description"] == name)  # noqa: B023
+        await change(catalogue, write(path, text), lambda: catalogue.as_json()["graphs"][0]["description"] == name)  # noqa: B023
 
 
-async def test_an_editor_that_writes_in_place_is_seen_too(tmp_path: Path, open_library: Open):
+async def test_an_editor_that_writes_in_place_is_seen_too(tmp_path: Path, open_catalogue: Open):
     path = tmp_path / "echo.yaml"
     path.write_text(ECHO)
-    library = await open_library(tmp_path)
+    catalogue = await open_catalogue(tmp_path)
     text = ECHO.replace("version: 1", "version: 1\ndescription: in place")
-    await change(library, lambda: path.write_text(text), lambda: "in place" in str(library.as_json()))
+    await change(catalogue, lambda: path.write_text(text), lambda: "in place" in str(catalogue.as_json()))
 
 
 async def test_polling_sees_what_a_mounted_folder_does_not_tell(
-    tmp_path: Path, open_library: Open, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, open_catalogue: Open, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "true")
     (tmp_path / "echo.yaml").write_text(ECHO)
-    library = await open_library(tmp_path)
-    await change(library, write(tmp_path / "live.yaml", LIVE), lambda: len(library.entries()) == 2)
+    catalogue = await open_catalogue(tmp_path)
+    await change(catalogue, write(tmp_path / "live.yaml", LIVE), lambda: len(catalogue.graphs()) == 2)
 
 
 async def test_a_folder_that_is_replaced_is_found_again(
-    tmp_path: Path, open_library: Open, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, open_catalogue: Open, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(library_module, "RESCAN_MS", 100)
+    monkeypatch.setattr(catalogue_module, "RESCAN_MS", 100)
     folder = tmp_path / "graphs"
     folder.mkdir()
     (folder / "echo.yaml").write_text(ECHO)
-    library = await open_library(folder)
+    catalogue = await open_catalogue(folder)
     new = tmp_path / "new"
     new.mkdir()
     (new / "live.yaml").write_text(LIVE)
@@ -218,10 +220,10 @@ async def test_a_folder_that_is_replaced_is_found_again(
         folder.rename(tmp_path / "old")
         new.rename(folder)
 
-    await change(library, replace, lambda: [e.name for e in library.entries()] == ["live"])
+    await change(catalogue, replace, lambda: [e.name for e in catalogue.graphs()] == ["live"])
 
 
-async def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path, open_library: Open):
+async def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path, open_catalogue: Open):
     folder = tmp_path / "graphs"
     version = folder / "..2025"  # as Kubernetes mounts a ConfigMap
     version.mkdir(parents=True)
@@ -230,70 +232,70 @@ async def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path
     (tmp_path / "secret.yaml").write_text(ECHO)
     (folder / "outside.yaml").symlink_to(tmp_path / "secret.yaml")
     (folder / "dangling.yaml").symlink_to(tmp_path / "gone.yaml")
-    library = await open_library(folder)
-    assert [entry.name for entry in library.entries()] == ["inside"]
+    catalogue = await open_catalogue(folder)
+    assert [live.name for live in catalogue.graphs()] == ["inside"]
 
 
-async def test_two_suffixes_do_not_hide_each_other(tmp_path: Path, open_library: Open):
+async def test_two_suffixes_do_not_hide_each_other(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "a.yaml").write_text(ECHO)
     (tmp_path / "a.yml").write_text(LIVE)
-    library = await open_library(tmp_path, default="a.yml")
-    assert [graph["name"] for graph in library.as_json()["graphs"]] == ["a", "a.yml"]
-    assert "vad" in (await library.load("a.yml", {}, {})).nodes
-    assert library.default == "a.yml"
+    catalogue = await open_catalogue(tmp_path, default="a.yml")
+    assert [graph["name"] for graph in catalogue.as_json()["graphs"]] == ["a", "a.yml"]
+    assert "vad" in (await catalogue.load("a.yml", {}, {})).nodes
+    assert catalogue.default == "a.yml"
 
 
-async def test_what_is_read_is_bounded(tmp_path: Path, open_library: Open):
+async def test_what_is_read_is_bounded(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "0.yaml").write_text(ECHO)
     for number in range(MAX_FILES):
         (tmp_path / f"n{number}.yaml").write_text("version: 1\n")
     (tmp_path / "z.yaml").write_text(ECHO)
     (tmp_path / "1.yaml").write_text(ECHO + "# " + "x" * 2**20)
-    library = await open_library(tmp_path)
-    assert [entry.name for entry in library.entries()] == ["0"]
+    catalogue = await open_catalogue(tmp_path)
+    assert [live.name for live in catalogue.graphs()] == ["0"]
 
 
-async def test_a_server_without_a_graph_does_not_start(tmp_path: Path, open_library: Open):
+async def test_a_server_without_a_graph_does_not_start(tmp_path: Path, open_catalogue: Open):
     with pytest.raises(GraphError, match="no live graph here; one begins with webrtc_src and ends with webrtc_sink"):
-        await open_library(tmp_path)
+        await open_catalogue(tmp_path)
     (tmp_path / "headless.yaml").write_text(HEADLESS)
     with pytest.raises(GraphError, match="no live graph here"):
-        await open_library(tmp_path / "headless.yaml")
+        await open_catalogue(tmp_path / "headless.yaml")
     (tmp_path / "broken.yaml").write_text("version: [")
     with pytest.raises(GraphError, match=r"broken.yaml:\d+:\d+: error\[yaml-syntax\]") as caught:
-        await open_library(tmp_path / "broken.yaml")
+        await open_catalogue(tmp_path / "broken.yaml")
     assert caught.value.diagnostics
     (tmp_path / "wrong.yaml").write_text(BROKEN)
     with pytest.raises(GraphError, match="no element named 'oud'"):
-        await open_library(tmp_path)
+        await open_catalogue(tmp_path)
     (tmp_path / "echo.yaml").write_text(ECHO)
     with pytest.raises(GraphError, match=r"no live graph is named 'ecco'; did you mean 'echo'\?"):
-        await open_library(tmp_path, default="ecco")
+        await open_catalogue(tmp_path, default="ecco")
 
 
 async def test_stopping_is_safe_at_any_time(tmp_path: Path):
     (tmp_path / "echo.yaml").write_text(ECHO)
-    library = GraphLibrary(tmp_path)
-    await library.stop()
-    await library.start()
-    await library.start()
-    await library.stop()
-    await library.stop()
+    catalogue = GraphCatalogue(tmp_path)
+    await catalogue.stop()
+    await catalogue.start()
+    await catalogue.start()
+    await catalogue.stop()
+    await catalogue.stop()
     assert [t for t in asyncio.all_tasks() if t is not asyncio.current_task()] == []
 
 
 @pytest.mark.realtime
-async def test_the_loop_goes_on_while_a_large_graph_is_checked(tmp_path: Path, open_library: Open):
+async def test_the_loop_goes_on_while_a_large_graph_is_checked(tmp_path: Path, open_catalogue: Open):
     names = [f"e{n}" for n in range(900)]
     large = ECHO.replace("elements:", "elements:\n" + "\n".join(f"  {name}: {{type: identity}}" for name in names))
     large = large.replace("in -> out", f"in -> {' -> '.join(names)} -> out")
     (tmp_path / "echo.yaml").write_text(ECHO)
-    library = await open_library(tmp_path)
+    catalogue = await open_catalogue(tmp_path)
     late: list[float] = []
     lag = LoopLag(late.append)
     lag.start()
-    await change(library, write(tmp_path / "large.yaml", large), lambda: len(library.entries()) == 2)
-    await library.load("large", {}, {})
+    await change(catalogue, write(tmp_path / "large.yaml", large), lambda: len(catalogue.graphs()) == 2)
+    await catalogue.load("large", {}, {})
     await lag.stop()
     assert max(late) < 0.1  # the check itself takes many times that
 
@@ -302,14 +304,14 @@ async def test_the_loop_goes_on_while_a_large_graph_is_checked(tmp_path: Path, o
 
 
 @pytest_asyncio.fixture
-async def library(tmp_path: Path, open_library: Open) -> GraphLibrary:
+async def catalogue(tmp_path: Path, open_catalogue: Open) -> GraphCatalogue:
     (tmp_path / "live.yaml").write_text(LIVE)
-    opened: GraphLibrary = await open_library(tmp_path)
+    opened: GraphCatalogue = await open_catalogue(tmp_path)
     return opened
 
 
-async def test_a_session_gets_its_params_and_settings(library: GraphLibrary):
-    graph = await library.load(
+async def test_a_session_gets_its_params_and_settings(catalogue: GraphCatalogue):
+    graph = await catalogue.load(
         "live",
         {"source_lang": "ru", "target_lang": "en", "volume": 50},
         {"vad.hangover_ms": 900, "tts.pitch": 70, "ast.min_logprob": -0.5},
@@ -321,7 +323,7 @@ async def test_a_session_gets_its_params_and_settings(library: GraphLibrary):
     assert [str(link.src) for link in graph.links_from("tts")] == ["tts.src"]
 
 
-async def test_elements_inside_bins_get_the_settings_of_a_session_too(tmp_path: Path, open_library: Open):
+async def test_elements_inside_bins_get_the_settings_of_a_session_too(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "bins.yaml").write_text("""\
 version: 1
 bins:
@@ -337,8 +339,8 @@ elements:
   out: {type: webrtc_sink}
 links: [ears -> out]
 """)
-    library = await open_library(tmp_path)
-    graph = await library.load("bins", {}, {"ears.vad.mode": 3, "ears.mic.gate_playback": False})
+    catalogue = await open_catalogue(tmp_path)
+    graph = await catalogue.load("bins", {}, {"ears.vad.mode": 3, "ears.mic.gate_playback": False})
     assert not graph.nodes["ears.mic"].settings.gate_playback
     assert graph.nodes["ears.vad"].settings.mode == 3
 
@@ -368,27 +370,27 @@ links: [ears -> out]
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, str) else "",
 )
-async def test_params_that_a_client_may_not_give(library: GraphLibrary, params: dict[str, Any], said: str):
+async def test_params_that_a_client_may_not_give(catalogue: GraphCatalogue, params: dict[str, Any], said: str):
     with pytest.raises(GraphError) as caught:
-        await library.load("live", params, {})
+        await catalogue.load("live", params, {})
     assert said in str(caught.value)
     assert caught.value.diagnostics
     with pytest.raises(GraphError):
-        await library.drawing("live", params)
+        await catalogue.drawing("live", params)
 
 
-async def test_a_client_may_say_what_holds_anyway(library: GraphLibrary):
-    graph = await library.load("live", {"model": "embedded:phrasebook", "volume": None}, {})
+async def test_a_client_may_say_what_holds_anyway(catalogue: GraphCatalogue):
+    graph = await catalogue.load("live", {"model": "embedded:phrasebook", "volume": None}, {})
     assert graph.nodes["ast"].settings.model == "embedded:phrasebook"
     assert graph.nodes["tts"].settings.volume == 100
 
 
-async def test_a_server_may_trust_its_clients(tmp_path: Path, open_library: Open):
+async def test_a_server_may_trust_its_clients(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "live.yaml").write_text(LIVE)
-    library = await open_library(tmp_path, trust_params=True)
-    graph = await library.load("live", {"model": "/models/mine.nemo"}, {})
+    catalogue = await open_catalogue(tmp_path, trust_params=True)
+    graph = await catalogue.load("live", {"model": "/models/mine.nemo"}, {})
     assert graph.nodes["ast"].settings.model == "/models/mine.nemo"
-    assert not any(param["locked"] for param in library.as_json()["graphs"][0]["params"])
+    assert not any(param["locked"] for param in catalogue.as_json()["graphs"][0]["params"])
 
 
 @pytest.mark.parametrize(
@@ -415,9 +417,9 @@ async def test_a_server_may_trust_its_clients(tmp_path: Path, open_library: Open
         ".hangover_ms",
     ],
 )
-async def test_settings_that_a_client_may_not_change(library: GraphLibrary, target: str):
+async def test_settings_that_a_client_may_not_change(catalogue: GraphCatalogue, target: str):
     with pytest.raises(GraphError) as caught:
-        await library.load("live", {}, {target: 1})
+        await catalogue.load("live", {}, {target: 1})
     assert f"{target!r} cannot be set by a client" in str(caught.value)
 
 
@@ -434,13 +436,15 @@ async def test_settings_that_a_client_may_not_change(library: GraphLibrary, targ
     ],
     ids=str,
 )
-async def test_settings_are_checked_like_those_of_a_file(library: GraphLibrary, settings: dict[str, Any], said: str):
+async def test_settings_are_checked_like_those_of_a_file(
+    catalogue: GraphCatalogue, settings: dict[str, Any], said: str
+):
     with pytest.raises(GraphError) as caught:
-        await library.load("live", {}, settings)
+        await catalogue.load("live", {}, settings)
     assert said in str(caught.value)
 
 
-async def test_a_setting_may_mend_what_a_param_alone_would_break(tmp_path: Path, open_library: Open):
+async def test_a_setting_may_mend_what_a_param_alone_would_break(tmp_path: Path, open_catalogue: Open):
     text = LIVE.replace("{type: espeak_tts, lang: ", "{type: silero_tts, speaker: baya, model: ").replace(
         'model: "${param:target_lang}", volume: "${param:volume}"', 'model: "${param:who}"'
     )
@@ -448,33 +452,33 @@ async def test_a_setting_may_mend_what_a_param_alone_would_break(tmp_path: Path,
         "  volume: {default: 100, choices: [50, 100]}", "  who: {default: v4_ru, choices: [v4_ru, v3_en]}"
     )
     (tmp_path / "silero.yaml").write_text(text)
-    library = await open_library(tmp_path)
+    catalogue = await open_catalogue(tmp_path)
     params = {"source_lang": "ru", "target_lang": "en", "who": "v3_en"}
     with pytest.raises(GraphError, match="v3_en has no speaker 'baya'"):
-        await library.load("silero", params, {})
-    graph = await library.load("silero", params, {"tts.speaker": "en_0"})
+        await catalogue.load("silero", params, {})
+    graph = await catalogue.load("silero", params, {"tts.speaker": "en_0"})
     assert graph.nodes["tts"].settings.speaker == "en_0"
 
 
-async def test_a_param_that_is_required_must_be_given(tmp_path: Path, open_library: Open):
+async def test_a_param_that_is_required_must_be_given(tmp_path: Path, open_catalogue: Open):
     text = LIVE.replace('target_lang: {default: "${env:TOLMACH_TEST_TARGET:-ru}"', "target_lang: {default: ")
     (tmp_path / "live.yaml").write_text(text)
-    library = await open_library(tmp_path)
-    assert library.as_json()["graphs"][0]["params"][1]["required"]
+    catalogue = await open_catalogue(tmp_path)
+    assert catalogue.as_json()["graphs"][0]["params"][1]["required"]
     with pytest.raises(GraphError, match="param 'target_lang' has no value"):
-        await library.load("live", {}, {})
-    assert (await library.load("live", {"target_lang": "ru"}, {})).nodes["tts"].settings.lang == "ru"
+        await catalogue.load("live", {}, {})
+    assert (await catalogue.load("live", {"target_lang": "ru"}, {})).nodes["tts"].settings.lang == "ru"
 
 
 # What the API tells ---------------------------------------------------------------------------------------------------
 
 
-async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_library: Open, monkeypatch: pytest.MonkeyPatch):
+async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_catalogue: Open, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TOLMACH_TEST_TARGET", "en")
     (tmp_path / "live.yaml").write_text(LIVE)
-    library = await open_library(tmp_path)
-    answer = library.as_json()
-    assert (answer["default"], answer["revision"]) == ("live", library.revision)
+    catalogue = await open_catalogue(tmp_path)
+    answer = catalogue.as_json()
+    assert (answer["default"], answer["revision"]) == ("live", catalogue.revision)
     (graph,) = answer["graphs"]
     assert json.loads(json.dumps(graph, allow_nan=False)) == json.loads(json.dumps(graph))
     assert (graph["name"], graph["file"], graph["description"]) == ("live", "live.yaml", "For tests.")
@@ -519,32 +523,32 @@ async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_library: Op
     assert {t.partition(".")[0] for t in settings} == {"vad", "ast", "tts"}
 
 
-async def test_a_graph_has_the_revision_of_its_last_good_text(tmp_path: Path, open_library: Open):
+async def test_a_graph_has_the_revision_of_its_last_good_text(tmp_path: Path, open_catalogue: Open):
     path = tmp_path / "echo.yaml"
     path.write_text(ECHO)
-    library = await open_library(tmp_path)
+    catalogue = await open_catalogue(tmp_path)
 
     def revision() -> str | None:
-        told: str | None = library.as_json()["graphs"][0]["revision"]
+        told: str | None = catalogue.as_json()["graphs"][0]["revision"]
         return told
 
     first = hashlib.sha256(ECHO.encode()).hexdigest()[:12]
     assert revision() == first
-    await change(library, write(path, BROKEN), lambda: library.entry("echo").stale)
+    await change(catalogue, write(path, BROKEN), lambda: catalogue.find("echo").stale)
     assert revision() == first
     mended = ECHO + "# mended\n"
-    await change(library, write(path, mended), lambda: not library.entry("echo").stale)
+    await change(catalogue, write(path, mended), lambda: not catalogue.find("echo").stale)
     assert revision() == hashlib.sha256(mended.encode()).hexdigest()[:12]
-    await change(library, write(tmp_path / "a-new-one.yaml", BROKEN), lambda: len(library.entries()) == 2)
+    await change(catalogue, write(tmp_path / "a-new-one.yaml", BROKEN), lambda: len(catalogue.graphs()) == 2)
     assert revision() is None
 
 
-async def test_every_setting_that_is_told_of_may_be_changed(library: GraphLibrary):
-    graph = library.entry("live").graph
+async def test_every_setting_that_is_told_of_may_be_changed(catalogue: GraphCatalogue):
+    graph = catalogue.find("live").graph
     assert graph is not None
     for setting in live_settings(graph):
         assert not re.search(r"_|^$|^[a-zа-я]", setting.title), f"{setting.target} has a title in words"
-        changed = await library.load("live", {}, {setting.target: setting.value})
+        changed = await catalogue.load("live", {}, {setting.target: setting.value})
         assert getattr(changed.nodes[setting.element].settings, setting.name) == setting.value
 
 
@@ -562,7 +566,7 @@ def test_names_are_told_in_words(name: str, unit: str, words: str):
     assert in_words(name, unit) == words
 
 
-async def test_speakers_are_listed(tmp_path: Path, open_library: Open):
+async def test_speakers_are_listed(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "silero.yaml").write_text("""\
 version: 1
 elements:
@@ -574,41 +578,41 @@ elements:
   out: {type: webrtc_sink}
 links: [in -> to_16k -> vad -> ast -> tts -> out]
 """)
-    library = await open_library(tmp_path)
-    settings = {s["name"]: s for s in library.as_json()["graphs"][0]["settings"] if s["element"] == "tts"}
+    catalogue = await open_catalogue(tmp_path)
+    settings = {s["name"]: s for s in catalogue.as_json()["graphs"][0]["settings"] if s["element"] == "tts"}
     assert (settings["speaker"]["type"], settings["speaker"]["nullable"]) == ("enum", True)
     assert "baya" in settings["speaker"]["choices"]
     assert settings["put_accent"]["type"] == "boolean"
     assert not {"rate_hz", "device", "cpu_threads", "model", "sha256", "lang"} & set(settings)
 
 
-async def test_numbers_that_json_does_not_know_are_told_as_text(tmp_path: Path, open_library: Open):
+async def test_numbers_that_json_does_not_know_are_told_as_text(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "odd.yaml").write_text(ECHO.replace("elements:", "params: {odd: {default: .inf}}\nelements:", 1))
-    library = await open_library(tmp_path)
-    assert json.loads(json.dumps(library.as_json(), allow_nan=False))["graphs"][0]["params"][0]["default"] == "inf"
+    catalogue = await open_catalogue(tmp_path)
+    assert json.loads(json.dumps(catalogue.as_json(), allow_nan=False))["graphs"][0]["params"][0]["default"] == "inf"
 
 
-async def test_a_graph_is_drawn_as_it_would_run(library: GraphLibrary):
-    drawn = ElementTree.fromstring(await library.drawing("live", {"source_lang": "ru", "target_lang": "en"}))  # noqa: S314
+async def test_a_graph_is_drawn_as_it_would_run(catalogue: GraphCatalogue):
+    drawn = ElementTree.fromstring(await catalogue.drawing("live", {"source_lang": "ru", "target_lang": "en"}))  # noqa: S314
     elements = {g.get("data-element") for g in drawn.iter() if g.get("data-element")}
     assert elements == {"in", "to_16k", "vad", "wait", "ast", "tts", "out"}
     assert "lang: en" in "".join(drawn.itertext())
     with pytest.raises(ApiError):
-        await library.drawing("no-such")
+        await catalogue.drawing("no-such")
 
 
-async def test_the_shipped_live_graphs_can_be_used(root: Path, open_library: Open):
-    library = await open_library(root / "config", default="phrasebook-live")
-    assert {"echo", "interpreter", "phrasebook-live", "whisper-live"} <= {e.name for e in library.entries() if e.ok}
-    assert os.fspath(root) not in json.dumps(library.as_json())
+async def test_the_shipped_live_graphs_can_be_used(root: Path, open_catalogue: Open):
+    catalogue = await open_catalogue(root / "config", default="phrasebook-live")
+    assert {"echo", "interpreter", "phrasebook-live", "whisper-live"} <= {e.name for e in catalogue.graphs() if e.ok}
+    assert os.fspath(root) not in json.dumps(catalogue.as_json())
 
 
 async def test_a_name_that_is_no_text_ends_neither_the_watch_nor_the_list(
-    tmp_path: Path, open_library: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, open_catalogue: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(library_module, "RESCAN_MS", 200)
+    monkeypatch.setattr(catalogue_module, "RESCAN_MS", 200)
     (tmp_path / "echo.yaml").write_text(ECHO)
-    library = await open_library(tmp_path)
+    catalogue = await open_catalogue(tmp_path)
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.yaml"))
 
     def write_odd(n: int) -> None:
@@ -618,20 +622,22 @@ async def test_a_name_that_is_no_text_ends_neither_the_watch_nor_the_list(
         for n in range(3):
             write_odd(n)
             name = f"new{n}"
-            await change(library, write(tmp_path / f"{name}.yaml", ECHO), lambda name=name: name in named_in(library))
-    assert named_in(library) == ["echo", "new0", "new1", "new2"]
-    assert json.loads(json.dumps(library.as_json()).encode("utf-8"))["graphs"]
+            await change(
+                catalogue, write(tmp_path / f"{name}.yaml", ECHO), lambda name=name: name in named_in(catalogue)
+            )
+    assert named_in(catalogue) == ["echo", "new0", "new1", "new2"]
+    assert json.loads(json.dumps(catalogue.as_json()).encode("utf-8"))["graphs"]
     assert caplog.text.count("its name is no UTF-8") == 1
 
 
-def named_in(library: GraphLibrary) -> list[str]:
-    return [entry.name for entry in library.entries()]
+def named_in(catalogue: GraphCatalogue) -> list[str]:
+    return [live.name for live in catalogue.graphs()]
 
 
-async def test_links_in_a_circle_are_passed_over(tmp_path: Path, open_library: Open):
+async def test_links_in_a_circle_are_passed_over(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "echo.yaml").write_text(ECHO)
     (tmp_path / "a.yaml").symlink_to(tmp_path / "b.yaml")
     (tmp_path / "b.yaml").symlink_to(tmp_path / "a.yaml")
     (tmp_path / "self.yaml").symlink_to(tmp_path)
-    library = await open_library(tmp_path)
-    assert named_in(library) == ["echo"]
+    catalogue = await open_catalogue(tmp_path)
+    assert named_in(catalogue) == ["echo"]

@@ -19,12 +19,10 @@ from tolmach.pipelines.describe.svg import to_svg
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.diagnostics import did_you_mean
-from tolmach.web.catalogue.entries import SINK, SRC, GraphEntry
-from tolmach.web.catalogue.graph_files import MAX_FILES, GraphFile, named, read_files
-from tolmach.web.catalogue.overrides import session_graph, shown_graph
+from tolmach.web.catalogue.graph import MAX_FILES, SINK, SRC, GraphFile, LiveGraph, named, read_files
 from tolmach.web.errors import ApiError
 
-__all__ = ["GraphLibrary"]
+__all__ = ["GraphCatalogue"]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ RESCAN_MS = 5000
 """How often to look without having been told: a folder that was replaced has lost its watch."""
 
 
-class GraphLibrary:
+class GraphCatalogue:
     """The live graphs of one file or folder.
 
     Args:
@@ -44,11 +42,11 @@ class GraphLibrary:
     """
 
     def __init__(self, graphs: Path, *, default: str | None = None, trust_params: bool = False) -> None:
-        self._graphs = graphs
+        self._path = graphs
         self._default = default
         self._trust_params = trust_params
         self._files: Mapping[Path, GraphFile] = {}
-        self._entries: dict[str, GraphEntry] = {}
+        self._live: dict[str, LiveGraph] = {}
         self._json: dict[str, Any] = {}
         self._revision = 0
         self._changed = asyncio.Event()
@@ -64,7 +62,7 @@ class GraphLibrary:
         if self._watching is not None:
             return
         # The watch begins first: what is saved during the first scan is found by the second.
-        self._watching = asyncio.create_task(self._watch(), name="graph-library")
+        self._watching = asyncio.create_task(self._watch(), name="graph-catalogue")
         await asyncio.sleep(0)
         try:
             await self._scan()
@@ -88,9 +86,9 @@ class GraphLibrary:
     @property
     def default(self) -> str | None:
         """Name of the graph a page begins with; None while none can be used."""
-        if self._default in self._entries:
+        if self._default in self._live:
             return self._default
-        return next((entry.name for entry in self.entries() if entry.ok), None)
+        return next((live.name for live in self.graphs() if live.ok), None)
 
     async def wait_changed(self, revision: int) -> int:
         """Wait until :attr:`revision` is another one than ``revision``; returns it."""
@@ -98,20 +96,20 @@ class GraphLibrary:
             await self._changed.wait()
         return self._revision
 
-    def entries(self) -> list[GraphEntry]:
+    def graphs(self) -> list[LiveGraph]:
         """All live graphs, by name."""
-        return [self._entries[name] for name in sorted(self._entries)]
+        return [self._live[name] for name in sorted(self._live)]
 
-    def entry(self, name: str) -> GraphEntry:
+    def find(self, name: str) -> LiveGraph:
         """One live graph.
 
         Raises:
             ApiError: 404 if there is none of that name.
         """
         try:
-            return self._entries[name]
+            return self._live[name]
         except KeyError:
-            close = did_you_mean(name, self._entries)
+            close = did_you_mean(name, self._live)
             hint = f"; did you mean {close!r}?" if close else ""
             raise ApiError(404, "not-found", f"there is no graph {name[:80]!r}{hint}") from None
 
@@ -120,7 +118,7 @@ class GraphLibrary:
         return {
             "default": self.default,
             "revision": self._revision,
-            "graphs": [{**self._json[e.name], **e.missing_json()} for e in self.entries()],
+            "graphs": [{**self._json[live.name], **live.missing_json()} for live in self.graphs()],
         }
 
     async def load(self, name: str, params: Mapping[str, Any], settings: Mapping[str, Any]) -> Graph:
@@ -135,29 +133,29 @@ class GraphLibrary:
             ApiError: 404 if there is no such graph.
             GraphError: If a param or setting may not be given or is wrong, or the graph has never been right.
         """
-        entry, trust = self.entry(name), self._trust_params
-        return await asyncio.to_thread(session_graph, entry, params, settings, trust_params=trust)
+        live, trust = self.find(name), self._trust_params
+        return await asyncio.to_thread(live.for_session, params, settings, trust_params=trust)
 
     async def drawing(self, name: str, params: Mapping[str, Any] | None = None) -> str:
         """The graph as an SVG document. Raises as :meth:`load`."""
-        entry, trust = self.entry(name), self._trust_params
-        return await asyncio.to_thread(lambda: to_svg(shown_graph(entry, params or {}, trust_params=trust)))
+        live, trust = self.find(name), self._trust_params
+        return await asyncio.to_thread(lambda: to_svg(live.for_drawing(params or {}, trust_params=trust)))
 
     def _require_usable(self) -> None:
-        if self._default is not None and self._default not in self._entries:
-            close = did_you_mean(self._default, self._entries)
-            hint = f"did you mean {close!r}?" if close else f"there is {', '.join(sorted(self._entries)) or 'none'}"
+        if self._default is not None and self._default not in self._live:
+            close = did_you_mean(self._default, self._live)
+            hint = f"did you mean {close!r}?" if close else f"there is {', '.join(sorted(self._live)) or 'none'}"
             raise GraphError(f"no live graph is named {self._default!r}; {hint}")
-        if any(entry.ok for entry in self._entries.values()):
+        if any(live.ok for live in self._live.values()):
             return
         # The first that wants to be live and is not says more than a count of files.
-        broken = next(iter(self.entries()), None)
+        broken = next(iter(self.graphs()), None)
         if broken is not None:
             raise GraphError(broken.diagnostics_text.rstrip(), broken.diagnostics)
         for file in self._files.values():
-            if not file.result.ok and not self._graphs.is_dir():
+            if not file.result.ok and not self._path.is_dir():
                 raise GraphError(file.result.format_text().rstrip(), file.result.diagnostics)
-        raise GraphError(f"{self._graphs}: no live graph here; one begins with {SRC} and ends with {SINK}")
+        raise GraphError(f"{self._path}: no live graph here; one begins with {SRC} and ends with {SINK}")
 
     async def _watch(self) -> None:
         failed = ""
@@ -175,55 +173,55 @@ class GraphLibrary:
                 ):
                     await self._scan_again()
             except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system without
-                log.warning("cannot watch %s (%s); looking at it now and then instead", self._graphs, error)
+                log.warning("cannot watch %s (%s); looking at it now and then instead", self._path, error)
                 polling = True
             except Exception as error:  # such as a name that is no UTF-8: the next change is watched for all the same
                 if str(error) != failed:
                     failed = str(error)
-                    log.warning("watching %s was interrupted (%s)", self._graphs, _causes(error))
+                    log.warning("watching %s was interrupted (%s)", self._path, _causes(error))
             await self._scan_again()
             await asyncio.sleep(RESCAN_MS / 1000)
             await self._scan_again()
 
     def _watched(self) -> set[Path]:
         # A file by itself is watched through its folder: editors put another file in its place.
-        if self._graphs.is_dir():
-            return {self._graphs}
-        return {self._graphs.absolute().parent, self._graphs.resolve().parent}
+        if self._path.is_dir():
+            return {self._path}
+        return {self._path.absolute().parent, self._path.resolve().parent}
 
     async def _scan_again(self) -> None:
         try:
             await self._scan()
         except Exception:  # a folder that is locked, or a bug: nobody waits for this task, and it must go on
-            log.exception("cannot read %s; the graphs known so far stand", self._graphs)
+            log.exception("cannot read %s; the graphs known so far stand", self._path)
 
     async def _scan(self) -> None:
         async with self._scanning:
-            files = await asyncio.to_thread(read_files, self._graphs, self._files, self._trust_params)
+            files = await asyncio.to_thread(read_files, self._path, self._files, self._trust_params)
             if files == self._files:
                 return
-            live = named(files)
-            entries = {name: replace(file.entry, name=name) for name, file in live.items() if file.entry}
+            by_name = named(files)
+            live = {name: replace(file.live, name=name) for name, file in by_name.items() if file.live}
             if len(files) >= MAX_FILES:
-                log.warning("%s: at most %d graph files are read", self._graphs, MAX_FILES)
-            self._log_changes(entries)
-            self._files, self._entries = files, entries
-            self._json = {name: {**file.shown, "name": name} for name, file in live.items()}
+                log.warning("%s: at most %d graph files are read", self._path, MAX_FILES)
+            self._log_changes(live)
+            self._files, self._live = files, live
+            self._json = {name: {**file.shown, "name": name} for name, file in by_name.items()}
             self._revision += 1
             self._changed.set()
             self._changed = asyncio.Event()
 
-    def _log_changes(self, entries: Mapping[str, GraphEntry]) -> None:
-        for name, entry in entries.items():
-            if entry == self._entries.get(name):
+    def _log_changes(self, now: Mapping[str, LiveGraph]) -> None:
+        for name, live in now.items():
+            if live == self._live.get(name):
                 continue
-            if entry.ok and not entry.stale:
-                lacks = entry.missing_json()["missing_text"]
+            if live.ok and not live.stale:
+                lacks = live.missing_json()["missing_text"]
                 log.log(logging.WARNING if lacks else logging.INFO, "graph %s %s", name, lacks or "is ready")
             else:
-                stands = "; the last good one stands" if entry.stale else ""
-                log.warning("graph %s cannot be used%s\n%s", name, stands, entry.diagnostics_text.rstrip())
-        for name in self._entries.keys() - entries.keys():
+                stands = "; the last good one stands" if live.stale else ""
+                log.warning("graph %s cannot be used%s\n%s", name, stands, live.diagnostics_text.rstrip())
+        for name in self._live.keys() - now.keys():
             log.info("graph %s is gone", name)
 
 
