@@ -9,9 +9,8 @@ from typing import Any
 
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
-from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
-from tolmach.processors.ast.settings import RATE_HZ
-from tolmach.processors.ast.utterances import Utterance
+from tolmach.processors.ast import RATE_HZ
+from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.canary import embedded
 from tolmach.processors.canary.languages import check_pair, published_name
 from tolmach.processors.canary.request import CanaryRequest, pad_short, token_bound

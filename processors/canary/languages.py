@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from tolmach.processors.ast.settings import require_language
+from tolmach.processors.ast import require_language
 
 # fmt: off
 CANARY_1B_V2 = (

@@ -37,9 +37,8 @@ from nemo.collections.asr.modules.transformer.transformer_generators import (  #
 )
 
 from tolmach.pipelines.errors import ModelError  # noqa: E402
-from tolmach.processors.ast.element import Hypothesis  # noqa: E402
-from tolmach.processors.ast.settings import RATE_HZ  # noqa: E402
-from tolmach.processors.ast.text import without_tokens  # noqa: E402
+from tolmach.processors.ast import RATE_HZ  # noqa: E402
+from tolmach.processors.ast.element import Hypothesis, without_tokens  # noqa: E402
 from tolmach.processors.canary import embedded, precision  # noqa: E402
 from tolmach.processors.canary.languages import Known, Shape, recognise  # noqa: E402
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402

@@ -10,7 +10,7 @@ from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import ElementSpec, Extra, Field, Missing
 from tolmach.pipelines.errors import ModelError
-from tolmach.processors.ast.settings import AstSettings, ast_pads, require_language
+from tolmach.processors.ast import AstSettings, ast_pads, require_language
 from tolmach.processors.canary import embedded
 from tolmach.processors.canary.languages import check_pair
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
-from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
-from tolmach.processors.ast.utterances import Utterance
+from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
 from tolmach.processors.hosting.device import resolve
 from tolmach.processors.whisper import weights

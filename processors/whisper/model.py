@@ -12,8 +12,8 @@ from faster_whisper import WhisperModel as FasterWhisper
 from faster_whisper import download_model
 
 from tolmach.pipelines.errors import ModelError, ModelMissingError
+from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.element import Hypothesis
-from tolmach.processors.ast.settings import RATE_HZ
 from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE
 from tolmach.processors.whisper.weights import INSTALL

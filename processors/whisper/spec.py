@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import ElementSpec, Field, Live, Missing
-from tolmach.processors.ast.settings import AstSettings, ast_pads
+from tolmach.processors.ast import AstSettings, ast_pads
 from tolmach.processors.languages import LANGUAGES, primary_language
 
 PACKAGE_BASE = "package:base"

@@ -10,9 +10,8 @@ import numpy as np
 
 from tolmach.pipelines.element import ElementSpec
 from tolmach.pipelines.frames import Samples
-from tolmach.processors.ast.element import Hypothesis, SpeechTranslation
-from tolmach.processors.ast.settings import AstSettings, ast_pads
-from tolmach.processors.ast.utterances import Utterance
+from tolmach.processors.ast import AstSettings, ast_pads
+from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.hosting import HostKey, HostPool, Lease
 
 

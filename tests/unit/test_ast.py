@@ -1,4 +1,4 @@
-"""What all speech translation engines share: grouping, order, rejection, bounds."""
+"""What all speech translation engines share: grouping, order, rejection, bounds, texts that are none."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.testing import Harness, chop
-from tolmach.processors.ast.element import Hypothesis
-from tolmach.processors.ast.utterances import UtteranceCollector
+from tolmach.processors.ast.element import Hypothesis, UtteranceCollector, compression_ratio, without_tokens
 from tolmach.processors.languages import is_in_script, language_name, primary_language, script_of
 
 RATE = 16000
@@ -259,3 +258,66 @@ def test_languages_have_names_and_unknown_ones_are_refused():
     for no_tag in ("xx", "", "en-x, rate=1", "en-]", "ru latn", "en--us"):
         with pytest.raises(ValueError, match="BCP-47"):
             script_of(no_tag)
+
+
+# Texts ------------------------------------------------------------------------------------------------------------
+
+RUSSIAN = (
+    "Сегодня утром я проснулся раньше обычного и решил пойти пешком на работу, потому что погода была замечательная. "
+    "По дороге я встретил своего старого друга, с которым мы вместе учились в университете много лет назад. Мы зашли в "
+    "небольшое кафе, выпили по чашке кофе и долго вспоминали наши студенческие годы, преподавателей и весёлые истории "
+    "из общежития. Потом он рассказал мне о своей новой работе в другом городе, о семье и о планах на будущее. Я тоже "
+    "поделился новостями и пригласил его в гости на выходные. Когда мы расстались, часы показывали уже половину "
+    "десятого, и мне пришлось взять такси, чтобы не опоздать на важное совещание."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("<|endoftext|> С", "С"),
+        ("Где<|spltoken12|> вокзал?", "Где вокзал?"),
+        (" a <unk> b ⁇ ", "a b"),
+        ("<|0.00|> Hello.<|2.40|>", "Hello."),
+        ("<|nospeech|>", ""),
+        ("  two  spaces stay ", "two  spaces stay"),
+        ("if a < b and c > d | e", "if a < b and c > d | e"),
+        ("Really??", "Really??"),
+    ],
+)
+def test_tokens_are_no_text(text: str, clean: str):
+    assert without_tokens(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Да, да, да, да, да!",
+        "No, no, no, no, no, no.",
+        "один, два, три, четыре, пять, шесть, семь, восемь, девять, десять",
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen",
+        "ноль ноль семь, ноль ноль семь, ноль ноль семь",
+        "我们今天早上去了学校，然后在图书馆里读了一本关于历史的书，下午和朋友一起打篮球。",
+        RUSSIAN[:50],
+        RUSSIAN[:300],
+        RUSSIAN,
+    ],
+)
+def test_what_people_say_does_not_repeat_itself(text: str):
+    assert compression_ratio(text) < 2.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the train leaves " * 12,
+        "поезд уходит в " * 12,
+        "ы" * 60,
+        RUSSIAN[:200] + "и потом мы пошли домой " * 11,
+        RUSSIAN + "и потом " * 31,
+        "我们去学校" * 20,
+    ],
+)
+def test_a_loop_does_also_behind_a_good_beginning(text: str):
+    assert compression_ratio(text) > 2.4
