@@ -39,12 +39,11 @@ from nemo.collections.asr.modules.transformer.transformer_generators import (  #
 from tolmach.pipelines.errors import ModelError  # noqa: E402
 from tolmach.processors.ast import RATE_HZ  # noqa: E402
 from tolmach.processors.ast.element import Hypothesis, without_tokens  # noqa: E402
-from tolmach.processors.canary import embedded, precision  # noqa: E402
-from tolmach.processors.canary.languages import Known, Shape, recognise  # noqa: E402
+from tolmach.processors.canary import precision  # noqa: E402
+from tolmach.processors.canary.element import CanaryRequest  # noqa: E402
+from tolmach.processors.canary.known import Known, Shape, download, recognise, verify  # noqa: E402
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
-from tolmach.processors.canary.request import CanaryRequest  # noqa: E402
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
-from tolmach.processors.canary.weights import download  # noqa: E402
 from tolmach.processors.hosting import report  # noqa: E402
 from tolmach.processors.hosting.memory import explain_out_of_memory, is_out_of_memory  # noqa: E402
 from tolmach.processors.hosting.torch_threads import use_threads  # noqa: E402
@@ -118,7 +117,7 @@ def load(
         precision.choose(dtype, device, 0)  # refuses before gigabytes are read
     path = Path(model) if is_path(model) else download(model, report)
     if sha256 is not None:
-        embedded.verify(path, sha256)
+        verify(path, sha256)
     connector = Connector(
         report, lambda weights_bytes: precision.check_main_memory(weights_bytes, precision.main_memory())
     )

@@ -11,8 +11,7 @@ from pydantic import field_validator, model_validator
 from tolmach.pipelines.element import ElementSpec, Extra, Field, Missing
 from tolmach.pipelines.errors import ModelError
 from tolmach.processors.ast import AstSettings, ast_pads, require_language
-from tolmach.processors.canary import embedded
-from tolmach.processors.canary.languages import check_pair
+from tolmach.processors.canary.known import EMBEDDED_LABELS, check_pair, read_embedded
 
 EMBEDDED = "embedded:"
 DEFAULT_MODEL = "nvidia/canary-1b-v2"
@@ -72,8 +71,8 @@ class CanarySettings(AstSettings):
     def _model(cls, value: str) -> str:
         if value.startswith(EMBEDDED):
             name = value.removeprefix(EMBEDDED)
-            if name not in embedded.LABELS:
-                there = ", ".join(EMBEDDED + known for known in embedded.LABELS)
+            if name not in EMBEDDED_LABELS:
+                there = ", ".join(EMBEDDED + known for known in EMBEDDED_LABELS)
                 raise ValueError(f"no embedded model {name!r}; there is {there}")
         elif not is_path(value) and not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
             raise ValueError(
@@ -88,7 +87,7 @@ class CanarySettings(AstSettings):
             check_pair(self.model, self.source_lang, self.target_lang)
         if self.model.startswith(EMBEDDED):
             try:
-                known = embedded.read(self.model.removeprefix(EMBEDDED)).languages
+                known = read_embedded(self.model.removeprefix(EMBEDDED)).languages
             except ModelError:
                 return self  # start() says what is wrong with the installation
             require_language("source_lang", self.source_lang, known, self.model)
@@ -104,7 +103,7 @@ def is_path(model: str) -> bool:
 def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
     if settings.model.startswith(EMBEDDED):
         try:
-            embedded.read(settings.model.removeprefix(EMBEDDED))
+            read_embedded(settings.model.removeprefix(EMBEDDED))
         except ModelError:
             return (Missing(settings.model, remedy="install tolmach again"),)
         return ()
@@ -112,7 +111,7 @@ def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
         path = base_dir / Path(settings.model).expanduser()
         return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
     from tolmach.pipelines.models import hub
-    from tolmach.processors.canary.weights import hub_file
+    from tolmach.processors.canary.known import hub_file
 
     file = hub_file(settings.model)
     return () if hub.cached(file) is not None else (Missing(settings.model, file.size_bytes),)

@@ -31,10 +31,9 @@ from tolmach.pipelines.frames import (
     samples_to_ns,
 )
 from tolmach.pipelines.testing import Harness, chop
-from tolmach.processors.canary import embedded
-from tolmach.processors.canary.element import fetch
-from tolmach.processors.canary.languages import CANARY_1B_V2
-from tolmach.processors.canary.request import pad_short
+from tolmach.processors.canary import known
+from tolmach.processors.canary.element import fetch, pad_short
+from tolmach.processors.canary.known import CANARY_1B_V2
 from tolmach.processors.canary.spec import SPEC, CanarySettings
 from tolmach.processors.hosting import HOSTS
 
@@ -89,7 +88,7 @@ def bare(tiny: Path) -> Any:
 @pytest.fixture
 def shelf(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of embedded models in which the tiny model poses as the phrasebook; returns the sidecar."""
-    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    monkeypatch.setattr(known, "FOLDER", tmp_path)
     folder = tmp_path / "phrasebook"
     folder.mkdir()
     (folder / "phrasebook.nemo").write_bytes(tiny.read_bytes())
@@ -356,7 +355,7 @@ async def test_an_embedded_model_that_was_changed_is_refused(shelf: Path):
 async def test_an_embedded_model_that_is_broken_asks_to_be_installed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ):
-    monkeypatch.setattr(embedded, "FOLDER", tmp_path)
+    monkeypatch.setattr(known, "FOLDER", tmp_path)
     folder = tmp_path / "phrasebook"
     folder.mkdir()
     if damage != "gone":

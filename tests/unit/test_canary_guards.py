@@ -20,8 +20,8 @@ from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.pipelines.testing import Harness
 from tolmach.processors.canary import precision
-from tolmach.processors.canary.languages import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
-from tolmach.processors.canary.request import token_bound
+from tolmach.processors.canary.element import token_bound
+from tolmach.processors.canary.known import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, SPEC
 from tolmach.processors.hosting import HOSTS
 from tolmach.processors.hosting.memory import OutOfMemoryError
@@ -283,10 +283,10 @@ def test_of_any_other_model_only_its_tokens_are_known():
 async def test_a_model_that_looks_like_a_published_one_promises_no_more_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from tolmach.processors.canary import languages
+    from tolmach.processors.canary import known
 
     path = build(tmp_path)
-    monkeypatch.setitem(languages.SHAPES, Shape(128, 1, 32, 1), "nvidia/canary-180m-flash")
+    monkeypatch.setitem(known.SHAPES, Shape(128, 1, 32, 1), "nvidia/canary-180m-flash")
     HOSTS.unload_idle()
     with pytest.raises(ModelError, match=r"'ru' is not a language of tiny, which looks like .*; it has en; name the"):
         await Harness(SPEC, model=str(path)).element.start()

@@ -323,7 +323,7 @@ def test_a_hub_that_gives_another_file_than_it_says_is_not_believed(
 
 
 def test_the_published_canary_is_pinned() -> None:
-    from tolmach.processors.canary.weights import hub_file
+    from tolmach.processors.canary.known import hub_file
 
     file = hub_file("nvidia/canary-1b-v2")
     assert (file.filename, file.size_bytes) == ("canary-1b-v2.nemo", 6_358_958_080)
