@@ -75,7 +75,7 @@ class PlainScript:
 
 
 async def _speak(text: str, lang: str) -> np.ndarray:
-    from tolmach.processors.espeak.engine import Request, speak
+    from tolmach.processors.espeak.element import Request, speak
 
     voice = {"en": "en-us", "ru": "ru"}[lang]
     request = Request(text=text, voice=voice, rate_wpm=160, pitch=50, volume=100, end_pause=False)

@@ -13,8 +13,8 @@ from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.errors import GraphError, ModelError
 from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
 from tolmach.pipelines.testing import Harness
-from tolmach.processors.espeak import engine
-from tolmach.processors.espeak.engine import Request
+from tolmach.processors.espeak import element
+from tolmach.processors.espeak.element import Request
 from tolmach.processors.espeak.spec import RATE_HZ, SPEC, VOICES, EspeakSettings
 
 
@@ -24,22 +24,22 @@ def says(number: int, text: str, lang: str = "en") -> TranslationFrame:
 
 
 async def said(request: Request) -> Samples:
-    blocks = [block async for block in engine.speak(request)]
+    blocks = [block async for block in element.speak(request)]
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 async def test_every_language_has_a_voice_that_speaks_it() -> None:
-    voices = await engine.list_voices()
+    voices = await element.list_voices()
     for lang, voice in VOICES.items():
         assert voice in voices, lang
         assert voice.split("-")[0] == lang
     assert len(VOICES) == 25
-    assert await engine.rate_hz() == RATE_HZ
+    assert await element.rate_hz() == RATE_HZ
 
 
 async def test_a_system_without_memfd_is_told_what_speaks_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.memfd_create")
-    monkeypatch.setattr(engine, "_library", engine._Library)  # not the one that is loaded already
+    monkeypatch.setattr(element, "_library", element._Library)  # not the one that is loaded already
     assert SPEC.pads_for(EspeakSettings())  # checking and inspecting need no library
     with pytest.raises(ModelError, match=r"Linux only.*silero_tts"):
         await Harness(SPEC).element.start()
@@ -136,7 +136,7 @@ def _pitch_hz(samples: Samples) -> float:
 
 async def test_audio_comes_while_it_is_made_and_listening_can_end_early() -> None:
     text = "This sentence is long enough for the library to deliver its sound in a good number of blocks."
-    blocks = engine.speak(Request(text, "en-us"))
+    blocks = element.speak(Request(text, "en-us"))
     first = await anext(blocks)
     whole = await said(Request(text, "en-us"))
     assert len(first) < len(whole) / 10
