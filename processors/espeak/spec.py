@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings
 from tolmach.processors.languages import primary_language
-from tolmach.processors.tts.pads import speech_pads
+from tolmach.processors.tts import speech_pads
 
 RATE_HZ = 22050
 """Rate of espeak-ng's formant voices, Hz; what ``espeak_Initialize`` returns."""

@@ -8,7 +8,7 @@ from tolmach.pipelines.element import ElementSpec, Extra, Missing, Pad
 from tolmach.processors.silero.files import expected_at
 from tolmach.processors.silero.settings import SileroTtsSettings
 from tolmach.processors.silero.voices import LICENCE, MODELS
-from tolmach.processors.tts.pads import speech_pads
+from tolmach.processors.tts import speech_pads
 
 
 def _pads(settings: SileroTtsSettings) -> tuple[Pad, ...]:
