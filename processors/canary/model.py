@@ -45,7 +45,7 @@ from tolmach.processors.canary.known import Known, Shape, download, recognise, v
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
 from tolmach.processors.hosting import report  # noqa: E402
-from tolmach.processors.hosting.memory import explain_out_of_memory, is_out_of_memory  # noqa: E402
+from tolmach.processors.hosting.device import explain_out_of_memory, is_out_of_memory  # noqa: E402
 from tolmach.processors.hosting.torch_threads import use_threads  # noqa: E402
 from tolmach.processors.languages import LANGUAGES, is_in_script, letters_of, script_of  # noqa: E402
 

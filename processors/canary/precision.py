@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.models.caches import size_text
-from tolmach.processors.hosting.memory import OutOfMemoryError
+from tolmach.processors.hosting.device import OutOfMemoryError
 
 __all__ = ["check_main_memory", "choose", "main_memory", "needed_bytes"]
 

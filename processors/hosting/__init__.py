@@ -23,9 +23,157 @@ never merge; live sessions may.
 arrays, numbers, strings), so that a host may as well live in another process or in a Ray actor.
 """
 
-from tolmach.processors.hosting.daemon import off_loop
-from tolmach.processors.hosting.host import HostKey, Model, ModelHost, Outcome
-from tolmach.processors.hosting.pool import HOSTS, HostPool, Lease
-from tolmach.processors.hosting.thread import ThreadHost, report
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Generic
+
+from tolmach.processors.hosting.host import (
+    HostKey,
+    Item,
+    Model,
+    ModelHost,
+    Outcome,
+    Result,
+    ThreadHost,
+    off_loop,
+    report,
+)
 
 __all__ = ["HOSTS", "HostKey", "HostPool", "Lease", "Model", "ModelHost", "Outcome", "ThreadHost", "off_loop", "report"]
+
+MAX_IN_FLIGHT = 8
+"""Most requests of one lease at a time unless told otherwise: one graph cannot fill a host's queue for the others."""
+
+
+class Lease(Generic[Item, Result]):
+    """One element's hold on a host; used from one event loop.
+
+    Args:
+        host: The host.
+        give_back: Called once, on release.
+        max_in_flight: Most requests of this lease under way or waiting; further ones wait here (back-pressure).
+    """
+
+    def __init__(self, host: ModelHost[Item, Result], give_back: Callable[[], None], max_in_flight: int) -> None:
+        self._host = host
+        self._give_back: Callable[[], None] | None = give_back
+        self._room = asyncio.Semaphore(max_in_flight)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the model says of itself."""
+        return self._host.info
+
+    async def warm(self, items: Sequence[Item] = (), *, once: Hashable = None) -> None:
+        """Run the model, so that the first real request is not the slow one; see :meth:`ModelHost.warm`."""
+        await self._host.warm(items, once=once)
+
+    async def submit(self, items: Sequence[Item], *, merge: bool = False) -> list[Outcome[Result]]:
+        """Run items as one batch; see :meth:`ModelHost.submit`. Cancelled by: the caller."""
+        async with self._room:
+            return await self._host.submit(items, merge=merge, owner=self)
+
+    def release(self) -> None:
+        """Give the host back. Safe twice. What was submitted is still answered."""
+        if self._give_back is not None:
+            self._give_back()
+            self._give_back = None
+
+
+class _Entry:
+    __slots__ = ("host", "leases")
+
+    def __init__(self, host: ModelHost[Any, Any]) -> None:
+        self.host = host
+        self.leases = 0
+
+
+class HostPool:
+    """The hosts of a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[HostKey, _Entry] = {}
+
+    async def acquire(
+        self,
+        key: HostKey,
+        load: Callable[[], Model[Item, Result]],
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> Lease[Item, Result]:
+        """A lease on the host of ``key``; waits until its model is loaded.
+
+        Args:
+            key: Which model.
+            load: Loads it, in the host's thread; not called when a host of this key exists.
+            max_in_flight: Most requests of this lease at a time.
+            on_progress: Takes what the loader reports (:func:`tolmach.processors.hosting.report`) while this call
+                waits, on the event loop it was called on.
+
+        Raises what ``load`` raises; the next call tries again. Cancelled by: the caller.
+        """
+        with self._lock:
+            entry = self._entries.get(key)
+            # All who waited for a load may have been cancelled before it failed: its error is nobody's news.
+            stale = entry.host if entry is not None and not entry.leases and entry.host.failed else None
+            if entry is None or stale is not None:
+                entry = self._entries[key] = _Entry(ThreadHost(key, load))
+            entry.leases += 1
+        if stale is not None:
+            stale.close()
+        lease: Lease[Item, Result] = Lease(entry.host, lambda: self._give_back(entry), max_in_flight)
+        loop = asyncio.get_running_loop()
+
+        def pass_on(text: str) -> None:
+            if on_progress is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(on_progress, text)
+
+        try:
+            await entry.host.loaded(pass_on)
+        except asyncio.CancelledError:
+            lease.release()
+            raise
+        except Exception:
+            lease.release()
+            self._remove(key, entry)
+            raise
+        return lease
+
+    def leases(self, key: HostKey) -> int:
+        """How many leases are held on a host; 0 also when there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return entry.leases if entry else 0
+
+    def __contains__(self, key: object) -> bool:
+        with self._lock:
+            return key in self._entries
+
+    def unload_idle(self) -> int:
+        """Free every model that nobody holds a lease on; returns how many."""
+        with self._lock:
+            idle = {key: entry for key, entry in self._entries.items() if not entry.leases}
+            for key in idle:
+                del self._entries[key]
+        for entry in idle.values():
+            entry.host.close()
+        return len(idle)
+
+    def _give_back(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.leases -= 1
+
+    def _remove(self, key: HostKey, entry: _Entry) -> None:
+        with self._lock:
+            if self._entries.get(key) is entry:
+                del self._entries[key]
+        entry.host.close()
+
+
+HOSTS = HostPool()
+"""The pool that all elements of this process share."""

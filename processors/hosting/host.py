@@ -1,13 +1,26 @@
-"""What a model and its host promise each other."""
+"""What a model and its host promise each other, and the host that is a thread."""
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import logging
+import threading
+import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from concurrent.futures import Future
+from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from tolmach.pipelines.errors import ModelError
+from tolmach.processors.hosting.device import explain_out_of_memory, give_back, is_out_of_memory
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Args = ParamSpec("Args")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
 
@@ -119,3 +132,354 @@ class ModelHost(ABC, Generic[Item, Result]):
     @abstractmethod
     def close(self) -> None:
         """Refuse new requests, cancel those that wait, and free the model after the one that runs. Does not block."""
+
+
+_LOADING = threading.local()
+
+
+def report(text: str) -> None:
+    """Tell all who wait for the model how far it is ("unpacking, 40 %"); for loaders, on the host's thread.
+
+    Anywhere else, and while nobody waits, it does nothing.
+    """
+    host: ThreadHost[Any, Any] | None = getattr(_LOADING, "host", None)
+    if host is not None:
+        host.tell(text)
+
+
+class _Request(Generic[Item, Result]):
+    __slots__ = ("abandoned", "future", "items", "merge", "owner")
+
+    def __init__(self, items: Sequence[Item], merge: bool, owner: Hashable) -> None:
+        self.items = tuple(items)
+        self.merge = merge
+        self.owner = owner
+        self.abandoned = False
+        self.future: Future[list[Outcome[Result]]] = Future()
+
+
+class _Run(Generic[Item, Result]):
+    """Requests that are one batch and have begun."""
+
+    __slots__ = ("requests", "steps")
+
+    def __init__(
+        self, requests: list[_Request[Item, Result]], steps: Generator[None, None, list[Outcome[Result]]]
+    ) -> None:
+        self.requests = requests
+        self.steps = steps
+
+    @property
+    def abandoned(self) -> bool:
+        return all(request.abandoned for request in self.requests)
+
+
+class ThreadHost(ModelHost[Item, Result]):
+    """Loads a model in a thread of its own and runs it there.
+
+    One thread, because the models are not thread-safe (two concurrent NeMo ``transcribe()`` give wrong texts) and
+    because their libraries already spread a batch over the cores. It is a daemon: a load or an inference that nobody
+    waits for any more must not hold up the end of the process (20 s and more on a CPU).
+    :func:`tolmach.pipelines.cli.main.end_process` ends a process with such a thread without tearing PyTorch down under
+    it.
+
+    Callers take turns: each has at most one request begun, and after every step of it (:meth:`Model.run`) the next
+    caller's goes on. A caller therefore waits for its first step no longer than one step of every other caller takes,
+    however long their utterances are. What is computed does not depend on the turns.
+
+    Args:
+        key: What is loaded.
+        load: Loads the model; called once, in the host's thread.
+        max_batch: Most items given to the model at once.
+    """
+
+    def __init__(self, key: HostKey, load: Callable[[], Model[Item, Result]], *, max_batch: int = 32) -> None:
+        if max_batch < 1:
+            raise ValueError(f"max_batch must be at least 1, got {max_batch}")
+        self.key = key
+        self._load = load
+        self._max_batch = max_batch
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()  # load, warm: before any request
+        self._waiting: deque[_Request[Item, Result]] = deque()
+        self._begun: dict[Hashable, _Run[Item, Result]] = {}  # by owner
+        self._turns: deque[Hashable] = deque()
+        self._loading: Future[None] | None = None
+        self._warming: dict[Hashable, Future[None]] = {}
+        self._listeners: list[Callable[[str], None]] = []
+        self._model: Model[Item, Result] | None = None
+        self._closed = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether loading has failed."""
+        with self._lock:
+            loading = self._loading
+        return loading is not None and loading.done() and (loading.cancelled() or loading.exception() is not None)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the model says of itself; empty until it is loaded."""
+        return self._model.info if self._model is not None else {}
+
+    async def loaded(self, on_progress: Callable[[str], None] | None = None) -> None:
+        """Wait until the model is loaded. See :meth:`ModelHost.loaded`."""
+        with self._lock:
+            self._refuse_if_closed()
+            if self._model is not None:
+                return
+            if self._loading is None:
+                self._loading = self._enqueue(self._load_model)
+            loading = self._loading
+            if on_progress is not None:
+                self._listeners.append(on_progress)
+        waiting = asyncio.wrap_future(loading)
+        waiting.add_done_callback(_retrieve)
+        try:
+            # Shielded: one caller's cancel must not cancel the load for the others.
+            await asyncio.shield(waiting)
+        finally:
+            if on_progress is not None:
+                with self._lock:
+                    self._listeners.remove(on_progress)
+
+    async def warm(self, items: Sequence[Item] = (), *, once: Hashable = None) -> None:
+        """Run the model once. See :meth:`ModelHost.warm`."""
+        await self.loaded()
+        with self._lock:
+            self._refuse_if_closed()
+            warming = self._warming.get(once)
+            if warming is None:
+                warming = self._warming[once] = self._enqueue(lambda: self._the_model().warm(items))
+        waiting = asyncio.wrap_future(warming)
+        waiting.add_done_callback(_retrieve)
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            with self._lock:
+                if self._warming.get(once) is warming:
+                    del self._warming[once]
+            raise
+
+    async def submit(
+        self, items: Sequence[Item], *, merge: bool = False, owner: Hashable = None
+    ) -> list[Outcome[Result]]:
+        """Run items as one batch. See :meth:`ModelHost.submit`.
+
+        Raises:
+            ModelError: If the host is closed, before or while the request waits.
+        """
+        await self.loaded()
+        if not items:
+            return []
+        request: _Request[Item, Result] = _Request(items, merge, owner)
+        with self._lock:
+            self._refuse_if_closed()
+            self._waiting.append(request)
+            self._wake.notify()
+        try:
+            return await asyncio.wrap_future(request.future)
+        except asyncio.CancelledError:
+            self._abandon(request)
+            raise
+
+    def close(self) -> None:
+        """Refuse, cancel, free. See :meth:`ModelHost.close`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            self._wake.notify()
+        for request in waiting:
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_exception(ModelError(f"the model host of {self.key} was closed"))
+
+    def tell(self, text: str) -> None:
+        """Pass a line of progress on to all who wait for the load."""
+        with self._lock:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener(text)
+
+    # In the callers' threads --------------------------------------------------------------------------------------
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ModelError(f"the model host of {self.key} is closed")
+
+    def _enqueue(self, task: Callable[[], None]) -> Future[None]:
+        """Have the worker do something before its next step; starts the worker. The lock is held."""
+        future: Future[None] = Future()
+        self._tasks.append((task, future))
+        self._wake.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=f"model-{self.key.engine}", daemon=True)
+            self._thread.start()
+        return future
+
+    def _abandon(self, request: _Request[Item, Result]) -> None:
+        with self._lock:
+            request.abandoned = True
+            if request in self._waiting:
+                self._waiting.remove(request)
+
+    # In the worker thread -----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._tasks or self._begun or self._waiting or self._closed):
+                    self._wake.wait()
+                task = self._tasks.popleft() if self._tasks else None
+                if task is None and not (self._begun or self._waiting):
+                    break  # closed, and nothing is under way
+            if task is not None:
+                settle(task[1], task[0])
+            else:
+                self._take_turn()
+        self._model = None
+
+    def _load_model(self) -> None:
+        log.info("loading %s", self.key)
+        started_s = time.monotonic()
+        _LOADING.host = self
+        try:
+            self._model = self._load()
+        finally:
+            _LOADING.host = None
+        give_back()
+        log.info("loaded %s in %.1f s", self.key, time.monotonic() - started_s)
+
+    def _the_model(self) -> Model[Item, Result]:
+        if self._model is None:
+            raise ModelError(f"the model host of {self.key} is closed")
+        return self._model
+
+    def _take_turn(self) -> None:
+        """One step for the owner whose turn it is."""
+        with self._lock:
+            self._line_up()
+            owner = self._turns.popleft()
+            run = self._begun.get(owner) or self._begin(owner)
+        if run is None:  # its requests were cancelled, or went along with somebody else's
+            return
+        if run.abandoned:
+            run.steps.close()
+        else:
+            try:
+                next(run.steps)
+            except StopIteration as end:
+                _answer(run.requests, end.value)
+            else:
+                with self._lock:
+                    self._begun[owner] = run
+                    self._line_up()  # who came during the step goes before who had it
+                    self._turns.append(owner)
+                return
+        with self._lock:
+            self._begun.pop(owner, None)
+            self._line_up()
+
+    def _line_up(self) -> None:
+        """Give every owner of a waiting request a turn. The lock is held."""
+        for request in self._waiting:
+            if request.owner not in self._turns and request.owner not in self._begun:
+                self._turns.append(request.owner)
+
+    def _begin(self, owner: Hashable) -> _Run[Item, Result] | None:
+        """Begin an owner's oldest request, with those that may join it. The lock is held."""
+        first = next((request for request in self._waiting if request.owner == owner), None)
+        if first is None:
+            return None
+        batch: list[_Request[Item, Result]] = [first]
+        if first.merge:
+            size = len(first.items)
+            for other in self._waiting:
+                if other is first:
+                    continue
+                if not other.merge or size + len(other.items) > self._max_batch:
+                    break
+                batch.append(other)
+                size += len(other.items)
+        for request in batch:
+            self._waiting.remove(request)
+        batch = [request for request in batch if request.future.set_running_or_notify_cancel()]
+        if not batch:
+            return None
+        return _Run(batch, self._steps([item for request in batch for item in request.items]))
+
+    def _steps(self, items: list[Item]) -> Generator[None, None, list[Outcome[Result]]]:
+        outcomes: list[Outcome[Result]] = []
+        for at in range(0, len(items), self._max_batch):
+            if at:
+                yield
+            outcomes += yield from self._batch(items[at : at + self._max_batch])
+        return outcomes
+
+    def _batch(self, items: list[Item]) -> Generator[None, None, list[Outcome[Result]]]:
+        try:
+            found = self._the_model().run(items)
+            results = (yield from found) if isinstance(found, Generator) else found
+            if len(results) != len(items):
+                raise ModelError(f"{self.key} gave {len(results)} results for {len(items)} items")
+        except Exception as error:
+            if len(items) == 1:
+                return [explain_out_of_memory(error, str(self.key)) if is_out_of_memory(error) else error]
+            log.warning("a batch of %d failed on %s (%s); trying its items singly", len(items), self.key, error)
+        else:
+            return list(results)
+        # Outside the handler: an error keeps what was on the card when it was raised.
+        singly: list[Outcome[Result]] = []
+        for item in items:
+            yield
+            singly += yield from self._batch([item])
+        return singly
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Take note of an error, which asyncio reports as never retrieved when the caller was cancelled meanwhile."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _answer(requests: Sequence[_Request[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
+    at = 0
+    for request in requests:
+        request.future.set_result(list(outcomes[at : at + len(request.items)]))
+        at += len(request.items)
+
+
+async def off_loop(function: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
+    """What ``function`` returns, called in a daemon thread of its own with this task's context variables.
+
+    ``asyncio.to_thread`` uses an executor that ``asyncio.run`` joins, for minutes if need be: Ctrl-C during a download,
+    or while PyTorch is imported, would be answered when that is over.
+
+    Cancelled by: the caller; the function goes on, its result is thrown away. Raises what it raises.
+    """
+    future: Future[Result] = Future()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        settle(future, lambda: context.run(function, *args, **kwargs))
+
+    threading.Thread(target=work, name=f"off-loop-{getattr(function, '__name__', 'work')}", daemon=True).start()
+    return await asyncio.wrap_future(future)
+
+
+def settle(future: Future[Result], function: Callable[[], Result]) -> None:
+    """Call ``function`` unless the future was cancelled, and give the future what it returns or raises."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = function()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

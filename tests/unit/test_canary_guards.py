@@ -24,7 +24,7 @@ from tolmach.processors.canary.element import token_bound
 from tolmach.processors.canary.known import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, SPEC
 from tolmach.processors.hosting import HOSTS
-from tolmach.processors.hosting.memory import OutOfMemoryError
+from tolmach.processors.hosting.device import OutOfMemoryError
 
 GIB = 1 << 30
 

@@ -14,7 +14,7 @@ import pytest
 from tests.until import until
 from tolmach.pipelines.errors import ModelError
 from tolmach.processors.hosting import HostKey, HostPool, ThreadHost, off_loop, report
-from tolmach.processors.hosting.memory import OutOfMemoryError, is_out_of_memory
+from tolmach.processors.hosting.device import OutOfMemoryError, is_out_of_memory
 
 KEY = HostKey("doubler", "test", "cpu")
 
