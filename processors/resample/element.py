@@ -1,4 +1,4 @@
-"""The ``resample`` element: keeps time and cuts the stream where it breaks; the arithmetic is in its neighbours."""
+"""The ``resample`` element: keeps time and cuts the stream where it breaks; the arithmetic is in its neighbour."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from tolmach.pipelines.channels import OPPOSED_PHASE, ChannelMixer, layout_for, 
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
-from tolmach.processors.resample.kernel import kernel
 from tolmach.processors.resample.spec import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, ResampleSettings
-from tolmach.processors.resample.stream import StreamResampler
+from tolmach.processors.resample.stream import StreamResampler, kernel
 
 _INLINE_PRODUCTS = 4_000_000
 """Multiplications that fit into half a millisecond; more goes to a thread."""

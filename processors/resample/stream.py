@@ -1,11 +1,46 @@
-"""Resampling of one continuous piece of audio that arrives in chunks."""
+"""Resampling of one continuous piece of audio that arrives in chunks: the filter, and the stream through it.
+
+The filter is a Kaiser-windowed sinc with integer coefficients. With ``rate_out / rate_in = up / down`` in lowest
+terms, output sample ``m`` lies at the time ``m * down / up`` input samples and is the inner product of the inputs
+around it with the filter of phase ``(m * down) mod up``.
+
+Inputs are rounded to multiples of 2^-24 and coefficients to multiples of 2^-:attr:`Kernel.coefficient_bits`, chosen so
+that no sum can reach 2^53. Every product and every partial sum is then an integer that float64 holds exactly, addition
+is associative, and a sample has the same bits in whatever order, block size or vector width BLAS adds it up: the output
+cannot depend on chunking, on the machine, or on the number of threads. The rounding itself lies at -130 dB and below.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
+import numpy.typing as npt
 
 from tolmach.pipelines.frames import Samples
-from tolmach.processors.resample.kernel import INPUT_BITS, INPUT_PEAK, TILE_OUTPUTS, Float64s, Kernel, kernel
+
+Float64s = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+PASSBAND = 0.9
+"""End of the pass band, as a fraction of the lower Nyquist frequency; the stop band begins at 1."""
+
+ATTENUATION_DB = 110.0
+"""Designed stop-band attenuation; integer coefficients leave more than 100 dB of it."""
+
+INPUT_BITS = 24
+"""Input resolution: 16- and 24-bit recordings are represented exactly."""
+
+INPUT_PEAK = 4.0
+"""Larger input values are clipped (12 dB above full scale), which bounds the sums."""
+
+TILE_OUTPUTS = 32
+"""Outputs computed by one matrix product: wider wastes products with zeros, narrower wastes calls."""
+
+_EXACT_TABLE_SIZE = 2**20  # coefficients (8 MiB); ratios that need more interpolate in a table of the impulse response
+_RESPONSE_POINTS = 2**17  # linear interpolation between them errs by less than -130 dB: (pi * 0.95 * 71 / 2^17)^2 / 8
 
 _GEMM_PRODUCTS = 2**18
 # OpenBLAS starts threads above this many products. For matrices of this size they gain nothing, and on a busy machine
@@ -13,6 +48,126 @@ _GEMM_PRODUCTS = 2**18
 
 _GATHER_SIZE = 2**19
 """Coefficients computed at a time for ratios without tiles (4 MiB)."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The filters of some consecutive outputs as one matrix.
+
+    Attributes:
+        first: First output, counted from the start of the period.
+        input_offset: First input of the window, counted from the start of the period.
+        matrix: float64[window, outputs], integers.
+    """
+
+    first: int
+    input_offset: int
+    matrix: Float64s
+
+
+class Kernel:
+    """Filters for one ratio.
+
+    Args:
+        rate_in_hz: Input rate, Hz.
+        rate_out_hz: Output rate, Hz.
+
+    Attributes:
+        up: Outputs per period of the ratio.
+        down: Inputs per period of the ratio.
+        reach: Inputs needed on each side of an output's time; also the latency in input samples.
+        coefficient_bits: Coefficients are multiples of 2^-coefficient_bits.
+        period: Outputs after which the tiles repeat, a multiple of ``up``.
+        tiles: Tiles of one period; empty when the table of all phases would be too large.
+    """
+
+    def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
+        divisor = math.gcd(rate_in_hz, rate_out_hz)
+        self.up, self.down = rate_out_hz // divisor, rate_in_hz // divisor
+        # Kaiser's estimate of the length (Oppenheim & Schafer, Discrete-Time Signal Processing, 3rd ed., eq. 7.76),
+        # in periods of the lower rate on each side.
+        half = math.ceil((ATTENUATION_DB - 7.95) / (2.285 * math.pi * (1 - PASSBAND)) / 2)
+        self._beta = 0.1102 * (ATTENUATION_DB - 8.7)  # ibid., eq. 7.75
+        self._half = half * max(1.0, self.down / self.up)
+        self._cutoff = (1 + PASSBAND) / 2 * min(1.0, self.up / self.down)
+        self.reach = math.ceil(self._half)
+
+        exact = self.up * self.taps <= _EXACT_TABLE_SIZE
+        phases = np.arange(self.up if exact else min(self.up, 8))
+        table = self._ideal(phases)
+        loudest = float(np.abs(table).sum(axis=1).max()) * (1.0 if exact else 1.1)
+        # input bits + input peak + coefficient bits + sum of magnitudes stay below 2^53
+        self.coefficient_bits = 52 - INPUT_BITS - math.ceil(math.log2(INPUT_PEAK)) - math.ceil(math.log2(loudest))
+        self._table = self._integers(table) if exact else None
+        self._response = None if exact else self._impulse(np.linspace(0.0, self._half, _RESPONSE_POINTS))
+        self.period = self.up * -(-TILE_OUTPUTS // self.up)
+        self.tiles = tuple(self._tile(first) for first in range(0, self.period, TILE_OUTPUTS)) if exact else ()
+
+    @property
+    def taps(self) -> int:
+        """Coefficients per output."""
+        return 2 * self.reach
+
+    @property
+    def scale(self) -> float:
+        """What a sum of integer products is multiplied with."""
+        return 2.0 ** -(INPUT_BITS + self.coefficient_bits)
+
+    def base(self, output: int) -> int:
+        """Last input at or before the time of an output."""
+        return output * self.down // self.up
+
+    def first_input(self, output: int) -> int:
+        """First input that an output depends on; negative near the start, where inputs count as zero."""
+        return self.base(output) - self.reach + 1
+
+    def ready(self, received: int) -> int:
+        """Outputs that are complete once ``received`` inputs are known."""
+        return max(0, -(-(received - self.reach) * self.up // self.down))
+
+    def total(self, received: int) -> int:
+        """Outputs that ``received`` inputs give in the end: all whose time lies before the end of the last input."""
+        return -(-received * self.up // self.down)
+
+    def rows(self, outputs: Int64s) -> Float64s:
+        """Integer coefficients, float64[outputs, taps], for inputs from :meth:`first_input` on."""
+        phases = outputs * self.down % self.up
+        if self._table is not None:
+            return self._table[phases]
+        assert self._response is not None  # noqa: S101 -- one of the two is always there
+        at = np.abs(self._times(phases)) * ((_RESPONSE_POINTS - 1) / self._half)
+        left = np.minimum(at.astype(np.int64), _RESPONSE_POINTS - 2)
+        fraction = np.minimum(at - left, 1.0)  # beyond the window: its last value, which is zero
+        return self._integers(self._response[left] * (1 - fraction) + self._response[left + 1] * fraction)
+
+    def _tile(self, first: int) -> Tile:
+        outputs = np.arange(first, min(first + TILE_OUTPUTS, self.period))
+        bases = outputs * self.down // self.up - first * self.down // self.up
+        matrix = np.zeros((int(bases[-1]) + self.taps, len(outputs)))
+        for column, (base, row) in enumerate(zip(bases, self.rows(outputs), strict=True)):
+            matrix[base : base + self.taps, column] = row
+        return Tile(first, self.first_input(first), matrix)
+
+    def _times(self, phases: Int64s) -> Float64s:
+        """Output time minus input time, in input samples, for each tap."""
+        return (phases / self.up)[:, None] + (self.reach - 1 - np.arange(self.taps))[None, :]
+
+    def _ideal(self, phases: Int64s) -> Float64s:
+        return self._impulse(self._times(phases))
+
+    def _impulse(self, time: Float64s) -> Float64s:
+        window = np.i0(self._beta * np.sqrt(np.maximum(0.0, 1 - (time / self._half) ** 2))) / np.i0(self._beta)
+        response = self._cutoff * np.sinc(self._cutoff * time) * window
+        return np.asarray(np.where(np.abs(time) < self._half, response, 0.0))
+
+    def _integers(self, coefficients: Float64s) -> Float64s:
+        return np.rint(coefficients * 2.0**self.coefficient_bits)
+
+
+@lru_cache(maxsize=16)
+def kernel(rate_in_hz: int, rate_out_hz: int) -> Kernel:
+    """The kernel of a ratio, designed once per process (a few milliseconds; up to 100 for awkward ratios)."""
+    return Kernel(rate_in_hz, rate_out_hz)
 
 
 class StreamResampler:

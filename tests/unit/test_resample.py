@@ -15,9 +15,8 @@ from tolmach.pipelines.channels import ChannelMixer, layout_for, mix, mixing_mat
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
 from tolmach.pipelines.testing import Harness, chop, tone
-from tolmach.processors.resample.kernel import INPUT_BITS, INPUT_PEAK, Kernel, kernel
 from tolmach.processors.resample.spec import SPEC, ResampleSettings
-from tolmach.processors.resample.stream import StreamResampler, resample
+from tolmach.processors.resample.stream import INPUT_BITS, INPUT_PEAK, Kernel, StreamResampler, kernel, resample
 
 RATIOS = [
     (48000, 16000),
