@@ -6,9 +6,8 @@ import numpy as np
 import webrtcvad
 
 from tolmach.pipelines.element import Context
-from tolmach.processors.vad.element import VadElement, Windows, endpointing
+from tolmach.processors.vad.element import Leveller, VadElement, Windows, endpointing
 from tolmach.processors.vad.endpointing import Mono
-from tolmach.processors.vad.level import Leveller
 from tolmach.processors.vad.spec import RATE_HZ, WebrtcVadSettings
 
 HALF_LIFE_S = 10.0

@@ -32,7 +32,7 @@ from tolmach.pipelines.frames import (
 from tolmach.pipelines.testing import Harness, chop, tone
 from tolmach.processors.resample.stream import resample
 from tolmach.processors.vad import silero
-from tolmach.processors.vad.level import TARGET_PEAK, Leveller
+from tolmach.processors.vad.element import TARGET_PEAK, Leveller
 from tolmach.processors.vad.spec import RATE_HZ, SILERO, WEBRTC, SileroVadSettings
 
 SPECS = pytest.mark.parametrize("spec", [SILERO, WEBRTC], ids=lambda s: s.type)
