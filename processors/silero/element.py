@@ -13,7 +13,7 @@ from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
 from tolmach.processors.hosting.device import resolve, torch_gpus
 from tolmach.processors.silero import model as silero
 from tolmach.processors.silero.files import Package, find_or_fetch, read_allowed
-from tolmach.processors.silero.settings import SileroTtsSettings
+from tolmach.processors.silero.spec import SileroTtsSettings
 from tolmach.processors.silero.text import fit_symbols, prepare
 from tolmach.processors.tts.element import SpeechElement, split_text
 

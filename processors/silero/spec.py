@@ -2,13 +2,136 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from tolmach.pipelines.element import ElementSpec, Extra, Missing, Pad
-from tolmach.processors.silero.files import expected_at
-from tolmach.processors.silero.settings import SileroTtsSettings
-from tolmach.processors.silero.voices import LICENCE, MODELS
+from pydantic import field_validator, model_validator
+
+from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings
+from tolmach.processors.languages import script_of
+from tolmach.processors.silero.files import LICENCE, MODELS, SileroModelInfo, expected_at
 from tolmach.processors.tts import speech_pads
+
+AUTO = "auto"
+
+
+class SileroTtsSettings(Settings):
+    """Settings of ``silero_tts``."""
+
+    model: str = Field(
+        "v5_5_ru",
+        description=f"Model by name ({', '.join(MODELS)}), by path (it ends in .pt) or by https URL; auto takes the "
+        "newest one that speaks lang.",
+    )
+    lang: str | None = Field(
+        None, description="Language the model speaks, a BCP-47 tag; needed for a path or URL, known for a name."
+    )
+    speaker: Live[str | None] = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        title="Who speaks",
+        description="Who speaks (baya, en_0); empty for the model's usual speaker.",
+    )
+    rate_hz: Literal[8000, 24000, 48000] = Field(48000, description="Sample rate of the speech, Hz.")
+    device: str = Field("auto", description="Where the model runs: auto (a GPU if there is one), cpu, cuda or cuda:N.")
+    sha256: str | None = Field(
+        None, description="SHA-256 of the model file you trust: loading a torch package runs the code in it."
+    )
+    put_accent: Live[bool] = Field(True, title="Place word stress", description="Let the model place word stress.")
+    put_yo: Live[bool] = Field(True, title="Restore the letter ё", description="Let the model restore the letter ё.")
+    put_stress_homo: Live[bool] = Field(
+        True,
+        title="Choose the stress of homographs",
+        description="Let the model choose the stress of homographs (v5 models).",
+    )
+    put_yo_homo: Live[bool] = Field(
+        True, title="Restore ё in homographs", description="Let the model restore ё in homographs (v5 models)."
+    )
+    pause_ms: Live[int] = Field(
+        200, ge=0, le=5000, title="Pause between sentences", description="Silence between sentences, ms."
+    )
+    chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
+    cpu_threads: int = Field(
+        0, ge=0, le=256, description="CPU threads the model computes with; 0 takes PyTorch's own number."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("model") == AUTO:
+            lang = str(data.get("lang") or "").lower()
+            names = [model.name for model in MODELS.values() if model.lang == lang]
+            if not names:
+                spoken = ", ".join(dict.fromkeys(model.lang for model in MODELS.values()))
+                raise ValueError(f"no Silero model speaks {lang!r}: model auto needs lang to be one of {spoken}")
+            return {**data, "model": names[0]}
+        return data
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, value: str) -> str:
+        if value in MODELS or value.endswith(".pt"):
+            scheme = urlsplit(value).scheme if "://" in value else "https"
+            if scheme != "https":
+                raise ValueError(f"{value!r} would come over {scheme}: use an https URL or a path")
+            return value
+        raise ValueError(
+            f"no model {value!r}: use {', '.join(MODELS)}, a path that ends in .pt, or an https URL of one"
+        )
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
+            raise ValueError(f"no device {value!r}: use auto, cpu, cuda or cuda:N")
+        return value
+
+    @field_validator("sha256")
+    @classmethod
+    def _digest(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+            raise ValueError("sha256 is not a SHA-256 digest: give its 64 hexadecimal digits")
+        return value.lower() if value else None
+
+    @field_validator("lang")
+    @classmethod
+    def _known_language(cls, value: str | None) -> str | None:
+        if value is not None:
+            script_of(value)
+        return value.lower() if value else None
+
+    @model_validator(mode="after")
+    def _fits_the_model(self) -> Self:
+        info = self.info
+        if info is None:
+            if self.lang is None:
+                raise ValueError(f"nothing says which language {self.model!r} speaks: set lang")
+            return self
+        if self.lang not in (None, info.lang):
+            fitting = [m.name for m in MODELS.values() if m.lang == self.lang]
+            hint = f"; {', '.join(fitting)} does" if fitting else ""
+            raise ValueError(f"{info.name} speaks {info.lang!r}, not {self.lang!r}{hint}")
+        if self.speaker is not None and self.speaker not in (*info.speakers, "random"):
+            known = ", ".join(
+                info.speakers if len(info.speakers) < 12 else (*info.speakers[:3], "…", info.speakers[-1])
+            )
+            raise ValueError(f"{info.name} has no speaker {self.speaker!r}; it has {known}")
+        if self.rate_hz not in info.rates_hz:
+            raise ValueError(f"{info.name} speaks at {', '.join(map(str, info.rates_hz))} Hz, not at {self.rate_hz} Hz")
+        return self
+
+    @property
+    def info(self) -> SileroModelInfo | None:
+        """What is known about the model; None for a path or URL."""
+        return MODELS.get(self.model)
+
+    @property
+    def language(self) -> str:
+        """The language the model speaks, BCP-47."""
+        return self.info.lang if self.info else str(self.lang)
 
 
 def _pads(settings: SileroTtsSettings) -> tuple[Pad, ...]:

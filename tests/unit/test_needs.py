@@ -19,7 +19,7 @@ from tolmach.pipelines.models.needs import missing_in, missing_text
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.shipped import shipped_graph, shipped_graphs
-from tolmach.processors.silero.voices import MODELS
+from tolmach.processors.silero.files import MODELS
 from tolmach.web.errors import without_paths
 
 CANARY = Missing("nvidia/canary-1b-v2", 6_358_958_080)
@@ -60,7 +60,7 @@ def test_what_is_on_disk_is_not_missing(tmp_path: Path) -> None:
     put_canary()
     assert lacks("interpreter") == "needs `tolmach fetch interpreter`: v5_5_ru (138.7 MiB)"
     from tolmach.processors.silero.files import expected_at
-    from tolmach.processors.silero.settings import SileroTtsSettings
+    from tolmach.processors.silero.spec import SileroTtsSettings
 
     voice = expected_at(SileroTtsSettings(model="v5_5_ru"), tmp_path)
     assert voice.is_relative_to(cache_dir())

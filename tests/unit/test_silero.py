@@ -165,8 +165,7 @@ async def test_a_package_that_only_wraps_others_and_names_no_symbols_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tolmach.processors.silero import model as silero
-    from tolmach.processors.silero.files import Package
-    from tolmach.processors.silero.voices import MODELS
+    from tolmach.processors.silero.files import MODELS, Package
 
     path = build_package(tmp_path / "wrapped.pt", v5=True, wrapped=True)
     assert heard((await spoken(settings_for(path, lang="ru"), "Раз, два.")).audio()) == "раз, два."

@@ -22,10 +22,8 @@ from tolmach.pipelines.language.check import check_graph, load_graph
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.shipped import shipped_graph
 from tolmach.processors.silero import files
-from tolmach.processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
-from tolmach.processors.silero.settings import SileroTtsSettings
-from tolmach.processors.silero.spec import SPEC
-from tolmach.processors.silero.voices import LICENCE, MODELS, PINNED
+from tolmach.processors.silero.files import ALLOW_VARIABLE, LICENCE, MODELS, PINNED, fetch, find_or_fetch, read_allowed
+from tolmach.processors.silero.spec import SPEC, SileroTtsSettings
 
 CONTENT = b"a model, as far as anybody can tell without loading it" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

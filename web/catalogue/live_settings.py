@@ -21,7 +21,7 @@ from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.graph import Graph, Node
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, format_text, show_value
 from tolmach.pipelines.language.variables import ParamDef
-from tolmach.processors.silero.settings import SileroTtsSettings
+from tolmach.processors.silero.spec import SileroTtsSettings
 from tolmach.transports.webrtc.spec import WebrtcSrcSettings
 
 __all__ = ["LiveSetting", "in_words", "is_locked", "live_settings", "require_params_allowed", "require_settings_live"]

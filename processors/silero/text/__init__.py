@@ -6,9 +6,8 @@ units, abbreviations and signs become words here, and letters of other scripts b
 
 from __future__ import annotations
 
-from tolmach.processors.silero.text.common import Prepared, fit_symbols
+from tolmach.processors.silero.text.common import Prepared, fit_symbols, prepare_other
 from tolmach.processors.silero.text.english import prepare_english
-from tolmach.processors.silero.text.other import prepare_other
 from tolmach.processors.silero.text.russian import prepare_russian
 
 __all__ = ["Prepared", "fit_symbols", "prepare"]

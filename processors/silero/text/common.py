@@ -1,4 +1,4 @@
-"""Text preparation that is the same for all languages."""
+"""Text preparation that is the same for all languages, and all there is for those without a module of their own."""
 
 from __future__ import annotations
 
@@ -7,20 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = [
-    "PUNCTUATION",
-    "STRESS",
-    "Prepared",
-    "Rule",
-    "clean",
-    "finish",
-    "fit_symbols",
-    "pair_up",
-    "read_table",
-    "rewrite",
-    "say_address",
-    "whole_number",
-]
+from num2words import num2words
 
 PUNCTUATION = ".,!?…:;–-"
 """What a prepared text may hold beside letters, spaces and stress marks. The Russian and English models read it all
@@ -188,3 +175,20 @@ def say_address(text: str, signs: Mapping[str, str]) -> str:
         return said + address[end:]
 
     return _ADDRESS.sub(say, text)
+
+
+def prepare_other(text: str, lang: str) -> Prepared:
+    """Text of any language; a number in a language that num2words does not know is lost, and said to be."""
+    text = re.sub(r"\d+", lambda m: _number(m.group(), lang), clean(text))
+    lower = text.lower()
+    letters = "".join(sorted({c for c in lower if unicodedata.category(c)[0] in "LM"} | {"'"}))
+    return finish(text, letters)
+
+
+def _number(number: str, lang: str) -> str:
+    value = whole_number(number)
+    try:
+        words = [num2words(value, lang=lang)] if value is not None else [num2words(int(d), lang=lang) for d in number]
+    except NotImplementedError:
+        return number
+    return f" {' '.join(words)} "
