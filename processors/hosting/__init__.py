@@ -19,8 +19,8 @@ the step that is under way (the encoder's pass over one utterance, or some token
 of one request unless the caller says ``merge=True``. Headless graphs make their batches by counting utterances and
 never merge; live sessions may.
 
-**Backends.** :class:`ThreadHost` is the one there is. Items, results and :attr:`ModelHost.info` are plain values (numpy
-arrays, numbers, strings), so that a host may as well live in another process or in a Ray actor.
+**Plain values.** Items, results and :attr:`ThreadHost.info` are numpy arrays, numbers and strings, so that a host may
+as well live in another process or in a Ray actor.
 """
 
 from __future__ import annotations
@@ -30,19 +30,9 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic
 
-from tolmach.processors.hosting.host import (
-    HostKey,
-    Item,
-    Model,
-    ModelHost,
-    Outcome,
-    Result,
-    ThreadHost,
-    off_loop,
-    report,
-)
+from tolmach.processors.hosting.host import HostKey, Item, Model, Outcome, Result, ThreadHost, off_loop, report
 
-__all__ = ["HOSTS", "HostKey", "HostPool", "Lease", "Model", "ModelHost", "Outcome", "ThreadHost", "off_loop", "report"]
+__all__ = ["HOSTS", "HostKey", "HostPool", "Lease", "Model", "Outcome", "ThreadHost", "off_loop", "report"]
 
 MAX_IN_FLIGHT = 8
 """Most requests of one lease at a time unless told otherwise: one graph cannot fill a host's queue for the others."""
@@ -57,7 +47,7 @@ class Lease(Generic[Item, Result]):
         max_in_flight: Most requests of this lease under way or waiting; further ones wait here (back-pressure).
     """
 
-    def __init__(self, host: ModelHost[Item, Result], give_back: Callable[[], None], max_in_flight: int) -> None:
+    def __init__(self, host: ThreadHost[Item, Result], give_back: Callable[[], None], max_in_flight: int) -> None:
         self._host = host
         self._give_back: Callable[[], None] | None = give_back
         self._room = asyncio.Semaphore(max_in_flight)
@@ -68,11 +58,11 @@ class Lease(Generic[Item, Result]):
         return self._host.info
 
     async def warm(self, items: Sequence[Item] = (), *, once: Hashable = None) -> None:
-        """Run the model, so that the first real request is not the slow one; see :meth:`ModelHost.warm`."""
+        """Run the model, so that the first real request is not the slow one; see :meth:`ThreadHost.warm`."""
         await self._host.warm(items, once=once)
 
     async def submit(self, items: Sequence[Item], *, merge: bool = False) -> list[Outcome[Result]]:
-        """Run items as one batch; see :meth:`ModelHost.submit`. Cancelled by: the caller."""
+        """Run items as one batch; see :meth:`ThreadHost.submit`. Cancelled by: the caller."""
         async with self._room:
             return await self._host.submit(items, merge=merge, owner=self)
 
@@ -86,7 +76,7 @@ class Lease(Generic[Item, Result]):
 class _Entry:
     __slots__ = ("host", "leases")
 
-    def __init__(self, host: ModelHost[Any, Any]) -> None:
+    def __init__(self, host: ThreadHost[Any, Any]) -> None:
         self.host = host
         self.leases = 0
 

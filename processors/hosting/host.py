@@ -1,4 +1,4 @@
-"""What a model and its host promise each other, and the host that is a thread."""
+"""Hosts of models: what a model promises, and the thread that loads it and gives callers turns on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextvars
 import logging
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from concurrent.futures import Future
@@ -71,69 +70,6 @@ class Model(Protocol[ItemIn, ResultOut]):
         """
 
 
-class ModelHost(ABC, Generic[Item, Result]):
-    """Runs a model somewhere; safe to use from several event loops and threads."""
-
-    key: HostKey
-
-    @property
-    @abstractmethod
-    def info(self) -> Mapping[str, Any]:
-        """What the model says of itself; empty until it is loaded."""
-
-    @property
-    @abstractmethod
-    def failed(self) -> bool:
-        """Whether the model could not be loaded; such a host is of no use."""
-
-    @abstractmethod
-    async def loaded(self, on_progress: Callable[[str], None] | None = None) -> None:
-        """Wait until the model is loaded, starting to load it if nobody did.
-
-        Args:
-            on_progress: Takes lines of progress, for people, on the host's thread.
-
-        Cancelled by: the caller; loading goes on for those who also wait. Raises what loading raised.
-        """
-
-    @abstractmethod
-    async def warm(self, items: Sequence[Item] = (), *, once: Hashable = None) -> None:
-        """Run the model, so that the first real request is not the slow one.
-
-        Args:
-            items: Requests like those to come (:meth:`Model.warm`).
-            once: What is warmed by it ("en to ru"): done once for each, whoever asks; all who ask wait for it.
-
-        Cancelled by: the caller; it goes on. Raises what the model raised.
-        """
-
-    @abstractmethod
-    async def submit(
-        self, items: Sequence[Item], *, merge: bool = False, owner: Hashable = None
-    ) -> list[Outcome[Result]]:
-        """Run items as one batch (in pieces of the host's largest batch, always cut at the same places).
-
-        An owner's requests are served first come, first served, one at a time; owners take turns, a step each
-        (:meth:`Model.run`). Before its own first step an owner waits for one step of every other owner at most.
-
-        Args:
-            items: What to run. Must not change until this returns.
-            owner: Who asks.
-            merge: Allow requests that wait at the same time to share a batch. Faster on a GPU, but the last digits of
-                the results then depend on timing.
-
-        Returns:
-            One outcome an item, in order: a request never fails because of another one, nor an item because of its
-            neighbours.
-
-        Cancelled by: the caller. A request that still waits is taken out; one that runs ends with its step.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Refuse new requests, cancel those that wait, and free the model after the one that runs. Does not block."""
-
-
 _LOADING = threading.local()
 
 
@@ -174,8 +110,8 @@ class _Run(Generic[Item, Result]):
         return all(request.abandoned for request in self.requests)
 
 
-class ThreadHost(ModelHost[Item, Result]):
-    """Loads a model in a thread of its own and runs it there.
+class ThreadHost(Generic[Item, Result]):
+    """Loads a model in a thread of its own and runs it there; safe to use from several event loops and threads.
 
     One thread, because the models are not thread-safe (two concurrent NeMo ``transcribe()`` give wrong texts) and
     because their libraries already spread a batch over the cores. It is a daemon: a load or an inference that nobody
@@ -214,7 +150,7 @@ class ThreadHost(ModelHost[Item, Result]):
 
     @property
     def failed(self) -> bool:
-        """Whether loading has failed."""
+        """Whether the model could not be loaded; such a host is of no use."""
         with self._lock:
             loading = self._loading
         return loading is not None and loading.done() and (loading.cancelled() or loading.exception() is not None)
@@ -225,7 +161,13 @@ class ThreadHost(ModelHost[Item, Result]):
         return self._model.info if self._model is not None else {}
 
     async def loaded(self, on_progress: Callable[[str], None] | None = None) -> None:
-        """Wait until the model is loaded. See :meth:`ModelHost.loaded`."""
+        """Wait until the model is loaded, starting to load it if nobody did.
+
+        Args:
+            on_progress: Takes lines of progress, for people, on the host's thread.
+
+        Cancelled by: the caller; loading goes on for those who also wait. Raises what loading raised.
+        """
         with self._lock:
             self._refuse_if_closed()
             if self._model is not None:
@@ -246,7 +188,14 @@ class ThreadHost(ModelHost[Item, Result]):
                     self._listeners.remove(on_progress)
 
     async def warm(self, items: Sequence[Item] = (), *, once: Hashable = None) -> None:
-        """Run the model once. See :meth:`ModelHost.warm`."""
+        """Run the model, so that the first real request is not the slow one.
+
+        Args:
+            items: Requests like those to come (:meth:`Model.warm`).
+            once: What is warmed by it ("en to ru"): done once for each, whoever asks; all who ask wait for it.
+
+        Cancelled by: the caller; it goes on. Raises what the model raised.
+        """
         await self.loaded()
         with self._lock:
             self._refuse_if_closed()
@@ -268,7 +217,22 @@ class ThreadHost(ModelHost[Item, Result]):
     async def submit(
         self, items: Sequence[Item], *, merge: bool = False, owner: Hashable = None
     ) -> list[Outcome[Result]]:
-        """Run items as one batch. See :meth:`ModelHost.submit`.
+        """Run items as one batch (in pieces of the host's largest batch, always cut at the same places).
+
+        An owner's requests are served first come, first served, one at a time; owners take turns, a step each
+        (:meth:`Model.run`). Before its own first step an owner waits for one step of every other owner at most.
+
+        Args:
+            items: What to run. Must not change until this returns.
+            owner: Who asks.
+            merge: Allow requests that wait at the same time to share a batch. Faster on a GPU, but the last digits of
+                the results then depend on timing.
+
+        Returns:
+            One outcome an item, in order: a request never fails because of another one, nor an item because of its
+            neighbours.
+
+        Cancelled by: the caller. A request that still waits is taken out; one that runs ends with its step.
 
         Raises:
             ModelError: If the host is closed, before or while the request waits.
@@ -288,7 +252,7 @@ class ThreadHost(ModelHost[Item, Result]):
             raise
 
     def close(self) -> None:
-        """Refuse, cancel, free. See :meth:`ModelHost.close`."""
+        """Refuse new requests, cancel those that wait, and free the model after the one that runs. Does not block."""
         with self._lock:
             if self._closed:
                 return
