@@ -14,8 +14,6 @@ from tolmach.processors.languages import script_of
 from tolmach.processors.silero.files import LICENCE, MODELS, SileroModelInfo, expected_at
 from tolmach.processors.tts import speech_pads
 
-AUTO = "auto"
-
 
 class SileroTtsSettings(Settings):
     """Settings of ``silero_tts``."""
@@ -61,7 +59,7 @@ class SileroTtsSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _choose(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("model") == AUTO:
+        if isinstance(data, dict) and data.get("model") == "auto":
             lang = str(data.get("lang") or "").lower()
             names = [model.name for model in MODELS.values() if model.lang == lang]
             if not names:

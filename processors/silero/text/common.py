@@ -27,7 +27,9 @@ _SAME = str.maketrans(
     | {"⁄": "/", "∕": "/", "⋅": "·", "™": "", "©": "", "®": ""}
 )
 
-Rule = tuple[re.Pattern[str], Callable[["re.Match[str]"], str] | str]
+Match = re.Match[str]
+
+Rule = tuple[re.Pattern[str], Callable[[Match], str] | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,17 @@ def _plain(char: str) -> str:
     if category in ("Cc", "Zl", "Zp", "Zs"):
         return " "
     return "" if category in ("Cf", "Cn", "Co", "Cs") else char
+
+
+def letter_name(char: str) -> str:
+    """The name Unicode gives a letter that has no plain one inside (EZH, KOPPA), lower case; "" for what is none."""
+    name = re.match(r"(?:LATIN|CYRILLIC|GREEK) [A-Z ]*?LETTER (?:[A-Z]+ CAPITAL )?([A-Z]+)", unicodedata.name(char, ""))
+    return name[1].lower() if name else ""
+
+
+def is_readable(word: str) -> bool:
+    """Whether capitals in ASCII can be read as a word, as NATO and COVID are: vowels must keep consonants apart."""
+    return re.fullmatch(r"[^aeiouy]{0,2}(?:[aeiouy]+[^aeiouy]{0,3})+", word.lower()) is not None
 
 
 def rewrite(text: str, rules: Iterable[Rule]) -> str:
@@ -168,7 +181,7 @@ _ADDRESS = re.compile(
 def say_address(text: str, signs: Mapping[str, str]) -> str:
     """Read the signs inside e-mail and web addresses out; what they mean elsewhere is another matter."""
 
-    def say(match: re.Match[str]) -> str:
+    def say(match: Match) -> str:
         address = match.group()
         end = len(address.rstrip(".,!?…:;)'-"))
         said = "".join(f" {signs[c]} " if c in signs else c for c in address[:end])

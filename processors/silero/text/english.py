@@ -9,10 +9,13 @@ from datetime import date
 from num2words import num2words
 
 from tolmach.processors.silero.text.common import (
+    Match,
     Prepared,
     Rule,
     clean,
     finish,
+    is_readable,
+    letter_name,
     pair_up,
     read_table,
     rewrite,
@@ -20,11 +23,7 @@ from tolmach.processors.silero.text.common import (
     whole_number,
 )
 
-__all__ = ["LETTERS", "prepare_english"]
-
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
-
-Match = re.Match[str]
 
 _DIGITS = pair_up("0123456789", "zero one two three four five six seven eight nine")
 _LETTER_NAMES = pair_up(
@@ -229,8 +228,7 @@ _CONSONANTS = re.compile(r"(?<![a-z'])[bcdfghjklmnpqrstvwxz]{2,}(?![a-z'])", re.
 
 def _acronym(word: str) -> str:
     # NATO and UNICEF are read as words; three letters, or consonants in a row, are spelled.
-    readable = re.fullmatch(r"[^AEIOUY]{0,2}(?:[AEIOUY]+[^AEIOUY]{0,3})+", word)
-    if (len(word) == 2 and word in _TWO_LETTER_WORDS) or (len(word) > 3 and readable):
+    if (len(word) == 2 and word in _TWO_LETTER_WORDS) or (len(word) > 3 and is_readable(word)):
         return word
     return " ".join(_LETTER_NAMES[c] for c in word.lower())
 
@@ -254,5 +252,4 @@ def _letter(char: str) -> str:
     base = unicodedata.normalize("NFD", char)[0]
     if base in _GREEK or base in _CYRILLIC or base in LETTERS:
         return _GREEK.get(base) or _CYRILLIC.get(base) or base
-    name = re.match(r"(?:LATIN|CYRILLIC|GREEK) [A-Z ]*?LETTER (?:[A-Z]+ CAPITAL )?([A-Z]+)", unicodedata.name(char, ""))
-    return name[1].lower() if name else ""
+    return letter_name(char)

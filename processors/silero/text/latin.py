@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tolmach.processors.silero.text.common import pair_up, read_table
-
-__all__ = ["acronym_to_cyrillic", "greek_word", "letter_to_cyrillic", "to_cyrillic"]
+from tolmach.processors.silero.text.common import is_readable, letter_name, pair_up, read_table
 
 LETTER_NAMES = pair_up(
     "abcdefghijklmnopqrstuvwxyz",
@@ -72,7 +70,7 @@ def to_cyrillic(word: str) -> str:
         return known
     if "-" in plain:
         return "-".join(filter(None, map(to_cyrillic, plain.split("-"))))
-    spelled = plain.isupper() and (len(plain) <= 3 or not _readable(plain))
+    spelled = plain.isupper() and (len(plain) <= 3 or not is_readable(plain))
     if spelled or len(plain) == 1 or not _VOWELS & set(plain.lower()):
         return acronym_to_cyrillic(plain)
     return _by_rules(plain.lower(), mute=word[-1] in "eE")
@@ -91,7 +89,8 @@ def letter_to_cyrillic(char: str) -> str:
     if latin := _strip_marks(char):
         return "".join(_SINGLE.get(c, "") for c in latin)
     base = unicodedata.normalize("NFD", char)[0].lower()
-    return _GREEK.get(base) or _CYRILLIC.get(base) or (base if "а" <= base <= "я" else "") or _by_name(char)
+    plain = base if "а" <= base <= "я" else ""
+    return _GREEK.get(base) or _CYRILLIC.get(base) or plain or _by_rules(letter_name(char))
 
 
 def greek_word(word: str) -> str:
@@ -100,11 +99,6 @@ def greek_word(word: str) -> str:
     if len(plain) == 1 and plain in _GREEK_NAMES:
         return _GREEK_NAMES[plain]
     return "".join(_GREEK.get(c, c) for c in plain)
-
-
-def _readable(word: str) -> bool:
-    # NATO and COVID are read as words, HTML and VPN are spelled: vowels must keep consonants apart.
-    return re.fullmatch(r"[^aeiouy]{0,2}(?:[aeiouy]+[^aeiouy]{0,3})+", word.lower()) is not None
 
 
 def _by_rules(word: str, *, mute: bool = False) -> str:
@@ -151,11 +145,3 @@ def _strip_marks(word: str) -> str:
         elif latin := re.match(r"LATIN (?:SMALL|CAPITAL) LETTER ([A-Z])\b", unicodedata.name(char, "")):
             letters.append(latin[1].lower())
     return "".join(c for c in letters if c.isalpha() or c == "-")
-
-
-def _by_name(char: str) -> str:
-    # EZH, KOPPA, …: what has no plain letter inside is said by the name Unicode gives it.
-    named = re.match(
-        r"(?:LATIN|CYRILLIC|GREEK) [A-Z ]*?LETTER (?:[A-Z]+ CAPITAL )?([A-Z]+)", unicodedata.name(char, "")
-    )
-    return _by_rules(named[1].lower()) if named else ""

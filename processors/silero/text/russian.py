@@ -12,6 +12,7 @@ from typing import cast
 
 from tolmach.processors.silero.text.common import (
     STRESS,
+    Match,
     Prepared,
     Rule,
     clean,
@@ -44,8 +45,6 @@ from tolmach.processors.silero.text.russian_words import (
 )
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
-
-Match = re.Match[str]
 
 
 def prepare_russian(text: str) -> Prepared:
@@ -199,17 +198,7 @@ def _with_ending(match: Match) -> str:
     return f"{cardinal(number)} {ending}"
 
 
-def _money(match: Match) -> str:
-    sign, whole, fraction, scale = match.group(1, 2, 3, 4)
-    return _amount(sign, whole, fraction, scale)
-
-
-def _money_after(match: Match) -> str:
-    whole, fraction, scale, sign = match.group(1, 2, 3, 4)
-    return _amount(sign, whole, fraction, scale)
-
-
-def _amount(sign: str, whole: str, fraction: str | None, scale: str | None) -> str:
+def _money(sign: str, whole: str, fraction: str | None, scale: str | None) -> str:
     unit, hundredth = CURRENCIES[sign]
     if scale:
         return f"{_counted(whole, fraction, UNITS[scale])} {unit.many} "
@@ -325,11 +314,8 @@ _RULES: tuple[Rule, ...] = (
     ),
     (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: " точка ".join(map(cardinal, m.group().split(".")))),
     (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)(?=\s+([а-яё]+))?"), _with_ending),
-    (re.compile(rf"({_CURRENCY})\s?{_NUMBER}(?:\s?({_SCALE}){STOP})?"), _money),
-    (
-        re.compile(rf"{_NUMBER}(?:\s?({_SCALE}){STOP})?\s?({_CURRENCY})"),
-        _money_after,
-    ),
+    (re.compile(rf"({_CURRENCY})\s?{_NUMBER}(?:\s?({_SCALE}){STOP})?"), lambda m: _money(*m.group(1, 2, 3, 4))),
+    (re.compile(rf"{_NUMBER}(?:\s?({_SCALE}){STOP})?\s?({_CURRENCY})"), lambda m: _money(*m.group(4, 1, 2, 3))),
     (re.compile(r"(?<![\w.,])(\d+)(?:[-–]| [-–] )(?=\d)"), lambda m: f"{cardinal(m[1])} – "),
     (re.compile(r"(?<![\w.,])-(?=\d)"), " минус "),
     (re.compile(rf"((?<!\w)(?:{'|'.join(_GENITIVE)})\s)?(?<![\d.,]){_NUMBER}\s?({_UNIT}){STOP}"), _measured),
