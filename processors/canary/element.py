@@ -15,8 +15,16 @@ from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
-from tolmach.processors.canary.known import Embedded, check_pair, download, published_name, read_embedded, verify
-from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, EMBEDDED, CanarySettings, is_path
+from tolmach.processors.canary.known import (
+    EMBEDDED,
+    Embedded,
+    check_pair,
+    download,
+    published_name,
+    read_embedded,
+    verify,
+)
+from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
 from tolmach.processors.hosting.device import resolve, torch_gpus
 
@@ -92,7 +100,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         model = self.settings.model
         sha256 = None
         if model.startswith(EMBEDDED):
-            self._embedded = await off_loop(read_embedded, model.removeprefix(EMBEDDED))
+            self._embedded = await off_loop(read_embedded, model)
             model, sha256 = str(self._embedded.path), self._embedded.sha256
             self.engine = self._embedded.label
             self.rejection = self._embedded.rejection
@@ -190,7 +198,7 @@ def fetch(settings: CanarySettings) -> Path:
         ModelRefusedError: If the embedded model is not the one its sidecar pins.
     """
     if settings.model.startswith(EMBEDDED):
-        held = read_embedded(settings.model.removeprefix(EMBEDDED))
+        held = read_embedded(settings.model)
         verify(held.path, held.sha256)
         return held.path
     if is_path(settings.model):

@@ -134,8 +134,11 @@ def check_pair(model: str, source_lang: str, target_lang: str, called: str = "")
 FOLDER = Path(__file__).resolve().parent.parent
 """Where ``NAME/NAME.nemo`` and ``NAME/NAME.json`` lie."""
 
+EMBEDDED = "embedded:"
+"""What the names of those begin with that ship: ``embedded:phrasebook``."""
+
 EMBEDDED_LABELS = {"phrasebook": ("demonstration phrasebook", "not in the phrasebook")}
-"""The embedded models: as what each speaks to people, and what it says of speech it does not know."""
+"""By what follows: as what each speaks to people, and what it says of speech it does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +164,20 @@ class Embedded:
     rejection: str
 
 
-def read_embedded(name: str) -> Embedded:
-    """The embedded model of this name.
+def read_embedded(model: str) -> Embedded:
+    """The embedded model of this name, :data:`EMBEDDED` included.
 
     Raises:
         ModelMissingError: If the installation lacks its files.
         ModelError: If its sidecar is broken.
     """
+    name = model.removeprefix(EMBEDDED)
     folder = FOLDER / name
     sidecar = folder / f"{name}.json"
     path = folder / f"{name}.nemo"
     for file in (sidecar, path):
         if not file.is_file():
-            raise ModelMissingError(f"embedded:{name}: this installation of tolmach lacks {file}; install it again")
+            raise ModelMissingError(f"{model}: this installation of tolmach lacks {file}; install it again")
     label, rejection = EMBEDDED_LABELS[name]
     try:
         data = json.loads(sidecar.read_text(encoding="utf-8"))
@@ -187,7 +191,7 @@ def read_embedded(name: str) -> Embedded:
             rejection=rejection,
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"embedded:{name}: {sidecar} is broken ({error!r}); install tolmach again") from error
+        raise ModelError(f"{model}: {sidecar} is broken ({error!r}); install tolmach again") from error
 
 
 def verify(path: Path, sha256: str) -> None:

@@ -8,8 +8,6 @@ from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.models.caches import size_text
 from tolmach.processors.hosting.device import OutOfMemoryError
 
-__all__ = ["check_main_memory", "choose", "main_memory", "needed_bytes"]
-
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes a parameter."""
 

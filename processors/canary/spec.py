@@ -10,10 +10,10 @@ from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import ElementSpec, Extra, Field, Missing
 from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.models import hub
 from tolmach.processors.ast import AstSettings, ast_pads, require_language
-from tolmach.processors.canary.known import EMBEDDED_LABELS, check_pair, read_embedded
+from tolmach.processors.canary.known import EMBEDDED, EMBEDDED_LABELS, check_pair, hub_file, read_embedded
 
-EMBEDDED = "embedded:"
 DEFAULT_MODEL = "nvidia/canary-1b-v2"
 
 DEFAULT_MIN_LOGPROB = -1.5
@@ -87,7 +87,7 @@ class CanarySettings(AstSettings):
             check_pair(self.model, self.source_lang, self.target_lang)
         if self.model.startswith(EMBEDDED):
             try:
-                known = read_embedded(self.model.removeprefix(EMBEDDED)).languages
+                known = read_embedded(self.model).languages
             except ModelError:
                 return self  # start() says what is wrong with the installation
             require_language("source_lang", self.source_lang, known, self.model)
@@ -103,16 +103,13 @@ def is_path(model: str) -> bool:
 def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
     if settings.model.startswith(EMBEDDED):
         try:
-            read_embedded(settings.model.removeprefix(EMBEDDED))
+            read_embedded(settings.model)
         except ModelError:
             return (Missing(settings.model, remedy="install tolmach again"),)
         return ()
     if is_path(settings.model):
         path = base_dir / Path(settings.model).expanduser()
         return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
-    from tolmach.pipelines.models import hub
-    from tolmach.processors.canary.known import hub_file
-
     file = hub_file(settings.model)
     return () if hub.cached(file) is not None else (Missing(settings.model, file.size_bytes),)
 
