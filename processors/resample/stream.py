@@ -94,7 +94,7 @@ class Kernel:
 
         exact = self.up * self.taps <= _EXACT_TABLE_SIZE
         phases = np.arange(self.up if exact else min(self.up, 8))
-        table = self._ideal(phases)
+        table = self._impulse(self._times(phases))
         loudest = float(np.abs(table).sum(axis=1).max()) * (1.0 if exact else 1.1)
         # input bits + input peak + coefficient bits + sum of magnitudes stay below 2^53
         self.coefficient_bits = 52 - INPUT_BITS - math.ceil(math.log2(INPUT_PEAK)) - math.ceil(math.log2(loudest))
@@ -113,13 +113,9 @@ class Kernel:
         """What a sum of integer products is multiplied with."""
         return 2.0 ** -(INPUT_BITS + self.coefficient_bits)
 
-    def base(self, output: int) -> int:
-        """Last input at or before the time of an output."""
-        return output * self.down // self.up
-
     def first_input(self, output: int) -> int:
         """First input that an output depends on; negative near the start, where inputs count as zero."""
-        return self.base(output) - self.reach + 1
+        return output * self.down // self.up - self.reach + 1
 
     def ready(self, received: int) -> int:
         """Outputs that are complete once ``received`` inputs are known."""
@@ -151,9 +147,6 @@ class Kernel:
     def _times(self, phases: Int64s) -> Float64s:
         """Output time minus input time, in input samples, for each tap."""
         return (phases / self.up)[:, None] + (self.reach - 1 - np.arange(self.taps))[None, :]
-
-    def _ideal(self, phases: Int64s) -> Float64s:
-        return self._impulse(self._times(phases))
 
     def _impulse(self, time: Float64s) -> Float64s:
         window = np.i0(self._beta * np.sqrt(np.maximum(0.0, 1 - (time / self._half) ** 2))) / np.i0(self._beta)

@@ -311,7 +311,7 @@ class Leveller:
         self._heard_s: float = 0.0
         self._floor: float = 1.0
 
-    def level(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def level(self, windows: Windows) -> Windows:
         """Amplified copies of consecutive windows, float32[count, window]."""
         levelled = np.empty_like(windows)
         for window, output in zip(windows, levelled, strict=True):

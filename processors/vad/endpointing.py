@@ -311,7 +311,7 @@ class CutSearch:
         self.best = limit
         self.earliest = limit - self._search
 
-    def push(self, window: npt.NDArray[np.float32], speech: bool) -> None:
+    def push(self, window: Mono, speech: bool) -> None:
         """Look at the next window."""
         self._position += len(window)
         if self._position < self._limit - self._search - self._context:
