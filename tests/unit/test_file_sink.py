@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tolmach.pipelines.errors import ElementError, OutputError
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
 from tolmach.pipelines.testing import Harness, chop, tone
-from tolmach.transports.files.pcm import to_int16
+from tolmach.transports.files.encode import to_int16
 from tolmach.transports.files.specs import FILE_SINK, FILE_SRC
 
 S = 1_000_000_000

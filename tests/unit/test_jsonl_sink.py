@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tolmach.pipelines.errors import ElementError, OutputError
 from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, chop, tone
-from tolmach.transports.files.events import dumps, translation_event
+from tolmach.transports.files.jsonl_sink import dumps, translation_event
 from tolmach.transports.files.specs import JSONL_SINK
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "EVENTS.md"

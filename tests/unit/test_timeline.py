@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, ns_to_samples, samples_to_ns
-from tolmach.transports.files.timeline import MAX_SILENCE_NS, Placed, Timeline
+from tolmach.transports.files.file_sink import MAX_SILENCE_NS, Placed, Timeline
 
 RATE_HZ = 16000
 S = NS_PER_S

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 import av
 import av.logging
 import numpy as np
+import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
@@ -23,9 +24,8 @@ from tolmach.pipelines.channels import ChannelMixer, Layout, layout_for
 from tolmach.pipelines.errors import MediaError, no_such_file
 from tolmach.pipelines.frames import NS_PER_MS, Samples, ns_to_samples, samples_to_ns
 from tolmach.transports.files.integrity import missing_bytes, ogg_links, tags_inside
-from tolmach.transports.files.pcm import OneRate, stretch, to_float32
 from tolmach.transports.files.specs import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
-from tolmach.transports.files.timestamps import MediaClock
+from tolmach.transports.files.timestamps import MediaClock, stretch
 from tolmach.transports.files.tracks import Choice, choose, tracks
 
 __all__ = ["Damage", "Decoder", "Findings"]
@@ -70,6 +70,8 @@ _LOUD = 10 ** (-45 / 10)  # mean square of a block in which one should hear some
 
 _MPEG = frozenset({"mpegts", "mpeg"})
 _MPEG_WRAP_BITS, _MPEG_HZ = 33, 90_000  # ISO/IEC 13818-1, section 2.4.3.7
+
+_FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
 
 _TIMED = frozenset({"matroska", "mov", "mpegts", "flv", "avi", "asf"})
 """Containers in which a jump of the timestamps is an honest pause (a recorder was muted) and not damage."""
@@ -501,6 +503,51 @@ class Decoder:
 
     def _error(self, text: str) -> MediaError:
         return MediaError(f"{self._name}: {text}", path=self._name)
+
+
+class OneRate:
+    """Gives the frames of a recording one sample rate, whatever theirs are; those that have it pass as they are.
+
+    Args:
+        rate_hz: The rate, Hz.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._resampler: av.AudioResampler | None = None
+        self._source: tuple[int, str, str] | None = None
+
+    def push(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+        """What is ready once ``frame`` was taken, with timestamps."""
+        source = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if source != self._source:
+            yield from self.flush()
+            self._source = source
+            if frame.sample_rate != self._rate_hz:
+                self._resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=self._rate_hz)
+        if self._resampler is None:
+            yield frame
+        else:
+            yield from self._resampler.resample(frame)
+
+    def flush(self) -> Iterator[av.AudioFrame]:
+        """The rest."""
+        resampler, self._resampler, self._source = self._resampler, None, None
+        if resampler is not None:
+            yield from resampler.resample(None)
+
+
+def to_float32(frame: av.AudioFrame) -> Samples:
+    """The samples of a decoded frame, float32[n, channels], full scale 1.0, whatever their format."""
+    array: npt.NDArray[np.generic] = frame.to_ndarray()
+    samples = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
+    kind = frame.format.name.removesuffix("p")
+    floats = samples.astype(np.float32, order="C")
+    if kind == "u8":
+        floats -= np.float32(128)
+    if (scale := _FULL_SCALE[kind]) != 1.0:
+        floats *= np.float32(1 / scale)
+    return floats
 
 
 @cache

@@ -17,9 +17,8 @@ import numpy.typing as npt
 from av.audio.stream import AudioStream
 
 from tolmach.pipelines.frames import Samples
-from tolmach.transports.files.pcm import to_int16
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "to_int16"]
 
 av.logging.set_level(None)  # libav writes on stderr otherwise; what went wrong is in the exceptions
 
@@ -209,3 +208,19 @@ class _Muxer:
         self.container.mux(self._stream.encode(None))
         self.container.close()
         self._disk.check()
+
+
+def to_int16(samples: Samples) -> tuple[npt.NDArray[np.int16], int]:
+    """Round to 16 bits.
+
+    ``x * 32768`` is the inverse of how 16-bit files are decoded, so that a copy of a recording is the recording.
+
+    Args:
+        samples: float32[n, channels], nominal range [-1, 1].
+
+    Returns:
+        int16[n, channels], and how many values were outside the range (or not a number) and were clipped (to zero).
+    """
+    clipped = int(np.count_nonzero(~(np.abs(samples) <= 1.0)))
+    scaled = np.rint(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0) * np.float32(32768))
+    return np.clip(scaled, -32768, 32767).astype(np.int16), clipped

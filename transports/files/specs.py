@@ -175,7 +175,7 @@ SUBTITLE_SINK = ElementSpec(
     summary="Write translations as subtitles (SubRip or WebVTT).",
     settings=SubtitleSinkSettings,
     pads=(Pad.sink("text/x-translation"),),
-    build="tolmach.transports.files.subtitle_sink:SubtitleSink",
+    build="tolmach.transports.files.subtitles:SubtitleSink",
     doc="""\
 One cue per translated utterance, in balanced lines broken after punctuation where possible; a text too long for one
 cue becomes several that share its time in proportion to their length. A cue that is too short to read stays into the

@@ -1,4 +1,4 @@
-"""Line breaking, timing and the written forms of subtitles: pure functions.
+"""``subtitle_sink``: translations as subtitles, SubRip or WebVTT: line breaking, timing, and how they are written.
 
 The numbers are those of the Netflix Timed Text Style Guide (General Requirements; English Template): 42 characters a
 line, two lines, 17 characters a second for adult programmes, at least 5/6 s an event (here a round second), breaks
@@ -14,9 +14,22 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
 
-from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.pipelines.element import Context
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, Frame, TranslationFrame
+from tolmach.transports.files.atomic import TextSink
+from tolmach.transports.files.specs import SubtitleSinkSettings
 
-__all__ = ["Cue", "Layout", "SubtitleWriter", "break_text", "clean", "format_srt", "format_vtt", "schedule"]
+__all__ = [
+    "Cue",
+    "Layout",
+    "SubtitleSink",
+    "SubtitleWriter",
+    "break_text",
+    "clean",
+    "format_srt",
+    "format_vtt",
+    "schedule",
+]
 
 MIN_CUE_NS = NS_PER_S
 """Shortest time a cue should stay, where there is room."""
@@ -271,3 +284,46 @@ class SubtitleWriter:
             self._number += 1
             written.append(format_vtt(cue) if self._vtt else format_srt(self._number, cue))
         return "".join(written)
+
+
+class SubtitleSink(TextSink):
+    """Writes final translations as cues."""
+
+    settings: SubtitleSinkSettings
+
+    def __init__(self, settings: SubtitleSinkSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self._writer = self._new_writer()
+
+    def _new_writer(self) -> SubtitleWriter:
+        s = self.settings
+        layout = Layout(s.max_chars_per_line, s.max_lines, s.max_chars_per_s)
+        return SubtitleWriter(layout, vtt=s.path.lower().endswith(".vtt"))
+
+    async def start(self, head: str = "") -> None:
+        """Open the file under its partial name.
+
+        Raises:
+            OutputError: If it cannot be written, or exists and may not be replaced.
+        """
+        writer = self._new_writer()
+        await super().start(head or writer.head)
+        self._writer = writer
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Take a translation; partial, rejected and empty ones and other frames are left out."""
+        if isinstance(frame, TranslationFrame) and frame.final and frame.rejected is None and frame.text.strip():
+            await self.write(self._writer.add(frame.utterance, frame.pts_ns, frame.end_ns, frame.text))
+
+    async def drain(self) -> None:
+        """Write the last cues and give the file its name."""
+        await self.write(self._writer.finish())
+        await super().drain()
+
+    def unwritten(self) -> str:
+        """The cues that are held back."""
+        return self._writer.finish()
+
+    def reset(self, utterance: int | None) -> None:
+        """Forget the utterance that is held back."""
+        self._writer.drop(utterance)

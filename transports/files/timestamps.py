@@ -1,4 +1,4 @@
-"""The clock of a recording: timestamps against counted samples (docs/adr/0012).
+"""The clock of a recording: timestamps against counted samples, and audio stretched to follow them (docs/adr/0012).
 
 Samples are the truth within a second, timestamps over minutes. So one timestamp moves nothing; many that agree move
 everything: forwards by silence, a slow drift by making the audio a little longer or shorter. Pure: counts samples and
@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median_low
 
-__all__ = ["MediaClock", "Placement"]
+import numpy as np
+
+from tolmach.pipelines.frames import Samples
+
+__all__ = ["MediaClock", "Placement", "stretch"]
 
 _GAP_MS = 50
 """A jump of the timestamps that may mean something. Matroska rounds to 1 ms and recorders jitter by some; an MP3 frame
@@ -39,6 +43,8 @@ _PACE_MS = 1000
 """Time in which a drift is corrected to 1/e: at 2 % the audio lags 20 ms behind its timestamps."""
 _MOST_STRETCH = 20  # a frame changes by a twentieth at most
 _SHORTEST_STRETCHED = 128  # samples; shorter frames stay as they are
+
+_TAPS = 16  # samples on each side of a new one
 
 _LONGEST_S = 24 * 3600
 """The longest gap filled with silence, s; timestamps that say more are broken."""
@@ -277,3 +283,27 @@ class MediaClock:
 
     def _samples(self, duration_ms: int) -> int:
         return duration_ms * self._rate_hz // 1000
+
+
+def stretch(samples: Samples, by: int) -> Samples:
+    """Make a frame longer or shorter by a few samples, as a clock that ran a little faster or slower would have.
+
+    Windowed-sinc interpolation (Smith, "Digital Audio Resampling", 2002) at evenly spaced places; the first and the
+    last 16 samples stay, so that frames join without a seam. A drift of 2 % is a third of a semitone.
+
+    Args:
+        samples: float32[n, channels], n at least 64.
+        by: Samples to add, or (negative) to leave out; at most a tenth of n.
+
+    Returns:
+        float32[n + by, channels].
+    """
+    inner = len(samples) - 2 * _TAPS
+    places = _TAPS + np.arange(inner + by) * (inner / (inner + by))
+    before = np.floor(places).astype(np.int64)
+    taps = before[:, None] + np.arange(1 - _TAPS, _TAPS + 1)
+    distance = places[:, None] - taps
+    weights = np.sinc(distance) * np.cos(distance * (np.pi / (2 * _TAPS))) ** 2
+    weights /= weights.sum(axis=1, keepdims=True)
+    moved = np.stack([np.einsum("ij,ij->i", weights, column[taps]) for column in samples.T], axis=1)
+    return np.concatenate((samples[:_TAPS], moved.astype(np.float32), samples[-_TAPS:]))
