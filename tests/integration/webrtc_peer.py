@@ -16,8 +16,15 @@ from aiortc.rtp import is_rtcp
 from tolmach.pipelines.frames import NS_PER_S, Samples
 from tolmach.transports.webrtc.aiortc_hooks import tap_receiver
 from tolmach.transports.webrtc.connection import Connection
-from tolmach.transports.webrtc.opus import TIME_BASE, OpusDecoder, OpusEncoder
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
+from tolmach.transports.webrtc.opus import (
+    FRAME_NS,
+    FRAME_SAMPLES,
+    RTP_RATE_HZ,
+    TIME_BASE,
+    OpusDecoder,
+    OpusEncoder,
+    unwrap,
+)
 from tolmach.transports.webrtc.signalling import messages
 
 

@@ -12,8 +12,7 @@ from scipy.signal import fftconvolve, resample_poly
 
 from tolmach.pipelines.frames import NS_PER_MS, Samples
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
-from tolmach.transports.webrtc.opus import OpusDecoder, OpusEncoder
-from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
+from tolmach.transports.webrtc.opus import FRAME_SAMPLES, RTP_RATE_HZ, OpusDecoder, OpusEncoder, rtp_ns
 
 MS = RTP_RATE_HZ // 1000
 HOP = 10 * MS

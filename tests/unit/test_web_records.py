@@ -11,8 +11,7 @@ import pytest
 import soundfile
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
-from tolmach.transports.webrtc.opus import OpusEncoder
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, OpusEncoder
 from tolmach.web.errors import AsciiJson
 from tolmach.web.sessions import dub as dub_module
 from tolmach.web.sessions import transcript as transcript_module

@@ -14,8 +14,7 @@ from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, check_spec, tone
 from tolmach.transports.webrtc.connection import Connection
-from tolmach.transports.webrtc.opus import SILENCE
-from tolmach.transports.webrtc.rtp import FRAME_SAMPLES
+from tolmach.transports.webrtc.opus import FRAME_SAMPLES, SILENCE
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings
 

@@ -36,7 +36,7 @@ from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, UtteranceSt
 from tolmach.pipelines.testing import Harness
 from tolmach.processors.vad.spec import RATE_HZ, SILERO
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
-from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
+from tolmach.transports.webrtc.opus import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
 
 
 async def utterances(samples: Samples) -> int:

@@ -24,7 +24,7 @@ from tests.unit.webrtc_traces import (
 )
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.transports.webrtc.incoming.jitter import MAX_AHEAD_NS, RESTART_AFTER, JitterBuffer, JitterSettings
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet, opus_duration, unwrap
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, Packet, opus_duration, unwrap
 
 MIN_MS = JitterSettings().min_target_ms
 QUIET_MS = TRANSIT_NS / NS_PER_MS + MIN_MS  # latency of an undisturbed stream

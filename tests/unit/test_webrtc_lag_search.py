@@ -11,7 +11,7 @@ from tests.unit.loudspeakers import PERSON, TTS, noise, speech
 from tolmach.pipelines.frames import Samples
 from tolmach.transports.webrtc.echo.lag_search import BLOCK, WHITE_HOP, LagSearch, whiten
 from tolmach.transports.webrtc.echo.telephone_band import Decimator, Timeline
-from tolmach.transports.webrtc.rtp import RTP_RATE_HZ
+from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 
 FIRST, LAST = -160, 8000
 

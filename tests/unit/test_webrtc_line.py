@@ -16,9 +16,8 @@ from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.incoming import jitter
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
-from tolmach.transports.webrtc.opus import OpusEncoder
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, OpusEncoder
 from tolmach.transports.webrtc.outgoing.sender import PacketStream
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
 
 SEGMENTS = """\

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
+from tolmach.transports.webrtc.elements import MonoConverter
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
 from tolmach.transports.webrtc.incoming.receiver import Receiver
-from tolmach.transports.webrtc.opus import OpusEncoder
-from tolmach.transports.webrtc.outgoing.resampling import MonoConverter
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, OpusEncoder
 
 RATE = 48_000
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tolmach.pipelines.frames import NS_PER_MS, Samples
-from tolmach.transports.webrtc.opus import SILENCE, OpusDecoder, OpusEncoder
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, SILENCE, OpusDecoder, OpusEncoder
 from tolmach.transports.webrtc.outgoing.playout import Playout
 from tolmach.transports.webrtc.outgoing.sender import UTTERANCE_BOUND_S, Schedule, Sender, SenderClosed
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES
 
 RATE = 48_000
 MS = 48

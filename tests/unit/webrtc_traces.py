@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tolmach.pipelines.frames import NS_PER_MS
 from tolmach.transports.webrtc.incoming.jitter import JitterBuffer, JitterSettings, Release
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, Packet
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, Packet
 
 SPEECH = b"\xfc" + bytes(60)
 DTX = b"\xf8"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tolmach.pipelines.frames import Samples
-from tolmach.transports.webrtc.rtp import RTP_RATE_HZ
+from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 
 MIN_PERIOD = 5 * RTP_RATE_HZ // 1000
 """5 ms, 200 Hz: a higher voice is found at a multiple of its period (ITU-T G.711 Appendix I, I.2.2)."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tolmach.pipelines.frames import NS_PER_S, Samples, ns_to_samples
-from tolmach.transports.webrtc.opus import OpusDecoder
-from tolmach.transports.webrtc.rtp import FRAME_SAMPLES, RTP_RATE_HZ
+from tolmach.transports.webrtc.opus import FRAME_SAMPLES, RTP_RATE_HZ, OpusDecoder
 
 __all__ = ["Dub"]
 

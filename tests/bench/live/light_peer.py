@@ -22,8 +22,7 @@ from aiortc.rtp import RtpPacket, is_rtcp
 from tests.bench.live.latency import Moment, moments
 from tests.bench.live.servers import Server
 from tolmach.pipelines.frames import NS_PER_S, Samples
-from tolmach.transports.webrtc.opus import OpusDecoder, OpusEncoder
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, unwrap
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, OpusDecoder, OpusEncoder, unwrap
 from tolmach.transports.webrtc.signalling import messages
 
 _ADAPT_NS = 5_000_000

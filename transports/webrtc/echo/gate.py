@@ -23,7 +23,7 @@ from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, Samples
 from tolmach.transports.webrtc.echo.echo_path import FIRST_LAG, EchoPath
 from tolmach.transports.webrtc.echo.far_end import SLOT, Reference
 from tolmach.transports.webrtc.echo.telephone_band import FACTOR, NARROW_HZ, Decimator, narrow_index
-from tolmach.transports.webrtc.rtp import RTP_RATE_HZ, rtp_ns
+from tolmach.transports.webrtc.opus import RTP_RATE_HZ, rtp_ns
 
 _MS = NARROW_HZ // 1000
 _HOP = SLOT * FACTOR

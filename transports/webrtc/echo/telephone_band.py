@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tolmach.pipelines.frames import NS_PER_S, Samples
-from tolmach.transports.webrtc.rtp import RTP_RATE_HZ
+from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 
 NARROW_HZ = 8000
 FACTOR = RTP_RATE_HZ // NARROW_HZ

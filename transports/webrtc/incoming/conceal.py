@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 from tolmach.transports.webrtc.pitch_period import MAX_PERIOD, find_period
-from tolmach.transports.webrtc.rtp import RTP_RATE_HZ
 
 _MS = RTP_RATE_HZ // 1000
 _HISTORY = 3 * MAX_PERIOD + MAX_PERIOD // 4  # three periods, and the quarter before them (48.75 ms)

@@ -30,7 +30,7 @@ from typing import Literal
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.transports.webrtc.incoming.delay import DelayEstimator
-from tolmach.transports.webrtc.rtp import DTX_BYTES, FRAME_SAMPLES, RTP_RATE_HZ, Packet, rtp_ns, unwrap
+from tolmach.transports.webrtc.opus import DTX_BYTES, FRAME_SAMPLES, RTP_RATE_HZ, Packet, rtp_ns, unwrap
 
 MAX_DROPOUT = 3000  # RFC 3550, A.1: a minute of packets missing is a loss, more is another stream
 MAX_MISORDER = 100  # RFC 3550, A.1

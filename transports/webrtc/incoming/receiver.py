@@ -16,8 +16,7 @@ import numpy as np
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, samples_to_ns
 from tolmach.transports.webrtc.incoming.conceal import Concealer
 from tolmach.transports.webrtc.incoming.jitter import JitterBuffer, JitterSettings, Release
-from tolmach.transports.webrtc.opus import OpusDecoder
-from tolmach.transports.webrtc.rtp import RTP_RATE_HZ, Packet, opus_duration
+from tolmach.transports.webrtc.opus import RTP_RATE_HZ, OpusDecoder, Packet, opus_duration
 
 _STALL_NS = 5 * NS_PER_MS
 """How late a reader wakes up on a loop that is merely busy; more is a stall."""

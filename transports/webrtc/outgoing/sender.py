@@ -19,9 +19,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tolmach.pipelines.frames import NS_PER_S, Samples
-from tolmach.transports.webrtc.opus import SILENCE, OpusEncoder
+from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ, SILENCE, OpusEncoder
 from tolmach.transports.webrtc.outgoing.playout import Playout
-from tolmach.transports.webrtc.rtp import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ
 
 _ENCODED_SILENCE = 10
 """Frames of silence that are encoded after sound, which lets the encoder look ahead (6.5 ms) and fade its filters;
