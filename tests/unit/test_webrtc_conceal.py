@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tolmach.pipelines.frames import Samples
-from tolmach.transports.webrtc.incoming.conceal import Concealer
-from tolmach.transports.webrtc.pitch_period import MAX_PERIOD, MIN_PERIOD, find_period
+from tolmach.transports.webrtc.incoming.conceal import MAX_PERIOD, MIN_PERIOD, Concealer, find_period
 
 RATE = 48_000
 FRAME = 960

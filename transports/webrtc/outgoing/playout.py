@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tolmach.pipelines.frames import Samples
+from tolmach.transports.webrtc.incoming.conceal import SEARCHED, find_period
 from tolmach.transports.webrtc.opus import FRAME_SAMPLES, RTP_RATE_HZ
-from tolmach.transports.webrtc.pitch_period import SEARCHED, find_period
 
 _MS = RTP_RATE_HZ // 1000
 SILENCE_RMS = 10 ** (-50 / 20)
