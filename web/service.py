@@ -11,7 +11,7 @@ from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.errors import GraphError
 from tolmach.transports.webrtc.aiortc_hooks import prepare
 from tolmach.transports.webrtc.connection import ConnectionSettings
-from tolmach.transports.webrtc.signalling.ice_settings import ice_servers_json
+from tolmach.transports.webrtc.signalling.ice_agent import ice_servers_json
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 from tolmach.web.catalogue.catalogue import GraphCatalogue
 from tolmach.web.errors import ApiError

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from tolmach.pipelines.errors import GraphError
 
 if TYPE_CHECKING:
-    from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+    from tolmach.transports.webrtc.signalling.ice_agent import IceSettings
 
 __all__ = ["ServerSettings", "is_loopback", "normalised_origin"]
 
@@ -133,7 +133,7 @@ class ServerSettings:
             GraphError: If a URL, port or address cannot be used.
         """
         # Imports aiortc, which a command line that says nothing of ICE need not wait for.
-        from tolmach.transports.webrtc.signalling.ice_settings import IceSettings, ice_servers
+        from tolmach.transports.webrtc.signalling.ice_agent import IceSettings, ice_servers
 
         servers = ice_servers(self.ice_urls, username=self.turn_username, credential=self.turn_credential)
         return IceSettings(servers, self.udp_ports, self.advertised_addresses)

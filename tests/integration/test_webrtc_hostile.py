@@ -27,7 +27,7 @@ from tolmach.transports.webrtc.connection import MAX_CHANNELS, MAX_MALFORMED, Co
 from tolmach.transports.webrtc.guards import Allowance
 from tolmach.transports.webrtc.opus import SILENCE
 from tolmach.transports.webrtc.signalling.ice import MAX_SOURCES
-from tolmach.transports.webrtc.signalling.ice_settings import ice_servers
+from tolmach.transports.webrtc.signalling.ice_agent import ice_servers
 from tolmach.transports.webrtc.signalling.messages import encode
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 

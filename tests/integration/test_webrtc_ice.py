@@ -17,7 +17,7 @@ from tests.until import no_task_left, until
 from tolmach.transports.webrtc.aiortc_hooks import tap_receiver, use_ice
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
 from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
-from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.ice_agent import IceSettings
 from tolmach.transports.webrtc.signalling.sdp import SignallingError, prepare_offer
 
 

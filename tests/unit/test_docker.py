@@ -263,7 +263,7 @@ def test_published_ports_are_those_the_server_uses_and_of_this_computer_alone(se
     ports = [filled_in(port, {}) for port in found["ports"]]
     assert ports == [f"127.0.0.1:{DEFAULTS.port}:{DEFAULTS.port}", f"127.0.0.1:{udp}:{udp}/udp"]
     low, high = map(int, udp.split("-"))
-    # One for each connection, two while ICE restarts (transports/webrtc/signalling/ice_settings.py).
+    # One for each connection, two while ICE restarts (transports/webrtc/signalling/ice_agent.py).
     assert high - low + 1 >= 2 * DEFAULTS.max_sessions
 
 

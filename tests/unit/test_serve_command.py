@@ -15,7 +15,7 @@ from tolmach.pipelines.cli.commands import serve
 from tolmach.pipelines.cli.main import main
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.shipped import config_dir
-from tolmach.transports.webrtc.signalling.ice_settings import ice_servers_json
+from tolmach.transports.webrtc.signalling.ice_agent import ice_servers_json
 from tolmach.web.settings import ServerSettings, normalised_origin
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 -- named, not bound

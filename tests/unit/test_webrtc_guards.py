@@ -30,8 +30,7 @@ from tests.unit.test_webrtc_sdp import OFFER
 from tolmach.transports.webrtc.guards import Allowance, Complaints, MalformedPacket, check_sctp, is_media, is_stun
 from tolmach.transports.webrtc.incoming.jitter import JitterBuffer
 from tolmach.transports.webrtc.opus import Packet, opus_duration
-from tolmach.transports.webrtc.signalling.ice_agent import MAX_REMOTE_CANDIDATES, GuardedStun, IceAgent
-from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.ice_agent import MAX_REMOTE_CANDIDATES, GuardedStun, IceAgent, IceSettings
 from tolmach.transports.webrtc.signalling.messages import MessageError, decode, encode, pong
 from tolmach.transports.webrtc.signalling.sdp import Offer, SignallingError, prepare_offer, usable_candidate
 

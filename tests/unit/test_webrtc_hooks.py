@@ -30,8 +30,7 @@ from tolmach.transports.webrtc.aiortc_hooks import JITTER_BUFFER, PacedTrack, Pa
 from tolmach.transports.webrtc.opus import SILENCE, TIME_BASE
 from tolmach.transports.webrtc.outgoing.sender import Sender
 from tolmach.transports.webrtc.signalling.ice import RestartableIce
-from tolmach.transports.webrtc.signalling.ice_agent import IceAgent
-from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.ice_agent import IceAgent, IceSettings
 
 
 async def receiver() -> tuple[RTCPeerConnection, RTCRtpReceiver]:

@@ -18,8 +18,13 @@ from tests.until import until
 from tolmach.pipelines.errors import GraphError
 from tolmach.transports.webrtc.signalling import ice_agent
 from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
-from tolmach.transports.webrtc.signalling.ice_agent import IceAgent, open_socket
-from tolmach.transports.webrtc.signalling.ice_settings import IceSettings, ice_servers, ice_servers_json
+from tolmach.transports.webrtc.signalling.ice_agent import (
+    IceAgent,
+    IceSettings,
+    ice_servers,
+    ice_servers_json,
+    open_socket,
+)
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
 RTP = b"\x80" + bytes(11)

@@ -37,7 +37,7 @@ from tolmach.transports.webrtc.incoming.receiver import Receiver
 from tolmach.transports.webrtc.outgoing.sender import Sender
 from tolmach.transports.webrtc.signalling import messages
 from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
-from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.ice_agent import IceSettings
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP, Offer, SignallingError, prepare_offer, usable_candidate
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from aioice import Candidate
 from aioice.ice import ConnectionClosed
 
-from tolmach.transports.webrtc.signalling.ice_agent import IceAgent
-from tolmach.transports.webrtc.signalling.ice_settings import IceSettings
+from tolmach.transports.webrtc.signalling.ice_agent import IceAgent, IceSettings
 
 log = logging.getLogger(__name__)
 
