@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.loudspeakers import PERSON, TTS, noise, speech
 from tolmach.pipelines.frames import Samples
-from tolmach.transports.webrtc.echo.echo_path import Timeline
+from tolmach.transports.webrtc.echo.echo_path import LatestValues
 from tolmach.transports.webrtc.echo.lag_search import BLOCK, WHITE_HOP, Decimator, LagSearch, whiten
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 
@@ -40,20 +40,20 @@ def test_decimation_keeps_speech_and_takes_out_what_would_fold() -> None:
 
 
 @given(writes=st.lists(st.tuples(st.integers(-30, 150), st.integers(1, 39)), min_size=1, max_size=20))
-def test_a_timeline_keeps_the_latest(writes: list[tuple[int, int]]) -> None:
+def test_the_latest_values_are_kept(writes: list[tuple[int, int]]) -> None:
     length = 40
-    timeline = Timeline(length)
+    latest = LatestValues(length)
     truth: dict[int, float] = {}
     end = 0
     for n, (step, count) in enumerate(writes):
         start = max(0, end + max(step, -length // 2))
-        timeline.write(start, np.full(count, n + 1, np.float32))
+        latest.write(start, np.full(count, n + 1, np.float32))
         truth.update(dict.fromkeys(range(start, start + count), float(n + 1)))
         end = max(end, start + count)
-        assert timeline.end == end
+        assert latest.end == end
         kept = range(end - length, end)
-        assert timeline.read(kept.start, kept.stop).tolist() == [truth.get(i, 0.0) for i in kept]
-    assert not timeline.read(end + 200, end + 210).any()
+        assert latest.read(kept.start, kept.stop).tolist() == [truth.get(i, 0.0) for i in kept]
+    assert not latest.read(end + 200, end + 210).any()
 
 
 @pytest.mark.parametrize("lag", [-150, 0, 1234, 7990])

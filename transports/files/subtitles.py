@@ -217,7 +217,7 @@ def _fewest(words: list[str], line: int, lines: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Utterance:
+class _Spoken:
     number: int
     start_ns: int
     end_ns: int
@@ -240,14 +240,14 @@ class SubtitleWriter:
         self.head = "WEBVTT\n\n" if vtt else ""
         self._layout = layout
         self._vtt = vtt
-        self._held: list[_Utterance] = []
+        self._held: list[_Spoken] = []
         self._ready: list[tuple[int, int, Cue]] = []  # a heap: start, count, cue that an earlier one may still precede
         self._scheduled = 0
         self._number = 0
 
     def add(self, utterance: int, start_ns: int, end_ns: int, text: str) -> str:
         """Take an utterance's span (media time, ns) and text; returns what may now be written."""
-        self._held.append(_Utterance(utterance, start_ns, end_ns, text))
+        self._held.append(_Spoken(utterance, start_ns, end_ns, text))
         while len(self._held) > 1 and (self._held[0].end_ns <= start_ns or len(self._held) > MAX_HELD):
             self._schedule()
         # Behind one that is spoken on, others may be over already; they wait for it, which keeps the order.

@@ -31,7 +31,7 @@ _LATE = NARROW_HZ // 100
 """Half a packet: what is sent so much late is late; what is later still comes after silence that was sent."""
 
 
-class Timeline:
+class LatestValues:
     """The latest values of something measured at a steady rate, by number; what was never written is 0.
 
     Args:
@@ -80,9 +80,9 @@ class Reference:
 
     def __init__(self, length: int) -> None:
         self._decimator = Decimator()
-        self._signal = Timeline(length)
-        self._white = Timeline(length)
-        self._loudness = Timeline(length // SLOT)
+        self._signal = LatestValues(length)
+        self._white = LatestValues(length)
+        self._loudness = LatestValues(length // SLOT)
         self.last_active = 0
 
     def played(self, samples: Samples, sent_ns: int) -> None:
