@@ -14,7 +14,8 @@ from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, check_spec, tone
 from tolmach.transports.webrtc.connection import Connection
-from tolmach.transports.webrtc.opus import FRAME_SAMPLES, SILENCE
+from tolmach.transports.webrtc.elements import MonoConverter
+from tolmach.transports.webrtc.opus import FRAME_SAMPLES, RTP_RATE_HZ, SILENCE
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings
 
@@ -135,3 +136,21 @@ async def test_the_sink_does_not_wait_for_a_session_that_is_over(line: Line, con
         await connection.close()
         await h.push(tone(0.5, rate_hz=48_000))
         await asyncio.wait_for(h.eos(), 5)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_any_rate_becomes_mono_at_48_khz(rate_hz: int, channels: int) -> None:
+    mono = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz)
+    signal = np.repeat(mono[:, None], channels, axis=1).astype(np.float32)
+    converter = MonoConverter(rate_hz)
+    parts = [converter.convert(signal[i : i + 333]) for i in range(0, len(signal), 333)]
+    out = np.concatenate([*parts, converter.flush()])
+    assert abs(len(out) - RTP_RATE_HZ) <= 2
+    wanted = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RTP_RATE_HZ) / RTP_RATE_HZ)
+    np.testing.assert_allclose(out[2000:46_000], wanted[2000:46_000], atol=0.01)
+
+
+def test_channels_are_averaged() -> None:
+    signal = np.stack([np.full(960, 0.5), np.full(960, -0.1)], axis=1).astype(np.float32)
+    np.testing.assert_allclose(MonoConverter(48_000).convert(signal), 0.2, atol=1e-6)

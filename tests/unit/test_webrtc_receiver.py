@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
-from tolmach.transports.webrtc.elements import MonoConverter
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
 from tolmach.transports.webrtc.incoming.receiver import Receiver
 from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, OpusEncoder
@@ -139,21 +138,3 @@ async def test_closing_and_interrupting_free_the_reader() -> None:
     receiver.close()
     assert await asyncio.wait_for(reading, 5) is None
     assert await receiver.read() is None
-
-
-@pytest.mark.parametrize("rate_hz", [8000, 16_000, 22_050, 44_100, 48_000])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_any_rate_becomes_mono_at_48_khz(rate_hz: int, channels: int) -> None:
-    mono = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz)
-    signal = np.repeat(mono[:, None], channels, axis=1).astype(np.float32)
-    converter = MonoConverter(rate_hz)
-    parts = [converter.convert(signal[i : i + 333]) for i in range(0, len(signal), 333)]
-    out = np.concatenate([*parts, converter.flush()])
-    assert abs(len(out) - RATE) <= 2
-    wanted = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
-    np.testing.assert_allclose(out[2000:46_000], wanted[2000:46_000], atol=0.01)
-
-
-def test_channels_are_averaged() -> None:
-    signal = np.stack([np.full(960, 0.5), np.full(960, -0.1)], axis=1).astype(np.float32)
-    np.testing.assert_allclose(MonoConverter(48_000).convert(signal), 0.2, atol=1e-6)
