@@ -24,7 +24,7 @@ from tolmach.pipelines.frames import (
 from tolmach.transports.files.atomic import TextSink
 from tolmach.transports.files.specs import JsonlSinkSettings
 
-__all__ = ["VERSION", "AudioSummary", "JsonlSink", "audio_event", "dumps", "translation_event", "utterance_event"]
+__all__ = ["JsonlSink", "dumps", "translation_event"]
 
 VERSION = 1
 """Fields may be added within a version; one that is renamed, removed or changes its meaning makes the next."""

@@ -69,10 +69,7 @@ def tap_receiver(receiver: RTCRtpReceiver, on_packet: OnPacket) -> None:
     Raises:
         RuntimeError: If this aiortc keeps its jitter buffer elsewhere.
     """
-    if not hasattr(receiver, JITTER_BUFFER):
-        raise RuntimeError(
-            "this version of aiortc cannot be used: its receiver has no jitter buffer to replace; install aiortc 1.16.0"
-        )
+    _demand(receiver, JITTER_BUFFER)
     setattr(receiver, JITTER_BUFFER, PacketTap(on_packet))
 
 
@@ -104,13 +101,8 @@ def use_ice(transport: RTCIceTransport, ice: RestartableIce) -> None:
     Raises:
         RuntimeError: If this aiortc keeps its aioice connection elsewhere.
     """
-    gatherer = transport.iceGatherer
-    if not all(hasattr(transport, name) for name in ("_connection", "_recv", "_send")):
-        raise RuntimeError(
-            "this version of aiortc cannot be used: its ICE transport has no aioice connection to replace; "
-            "install aiortc 1.16.0"
-        )
-    gatherer._connection = transport._connection = cast("aioice.Connection", ice)
+    _demand(transport, "_connection", "_recv", "_send")
+    transport.iceGatherer._connection = transport._connection = cast("aioice.Connection", ice)
     transport._recv, transport._send = ice.recv, ice.send
 
 

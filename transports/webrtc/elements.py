@@ -19,6 +19,8 @@ from tolmach.transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
 
 __all__ = ["MonoConverter", "WebrtcSink", "WebrtcSrc"]
 
+_NOTHING: Samples = np.zeros(0, np.float32)
+
 
 def _line_of(context: Context) -> Line:
     """The line of the session that the graph runs for.
@@ -177,7 +179,7 @@ class WebrtcSink(Element):
 
     def _flush(self) -> Samples:
         converter, self._converter = self._converter, None
-        return converter.flush() if converter is not None else MonoConverter.nothing()
+        return converter.flush() if converter is not None else _NOTHING
 
     def _report(self, line: Line, start: UtteranceStart, made_ns: int) -> None:
         """Say that the utterance begins to be heard, on the clock its source was captured with."""
@@ -225,23 +227,18 @@ class MonoConverter:
     def flush(self) -> Samples:
         """What the resampler still holds, float32[m]; the stream is over."""
         if self._graph is None or not self._at:
-            return self.nothing()
+            return _NOTHING
         self._graph.push(None)
         return self._pulled(self._graph)
 
     @staticmethod
-    def nothing() -> Samples:
-        """No samples."""
-        return np.zeros(0, np.float32)
-
-    @classmethod
-    def _pulled(cls, graph: av.filter.Graph) -> Samples:
+    def _pulled(graph: av.filter.Graph) -> Samples:
         parts: list[Samples] = []
         while True:
             try:
                 frame = graph.pull()
             except (BlockingIOError, EOFError):  # as much as there is, or all there will be
-                return np.concatenate(parts) if parts else cls.nothing()
+                return np.concatenate(parts) if parts else _NOTHING
             assert isinstance(frame, av.AudioFrame)  # noqa: S101 -- for the type checker
             parts.append(np.asarray(frame.to_ndarray(), np.float32).reshape(-1))
 

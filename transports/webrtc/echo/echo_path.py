@@ -24,9 +24,10 @@ from tolmach.transports.webrtc.echo.lag_search import (
 
 SLOT = NARROW_HZ // 100
 """Loudness is known for each 10 ms."""
-_ACTIVE = 10**-6.5
-"""Mean square from which a slot has sound that matters: -65 dB after pre-emphasis, which is speech of about -57 dBFS.
-Its echo is quieter still, and no detector takes it for speech."""
+AUDIBLE = 10**-6.5
+"""Mean square from which sound matters: -65 dB after pre-emphasis, which is speech of about -57 dBFS. The echo of
+what is quieter is quieter still, no detector takes it for speech, and whoever wears headphones need not pay for a
+search."""
 _LATE = NARROW_HZ // 100
 """Half a packet: what is sent so much late is late; what is later still comes after silence that was sent."""
 
@@ -109,7 +110,7 @@ class Reference:
         energies: Samples = (np.add.reduceat(np.square(made), borders) / SLOT).astype(np.float32)
         energies[0] += self._loudness.read(first, first + 1)[0]  # the packet before ended in this slot
         self._loudness.write(first, energies)
-        active = np.flatnonzero(energies > _ACTIVE)
+        active = np.flatnonzero(energies > AUDIBLE)
         if len(active):
             self.last_active = (first + int(active[-1]) + 1) * SLOT
 
@@ -119,7 +120,7 @@ class Reference:
 
     def active_slots(self, start: int, stop: int) -> int:
         """How many slots that touch the samples ``start`` to ``stop`` have sound that matters."""
-        return int(np.count_nonzero(self._loudness.read(start // SLOT, -(-stop // SLOT)) > _ACTIVE))
+        return int(np.count_nonzero(self._loudness.read(start // SLOT, -(-stop // SLOT)) > AUDIBLE))
 
     def white(self, start: int, stop: int) -> Samples:
         """Samples ``start`` to ``stop``, whitened, float32[stop - start].
@@ -163,8 +164,6 @@ _SOUNDING = 10**-5.2
 """Mean square of a hop that is no silence: -52 dB after pre-emphasis, 4 dB over white room noise of -50 dBFS."""
 _SILENT = 1e-9
 """Mean square of digital silence, with some dither, -90 dB: a muted microphone says nothing about the room."""
-_FAINT = 10**-6.5
-"""Mean square of what no detector takes for speech, -65 dB: not worth a search by whoever wears headphones."""
 _HEARD_BLOCKS, _HEARD_SOUNDING = 8, 5
 """Blocks since the first sound, and with sound, in which an echo would have been found: what a talker with headphones
 loses, once, is 0.8 to 1.1 s."""
@@ -283,7 +282,7 @@ class EchoPath:
             return
         hops = list(self._hops)[: (WHITE_HOP + BLOCK + WHITE_HOP) // SLOT]
         energies = list(self._energies)[-_HELD_HOPS:][WHITE_HOP // SLOT :][:_BLOCK_HOPS]
-        if self.known == "absent" and max(energies) < _FAINT:
+        if self.known == "absent" and max(energies) < AUDIBLE:
             return
         if max(energies) > _SILENT:
             self._search.add(whiten(np.concatenate(hops)), self._reference.white(first, last))

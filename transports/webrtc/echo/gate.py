@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, Samples
-from tolmach.transports.webrtc.echo.echo_path import FIRST_LAG, SLOT, EchoPath, Reference
+from tolmach.transports.webrtc.echo.echo_path import AUDIBLE, FIRST_LAG, SLOT, EchoPath, Reference
 from tolmach.transports.webrtc.echo.lag_search import FACTOR, NARROW_HZ, Decimator, narrow_index
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ, rtp_ns
 
@@ -33,9 +33,6 @@ _GUARD = 40 * _MS
 _TAIL = 200 * _MS
 """How long the gate stays closed at least: reverberation that falls by 60 dB in 0.5 s is 24 dB down then."""
 _REACH = MAX_DELAY + _TAIL
-_AUDIBLE = 10**-6.5
-"""Mean square of expected echo above which the gate stays closed longer: -65 dB after pre-emphasis, as speech of about
--57 dBFS."""
 _FADE = 5 * RTP_RATE_HZ // 1000
 """As in concealment: too short to be missed, too long to click."""
 _JUMP_NS = 200 * NS_PER_MS
@@ -172,7 +169,7 @@ class PlaybackGate:
             gate_open = True
         else:
             due = reference.active_slots(now - path.lag - _TAIL, now + SLOT - path.lag + _GUARD)
-            gate_open = not due and path.expected < _AUDIBLE
+            gate_open = not due and path.expected < AUDIBLE
         if gate_open != self._open:
             self._open, self._faded = gate_open, 0
 

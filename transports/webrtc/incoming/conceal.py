@@ -15,13 +15,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tolmach.pipelines.frames import Samples
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 
+_MS = RTP_RATE_HZ // 1000
+
 # The pitch period, by which playout.py shortens as well ---------------------------------------------------------------
 
-MIN_PERIOD = 5 * RTP_RATE_HZ // 1000
+MIN_PERIOD = 5 * _MS
 """5 ms, 200 Hz: a higher voice is found at a multiple of its period (ITU-T G.711 Appendix I, I.2.2)."""
-MAX_PERIOD = 15 * RTP_RATE_HZ // 1000
+MAX_PERIOD = 15 * _MS
 """15 ms, 66 Hz (ITU-T G.711 Appendix I, I.2.2)."""
-_TEMPLATE = 20 * RTP_RATE_HZ // 1000
+_TEMPLATE = 20 * _MS
 SEARCHED = _TEMPLATE + MAX_PERIOD
 """Samples :func:`find_period` looks at."""
 _COARSE = 6  # 8 kHz: pitch lies far below 4 kHz, and the search costs a thirty-sixth
@@ -59,7 +61,6 @@ def _best_lag(signal: np.ndarray, length: int, low: int, high: int) -> tuple[int
 
 # Concealment ----------------------------------------------------------------------------------------------------------
 
-_MS = RTP_RATE_HZ // 1000
 _HISTORY = 3 * MAX_PERIOD + MAX_PERIOD // 4  # three periods, and the quarter before them (48.75 ms)
 _PLAIN = 10 * _MS  # not yet attenuated
 _SILENT = 60 * _MS  # attenuated to nothing
@@ -107,10 +108,8 @@ class Concealer:
 
     def silence(self, count: int) -> Samples:
         """``count`` samples in which the peer was silent; float32[count], zeros after a fade of 5 ms."""
-        if not self._history[-_FADE:].any():
-            samples = np.zeros(count, np.float32)
-        else:
-            samples = np.zeros(count, np.float32)
+        samples = np.zeros(count, np.float32)
+        if self._history[-_FADE:].any():
             fade = min(_FADE, count)
             fall = 1 - np.arange(1, fade + 1, dtype=np.float32) / np.float32(fade)
             if self._synthetic is None:

@@ -30,7 +30,7 @@ from aiortc.rtcicetransport import connection_kwargs
 
 from tolmach.pipelines.errors import GraphError
 from tolmach.transports.webrtc.guards import Allowance, Complaints, is_media, is_stun
-from tolmach.transports.webrtc.signalling.sdp import SignallingError
+from tolmach.transports.webrtc.signalling.sdp import SignallingError, can_be_sent_to
 
 # Where ICE may be reached: STUN and TURN servers, UDP ports, and the addresses that peers are told --------------------
 
@@ -66,18 +66,15 @@ class IceSettings:
             if not 1 <= first <= last <= 65535:
                 raise GraphError(f"UDP ports {first}-{last} are no range; write for example 50000-50100")
         for text in self.advertised_addresses:
-            _check_advertised(text)
-
-
-def _check_advertised(text: str) -> None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        raise GraphError(
-            f"the advertised address {text!r} is not an IP address; names are not looked up, write 203.0.113.5, say"
-        ) from None
-    if address.is_unspecified or address.is_multicast or getattr(address, "scope_id", None):
-        raise GraphError(f"the advertised address {text!r} is none that a peer can send to")
+            try:
+                address = ipaddress.ip_address(text)
+            except ValueError:
+                raise GraphError(
+                    f"the advertised address {text!r} is not an IP address; names are not looked up, "
+                    "write 203.0.113.5, say"
+                ) from None
+            if not can_be_sent_to(address):
+                raise GraphError(f"the advertised address {text!r} is none that a peer can send to")
 
 
 def ice_servers(

@@ -101,9 +101,14 @@ def usable_candidate(candidate: str) -> str | None:
         address = ipaddress.ip_address(match["host"])
     except ValueError:
         return None
-    if getattr(address, "scope_id", None) or address.is_unspecified or address.is_multicast:
+    if not can_be_sent_to(address):
         return None
     return f"{match['foundation']} 1 udp {match['priority']} {address} {port} typ {match['type']}"
+
+
+def can_be_sent_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether it is the address of one peer, whatever interface leads there."""
+    return not (address.is_unspecified or address.is_multicast or getattr(address, "scope_id", None))
 
 
 def prepare_offer(sdp: str) -> Offer:
