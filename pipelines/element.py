@@ -27,11 +27,13 @@ __all__ = [
     "Element",
     "ElementSpec",
     "Field",
+    "Heard",
     "Live",
     "Missing",
     "Pad",
     "Settings",
     "SourceElement",
+    "heard_languages",
     "is_live_setting",
     "output_paths",
 ]
@@ -39,6 +41,8 @@ __all__ = [
 Direction = Literal["sink", "src"]
 Presence = Literal["always", "request"]
 OnError = Literal["fail", "skip", "restart"]
+ElementRole = Literal["microphone", "detector", "engine", "voice"]
+"""What an element is for people: where speech comes from, what finds it, what turns it into text, what speaks."""
 
 END_NS = 2**63 - 1
 """The media time after which nothing comes: the progress of a sink pad that has ended, ns."""
@@ -52,6 +56,15 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    def choices_of(self, name: str) -> tuple[Any, ...]:
+        """What setting ``name`` may be, the others being as they are; empty where its type says it, or nothing does.
+
+        Override it for what is known only from other settings, such as the speakers of the model that was chosen:
+        people are offered these values. A look must be cheap and import nothing heavy. What is not among them is for a
+        validator to refuse.
+        """
+        return ()
 
 
 class _LiveMark:
@@ -70,8 +83,7 @@ machine is used: strangers may give the value. It is a number, a boolean, a ``Li
 
 def is_live_setting(settings: SettingsType, name: str) -> bool:
     """Whether there is a setting of that name, and it is declared as :data:`Live`."""
-    field = settings.model_fields.get(name)
-    return field is not None and any(isinstance(mark, _LiveMark) for mark in field.metadata)
+    return name in _marked(settings, _LiveMark)
 
 
 class _OutputMark:
@@ -85,9 +97,29 @@ write one file; `tolmach check` finds it before an hour is lost."""
 
 def output_paths(settings: Settings) -> dict[str, str]:
     """The files that an element with these settings writes, by the name of the setting."""
-    fields = type(settings).model_fields
-    marked = [name for name, field in fields.items() if any(isinstance(mark, _OutputMark) for mark in field.metadata)]
+    marked = _marked(type(settings), _OutputMark)
     return {name: value for name in marked if isinstance(value := getattr(settings, name), str)}
+
+
+class _HeardMark:
+    """On a field: the language that the element expects to hear."""
+
+
+Heard = Annotated[_Value, _HeardMark()]
+"""The type of a setting that names the language an element expects to hear, a BCP-47 tag: ``source_lang: Heard[str]``.
+What stands before the element is told (:attr:`Context.languages`): of a film ``file_src`` takes that sound track."""
+
+
+def heard_languages(settings: Settings) -> tuple[str, ...]:
+    """The languages that an element with these settings expects to hear, in the order of declaration."""
+    marked = _marked(type(settings), _HeardMark)
+    return tuple(value for name in marked if isinstance(value := getattr(settings, name), str))
+
+
+def _marked(settings: SettingsType, mark: type) -> list[str]:
+    """Names of the settings whose fields carry a mark."""
+    fields = settings.model_fields.items()
+    return [name for name, field in fields if any(isinstance(each, mark) for each in field.metadata)]
 
 
 SettingsType: TypeAlias = type[Settings]
@@ -201,6 +233,8 @@ class ElementSpec:
         on_error: Failure policy unless the graph says otherwise: ``fail`` the graph, ``skip`` the utterance in hand, or
             ``restart`` the element.
         live: Whether a source produces at the pace of the world rather than as fast as it is asked.
+        role: What it is for people, who find its settings under that word; None leaves it to what its pads take and
+            give (audio cut into utterances is a detector's, speech to text an engine's, text to speech a voice's).
         doc: Longer description, Markdown.
         timed: Whether a sink lays out what it gets by media time, and so wants it in that order.
         licence: Licence or terms of what the element loads at run time, for people to see; empty when nobody has
@@ -218,6 +252,7 @@ class ElementSpec:
     missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
     on_error: OnError = "fail"
     live: bool = False
+    role: ElementRole | None = None
     timed: bool = False
     doc: str = ""
     licence: str = ""
@@ -285,7 +320,7 @@ class Context:
         caps: Negotiated caps by pad name.
         base_dir: Folder that relative paths in settings start from (the current folder for ``tolmach run``).
         overwrite: Whether sinks may replace existing files.
-        languages: What the elements behind this one expect to hear (their ``source_lang``), BCP-47, each once.
+        languages: What the elements behind this one expect to hear (their :data:`Heard` settings), BCP-47, each once.
         at_rest: Whether no element of the graph is in the middle of an utterance (:attr:`Element.mid_utterance`); a
             live source may be handed to another graph then.
         busy: Says that work of the element goes on outside its methods (on a model host, in an executor) until what it

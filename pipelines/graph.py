@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings, heard_languages
 from tolmach.pipelines.errors import Span
 
 
@@ -119,11 +119,10 @@ class Graph:
         return tuple(link for link in self.links if link.sink.node == node)
 
     def languages_behind(self, node: str) -> tuple[str, ...]:
-        """What the elements that frames from ``node`` reach expect to hear: every ``source_lang``, sorted."""
-        reached, found = {node}, set()
+        """What the elements that frames from ``node`` reach expect to hear, as their settings declare it; sorted."""
+        reached, found = {node}, set[str]()
         for name in self.order:
             if name in reached:
                 reached.update(link.sink.node for link in self.links_from(name))
-                if isinstance(lang := getattr(self.nodes[name].settings, "source_lang", None), str):
-                    found.add(lang)
+                found.update(heard_languages(self.nodes[name].settings))
         return tuple(sorted(found))

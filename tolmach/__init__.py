@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tolmach.pipelines.element import Element as Element
     from tolmach.pipelines.element import ElementSpec as ElementSpec
     from tolmach.pipelines.element import Field as Field
+    from tolmach.pipelines.element import Heard as Heard
     from tolmach.pipelines.element import Live as Live
     from tolmach.pipelines.element import Output as Output
     from tolmach.pipelines.element import Pad as Pad
@@ -46,7 +47,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "bus": ("Bus", "Message"),
     "caps": ("Caps",),
-    "element": ("Context", "Element", "ElementSpec", "Field", "Live", "Output", "Pad", "Settings", "SourceElement"),
+    "element": (
+        "Context",
+        "Element",
+        "ElementSpec",
+        "Field",
+        "Heard",
+        "Live",
+        "Output",
+        "Pad",
+        "Settings",
+        "SourceElement",
+    ),
     "errors": ("ElementError", "GraphError", "MediaError", "ModelError", "TolmachError"),
     "frames": (
         "AudioFrame",

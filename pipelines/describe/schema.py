@@ -13,6 +13,7 @@ from typing import Any
 
 from tolmach.pipelines.describe.reference import SettingInfo, alternatives, describe_settings
 from tolmach.pipelines.element import ElementSpec
+from tolmach.pipelines.language.variables import NO_ROLE, ROLES
 from tolmach.pipelines.registry import Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -71,30 +72,16 @@ def _shapes(specs: list[ElementSpec]) -> dict[str, Any]:
             "pattern": "\\$\\{(env|param):",
             "description": "Text with variables: ${param:NAME}, ${env:NAME}, ${env:NAME:-default}, ${env:NAME:?why}.",
         },
-        "params": {
-            "type": ["object", "null"],
-            "description": "What the graph can be given from outside: a default, nothing (required), or a mapping.",
-            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-            "additionalProperties": {
-                "anyOf": [
-                    _SCALAR,
-                    {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "properties": {
-                            "default": {**_SCALAR, "description": "Value when none is given; required without it."},
-                            "choices": {
-                                "type": "array",
-                                "minItems": 1,
-                                "items": _SCALAR,
-                                "description": "The only values it may have.",
-                            },
-                            "description": {"type": "string", "description": "For people."},
-                        },
-                    },
-                ]
+        "params": _params(
+            "What the graph can be given from outside: a default, nothing (required), or a mapping.",
+            {
+                "role": {
+                    "enum": [*ROLES, NO_ROLE, None],
+                    "description": "What it means to those who give it; its name says it where that is a role.",
+                }
             },
-        },
+        ),
+        "bin_params": _params("What an instance can be given: a default, nothing (required), or a mapping.", {}),
         "elements": {
             "type": "object",
             "description": "Elements by name: a type and its settings.",
@@ -113,7 +100,7 @@ def _shapes(specs: list[ElementSpec]) -> dict[str, Any]:
             "additionalProperties": False,
             "properties": {
                 "description": {"type": "string", "description": "What the bin does."},
-                "params": {"$ref": "#/$defs/params"},
+                "params": {"$ref": "#/$defs/bin_params"},
                 "elements": {"$ref": "#/$defs/elements"},
                 "links": {"$ref": "#/$defs/links"},
                 "pads": {
@@ -145,6 +132,35 @@ def _shapes(specs: list[ElementSpec]) -> dict[str, Any]:
                 }
                 for s in specs
             ],
+        },
+    }
+
+
+def _params(description: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    """A ``params`` section; ``more`` are properties of each param beside those that all have."""
+    return {
+        "type": ["object", "null"],
+        "description": description,
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+        "additionalProperties": {
+            "anyOf": [
+                _SCALAR,
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "default": {**_SCALAR, "description": "Value when none is given; required without it."},
+                        "choices": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": _SCALAR,
+                            "description": "The only values it may have.",
+                        },
+                        "description": {"type": "string", "description": "For people."},
+                        **more,
+                    },
+                },
+            ]
         },
     }
 

@@ -89,7 +89,7 @@ def _read_bins(section: YamlEntry | None, problems: Diagnostics) -> dict[str, _B
             )
             continue
         check_keys(entry.value, _BIN_KEYS, "a bin", problems)
-        params = parse_params(entry.value.get("params"), problems)
+        params = parse_params(entry.value.get("params"), problems, of_bin=True)
         bins[entry.key] = _Bin(entry.key, entry.key_span, entry.value, params, _size(entry.value))
     return bins
 

@@ -10,21 +10,35 @@ or a mapping::
     params:
       input:                                        # required
       output: out
-      source_lang: {default: en, choices: [en, ru], description: Language spoken in the recording.}
+      from: {default: en, choices: [en, ru], description: Language spoken in the recording., role: source_lang}
+
+What a param means to those who give it, it declares as its ``role``; one that does not say has the role of its name, if
+that is one (:data:`ParamRole`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from tolmach.pipelines.errors import Span
-from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value, suggest
+from tolmach.pipelines.language.diagnostics import Diagnostics, show_value, suggest
 from tolmach.pipelines.language.document import YamlEntry, YamlMapping, YamlScalar, YamlSequence, YamlValue, is_null
 
-__all__ = ["Expanded", "ParamDef", "Scope", "expand", "parse_params", "resolve_params"]
+__all__ = [
+    "NO_ROLE",
+    "ROLES",
+    "Expanded",
+    "ParamDef",
+    "ParamRole",
+    "Scope",
+    "expand",
+    "param_with_role",
+    "parse_params",
+    "resolve_params",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +189,16 @@ class _ScalarExpansion:
 _FORMS = "write ${env:NAME}, ${env:NAME:-default}, ${env:NAME:?message}, ${param:NAME}, or $${ for a literal ${"
 
 
-_KEYS = ("default", "choices", "description")
+ParamRole = Literal["input", "output", "source_lang", "target_lang", "voice"]
+"""What a param means to those who give it: the recording, the folder for what is made of it, the language that is
+spoken, the one it is translated into, who speaks."""
+
+ROLES: tuple[ParamRole, ...] = get_args(ParamRole)
+NO_ROLE = "none"
+"""What a param declares that is called like a role and has another meaning."""
+_SHARED_ROLES = frozenset[ParamRole]({"voice"})
+"""Roles that several params of a graph may have: people are shown all of them. The others are given a value unasked."""
+_KEYS = ("default", "choices", "description", "role")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +213,7 @@ class ParamDef:
         required: Whether it has no default.
         span: Where it is declared.
         written: The default as written, or None.
+        role: What it means to those who give it, or None; those of a bin have none.
     """
 
     name: str
@@ -199,10 +223,22 @@ class ParamDef:
     required: bool
     span: Span
     written: YamlScalar | None = None
+    role: ParamRole | None = None
 
 
-def parse_params(entry: YamlEntry | None, problems: Diagnostics) -> dict[str, ParamDef]:
-    """Read a ``params`` section; reports ``bad-value`` and ``unknown-field``."""
+def param_with_role(params: Iterable[ParamDef], role: ParamRole) -> ParamDef | None:
+    """The first param that has a role, or None."""
+    return next((param for param in params if param.role == role), None)
+
+
+def parse_params(entry: YamlEntry | None, problems: Diagnostics, *, of_bin: bool = False) -> dict[str, ParamDef]:
+    """Read a ``params`` section; reports ``bad-value`` and ``unknown-field``.
+
+    Args:
+        entry: The section, or None where there is none.
+        problems: Takes what is wrong.
+        of_bin: Whether they are those of a bin: its instances give them, not people, so they have no roles.
+    """
     if entry is None or is_null(entry.value):
         return {}
     if not isinstance(entry.value, YamlMapping):
@@ -216,13 +252,33 @@ def parse_params(entry: YamlEntry | None, problems: Diagnostics) -> dict[str, Pa
             hint = "use letters, digits and underscores"
             problems.add("bad-value", item.key_span, f"{item.key!r} is not a name for a param", hint=hint)
             continue
-        params[item.key] = _parse_one(item, problems)
+        params[item.key] = _parse_one(item, problems, of_bin)
+    _check_roles(params.values(), problems)
     return params
 
 
-def _parse_one(item: YamlEntry, problems: Diagnostics) -> ParamDef:
+def _check_roles(params: Iterable[ParamDef], problems: Diagnostics) -> None:
+    """Report params that share a role which only one may have."""
+    first: dict[ParamRole, ParamDef] = {}
+    for param in params:
+        if param.role is None or param.role in _SHARED_ROLES:
+            continue
+        other = first.setdefault(param.role, param)
+        if other is not param:
+            # One of them need not say so: that of the name.
+            hint = (
+                f"{param.role}: {{role: {NO_ROLE}}} gives it no role"
+                if param.role in (param.name, other.name)
+                else "let one of them have it"
+            )
+            message = f"{param.name!r} and {other.name!r} (line {other.span.line}) both have the role {param.role}"
+            problems.add("bad-value", param.span, message, hint=hint)
+
+
+def _parse_one(item: YamlEntry, problems: Diagnostics, of_bin: bool) -> ParamDef:
     written = item.value
-    bare = ParamDef(item.key, None, (), "", True, item.key_span)
+    by_name = None if of_bin else next((role for role in ROLES if role == item.key), None)
+    bare = ParamDef(item.key, None, (), "", True, item.key_span, role=by_name)
     if isinstance(written, YamlScalar):
         return replace(bare, default=written.value, required=written.value is None, written=written)
     if isinstance(written, YamlSequence):
@@ -230,10 +286,12 @@ def _parse_one(item: YamlEntry, problems: Diagnostics) -> ParamDef:
         problems.add("bad-value", written.span, f"the default of {item.key!r} must be one value, got a list", hint=hint)
         return replace(bare, required=False)
     for entry in written:
-        if entry.key not in _KEYS:
-            close = did_you_mean(entry.key, _KEYS)
-            hint = f"did you mean '{close}'?" if close else "a param has default, choices and description"
-            problems.add("unknown-field", entry.key_span, f"a param has no {entry.key!r}", hint=hint)
+        if entry.key == "role" and of_bin:
+            hint = "its instances give it; only the graph's own params have roles"
+            problems.add("unknown-field", entry.key_span, "a param of a bin has no 'role'", hint=hint)
+        elif entry.key not in _KEYS:
+            known = suggest(entry.key, _KEYS, "a param has default, choices, description and role")
+            problems.add("unknown-field", entry.key_span, f"a param has no {entry.key!r}", hint=known)
     choices = _choices(written.get("choices"), problems)
     described = _scalar(written.get("description"), "a description", problems)
     default = _scalar(written.get("default"), "a default", problems)
@@ -244,7 +302,20 @@ def _parse_one(item: YamlEntry, problems: Diagnostics) -> ParamDef:
         description=described.text if described else "",
         required=default is None or default.value is None,
         written=default,
+        role=_role(declared, problems) if (declared := written.get("role")) and not of_bin else by_name,
     )
+
+
+def _role(entry: YamlEntry, problems: Diagnostics) -> ParamRole | None:
+    declared = _scalar(entry, "a role", problems)
+    if declared is None or declared.value in (None, NO_ROLE):
+        return None
+    for role in ROLES:
+        if declared.value == role:
+            return role
+    hint = suggest(str(declared.value), (*ROLES, NO_ROLE), f"use {', '.join(ROLES)} or {NO_ROLE}")
+    problems.add("bad-value", declared.span, f"{show_value(declared.value)} is not a role of a param", hint=hint)
+    return None
 
 
 def _scalar(entry: YamlEntry | None, what: str, problems: Diagnostics) -> YamlScalar | None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import get_args
 
 from pydantic import ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -21,7 +22,7 @@ from tolmach.pipelines.describe.reference import (
     example_values,
     unit_of,
 )
-from tolmach.pipelines.element import ElementSpec, Pad, Settings
+from tolmach.pipelines.element import ElementRole, ElementSpec, Pad, Settings
 
 HEAVY_MODULES = (
     "aiortc",
@@ -91,6 +92,11 @@ def _check_texts(spec: ElementSpec) -> None:
     )
     _require(
         bool(spec.licence) or spec.prefetch is None, spec, "licence is empty; name the terms of what the element loads"
+    )
+    _require(
+        spec.role in (None, *get_args(ElementRole)),
+        spec,
+        f"role={spec.role!r} is none of {', '.join(get_args(ElementRole))}; leave it out if none fits",
     )
     for name in ("build", "prefetch"):
         target = getattr(spec, name)

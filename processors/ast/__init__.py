@@ -6,7 +6,7 @@ import re
 
 from pydantic import field_validator
 
-from tolmach.pipelines.element import Field, Live, Pad, Settings
+from tolmach.pipelines.element import Field, Heard, Live, Pad, Settings
 from tolmach.processors.languages import script_of
 
 RATE_HZ = 16000
@@ -16,7 +16,7 @@ RATE_HZ = 16000
 class AstSettings(Settings):
     """Settings of an element that turns utterances into text in a target language."""
 
-    source_lang: str = Field("en", description="Language that is spoken, a BCP-47 tag.")
+    source_lang: Heard[str] = Field("en", description="Language that is spoken, a BCP-47 tag.")
     target_lang: str = Field("ru", description="Language of the text, a BCP-47 tag; the source language transcribes.")
     device: str = Field("auto", description="Where the model runs: auto (a GPU if there is one), cpu, cuda or cuda:N.")
     cpu_threads: int = Field(

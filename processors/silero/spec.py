@@ -121,6 +121,10 @@ class SileroTtsSettings(Settings):
             raise ValueError(f"{info.name} speaks at {', '.join(map(str, info.rates_hz))} Hz, not at {self.rate_hz} Hz")
         return self
 
+    def choices_of(self, name: str) -> tuple[str, ...]:
+        """Who may speak, where the model is known; see :meth:`tolmach.pipelines.element.Settings.choices_of`."""
+        return tuple(self.info.speakers) if name == "speaker" and self.info else ()
+
     @property
     def info(self) -> SileroModelInfo | None:
         """What is known about the model; None for a path or URL."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from tolmach.pipelines.element import ElementSpec, Field, Live, Missing
+from tolmach.pipelines.element import ElementSpec, Field, Heard, Live, Missing
 from tolmach.processors.ast import AstSettings, ast_pads
 from tolmach.processors.languages import LANGUAGES, primary_language
 
@@ -31,7 +31,7 @@ ComputeType = Literal["default", "float32", "float16", "bfloat16", "int8", "int8
 class WhisperSettings(AstSettings):
     """Settings of ``whisper_ast``."""
 
-    source_lang: str = Field("ru", description="Language that is spoken, a BCP-47 tag; it is not detected.")
+    source_lang: Heard[str] = Field("ru", description="Language that is spoken, a BCP-47 tag; it is not detected.")
     target_lang: str = Field("en", description="Language of the text: en, or the source language to transcribe.")
     model: str = Field(
         "base",

@@ -130,6 +130,41 @@ def test_edited_added_and_broken_files_show(open_page: OpenPage, address: str, g
     assert tolmach.complaints == []
 
 
+def test_params_are_known_by_their_roles(open_page: OpenPage, address: str, graphs: Path):
+    renamed = graphs / "renamed.yaml"
+    text = (graphs / "phrasebook-live.yaml").read_text().replace("name: phrasebook-live", "name: renamed")
+    for name, param in (("from", "source_lang"), ("to", "target_lang"), ("who", "voice")):
+        text = text.replace(f"  {param}: {{default", f"  {name}: {{role: {param}, default")
+        text = text.replace(f"${{param:{param}}}", f"${{param:{name}}}")
+    renamed.write_text(text)
+    tolmach = open_page(address, say=("ru", [STATION]))
+    page = tolmach.page
+    speak, hear = page.get_by_label("Speak", exact=True), page.get_by_label("Hear", exact=True)
+    try:
+        tolmach.until("[...document.getElementById('graph').options].some((o) => o.value === 'renamed')")
+        picker = page.get_by_role("combobox", name="Graph")
+        picker.select_option("renamed")
+        assert (speak.input_value(), hear.input_value()) == ("en", "ru")
+        assert speak.is_enabled()
+        page.locator("#swap").click()
+        assert (speak.input_value(), hear.input_value()) == ("ru", "en")
+        page.get_by_label("Voice").select_option("m1")
+        page.get_by_text("Advanced").click()
+        assert page.locator("#fields > .field").count() == 0, "languages and voice have places of their own"
+        tolmach.start()
+        tolmach.until("tolmach.current?.params?.from === 'ru'")
+        assert tolmach.say("tolmach.current.params") == {"from": "ru", "to": "en", "who": "m1"}
+        assert [c["text"] for c in tolmach.wait_for_captions(1)] == ["Where is the train station?"]
+        # The direction goes along to a graph that calls it otherwise.
+        picker.select_option("phrasebook-live")
+        tolmach.until("tolmach.current.graph === 'phrasebook-live'")
+        assert tolmach.say("tolmach.current.params") == {"source_lang": "ru", "target_lang": "en"}
+        assert (speak.input_value(), hear.input_value()) == ("ru", "en")
+    finally:
+        renamed.unlink()
+    assert tolmach.complaints == []
+
+
 def test_texts_of_a_graph_stay_texts(open_page: OpenPage, address: str, graphs: Path):
     markup = "<img src=x onerror=window.hurt=1><script>window.hurt=1<" + "script>"
     hostile = graphs / f"{markup.replace('/', '')}{'w' * 100}\u202egnihton.yaml"

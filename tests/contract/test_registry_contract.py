@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import subprocess
+import sys
 import wave
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,6 +181,58 @@ links: [in -> to_16k -> vad -> ast -> tts -> out]
         "mood": ("enum", False, ("calm", "gay")),
         "greeting": ("text", False, ()),
     }
+
+
+class RecorderSettings(Settings):
+    """Of a microphone somebody else has written."""
+
+    device: Literal["desk", "room"] = Field("desk", description="Which one.")
+    pattern: Live[str | None] = Field(None, description="Where it listens.")
+    gain_db: Live[float] = Field(0.0, description="How much louder, dB.")
+    channel: Live[int] = Field(0, description="Which of its channels.")
+
+    def choices_of(self, name: str) -> tuple[Any, ...]:
+        known = {"pattern": ("front", "all round") if self.device == "room" else ("front",), "channel": (0, 1)}
+        return known.get(name, ())
+
+
+def test_an_element_of_a_third_party_says_what_it_is_and_what_its_settings_may_be():
+    recorder = ElementSpec(
+        type="recorder_src",
+        summary="Record.",
+        settings=RecorderSettings,
+        pads=(Pad.src("audio/raw, rate=48000, channels=1, segmented=false"),),
+        build="plugin:Recorder",
+        role="microphone",
+    )
+    graph = load_graph(
+        "a.yaml",
+        text="""\
+version: 1
+elements:
+  mic: {type: recorder_src, device: room}
+  out: {type: fake_sink}
+links: [mic -> out]
+""",
+        registry=Registry.builtin().extended(recorder),
+    )
+    assert {(s.name, s.role, s.type, s.nullable, s.choices) for s in live_settings(graph)} == {
+        ("pattern", "microphone", "enum", True, ("front", "all round")),
+        ("gain_db", "microphone", "number", False, ()),
+        ("channel", "microphone", "enum", False, (0, 1)),
+    }
+    check_spec(
+        replace(recorder, example="{type: recorder_src, device: room}", build="tolmach.pipelines.element:Element")
+    )
+    with pytest.raises(AssertionError, match="role='mircophone' is none of microphone, detector, engine, voice"):
+        check_spec(replace(recorder, role="mircophone"))  # type: ignore[arg-type]
+
+
+def test_the_server_knows_no_element_by_its_settings_class():
+    code = "import sys, tolmach.web.catalogue.live_settings; print([m for m in sys.modules if m.startswith(%r)])"
+    rooms = ("tolmach.processors", "tolmach.transports")
+    done = subprocess.run([sys.executable, "-c", code % (rooms,)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:

@@ -119,6 +119,17 @@ def test_a_wrong_command_exits_with_2_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_params_may_be_called_as_one_likes(tmp_path: Path, recordings: Path) -> None:
+    renamed = GRAPH.replace("  input: {default: ,", "  clip: {role: input,").replace("param:input}", "param:clip}")
+    renamed = renamed.replace("  output: out", "  made: {default: out, role: output}").replace(
+        "param:output}", "param:made}"
+    )
+    (tmp_path / "renamed.yaml").write_text(renamed)
+    done = tolmach("run", "renamed.yaml", recordings, "-o", "results", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.parent.name for path in (tmp_path / "results").rglob("copy.wav")) == ["a", "b", "c"]
+
+
 def test_a_graph_that_needs_no_recording_runs_without_one(tmp_path: Path) -> None:
     (tmp_path / "tone.yaml").write_text(
         "version: 1\nparams: {output: out}\n"

@@ -25,6 +25,7 @@ from tolmach.pipelines.cli.batch.records import Record, load_record, save_record
 from tolmach.pipelines.cli.commands.bench import _print as print_bench
 from tolmach.pipelines.cli.commands.run import _save_summary
 from tolmach.pipelines.errors import GraphError, MediaError
+from tolmach.pipelines.language.check import check_graph
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import RunResult
 
@@ -40,7 +41,7 @@ elements:
   more: {type: file_sink, path: "${param:output}/more.wav"}
 links: [in -> fork -> dub, fork -> more]
 """
-DECLARED = frozenset({"input", "output", "level"})
+DECLARED = check_graph("tone.yaml", text=GRAPH).params
 
 
 @pytest.fixture
@@ -416,7 +417,7 @@ def subtitled(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     spec = importlib.import_module("speaking_plugin").SPEC
     (tmp_path / "tone.yaml").write_text(SUBTITLED)
     registry = Registry.builtin().extended(spec)
-    return lambda **more: make("talk", registry=registry, declared=frozenset({"input", "output"}), **more)
+    return lambda **more: make("talk", registry=registry, declared=DECLARED, **more)
 
 
 def beside_of(folder: Path) -> list[Path]:

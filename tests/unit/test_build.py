@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import model_validator
 
 from tests.unit.graph_specs import GOOD, GRAPHS, REGISTRY, FileSrc, NoSettings, check, document, graph_of, spec
-from tolmach.pipelines.element import Pad
+from tolmach.pipelines.element import Heard, Pad, Settings
 from tolmach.pipelines.errors import CODES, GraphError
 from tolmach.pipelines.language.check import COMMAND_LINE, check_graph, load_graph, parse_set
 from tolmach.pipelines.language.diagnostics import format_json
@@ -78,6 +78,91 @@ def test_params_are_listed_with_what_they_declare():
         ("b", 5, (), "", False),
         ("c", "en", ("en", "ru"), "Spoken.", False),
         ("d", None, (), "", True),
+    ]
+
+
+ROLES = document({"in": "type: file_src, path: x", "o": OUT}, "in -> o") + "params:\n"
+
+
+def test_a_param_has_the_role_it_declares_else_that_of_its_name():
+    text = ROLES + (
+        "  clip: {role: input}\n  output: out\n  from: {default: en, role: source_lang}\n  target_lang: {default: ru}\n"
+        "  low: {default: m1, role: voice}\n  high: {default: f1, role: voice}\n  voice: {default: a, role: none}\n"
+        "  input: {default: b, role: }\n  language: en\n"
+    )
+    assert {param.name: param.role for param in check(text).params} == {
+        "clip": "input",
+        "output": "output",
+        "from": "source_lang",
+        "target_lang": "target_lang",
+        "low": "voice",
+        "high": "voice",
+        "voice": None,
+        "input": None,
+        "language": None,
+    }
+    assert check(text).ok
+
+
+@pytest.mark.parametrize(
+    ("params", "message", "hint"),
+    [
+        ("  a: {role: inptu}\n", "'inptu' is not a role of a param", "did you mean 'input'?"),
+        (
+            "  a: {role: 5}\n",
+            "5 is not a role of a param",
+            "use input, output, source_lang, target_lang, voice or none",
+        ),
+        ("  a: {role: [input]}\n", "a role must be one value", None),
+        ("  a: {rloe: input}\n", "a param has no 'rloe'", "did you mean 'role'?"),
+        (
+            "  input: x\n  clip: {role: input}\n",
+            "'clip' and 'input' (line 8) both have the role input",
+            "input: {role: none} gives it no role",
+        ),
+        (
+            "  a: {role: source_lang}\n  b: {role: source_lang}\n",
+            "'b' and 'a' (line 8) both have the role source_lang",
+            "let one of them have it",
+        ),
+    ],
+)
+def test_mistakes_in_roles_are_told(params: str, message: str, hint: str | None):
+    (found,) = check(ROLES + params).diagnostics
+    assert (found.message, found.hint) == (message, hint)
+
+
+def test_params_of_a_bin_have_no_roles():
+    text = (
+        "version: 1\nbins:\n  b:\n    params: {input: {default: 1}, one: {default: 1, role: voice}}\n"
+        "    elements: {id: {type: identity}}\n    pads: {sink: id.sink, src: id.src}\n"
+        "elements: {in: {type: test_src}, b: {type: bin/b}, o: {type: fake_sink}}\nlinks: [in -> b -> o]\n"
+    )
+    (found,) = check(text).diagnostics
+    assert (found.code, found.message) == ("unknown-field", "a param of a bin has no 'role'")
+    assert check(text.replace(", role: voice", "")).ok
+
+
+class Listener(Settings):
+    """Of an engine that somebody else has written, with a name of its own for what it expects to hear."""
+
+    tongue: Heard[str | None] = "de"
+    second: Heard[str] = "fr"
+    source_lang: str = "xx"
+
+
+def test_the_languages_behind_an_element_are_those_that_settings_declare():
+    engine = spec("engine", Listener, (Pad.sink(), Pad.src(like="sink")))
+    registry = REGISTRY.extended(engine)
+    text = document(
+        {"in": SRC, "a": "type: engine", "b": "type: engine, tongue: , second: pl", "o": OUT}, "in -> a -> b -> o"
+    )
+    graph = graph_of(text, registry=registry)
+    assert [graph.languages_behind(name) for name in graph.order] == [
+        ("de", "fr", "pl"),
+        ("de", "fr", "pl"),
+        ("pl",),
+        (),
     ]
 
 

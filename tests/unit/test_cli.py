@@ -243,6 +243,13 @@ def test_graph_refuses_a_bad_graph_and_writes_nothing(bad: Path, tmp_path: Path,
             ["run", "vad", "HERE", "--set", "output=x"],
             "with INPUT the folder is given with -o, not with --set output=...\n",
         ),
+        (["run", "CLIP"], "no recording given for param 'clip': tolmach run "),
+        (["run", "CLIP", "HERE", "--set", "clip=x"], "either as INPUT or as --set clip=..., not both\n"),
+        (["run", "CLIP", "HERE", "--set", "made=x"], "given with -o, not with --set made=...\n"),
+        (["run", "NONE", "HERE"], "declares no param 'input' (nor another one with role: input), so it cannot"),
+        (["run", "TYPO", "HERE"], "error[bad-value]: 'inptu' is not a role of a param"),
+        (["bench", "TYPO", "HERE"], "error[bad-value]: 'inptu' is not a role of a param"),
+        (["bench", "NONE", "HERE"], "declares no param 'input' (nor another one with role: input), so it cannot"),
         (["bench", "vad", "--rounds", "0"], "argument --rounds: must be a whole number between 1 and 100\n"),
         (["run", "vad", "--jobs", "two"], "argument --jobs: must be a whole number between 1 and 64\n"),
     ],
@@ -251,9 +258,14 @@ def test_graph_refuses_a_bad_graph_and_writes_nothing(bad: Path, tmp_path: Path,
 def test_a_wrong_command_says_what_is_wrong_with_it(
     arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    recording = tmp_path / "talk.wav"
-    recording.touch()
-    assert main([str(recording) if a == "HERE" else a for a in arguments]) == 2
+    text = "version: 1\nelements: {in: {type: test_src}, out: {type: fake_sink}}\nlinks: [in -> out]\n"
+    files = {"HERE": tmp_path / "talk.wav", "CLIP": tmp_path / "clip.yaml", "NONE": tmp_path / "none.yaml"}
+    files["TYPO"] = tmp_path / "typo.yaml"
+    files["TYPO"].write_text(f"{text}params: {{clip: {{role: inptu}}}}\n")
+    files["HERE"].touch()
+    files["CLIP"].write_text(f"{text}params: {{clip: {{role: input}}, made: {{default: out, role: output}}}}\n")
+    files["NONE"].write_text(f"{text}params: {{input: {{default: 1, role: none}}}}\n")
+    assert main([str(files.get(a, a)) for a in arguments]) == 2
     assert said in capsys.readouterr().err
 
 

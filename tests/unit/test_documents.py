@@ -143,6 +143,16 @@ async def test_a_finished_source_of_the_guide_ends(tmp_path, monkeypatch):
     assert [frame.pts_ns for frame in pushed] == [0, 20_000_000, 40_000_000]
 
 
+def test_the_choices_of_the_guide_follow_from_another_setting(tmp_path, monkeypatch):
+    (text,) = (t for t in blocks("docs/ELEMENTS.md", "python") if t.startswith("# tolmach_voice/spec.py"))
+    (tmp_path / "voice_of_the_guide.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = importlib.import_module("voice_of_the_guide").VoiceSettings
+    assert settings().choices_of("speaker") == ("anna",)
+    assert settings(model="large").choices_of("speaker") == ("anna", "boris")
+    assert settings().choices_of("model") == ()
+
+
 async def test_the_element_that_is_written_in_the_guide_passes_its_own_tests(tmp_path, monkeypatch):
     package = tmp_path / "tolmach_gain"
     package.mkdir()

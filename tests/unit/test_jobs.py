@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params, plan_jobs
 from tolmach.pipelines.cli.batch.records import Record, save_record
 from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.language.variables import ParamDef
 
 
 def touch(*paths: Path) -> None:
@@ -57,12 +60,23 @@ def test_missing_input_and_empty_folder_are_told(tmp_path: Path) -> None:
 
 def test_params_of_a_job() -> None:
     job = Job("a", Path("in/a.wav"), Path("out/a"))
-    assert job_params(job, {"lang": "ru"}, {"input", "output", "lang"}) == {
+    assert job_params(job, {"lang": "ru"}, declared("input: , output: out, lang: en")) == {
         "input": "in/a.wav",
         "output": "out/a",
         "lang": "ru",
     }
-    assert "output" not in job_params(job, {}, {"input"})
+    assert "output" not in job_params(job, {}, declared("input: "))
+
+
+def test_params_of_a_job_are_found_by_their_roles() -> None:
+    job = Job("a", Path("in/a.wav"), Path("out/a"))
+    params = declared("clip: {role: input}, made: {default: out, role: output}, output: {default: 1, role: none}")
+    assert job_params(job, {}, params) == {"clip": "in/a.wav", "made": "out/a"}
+    assert job_params(job, {"made": "there"}, params) == {"clip": "in/a.wav", "made": "there"}
+
+
+def declared(params: str) -> Sequence[ParamDef]:
+    return check_graph("g.yaml", text=f"version: 1\nparams: {{{params}}}\nelements: {{}}\nlinks: []\n").params
 
 
 def test_fingerprint_changes_with_anything_that_changes_the_result(tmp_path: Path) -> None:

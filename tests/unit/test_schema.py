@@ -121,6 +121,9 @@ def test_variables_inside_lists():
     [
         ({"params": {"a": None, "b": 3, "c": {"default": "x", "choices": ["x", "y"], "description": "C."}}}, True),
         ({"params": {"a": {"defualt": 1}}}, False),
+        ({"params": {"a": {"role": "input"}, "b": {"role": "none"}, "c": {"role": None}}}, True),
+        ({"params": {"a": {"role": "inptu"}}}, False),
+        ({"bins": {"duplex": {"params": {"a": {"role": "input"}}, "elements": {"p": {"type": "in"}}}}}, False),
         ({"params": {"not a name": 1}}, False),
         ({"version": 2}, False),
         ({"nmae": "x"}, False),

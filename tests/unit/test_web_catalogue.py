@@ -385,6 +385,35 @@ async def test_a_client_may_say_what_holds_anyway(catalogue: GraphCatalogue):
     assert graph.nodes["tts"].settings.volume == 100
 
 
+RENAMED = (
+    LIVE.replace("  source_lang: {", "  from: {role: source_lang, ")
+    .replace("  target_lang: {", "  to: {role: target_lang, ")
+    .replace("param:source_lang}", "param:from}")
+    .replace("param:target_lang}", "param:to}")
+)
+
+
+async def test_languages_are_known_by_their_roles(tmp_path: Path, open_catalogue: Open):
+    (tmp_path / "live.yaml").write_text(RENAMED)
+    (tmp_path / "locked.yaml").write_text(LIVE.replace("  target_lang: {", "  target_lang: {role: none, "))
+    catalogue = await open_catalogue(tmp_path)
+    shown, locked = catalogue.as_json()["graphs"]
+    assert [(p["name"], p["role"], p["locked"]) for p in shown["params"]] == [
+        ("from", "source_lang", False),
+        ("to", "target_lang", False),
+        ("model", None, True),
+        ("volume", None, False),
+    ]
+    graph = await catalogue.load("live", {"from": "ru", "to": "en"}, {})
+    assert graph.nodes["ast"].settings.source_lang == "ru"
+    assert graph.nodes["tts"].settings.lang == "en"
+    with pytest.raises(GraphError, match="is not a language tag"):
+        await catalogue.load("live", {"to": "../../etc/passwd"}, {})
+    assert [p["name"] for p in locked["params"] if p["locked"]] == ["target_lang", "model"]
+    with pytest.raises(GraphError, match="param 'target_lang' cannot be given by a client"):
+        await catalogue.load("locked", {"target_lang": "en"}, {})
+
+
 async def test_a_server_may_trust_its_clients(tmp_path: Path, open_catalogue: Open):
     (tmp_path / "live.yaml").write_text(LIVE)
     catalogue = await open_catalogue(tmp_path, trust_params=True)

@@ -47,6 +47,7 @@ WEBRTC_SRC = ElementSpec(
     pads=(Pad.src("audio/raw, rate=48000, channels=1, segmented=false"),),
     build="tolmach.transports.webrtc.elements:WebrtcSrc",
     live=True,
+    role="microphone",
     doc="""\
 The audio of the session's peer as its clock counts it: `pts_ns` is the capture time by RTP timestamps, 0 at the first
 packet. A jitter buffer of our own puts packets in order and waits for late ones as long as the network has shown to

@@ -152,6 +152,7 @@ class LiveGraph:
             "default": _plain(self.default_of(param)),
             "choices": [_plain(choice) for choice in param.choices],
             "required": param.required,
+            "role": param.role,
             "locked": locked,
         }
 

@@ -21,13 +21,11 @@ from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.graph import Graph, Node
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, format_text, show_value
 from tolmach.pipelines.language.variables import ParamDef
-from tolmach.processors.silero.spec import SileroTtsSettings
-from tolmach.transports.webrtc.spec import WebrtcSrcSettings
 
 __all__ = ["LiveSetting", "in_words", "is_locked", "live_settings", "require_params_allowed", "require_settings_live"]
 
-LANGUAGE_PARAMS = ("source_lang", "target_lang")
-"""Params that any client may give; their values have the form of a language tag."""
+LANGUAGE_ROLES = ("source_lang", "target_lang")
+"""Roles of params that any client may give; their values have the form of a language tag."""
 MAX_VALUES = 200
 MAX_TEXT = 200
 """Characters of a name or value."""
@@ -48,7 +46,7 @@ class LiveSetting:
     Attributes:
         target: ``element.setting``, as it is given.
         element: Name of the element.
-        role: What the element does: ``microphone``, ``detector``, ``engine`` (speech to text), ``voice``, or "".
+        role: What the element is for people, see :attr:`tolmach.pipelines.element.ElementSpec.role`; "" for nothing.
         name: Name of the setting.
         title: The name in words: the title that its field declares, else made from the name.
         description: What it does.
@@ -96,17 +94,15 @@ def _settings(node: Node) -> Iterator[LiveSetting]:
             continue
         branches = alternatives(info.schema)
         values = [b for b in branches if b.get("type") != "null"]
-        kind = "enum" if info.choices else _TYPES.get(str(values[0].get("type"))) if len(values) == 1 else None
-        choices = info.choices
-        if kind == "text" and (choices := _speakers(node, info.name)):
-            kind = "enum"
+        choices = info.choices or tuple(to_jsonable_python(node.settings.choices_of(info.name)))
+        kind = "enum" if choices else _TYPES.get(str(values[0].get("type"))) if len(values) == 1 else None
         if kind is None:
             continue  # a list or a mapping: no client can give one
         bounds: Mapping[str, Any] = values[0] if kind in ("integer", "number") else {}
         yield LiveSetting(
             target=f"{node.name}.{info.name}",
             element=node.name,
-            role=_role(node),
+            role=node.spec.role or _role_by_pads(node),
             name=info.name,
             title=_title(settings, info),
             description=info.description,
@@ -143,10 +139,8 @@ def in_words(name: str, unit: str = "") -> str:
     return text[:1].upper() + text[1:]
 
 
-def _role(node: Node) -> str:
-    """``microphone`` for that of a session, else ``detector``, ``voice``, ``engine`` or "" by what goes in and out."""
-    if isinstance(node.settings, WebrtcSrcSettings):
-        return "microphone"
+def _role_by_pads(node: Node) -> str:
+    """``detector``, ``voice``, ``engine`` or "" by what goes in and out."""
     media: dict[str, set[str]] = {"sink": set(), "src": set()}
     cuts = False
     for pad in node.pads:
@@ -160,12 +154,6 @@ def _role(node: Node) -> str:
     return "engine" if "audio" in media["sink"] and "text" in media["src"] else ""
 
 
-def _speakers(node: Node, name: str) -> tuple[str, ...]:
-    """Who may speak, where the element knows them."""
-    known = node.settings.info if name == "speaker" and isinstance(node.settings, SileroTtsSettings) else None
-    return tuple(known.speakers) if known else ()
-
-
 @lru_cache(maxsize=256)
 def _described(settings: SettingsType) -> tuple[SettingInfo, ...]:
     return describe_settings(settings)
@@ -176,7 +164,7 @@ def _described(settings: SettingsType) -> tuple[SettingInfo, ...]:
 
 def is_locked(param: ParamDef, trust_params: bool) -> bool:
     """Whether a client may not give a param, because it may become a path or the name of a model."""
-    return not (trust_params or param.choices or param.name in LANGUAGE_PARAMS)
+    return not (trust_params or param.choices or param.role in LANGUAGE_ROLES)
 
 
 def require_params_allowed(
@@ -209,7 +197,7 @@ def require_params_allowed(
             if value != default_of(param):
                 hint = "the server allows it with --trust-params"
                 problems.add("bad-value", None, f"param {name!r} cannot be given by a client", hint=hint)
-        elif name in LANGUAGE_PARAMS and not param.choices and not _LANGUAGE.fullmatch(str(value)):
+        elif param.role in LANGUAGE_ROLES and not param.choices and not _LANGUAGE.fullmatch(str(value)):
             problems.add("bad-value", None, f"{show_value(value)} is not a language tag such as en or pt-BR")
     _raise(problems)
 

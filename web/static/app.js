@@ -282,7 +282,7 @@ function showChoice() {
 
 function explainState(state) {
   const listening = state === "live" || state === "reconnecting";
-  explainEmpty($("empty"), setup.graph, setup.param("source_lang"), setup.param("target_lang"), listening);
+  explainEmpty($("empty"), setup.graph, setup.valueOf("source_lang"), setup.valueOf("target_lang"), listening);
 }
 
 setup.addEventListener("change", ({ detail }) => {

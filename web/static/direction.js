@@ -4,7 +4,7 @@ import { selectOf } from "./fields.js";
 import { make } from "./dom.js";
 import { COMMON_LANGUAGES, languageName } from "./words.js";
 
-/** The params of a graph that mean the direction. */
+/** The roles of params that mean the direction; what they are called is the graph's affair. */
 export const SOURCE = "source_lang";
 export const TARGET = "target_lang";
 
@@ -17,7 +17,7 @@ function canonical(text) {
   }
 }
 
-/** Fires `change` (detail: {source_lang, target_lang}, as far as they are params) when the person chose. */
+/** Fires `change` (detail: {source_lang, target_lang}, as far as params have these roles) when the person chose. */
 export class Direction extends EventTarget {
   #root;
   #source;
@@ -36,9 +36,9 @@ export class Direction extends EventTarget {
     swap.addEventListener("click", () => this.#swapped());
   }
 
-  /** Show the direction of a graph. @param {object[]} params Its params. @param {object} values Their values. */
+  /** Show the direction of a graph. @param {object[]} params Its params. @param {object} values Values by role. */
   show(params, values) {
-    this.#params = Object.fromEntries(params.map((param) => [param.name, param]));
+    this.#params = Object.fromEntries(params.filter(isLanguage).map((param) => [param.role, param]));
     this.#values = { [SOURCE]: values[SOURCE], [TARGET]: values[TARGET] };
     this.#root.hidden = !(SOURCE in this.#params || TARGET in this.#params);
     this.#fill(this.#source, SOURCE, "Speak");
@@ -46,28 +46,28 @@ export class Direction extends EventTarget {
     this.#swap.disabled = !this.#canSwap();
   }
 
-  #fill(place, name, label) {
-    const param = this.#params[name];
-    const id = name === SOURCE ? "source-lang" : "target-lang";
+  #fill(place, role, label) {
+    const param = this.#params[role];
+    const id = role === SOURCE ? "source-lang" : "target-lang";
     const title = make("label", { for: param ? id : null }, label);
     if (!param) {
       place.replaceChildren(title, make("span", { class: "fixed" }, "set by the graph"));
       return;
     }
     const input = param.choices?.length
-      ? selectOf(param.choices, this.#values[name], languageName)
+      ? selectOf(param.choices, this.#values[role], languageName)
       : make("input", { type: "text", list: "languages", spellcheck: "false", autocomplete: "off", required: true });
     input.id = id;
-    if (!param.choices?.length) input.value = this.#values[name] ?? "";
+    if (!param.choices?.length) input.value = this.#values[role] ?? "";
     input.title = param.description ?? "";
-    input.addEventListener("change", () => this.#chosen(name, input));
+    input.addEventListener("change", () => this.#chosen(role, input));
     place.replaceChildren(title, input);
     if (input.tagName === "INPUT") {
-      place.append(make("span", { class: "language-name", "aria-live": "polite" }, languageName(this.#values[name])));
+      place.append(make("span", { class: "language-name", "aria-live": "polite" }, languageName(this.#values[role])));
     }
   }
 
-  #chosen(name, input) {
+  #chosen(role, input) {
     let value = input.value;
     if (input.tagName === "INPUT") {
       const tag = canonical(value);
@@ -75,10 +75,10 @@ export class Direction extends EventTarget {
       if (!input.reportValidity()) return;
       value = tag;
     }
-    const other = name === SOURCE ? TARGET : SOURCE;
+    const other = role === SOURCE ? TARGET : SOURCE;
     // Choosing the other side's language means turning round.
     if (value === this.#values[other] && this.#canSwap()) this.#swapped();
-    else this.#set({ ...this.#values, [name]: value });
+    else this.#set({ ...this.#values, [role]: value });
   }
 
   #canSwap() {
@@ -92,11 +92,14 @@ export class Direction extends EventTarget {
   }
 
   #set(values) {
-    const known = Object.fromEntries(Object.entries(values).filter(([name]) => name in this.#params));
+    const known = Object.fromEntries(Object.entries(values).filter(([role]) => role in this.#params));
     this.show(Object.values(this.#params), values);
     this.dispatchEvent(new CustomEvent("change", { detail: known }));
   }
 }
+
+/** Whether a param is one side of the direction. */
+export const isLanguage = (param) => param.role === SOURCE || param.role === TARGET;
 
 /** The proposals for fields without choices. */
 export function languageOptions() {

@@ -1,11 +1,12 @@
 /** What is chosen: graph, direction, voice, params and settings; shown as the graph of the moment declares them. */
 
-import { Direction, SOURCE, TARGET } from "./direction.js";
+import { Direction, SOURCE, TARGET, isLanguage } from "./direction.js";
 import { make, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { recall, remember } from "./prefs.js";
 import { named, shortened } from "./words.js";
 
+/** The role of params that say who speaks; they have a place of their own. */
 const VOICE = "voice";
 /** The setting by which the server keeps what it plays out of the microphone; it goes with the source of the sound. */
 const GATE = "gate_playback";
@@ -41,7 +42,7 @@ export class Setup extends EventTarget {
     this.#direction = new Direction(parts.direction);
     this.#direction.addEventListener("change", ({ detail }) => {
       remember("direction", { ...recall("direction", {}), ...detail });
-      this.#changed({ params: detail });
+      this.#changed({ params: byName(this.#graph.params, detail) });
     });
     parts.graph.addEventListener("change", () => this.#chooseGraph(parts.graph.value));
     catalog.addEventListener("change", () => this.#listed());
@@ -67,9 +68,10 @@ export class Setup extends EventTarget {
     return this.#graph;
   }
 
-  /** A param's value, chosen or default. */
-  param(name) {
-    return this.#params[name] ?? this.#graph?.params.find((param) => param.name === name)?.default;
+  /** The value, chosen or default, of the param with a role; undefined where the graph has none. */
+  valueOf(role) {
+    const param = this.#graph?.params.find((each) => each.role === role);
+    return param && this.#value(param);
   }
 
   /** Show what is in use, after a change was refused or another client made one. */
@@ -96,9 +98,8 @@ export class Setup extends EventTarget {
       return;
     }
     this.#notGone();
-    const isOther = found.name !== this.#graph?.name;
+    if (found.name !== this.#graph?.name) this.#params = this.#carried(found);
     this.#graph = found;
-    if (isOther) this.#params = this.#carried(found);
     this.#params = valid(found.params, this.#params);
     this.#settings = onlyOf(
       shownOf(found).map((s) => s.target),
@@ -142,19 +143,29 @@ export class Setup extends EventTarget {
     const graph = this.#catalog.find(name);
     if (!graph?.ok) return;
     remember("graph", name);
+    const params = this.#carried(graph);
     this.#graph = graph;
     this.#notGone();
     this.#drawList(graph);
-    this.#changed({ params: this.#carried(graph), settings: {}, anew: true });
+    this.#changed({ params, settings: {}, anew: true });
   }
 
-  /** The remembered direction goes along to a graph that takes it; everything else begins at the defaults. */
+  /** The direction goes along from the graph of now to one that takes it; everything else begins at the defaults. */
   #carried(graph) {
-    const direction = { ...recall("direction", {}), ...onlyOf([SOURCE, TARGET], this.#params) };
-    const carried = valid(graph.params, direction);
-    const both = graph.params.filter((p) => p.name === SOURCE || p.name === TARGET).length === 2;
+    const languages = graph.params.filter(isLanguage);
+    const carried = valid(languages, byName(languages, { ...recall("direction", {}), ...this.#direct() }));
     // Half a direction could turn "ru to en" into "ru to ru".
-    return both && Object.keys(carried).length === 1 ? {} : carried;
+    return languages.length === 2 && Object.keys(carried).length === 1 ? {} : carried;
+  }
+
+  /** The languages that were chosen, by role. */
+  #direct() {
+    const chosen = (this.#graph?.params ?? []).filter((p) => isLanguage(p) && p.name in this.#params);
+    return Object.fromEntries(chosen.map((p) => [p.role, this.#params[p.name]]));
+  }
+
+  #value(param) {
+    return this.#params[param.name] ?? param.default;
   }
 
   #changed({ params = {}, settings = {}, anew = false }) {
@@ -185,17 +196,19 @@ export class Setup extends EventTarget {
     const { graph, about, voice, advanced, fields } = this.#parts;
     graph.value = this.#graph.name;
     setText(about, shortened(this.#graph.description ?? "", LONGEST_ABOUT));
-    this.#direction.show(this.#graph.params, { [SOURCE]: this.param(SOURCE), [TARGET]: this.param(TARGET) });
-    const voiceParam = this.#graph.params.find((p) => p.name === VOICE);
-    voice.replaceChildren(...(voiceParam ? [this.#paramField({ ...voiceParam, title: "Voice" })] : []));
-    const others = this.#graph.params.filter((p) => ![SOURCE, TARGET, VOICE].includes(p.name));
+    this.#direction.show(this.#graph.params, { [SOURCE]: this.valueOf(SOURCE), [TARGET]: this.valueOf(TARGET) });
+    const voices = this.#graph.params.filter((p) => p.role === VOICE);
+    voice.replaceChildren(
+      ...voices.map((p) => this.#paramField({ ...p, title: voices.length === 1 ? "Voice" : p.title })),
+    );
+    const others = this.#graph.params.filter((p) => !isLanguage(p) && p.role !== VOICE);
     const open = new Set([...fields.querySelectorAll("details[open]")].map((d) => d.dataset.element));
     fields.replaceChildren(...others.map((param) => this.#paramField(param)), ...this.#settingGroups(open));
     advanced.hidden = others.length + shownOf(this.#graph).length === 0;
   }
 
   #paramField(param) {
-    return field(param, this.param(param.name), (value) => this.#changed({ params: { [param.name]: value } }));
+    return field(param, this.#value(param), (value) => this.#changed({ params: { [param.name]: value } }));
   }
 
   #settingGroups(open) {
@@ -265,6 +278,10 @@ const ungated = (graph) =>
 
 const onlyOf = (names, values = {}) =>
   Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));
+
+/** Values by role as values by the names of the params that have these roles. */
+const byName = (params, values) =>
+  Object.fromEntries(params.filter((p) => p.role in values).map((p) => [p.name, values[p.role]]));
 
 /** The values a graph's params accept; a choice that is gone falls back to the default. */
 function valid(params, values) {

@@ -28,6 +28,7 @@ from tolmach.pipelines.cli.batch.records import (
 from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 
@@ -57,13 +58,13 @@ class Batch:
     Attributes:
         graph_path: The graph file.
         jobs: What to run.
-        params: Values of the graph's params; ``input`` and ``output`` are set per job.
+        params: Values of the graph's params; those with the roles input and output are set per job.
         overrides: Values of ``element.setting``.
         overwrite: Whether finished outputs are made again.
         parallel: Runs at a time.
         trace: Whether to collect per-element figures.
         beside: Whether subtitles are also put beside the recordings.
-        declared: Names of the graph's params.
+        declared: The graph's params.
         watcher: Follows the batch.
         registry: Element types; the default registry when None.
     """
@@ -72,7 +73,7 @@ class Batch:
     jobs: Sequence[Job]
     params: Mapping[str, Any]
     overrides: Mapping[str, Any]
-    declared: frozenset[str]
+    declared: Sequence[ParamDef]
     watcher: Watcher
     overwrite: bool = False
     parallel: int = 1

@@ -11,13 +11,14 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tolmach.pipelines.cli.batch.records import RECORD_NAME, SUMMARY_NAME, source_of
 from tolmach.pipelines.errors import GraphError, no_such_file
+from tolmach.pipelines.language.variables import ParamDef, param_with_role
 
 MEDIA_SUFFIXES = frozenset(
     (
@@ -269,13 +270,14 @@ def _key(folder: Path) -> str:
     return unicodedata.normalize("NFC", str(folder)).casefold()
 
 
-def job_params(job: Job, params: Mapping[str, Any], declared: Collection[str]) -> dict[str, Any]:
-    """The graph's params for one job: the caller's, ``input`` set to the recording and ``output`` to its folder."""
+def job_params(job: Job, params: Mapping[str, Any], declared: Sequence[ParamDef]) -> dict[str, Any]:
+    """The graph's params for one job: the caller's, and the job's recording and folder for those with these roles."""
     values = dict(params)
-    if job.input is not None:
-        values["input"] = str(job.input)
-    if "output" in declared:
-        values.setdefault("output", str(job.output))
+    recording, folder = param_with_role(declared, "input"), param_with_role(declared, "output")
+    if job.input is not None and recording is not None:
+        values[recording.name] = str(job.input)
+    if folder is not None:
+        values.setdefault(folder.name, str(job.output))
     return values
 
 

@@ -35,14 +35,27 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.cli.batch.jobs import Job, job_params
     from tolmach.pipelines.cli.batch.report import ReportConsole
     from tolmach.pipelines.cli.commands.check import use_color
+    from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, parse_set
     from tolmach.pipelines.language.diagnostics import format_text
+    from tolmach.pipelines.language.variables import param_with_role
     from tolmach.pipelines.shipped import shipped_file, shipped_graph
 
     path = shipped_graph(args.graph)
     params, overrides = parse_set(args.set)
-    declared = {p.name for p in check_graph(path).params}
-    source = Path(args.input) if args.input else shipped_file(DEMO) if "input" in declared else None
+    checked = check_graph(path)
+    declared = checked.params
+    takes = param_with_role(declared, "input") is not None
+    if args.input and not takes:
+        if not checked.ok:
+            # What is wrong may be what should have said it.
+            print(format_text(checked.diagnostics, checked.sources, color=use_color(sys.stderr)), file=sys.stderr)
+            return 2
+        raise GraphError(
+            f"{path} declares no param 'input' (nor another one with role: input), so it cannot take a recording; "
+            "measure it without INPUT"
+        )
+    source = Path(args.input) if args.input else shipped_file(DEMO) if takes else None
     with tempfile.TemporaryDirectory(prefix="tolmach-bench-") as folder:
         job = Job("bench", source, Path(folder))
         values = job_params(job, params, declared)

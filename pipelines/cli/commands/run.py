@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_INTERRUPTED, end_process
 from tolmach.pipelines.cli.options import add_set, whole_number
@@ -23,8 +23,8 @@ from tolmach.pipelines.cli.options import add_set, whole_number
 if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.batch import Batch
     from tolmach.pipelines.cli.batch.interrupts import Interrupts
-    from tolmach.pipelines.cli.batch.jobs import Job
     from tolmach.pipelines.cli.batch.records import Record
+    from tolmach.pipelines.language.check import CheckResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from rich.console import Console
 
-    from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, plan_jobs
+    from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, job_params, plan_jobs
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, parse_set
+    from tolmach.pipelines.language.variables import param_with_role
     from tolmach.pipelines.shipped import shipped_graph
 
     if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES:
@@ -65,19 +66,27 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     params, overrides = parse_set(args.set)
     jobs = plan_jobs(args.inputs, output) if args.inputs else [Job("", None, output)]
-    defs = check_graph(path).params
-    declared = {p.name for p in defs}
-    if not args.inputs and "input" not in params and any(p.name == "input" and p.required for p in defs):
-        raise GraphError(f"no recording given for param 'input': tolmach run {args.graph} INPUT... -o DIR")
-    if args.inputs and "input" not in declared:
-        raise GraphError(f"{path} declares no param 'input', so it cannot take recordings; run it without INPUT")
-    if args.inputs and "input" in params:
-        raise GraphError("give recordings either as INPUT or as --set input=..., not both")
-    if args.inputs and "output" in params and "output" in declared:
+    checked = check_graph(path)
+    declared = checked.params
+    recording, folder = param_with_role(declared, "input"), param_with_role(declared, "output")
+    if not args.inputs and recording is not None and recording.required and recording.name not in params:
+        raise GraphError(f"no recording given for param {recording.name!r}: tolmach run {args.graph} INPUT... -o DIR")
+    if args.inputs and recording is None:
+        if _print_problems(checked, warnings=False):
+            return 2  # what is wrong may be what should have said it
+        raise GraphError(
+            f"{path} declares no param 'input' (nor another one with role: input), so it cannot take recordings; run "
+            "it without INPUT"
+        )
+    if args.inputs and recording is not None and recording.name in params:
+        raise GraphError(f"give recordings either as INPUT or as --set {recording.name}=..., not both")
+    if args.inputs and folder is not None and folder.name in params:
         # Each recording has a folder of its own; one for all would have them overwrite each other.
-        raise GraphError("with INPUT the folder is given with -o, not with --set output=...")
+        raise GraphError(f"with INPUT the folder is given with -o, not with --set {folder.name}=...")
     typical = next((job for job in jobs if job.is_unicode and not job.problem), jobs[0])
-    if _print_problems(path, typical, params, overrides, declared, warnings=not args.quiet):
+    values = job_params(typical, params, declared)
+    checked = check_graph(path, params=values, overrides=overrides, require_params=True)
+    if _print_problems(checked, warnings=not args.quiet):
         return 2
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -107,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
                 jobs=jobs,
                 params=params,
                 overrides=overrides,
-                declared=frozenset(declared),
+                declared=declared,
                 watcher=watcher,
                 overwrite=args.overwrite,
                 parallel=args.jobs,
@@ -161,20 +170,15 @@ def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
     return ""
 
 
-def _print_problems(
-    path: Path, job: Job, params: dict[str, Any], overrides: dict[str, Any], declared: set[str], *, warnings: bool
-) -> bool:
+def _print_problems(result: CheckResult, *, warnings: bool) -> bool:
     """Print every problem of the graph, as ``tolmach check`` does, before anything heavy is imported.
 
     Returns:
         Whether there is an error.
     """
-    from tolmach.pipelines.cli.batch.jobs import job_params
     from tolmach.pipelines.cli.commands.check import use_color
-    from tolmach.pipelines.language.check import check_graph
     from tolmach.pipelines.language.diagnostics import format_text
 
-    result = check_graph(path, params=job_params(job, params, declared), overrides=overrides, require_params=True)
     wrong = any(d.severity == "error" for d in result.diagnostics)
     if result.diagnostics and (wrong or warnings):
         print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
