@@ -32,7 +32,7 @@ from tolmach.pipelines.models.caches import size_text
 
 __all__ = ["DownloadError", "Remote", "curl_command", "download", "sha256_of"]
 
-Progress = Callable[[str], None]
+TellProgress = Callable[[str], None]
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30
@@ -77,7 +77,7 @@ class Remote:
 def download(
     remote: Remote,
     path: Path,
-    progress: Progress,
+    progress: TellProgress,
     *,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
@@ -117,7 +117,7 @@ def download(
 
 
 @contextmanager
-def _locked(path: Path, name: str, progress: Progress) -> Iterator[None]:
+def _locked(path: Path, name: str, progress: TellProgress) -> Iterator[None]:
     # The file stays: taken away, it would be another one for whoever waits than for whoever comes next.
     lock = FileLock(path)
     try:
@@ -153,7 +153,7 @@ class _Download:
         self,
         remote: Remote,
         part: Path,
-        progress: Progress,
+        progress: TellProgress,
         pause: Callable[[float], object],
     ) -> None:
         self._remote = remote

@@ -18,7 +18,7 @@ from tolmach.pipelines.errors import ModelMissingError
 from tolmach.pipelines.models.caches import cache_folders, size_text
 
 if TYPE_CHECKING:
-    from tolmach.pipelines.models.download import Progress, Remote
+    from tolmach.pipelines.models.download import Remote, TellProgress
 
 __all__ = ["HubFile", "NotInRepositoryError", "cached", "fetch"]
 
@@ -59,7 +59,7 @@ def cached(file: HubFile) -> Path | None:
     return None
 
 
-def fetch(file: HubFile, progress: Progress) -> Path:
+def fetch(file: HubFile, progress: TellProgress) -> Path:
     """The file's path in the cache, downloaded unless it is there. Blocks.
 
     Args:
@@ -107,7 +107,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _remote(file: HubFile, url: str, known: Any, headers: dict[str, str], progress: Progress) -> Remote:
+def _remote(file: HubFile, url: str, known: Any, headers: dict[str, str], progress: TellProgress) -> Remote:
     # Of a large file the hub says the SHA-256 as its entity tag; of a small one, git's digest.
     from tolmach.pipelines.models.download import Remote
 

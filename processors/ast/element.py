@@ -153,7 +153,7 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _UtteranceOutcome:
     utterance: Utterance
     outcome: Hypothesis | Exception
 
@@ -179,7 +179,7 @@ class SpeechTranslation(Element, Generic[Item]):
         self._collector = UtteranceCollector(settings.max_utterance_ms * RATE_HZ // 1000, RATE_HZ)
         self._group: list[Utterance] = []
         self.retries: Counter[str] = Counter()  # of utterances so far, by reason
-        self._jobs: OrderedJobs[list[_Answer]] = OrderedJobs(context, settings.max_in_flight, self._emit)
+        self._jobs: OrderedJobs[list[_UtteranceOutcome]] = OrderedJobs(context, settings.max_in_flight, self._emit)
 
     @abstractmethod
     async def open(self) -> Lease[Item, Hypothesis]:
@@ -260,15 +260,15 @@ class SpeechTranslation(Element, Generic[Item]):
             group, self._group = self._group, []
             await self._jobs.submit(self._ask(group))
 
-    async def _ask(self, group: Sequence[Utterance]) -> list[_Answer]:
+    async def _ask(self, group: Sequence[Utterance]) -> list[_UtteranceOutcome]:
         if self._lease is None:
             raise RuntimeError(f"{self.context.name} was not started")
         items = [self.request(utterance) for utterance in group if _usable(utterance)]
         outcomes = iter(await self._lease.submit(items, merge=self.merge))
         silent = Hypothesis("", None, "no speech")
-        return [_Answer(utterance, next(outcomes) if _usable(utterance) else silent) for utterance in group]
+        return [_UtteranceOutcome(utterance, next(outcomes) if _usable(utterance) else silent) for utterance in group]
 
-    async def _emit(self, answers: list[_Answer]) -> None:
+    async def _emit(self, answers: list[_UtteranceOutcome]) -> None:
         failure: ElementError | None = None
         for answer in answers:
             if isinstance(answer.outcome, Exception):

@@ -26,7 +26,7 @@ from tolmach.processors.canary.known import (
 )
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
-from tolmach.processors.hosting.device import resolve, torch_gpus
+from tolmach.processors.hosting.device import resolve_device, torch_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
 
     async def _acquire(self, model: str, sha256: str | None) -> Lease[CanaryRequest, Hypothesis]:
         settings = self.settings
-        device = await off_loop(resolve, settings.device, torch_gpus)
+        device = await off_loop(resolve_device, settings.device, torch_gpus)
         threads, dtype = settings.cpu_threads, settings.dtype
         if dtype == "float32" and device == "cpu":
             dtype = "auto"  # the same model

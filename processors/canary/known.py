@@ -18,7 +18,7 @@ from tolmach.pipelines.models import hub
 from tolmach.processors.ast import require_language
 
 if TYPE_CHECKING:
-    from tolmach.pipelines.models.download import Progress
+    from tolmach.pipelines.models.download import TellProgress
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def published_name(model: str) -> str | None:
     return name if name in PUBLISHED else None
 
 
-class Known(NamedTuple):
+class KnownLanguages(NamedTuple):
     """What is known of a loaded model's languages.
 
     Attributes:
@@ -86,7 +86,7 @@ class Known(NamedTuple):
     sure: bool
 
 
-def recognise(name: str, shape: Shape, tokens: Sequence[str], parts: Sequence[str] = ()) -> Known:
+def recognise(name: str, shape: Shape, tokens: Sequence[str], parts: Sequence[str] = ()) -> KnownLanguages:
     """Which languages a model has learnt, by its name, its shape and its tokenizer.
 
     Args:
@@ -97,10 +97,10 @@ def recognise(name: str, shape: Shape, tokens: Sequence[str], parts: Sequence[st
     """
     published = published_name(name) or SHAPES.get(shape)
     if published is not None:
-        return Known(tuple(sorted(set(PUBLISHED[published]) & set(tokens))), published, True)
+        return KnownLanguages(tuple(sorted(set(PUBLISHED[published]) & set(tokens))), published, True)
     if parts:
-        return Known(tuple(sorted(set(parts) & set(tokens))), None, True)
-    return Known(tuple(sorted(tokens)), None, False)
+        return KnownLanguages(tuple(sorted(set(parts) & set(tokens))), None, True)
+    return KnownLanguages(tuple(sorted(tokens)), None, False)
 
 
 def check_pair(model: str, source_lang: str, target_lang: str, called: str = "") -> None:
@@ -220,7 +220,7 @@ def hub_file(name: str) -> hub.HubFile:
     return hub.HubFile(name, f"{name.rpartition('/')[2]}.nemo", size_bytes, sha256)
 
 
-def download(name: str, progress: Progress = log.info) -> Path:
+def download(name: str, progress: TellProgress = log.info) -> Path:
     """The file of a model, fetched unless it is in the hub's cache. Blocks.
 
     Args:

@@ -41,7 +41,7 @@ from tolmach.processors.ast import RATE_HZ  # noqa: E402
 from tolmach.processors.ast.element import Hypothesis, without_tokens  # noqa: E402
 from tolmach.processors.canary import precision  # noqa: E402
 from tolmach.processors.canary.element import CanaryRequest  # noqa: E402
-from tolmach.processors.canary.known import Known, Shape, download, recognise, verify  # noqa: E402
+from tolmach.processors.canary.known import KnownLanguages, Shape, download, recognise, verify  # noqa: E402
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
 from tolmach.processors.hosting import report  # noqa: E402
@@ -479,7 +479,7 @@ def _language_tokens(tokenizer: Any) -> tuple[str, ...]:
     return tuple(sorted(code for code in codes if code in LANGUAGES))
 
 
-def _known(model: Any, name: str, tokens: Sequence[str]) -> Known:
+def _known(model: Any, name: str, tokens: Sequence[str]) -> KnownLanguages:
     """What is known of a model's languages: by name, by shape, by the parts of its tokenizer, by its tokens."""
     parts = [lang.partition("-")[0] for lang in getattr(model.tokenizer, "langs", ())]  # one tokenizer a language
     encoder, decoder = model.cfg.encoder, model.cfg.transf_decoder

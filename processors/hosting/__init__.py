@@ -73,7 +73,7 @@ class Lease(Generic[Item, Result]):
             self._give_back = None
 
 
-class _Entry:
+class _SharedHost:
     __slots__ = ("host", "leases")
 
     def __init__(self, host: ThreadHost[Any, Any]) -> None:
@@ -86,7 +86,7 @@ class HostPool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: dict[HostKey, _Entry] = {}
+        self._entries: dict[HostKey, _SharedHost] = {}
 
     async def acquire(
         self,
@@ -112,7 +112,7 @@ class HostPool:
             # All who waited for a load may have been cancelled before it failed: its error is nobody's news.
             stale = entry.host if entry is not None and not entry.leases and entry.host.failed else None
             if entry is None or stale is not None:
-                entry = self._entries[key] = _Entry(ThreadHost(key, load))
+                entry = self._entries[key] = _SharedHost(ThreadHost(key, load))
             entry.leases += 1
         if stale is not None:
             stale.close()
@@ -154,11 +154,11 @@ class HostPool:
             entry.host.close()
         return len(idle)
 
-    def _give_back(self, entry: _Entry) -> None:
+    def _give_back(self, entry: _SharedHost) -> None:
         with self._lock:
             entry.leases -= 1
 
-    def _remove(self, key: HostKey, entry: _Entry) -> None:
+    def _remove(self, key: HostKey, entry: _SharedHost) -> None:
         with self._lock:
             if self._entries.get(key) is entry:
                 del self._entries[key]

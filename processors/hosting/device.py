@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from tolmach.pipelines.errors import ModelError
 
 
-def resolve(device: str, count: Callable[[], int]) -> str:
+def resolve_device(device: str, count: Callable[[], int]) -> str:
     """The device that a setting stands for: ``cpu`` or ``cuda:N``. ``auto`` is the first GPU if there is one.
 
     Blocks while ``count`` imports its library; call it off the event loop.

@@ -83,7 +83,7 @@ def report(text: str) -> None:
         host.tell(text)
 
 
-class _Request(Generic[Item, Result]):
+class _HostRequest(Generic[Item, Result]):
     __slots__ = ("abandoned", "future", "items", "merge", "owner")
 
     def __init__(self, items: Sequence[Item], merge: bool, owner: Hashable) -> None:
@@ -94,13 +94,13 @@ class _Request(Generic[Item, Result]):
         self.future: Future[list[Outcome[Result]]] = Future()
 
 
-class _Run(Generic[Item, Result]):
+class _BegunBatch(Generic[Item, Result]):
     """Requests that are one batch and have begun."""
 
     __slots__ = ("requests", "steps")
 
     def __init__(
-        self, requests: list[_Request[Item, Result]], steps: Generator[None, None, list[Outcome[Result]]]
+        self, requests: list[_HostRequest[Item, Result]], steps: Generator[None, None, list[Outcome[Result]]]
     ) -> None:
         self.requests = requests
         self.steps = steps
@@ -139,8 +139,8 @@ class ThreadHost(Generic[Item, Result]):
         self._wake = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()  # load, warm: before any request
-        self._waiting: deque[_Request[Item, Result]] = deque()
-        self._begun: dict[Hashable, _Run[Item, Result]] = {}  # by owner
+        self._waiting: deque[_HostRequest[Item, Result]] = deque()
+        self._begun: dict[Hashable, _BegunBatch[Item, Result]] = {}  # by owner
         self._turns: deque[Hashable] = deque()
         self._loading: Future[None] | None = None
         self._warming: dict[Hashable, Future[None]] = {}
@@ -240,7 +240,7 @@ class ThreadHost(Generic[Item, Result]):
         await self.loaded()
         if not items:
             return []
-        request: _Request[Item, Result] = _Request(items, merge, owner)
+        request: _HostRequest[Item, Result] = _HostRequest(items, merge, owner)
         with self._lock:
             self._refuse_if_closed()
             self._waiting.append(request)
@@ -287,7 +287,7 @@ class ThreadHost(Generic[Item, Result]):
             self._thread.start()
         return future
 
-    def _abandon(self, request: _Request[Item, Result]) -> None:
+    def _abandon(self, request: _HostRequest[Item, Result]) -> None:
         with self._lock:
             request.abandoned = True
             if request in self._waiting:
@@ -356,12 +356,12 @@ class ThreadHost(Generic[Item, Result]):
             if request.owner not in self._turns and request.owner not in self._begun:
                 self._turns.append(request.owner)
 
-    def _begin(self, owner: Hashable) -> _Run[Item, Result] | None:
+    def _begin(self, owner: Hashable) -> _BegunBatch[Item, Result] | None:
         """Begin an owner's oldest request, with those that may join it. The lock is held."""
         first = next((request for request in self._waiting if request.owner == owner), None)
         if first is None:
             return None
-        batch: list[_Request[Item, Result]] = [first]
+        batch: list[_HostRequest[Item, Result]] = [first]
         if first.merge:
             size = len(first.items)
             for other in self._waiting:
@@ -376,7 +376,7 @@ class ThreadHost(Generic[Item, Result]):
         batch = [request for request in batch if request.future.set_running_or_notify_cancel()]
         if not batch:
             return None
-        return _Run(batch, self._steps([item for request in batch for item in request.items]))
+        return _BegunBatch(batch, self._steps([item for request in batch for item in request.items]))
 
     def _steps(self, items: list[Item]) -> Generator[None, None, list[Outcome[Result]]]:
         outcomes: list[Outcome[Result]] = []
@@ -412,7 +412,7 @@ def _retrieve(future: asyncio.Future[None]) -> None:
         future.exception()
 
 
-def _answer(requests: Sequence[_Request[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
+def _answer(requests: Sequence[_HostRequest[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
     at = 0
     for request in requests:
         request.future.set_result(list(outcomes[at : at + len(request.items)]))

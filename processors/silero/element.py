@@ -10,7 +10,7 @@ import numpy as np
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
-from tolmach.processors.hosting.device import resolve, torch_gpus
+from tolmach.processors.hosting.device import resolve_device, torch_gpus
 from tolmach.processors.silero import model as silero
 from tolmach.processors.silero.files import Package, find_or_fetch, read_allowed
 from tolmach.processors.silero.spec import SileroTtsSettings
@@ -44,7 +44,7 @@ class SileroTts(SpeechElement):
         path = await off_loop(find_or_fetch, settings, context.base_dir, progress)
         # The host keeps its loader for ever; it must not keep the file's bytes with it.
         packages = [await off_loop(read_allowed, path, settings)]
-        device = await off_loop(resolve, settings.device, torch_gpus)
+        device = await off_loop(resolve_device, settings.device, torch_gpus)
 
         def load() -> silero.SileroModel:
             package: Package = packages.pop()

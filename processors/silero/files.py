@@ -16,7 +16,7 @@ from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
 from tolmach.pipelines.models.caches import cache_dir
 
 if TYPE_CHECKING:
-    from tolmach.pipelines.models.download import Progress
+    from tolmach.pipelines.models.download import TellProgress
     from tolmach.processors.silero.spec import SileroTtsSettings
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def fetch(settings: SileroTtsSettings) -> Path:
     return read_allowed(find_or_fetch(settings), settings).path
 
 
-def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, progress: Progress = log.info) -> Path:
+def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, progress: TellProgress = log.info) -> Path:
     """Path of the model file, downloaded when it has a URL and is not in the cache yet. Blocks.
 
     Args:

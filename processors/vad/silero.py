@@ -64,7 +64,7 @@ def _session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-class SileroModel:
+class SileroDetector:
     """The detector with the state it carries through one stream. Weights are shared by all of them.
 
     Args:
@@ -105,7 +105,7 @@ class SileroVad(VadElement):
             doubtful_onset_ms=settings.doubtful_onset_ms,
         )
         super().__init__(settings, context, window=WINDOW, parameters=parameters)
-        self._model: SileroModel | None = None
+        self._model: SileroDetector | None = None
 
     async def start(self) -> None:
         """Load the model, once per process.
@@ -114,7 +114,7 @@ class SileroVad(VadElement):
             ModelMissingError: If it is not installed.
         """
         if self._model is None:
-            self._model = await asyncio.to_thread(SileroModel, model_path())
+            self._model = await asyncio.to_thread(SileroDetector, model_path())
 
     async def stop(self) -> None:
         """Let go of the model."""

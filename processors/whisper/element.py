@@ -11,7 +11,7 @@ from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
-from tolmach.processors.hosting.device import resolve
+from tolmach.processors.hosting.device import resolve_device
 from tolmach.processors.whisper import weights
 from tolmach.processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path
 
@@ -63,7 +63,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         model = settings.model
         if is_path(model):
             model = str(await off_loop(_existing, model, self.context.base_dir))
-        device = await off_loop(resolve, settings.device, _gpus)
+        device = await off_loop(resolve_device, settings.device, _gpus)
         threads = f", {settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("whisper", model, device, settings.compute_type + threads)
         load = partial(_load, model, device, settings.compute_type, settings.cpu_threads)
@@ -102,7 +102,7 @@ def fetch(settings: WhisperSettings) -> list[Path]:
         ModelRefusedError: If packaged weights are not the pinned ones.
     """
     if settings.model == PACKAGE_BASE:
-        folder = weights.joined()
+        folder = weights.joined_model()
     elif is_path(settings.model):
         folder = _existing(settings.model, Path.cwd())
     else:
@@ -117,7 +117,7 @@ def _load(model: str, device: str, compute_type: str, cpu_threads: int) -> Model
     from tolmach.processors.whisper.model import download, load  # imports CTranslate2, so on the host's thread
 
     if model == PACKAGE_BASE:
-        return load(weights.joined(), device, compute_type, cpu_threads)
+        return load(weights.joined_model(), device, compute_type, cpu_threads)
     return load(Path(model) if is_path(model) else download(model), device, compute_type, cpu_threads)
 
 

@@ -86,7 +86,7 @@ BASE = (
 """Version 1.0.0 of both packages."""
 
 
-def joined(files: Sequence[Pinned] = BASE, name: str = "whisper-base") -> Path:
+def joined_model(files: Sequence[Pinned] = BASE, name: str = "whisper-base") -> Path:
     """The model's folder in the cache, joined if it is not there yet.
 
     Safe to call from several processes at once: each joins into a folder of its own, and the first one to finish
@@ -118,7 +118,7 @@ def joined(files: Sequence[Pinned] = BASE, name: str = "whisper-base") -> Path:
 
 
 def is_there(files: Sequence[Pinned] = BASE, name: str = "whisper-base") -> bool:
-    """Whether :func:`joined` would find everything; looks at names and sizes alone."""
+    """Whether :func:`joined_model` would find everything; looks at names and sizes alone."""
     folder = cache_dir() / f"{name}-{files[0].sha256[:12]}"
     if all((folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size for file in files):
         return True

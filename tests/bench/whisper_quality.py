@@ -70,9 +70,9 @@ def main() -> None:
     import sacrebleu
     from faster_whisper import WhisperModel
 
-    from tolmach.processors.whisper.weights import joined
+    from tolmach.processors.whisper.weights import joined_model
 
-    judge = WhisperModel(str(joined()), device="cpu", compute_type="int8")
+    judge = WhisperModel(str(joined_model()), device="cpu", compute_type="int8")
     print("## Russian → English with Whisper base\n")
     print("| recording | translation | reference | chrF | words of the dub misheard |")
     print("|---|---|---|---:|---:|")

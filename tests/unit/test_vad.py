@@ -391,7 +391,7 @@ def test_noise_is_not_raised_above_the_floor():
             "scipy onnxruntime torch webrtcvad pipecat av",
         ),
         (
-            "from tolmach.processors.vad.silero import SileroModel, model_path; SileroModel(model_path())",
+            "from tolmach.processors.vad.silero import SileroDetector, model_path; SileroDetector(model_path())",
             "torch pipecat silero_vad",
         ),
     ],

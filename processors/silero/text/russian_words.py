@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from num2words import num2words
 
-from tolmach.processors.silero.text.common import pair_up, whole_number
+from tolmach.processors.silero.text.common import pair_up, value_of_digits
 
 Case = Literal["n", "g", "d", "a", "i", "p"]
 """Nominative, genitive, dative, accusative, instrumental, prepositional; num2words' letters."""
@@ -28,7 +28,7 @@ def digits(number: str) -> str:
 
 def cardinal(number: str, case: Case = "n", gender: Gender = "m") -> str:
     """A run of digits as a number; leading zeros, and runs longer than any number people name, digit by digit."""
-    value = whole_number(number)
+    value = value_of_digits(number)
     if value is None:
         zeros = len(number) - len(number.lstrip("0"))
         if 0 < zeros < len(number) <= 4:
@@ -53,7 +53,7 @@ def ordinal(number: int, case: Case = "n", gender: Gender = "m", *, plural: bool
 
 def decimal(whole: str, fraction: str) -> str:
     """A decimal fraction: 3,14 → три целых четырнадцать сотых."""
-    if len(fraction) not in _PARTS or whole_number(whole) is None:
+    if len(fraction) not in _PARTS or value_of_digits(whole) is None:
         return f"{cardinal(whole)} запятая {digits(fraction)}"
     parts = _PARTS[len(fraction)] + agree(int(fraction), "ая", "ых", "ых")
     integers = agree(int(whole), "целая", "целых", "целых")
@@ -67,7 +67,7 @@ def agree(count: int, one: str, few: str, many: str) -> str:
     return one if count % 10 == 1 else few if count % 10 in (2, 3, 4) else many
 
 
-def joined(number: int) -> str:
+def first_of_compound(number: int) -> str:
     """The first part of a compound: 5 → пяти(этажный), 100 → сто(процентный)."""
     if number in (1, 1000):
         return "одно" if number == 1 else "тысяче"
