@@ -9,7 +9,7 @@ from typing import Any
 
 from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.errors import GraphError
-from tolmach.transports.webrtc.aiortc_hooks import prepare
+from tolmach.transports.webrtc.aiortc_hooks import preload_libraries
 from tolmach.transports.webrtc.connection import ConnectionSettings
 from tolmach.transports.webrtc.signalling.ice_agent import ice_servers_json
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
@@ -73,7 +73,7 @@ class Service:
     async def start(self) -> None:
         """Read the graphs, begin to load models. Raises GraphError if no graph can be used."""
         await self.catalogue.start()
-        await prepare()
+        await preload_libraries()
         self.loop_lag.start()
         default = self.catalogue.default
         graphs = [default] if self.settings.warm and default is not None else []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tolmach.pipelines.errors import OutputError
-from tolmach.transports.files.atomic import AtomicFile, is_being_written, resolve
+from tolmach.transports.files.atomic import AtomicFile, is_being_written, resolve_path
 
 
 def names(folder: Path) -> list[str]:
@@ -132,9 +132,9 @@ def test_the_longest_name_fits(tmp_path: Path) -> None:
 
 def test_paths_start_from_the_base_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
-    assert resolve(tmp_path, "out/dub.wav") == tmp_path / "out" / "dub.wav"
-    assert resolve(tmp_path, "/srv/dub.wav") == Path("/srv/dub.wav")
-    assert resolve(tmp_path, "~/dub.wav") == Path("/home/ann/dub.wav")
+    assert resolve_path(tmp_path, "out/dub.wav") == tmp_path / "out" / "dub.wav"
+    assert resolve_path(tmp_path, "/srv/dub.wav") == Path("/srv/dub.wav")
+    assert resolve_path(tmp_path, "~/dub.wav") == Path("/home/ann/dub.wav")
 
 
 def test_two_outputs_cannot_have_one_path(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from tolmach.pipelines.frames import (
 )
 from tolmach.pipelines.testing import Harness, chop, tone
 from tolmach.transports.files.encode import to_int16
-from tolmach.transports.files.file_sink import MAX_SILENCE_NS, Placed, Timeline
+from tolmach.transports.files.file_sink import MAX_SILENCE_NS, PlacedUtterance, Timeline
 from tolmach.transports.files.specs import FILE_SINK, FILE_SRC
 
 RATE_HZ = 16000
@@ -328,7 +328,7 @@ async def test_a_full_disk_is_one_clear_line(
 def test_an_utterance_waits_for_its_source() -> None:
     timeline = Timeline("aligned", 200)
     timeline.start(1, 2 * S)
-    assert timeline.place(RATE_HZ, RATE_HZ, 0, 1) == (2 * RATE_HZ, Placed(1, 2 * S, 2 * S))
+    assert timeline.place(RATE_HZ, RATE_HZ, 0, 1) == (2 * RATE_HZ, PlacedUtterance(1, 2 * S, 2 * S))
     assert timeline.position == 3 * RATE_HZ
 
 
@@ -340,7 +340,7 @@ def test_a_late_utterance_follows_the_previous_one() -> None:
     timeline.start(2, 2 * S)
     silence, placed = timeline.place(RATE_HZ, RATE_HZ, 2 * S, 2)
     assert silence == 0
-    assert placed == Placed(2, 2 * S, 4 * S)
+    assert placed == PlacedUtterance(2, 2 * S, 4 * S)
     assert placed.lag_ns == 2 * S
 
 
@@ -357,7 +357,7 @@ def test_the_same_number_again_is_another_utterance() -> None:
     for start_ns in (S, 5 * S):
         timeline.start(1, start_ns)
         _, placed = timeline.place(RATE_HZ, RATE_HZ, start_ns, 1)
-        assert placed == Placed(1, start_ns, start_ns)
+        assert placed == PlacedUtterance(1, start_ns, start_ns)
         timeline.end(1)
 
 
@@ -370,7 +370,7 @@ def test_an_utterance_without_audio_takes_no_place() -> None:
 
 
 def test_an_utterance_that_was_not_announced_starts_at_its_audio() -> None:
-    assert Timeline("aligned", 0).place(10, RATE_HZ, S, 7) == (RATE_HZ, Placed(7, S, S))
+    assert Timeline("aligned", 0).place(10, RATE_HZ, S, 7) == (RATE_HZ, PlacedUtterance(7, S, S))
 
 
 def test_compact_puts_a_gap_between_utterances_only() -> None:

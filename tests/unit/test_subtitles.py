@@ -20,9 +20,9 @@ from tolmach.transports.files.subtitles import (
     Cue,
     Layout,
     break_text,
-    clean,
     format_srt,
     format_vtt,
+    on_one_line,
     schedule,
 )
 
@@ -89,14 +89,14 @@ def test_every_line_fits_and_no_character_is_lost(text: str, layout: Layout) -> 
             assert 1 <= len(line) <= layout.max_chars_per_line
             assert line.strip(" ") == line
             assert len(line.splitlines()) == 1
-    assert "".join(line for cue in cues for line in cue).replace(" ", "") == clean(text).replace(" ", "")
+    assert "".join(line for cue in cues for line in cue).replace(" ", "") == on_one_line(text).replace(" ", "")
 
 
 @given(texts, layouts)
 def test_no_more_cues_than_greedy_filling_needs(text: str, layout: Layout) -> None:
     words = [
         word[at : at + layout.max_chars_per_line]
-        for word in clean(text).split(" ")
+        for word in on_one_line(text).split(" ")
         for at in range(0, len(word), layout.max_chars_per_line)
     ]
     lines = 0

@@ -26,7 +26,14 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtpPacket
 
-from tolmach.transports.webrtc.aiortc_hooks import JITTER_BUFFER, PacedTrack, PacketTap, prepare, tap_receiver, use_ice
+from tolmach.transports.webrtc.aiortc_hooks import (
+    JITTER_BUFFER,
+    PacedTrack,
+    PacketTap,
+    preload_libraries,
+    tap_receiver,
+    use_ice,
+)
 from tolmach.transports.webrtc.opus import SILENCE, TIME_BASE
 from tolmach.transports.webrtc.outgoing.sender import Sender
 from tolmach.transports.webrtc.signalling.ice import RestartableIce
@@ -174,4 +181,4 @@ async def test_aioice_calls_what_the_agent_does_itself() -> None:
 
 
 async def test_what_the_first_connection_would_load_can_be_loaded_before() -> None:
-    await prepare()
+    await preload_libraries()

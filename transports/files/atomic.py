@@ -20,7 +20,7 @@ from tolmach.pipelines.errors import ElementError, OutputError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["AtomicFile", "TextSink", "is_being_written", "partial_path", "resolve"]
+__all__ = ["AtomicFile", "TextSink", "is_being_written", "partial_path", "resolve_path"]
 
 _NAME_BYTES = 255  # longest file name of ext4, xfs, btrfs and APFS
 _LEFTOVER = re.compile(r"\..+\.part-[0-9a-f]{8}", re.DOTALL)
@@ -32,7 +32,7 @@ _FLAGS = (
 )
 
 
-def resolve(base_dir: Path, path: str) -> Path:
+def resolve_path(base_dir: Path, path: str) -> Path:
     """The absolute path a setting means: ``~`` expanded, relative paths from ``base_dir``."""
     return (base_dir / Path(path).expanduser()).absolute()
 
@@ -297,7 +297,7 @@ class TextSink(Element):
             OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await self.stop()
-        target = resolve(self.context.base_dir, self.settings.path)
+        target = resolve_path(self.context.base_dir, self.settings.path)
         self._output = AtomicFile(target, overwrite=self.context.overwrite, partial=True)
         self._head = head
         self._begun = False

@@ -26,7 +26,7 @@ from tolmach.pipelines.frames import NS_PER_MS, Samples, ns_to_samples, samples_
 from tolmach.transports.files.integrity import missing_bytes, ogg_links, tags_inside
 from tolmach.transports.files.specs import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
 from tolmach.transports.files.timestamps import MediaClock, stretch
-from tolmach.transports.files.tracks import Choice, choose, tracks
+from tolmach.transports.files.tracks import TrackChoice, choose_track, tracks
 
 __all__ = ["Damage", "Decoder", "Findings"]
 
@@ -105,7 +105,7 @@ class Findings:
         opposed_at_ns: Media time from which channels cancelled each other until one was turned round, ns, or None.
     """
 
-    choice: Choice | None = None
+    choice: TrackChoice | None = None
     pauses: Damage | None = None
     changes: Damage | None = None
     inserted: int = 0
@@ -260,7 +260,7 @@ class Decoder:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "none"
             raise self._error(f"has no audio stream (streams: {kinds}){self._cut_off()}")
         try:
-            choice = self.findings.choice = choose(found, self._track, self._languages)
+            choice = self.findings.choice = choose_track(found, self._track, self._languages)
         except LookupError as error:
             raise self._error(f"has {error.args[0]}") from error
         if not choice.track.decodable:

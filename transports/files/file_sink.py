@@ -23,11 +23,11 @@ from tolmach.pipelines.frames import (
     ns_to_samples,
     samples_to_ns,
 )
-from tolmach.transports.files.atomic import AtomicFile, resolve
+from tolmach.transports.files.atomic import AtomicFile, resolve_path
 from tolmach.transports.files.encode import Encoder
 from tolmach.transports.files.specs import FileSinkSettings
 
-__all__ = ["MAX_SILENCE_NS", "FileSink", "Placed", "Timeline"]
+__all__ = ["MAX_SILENCE_NS", "FileSink", "PlacedUtterance", "Timeline"]
 
 MAX_SILENCE_NS = 24 * 3600 * NS_PER_S
 """The longest gap that is filled. More is a broken timestamp, and would fill the disk with silence."""
@@ -36,7 +36,7 @@ _MAX_OPEN = 256  # utterances announced but not heard yet; bounds memory against
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedUtterance:
     """An utterance that got its place in the file.
 
     Attributes:
@@ -90,7 +90,9 @@ class Timeline:
             self._current = None
         self._starts.pop(utterance, None)
 
-    def place(self, samples: int, rate_hz: int, pts_ns: int, utterance: int | None) -> tuple[int, Placed | None]:
+    def place(
+        self, samples: int, rate_hz: int, pts_ns: int, utterance: int | None
+    ) -> tuple[int, PlacedUtterance | None]:
         """Place a run of consecutive samples.
 
         Args:
@@ -116,7 +118,7 @@ class Timeline:
                 silence = self._until(source_start_ns, rate_hz)
                 placed_ns = samples_to_ns(self.position + silence, rate_hz)
                 # Rounding to the sample may put it half a sample early; nobody is earlier than his source.
-                opened = Placed(utterance, source_start_ns, max(placed_ns, source_start_ns))
+                opened = PlacedUtterance(utterance, source_start_ns, max(placed_ns, source_start_ns))
             else:
                 silence = ns_to_samples(self._gap_ns, rate_hz) if self.position else 0
         self._current = utterance
@@ -160,7 +162,7 @@ class FileSink(Element):
             OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await self.stop()
-        target = resolve(self.context.base_dir, self.settings.path)
+        target = resolve_path(self.context.base_dir, self.settings.path)
         self._output = AtomicFile(target, overwrite=self.context.overwrite)
         self._file = await asyncio.to_thread(self._output.open)
 
@@ -239,7 +241,7 @@ class FileSink(Element):
                 frame.pts_ns,
             )
 
-    def _post_lag(self, placed: Placed) -> None:
+    def _post_lag(self, placed: PlacedUtterance) -> None:
         self.context.post(
             "latency",
             pts_ns=placed.source_start_ns,

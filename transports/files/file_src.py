@@ -11,7 +11,7 @@ from tolmach.pipelines.channels import OPPOSED_PHASE
 from tolmach.pipelines.element import Context, SourceElement
 from tolmach.pipelines.errors import MediaError
 from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Samples, samples_to_ns
-from tolmach.transports.files.atomic import is_being_written, resolve
+from tolmach.transports.files.atomic import is_being_written, resolve_path
 from tolmach.transports.files.decode import Decoder
 from tolmach.transports.files.specs import FileSrcSettings
 
@@ -41,7 +41,7 @@ class FileSrc(SourceElement):
         await self.stop()
         self._finishing.clear()
         settings = self.settings
-        path = resolve(self.context.base_dir, settings.path)
+        path = resolve_path(self.context.base_dir, settings.path)
         if is_being_written(path):  # sinks start first
             said = f"{settings.path}: is this recording and an output too; write the output elsewhere"
             raise MediaError(said, path=settings.path)

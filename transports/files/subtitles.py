@@ -25,9 +25,9 @@ __all__ = [
     "SubtitleSink",
     "SubtitleWriter",
     "break_text",
-    "clean",
     "format_srt",
     "format_vtt",
+    "on_one_line",
     "schedule",
 ]
 
@@ -68,7 +68,7 @@ _SPACE = re.compile(r"[ \t\n\v\f\r\x1c-\x1f\x85\u1680\u2000-\u2006\u2008-\u200a\
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")
 
 
-def clean(text: str) -> str:
+def on_one_line(text: str) -> str:
     """``text`` on one line: white space collapsed, control characters and lone surrogates removed."""
     return _CONTROL.sub("", _SPACE.sub(" ", text)).strip(" \u00a0")
 
@@ -86,7 +86,7 @@ def break_text(text: str, layout: Layout) -> list[tuple[str, ...]]:
     Returns:
         The lines of each cue; empty when the text is.
     """
-    words = _words(clean(text), layout.max_chars_per_line)
+    words = _words(on_one_line(text), layout.max_chars_per_line)
     if not words:
         return []
     cues = _split(words, layout.max_chars_per_line, layout.max_lines)
@@ -217,7 +217,7 @@ def _fewest(words: list[str], line: int, lines: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spoken:
+class _HeldText:
     number: int
     start_ns: int
     end_ns: int
@@ -240,14 +240,14 @@ class SubtitleWriter:
         self.head = "WEBVTT\n\n" if vtt else ""
         self._layout = layout
         self._vtt = vtt
-        self._held: list[_Spoken] = []
+        self._held: list[_HeldText] = []
         self._ready: list[tuple[int, int, Cue]] = []  # a heap: start, count, cue that an earlier one may still precede
         self._scheduled = 0
         self._number = 0
 
     def add(self, utterance: int, start_ns: int, end_ns: int, text: str) -> str:
         """Take an utterance's span (media time, ns) and text; returns what may now be written."""
-        self._held.append(_Spoken(utterance, start_ns, end_ns, text))
+        self._held.append(_HeldText(utterance, start_ns, end_ns, text))
         while len(self._held) > 1 and (self._held[0].end_ns <= start_ns or len(self._held) > MAX_HELD):
             self._schedule()
         # Behind one that is spoken on, others may be over already; they wait for it, which keeps the order.

@@ -11,7 +11,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-__all__ = ["Choice", "Track", "choose", "same_language", "tracks"]
+__all__ = ["Track", "TrackChoice", "choose_track", "same_language", "tracks"]
 
 _BY_ID = frozenset({"mpegts", "mpeg"})
 """Containers that find their streams while they are read: only the streams' own numbers (PIDs) have an order."""
@@ -72,7 +72,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TrackChoice:
     """The track that is read.
 
     Attributes:
@@ -104,7 +104,7 @@ def tracks(container: InputContainer) -> list[Track]:
     ]
 
 
-def choose(found: Sequence[Track], wanted: int | str, languages: Sequence[str]) -> Choice:
+def choose_track(found: Sequence[Track], wanted: int | str, languages: Sequence[str]) -> TrackChoice:
     """Choose a track.
 
     Args:
@@ -132,7 +132,7 @@ def choose(found: Sequence[Track], wanted: int | str, languages: Sequence[str]) 
         matching = [t for t in found if len(spoken) == 1 and t.lang in spoken]
         certain = bool(matching)
         track = min(matching or found, key=_rank)
-    return Choice(track, tuple(t for t in found if t is not track), certain)
+    return TrackChoice(track, tuple(t for t in found if t is not track), certain)
 
 
 def same_language(one: str, other: str) -> bool:

@@ -271,7 +271,7 @@ def _demand(part: object, *names: str) -> None:
         )
 
 
-async def prepare() -> None:
+async def preload_libraries() -> None:
     """Do in a thread what the first connection of a process would do in the loop: about 10 ms of loading libraries.
 
     Later connections need no preparation. No step of one takes more than some 2 ms, and key and certificate 0.1 ms.
