@@ -1,7 +1,10 @@
-"""The bus: what elements tell the world while a graph runs.
+"""The bus: what a running graph tells the world, one kind of message a class.
 
-Elements post; the runner, the page and the logs subscribe. Posting never blocks and never raises into the element: a
-subscriber that fails is reported once and unsubscribed.
+Elements and the runtime post; the runner, the page and the logs subscribe. Posting never blocks and never raises into
+the element: a subscriber that fails is reported once and unsubscribed.
+
+What flows is told by the runtime, which sees the frames pass (:mod:`tolmach.pipelines.runtime.taps`); elements post
+what only they know.
 """
 
 from __future__ import annotations
@@ -9,50 +12,220 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    # Not at run time: frames bring numpy.
+    from tolmach.pipelines.frames import TranslationFrame, UtteranceEnd, UtteranceStart
+
+__all__ = [
+    "Bus",
+    "DroppedMessage",
+    "EosMessage",
+    "ErrorMessage",
+    "HeardMessage",
+    "InfoMessage",
+    "LatencyMessage",
+    "LoadingMessage",
+    "Message",
+    "NoticeMessage",
+    "PlacedMessage",
+    "PositionMessage",
+    "StateMessage",
+    "Subscriber",
+    "TranslationMessage",
+    "UtteranceEndMessage",
+    "UtteranceStartMessage",
+    "VoiceMessage",
+    "WarningMessage",
+]
 
 log = logging.getLogger(__name__)
 
-MessageKind = Literal[
-    "state",
-    "progress",
-    "error",
-    "warning",
-    "info",
-    "latency",
-    "speech",
-    "utterance",
-    "translation",
-    "dropped",
-    "eos",
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message on the bus; its class says what happened.
+
+    Attributes:
+        element: Name of the element it comes from ("" for the graph itself); filled in when an element posts.
+        graph: Name of the graph; filled in likewise.
+        pts_ns: Media time it speaks of, ns, or None.
+    """
+
+    element: str = ""
+    graph: str = ""
+    pts_ns: int | None = None
+
+
+# What people should read --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One message on the bus.
+class NoticeMessage(Message):
+    """Words for people: clients of a live server read them, too.
 
     Attributes:
-        kind: What happened.
-        element: Name of the element that posted it ("" for the graph itself).
-        graph: Name of the graph.
-        pts_ns: Media time it speaks of, ns, or None.
-        text: For people; complete sentence for errors and warnings.
-        data: For programs; plain JSON values only. What subscribers rely on: ``progress`` has ``position_ns`` (length
-            of media read so far) and ``duration_ns`` (or None), and of a recording ``loud_ns`` (how much of it is not
-            silence); ``speech`` has ``active`` and ``utterance``
-            and is posted when an utterance opens or closes; ``utterance`` has ``utterance``, ``pts_ns``, ``end_ns``,
-            ``speech_end_ns`` (end of its last speech, before any post-roll) and ``reason``; ``translation`` has the
-            fields of a :class:`~tolmach.pipelines.frames.TranslationFrame`; a sink's ``latency`` has ``utterance`` and
-            ``lag_ns``.
+        text: A complete sentence for errors and warnings.
+        data: The same for programs, plain JSON values.
     """
 
-    kind: MessageKind
-    element: str
-    graph: str
-    pts_ns: int | None = None
-    text: str = ""
+    kind: ClassVar[Literal["error", "warning", "info", "dropped"]]
+
+    text: str
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMessage(NoticeMessage):
+    """Something went wrong. A run with one is not ``ok``.
+
+    Attributes:
+        error: Name of the exception's class, "" without one.
+        policy: What the runtime does about a failure of an element, None when it is none: a source's word on a damaged
+            recording.
+        fatal: Whether the graph cannot go on.
+    """
+
+    kind = "error"
+
+    error: str = field(default="", kw_only=True)
+    policy: Literal["fail", "skip", "restart"] | None = field(default=None, kw_only=True)
+    fatal: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class WarningMessage(NoticeMessage):
+    """Something may not be as it should."""
+
+    kind = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class InfoMessage(NoticeMessage):
+    """Something worth knowing."""
+
+    kind = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedMessage(NoticeMessage):
+    """Media was thrown away."""
+
+    kind = "dropped"
+
+
+# How the run goes on ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StateMessage(Message):
+    """The graph has changed its state."""
+
+    state: Literal["ready", "playing", "null"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingMessage(Message):
+    """A model is being loaded or warmed, and how far that is.
+
+    Attributes:
+        text: For people.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PositionMessage(Message):
+    """How much a source has read; about once a second.
+
+    Attributes:
+        position_ns: Length of media read so far, ns.
+        duration_ns: Length of the whole, ns, or None.
+        loud_ns: How much of what was read is not silence, ns.
+        other_tracks: Audio tracks of the recording that are not read.
+    """
+
+    position_ns: int
+    duration_ns: int | None = None
+    loud_ns: int = 0
+    other_tracks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyMessage(Message):
+    """Media time that the slowest path through the graph holds back, ns."""
+
+    latency_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class EosMessage(Message):
+    """Every sink has written everything."""
+
+
+# What flows ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceStartMessage(Message):
+    """Somebody begins to speak: an utterance was opened where a stream is cut."""
+
+    frame: UtteranceStart
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceEndMessage(Message):
+    """Somebody has stopped speaking: an utterance was closed where a stream is cut."""
+
+    frame: UtteranceEnd
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationMessage(Message):
+    """A text as listeners and readers get it: it is on its way into a voice, a file or a peer."""
+
+    frame: TranslationFrame
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceMessage(Message):
+    """A voice begins to give the sound of an utterance."""
+
+    frame: UtteranceStart
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedMessage(Message):
+    """A dubbed utterance has its place in a file.
+
+    Attributes:
+        utterance: Its number.
+        source_start_ns: Where its source begins, ns.
+        placed_ns: Where it begins in the file, ns.
+        lag_ns: How much later, ns.
+    """
+
+    utterance: int
+    source_start_ns: int
+    placed_ns: int
+    lag_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeardMessage(Message):
+    """A translated utterance begins to be heard by a live listener.
+
+    Attributes:
+        utterance: Its number.
+        heard_ns: The capture clock of its source at that moment, ns.
+        lag_ns: Time since the source utterance ended, ns.
+    """
+
+    utterance: int
+    heard_ns: int
+    lag_ns: int
 
 
 Subscriber = Callable[[Message], None]
@@ -80,6 +253,6 @@ class Bus:
             try:
                 subscriber(message)
             except Exception:
-                log.exception("a bus subscriber failed on %s and is unsubscribed", message.kind)
+                log.exception("a bus subscriber failed on %s and is unsubscribed", type(message).__name__)
                 if subscriber in self._subscribers:
                     self._subscribers.remove(subscriber)

@@ -19,6 +19,7 @@ from tolmach.pipelines.caps import Caps
 
 if TYPE_CHECKING:
     # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
+    from tolmach.pipelines.bus import Message
     from tolmach.pipelines.frames import Frame
 
 __all__ = [
@@ -237,6 +238,7 @@ class ElementSpec:
             give (audio cut into utterances is a detector's, speech to text an engine's, text to speech a voice's).
         doc: Longer description, Markdown.
         timed: Whether a sink lays out what it gets by media time, and so wants it in that order.
+        passthrough: Whether every frame leaves as it came (a tee, a queue): texts are then told from the pad before it.
         licence: Licence or terms of what the element loads at run time, for people to see; empty when nobody has
             declared any.
         example: A YAML flow mapping that shows typical use.
@@ -254,6 +256,7 @@ class ElementSpec:
     live: bool = False
     role: ElementRole | None = None
     timed: bool = False
+    passthrough: bool = False
     doc: str = ""
     licence: str = ""
     example: str = ""
@@ -288,12 +291,10 @@ async def _nobody(time_ns: int, pad: str | None = None) -> None:
 
 
 class Post(Protocol):
-    """How an element posts on the bus; element and graph are filled in."""
+    """How an element posts on the bus."""
 
-    def __call__(
-        self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
-    ) -> None:
-        """Post a message of a :data:`tolmach.pipelines.bus.MessageKind`."""
+    def __call__(self, message: Message) -> None:
+        """Post it; the names of element and graph are filled in."""
 
 
 class Spawn(Protocol):

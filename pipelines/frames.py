@@ -100,12 +100,14 @@ class UtteranceEnd:
         end_ns: Media time just after its last sample, ns.
         reason: ``silence`` (hangover elapsed), ``maximum`` (cut at the longest allowed length), ``eos``, or
             ``error`` (an element failed and skipped the rest).
+        speech_end_ns: Media time at which its last speech ended, before any post-roll, ns; None where nobody knows.
     """
 
     utterance: int
     pts_ns: int
     end_ns: int
     reason: EndReason = "silence"
+    speech_end_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,10 @@ class Link:
     caps: Caps
     span: Span
 
+    def carries(self, media: str) -> bool:
+        """Whether ``audio`` or ``text`` may travel here; over a link that allows everything, both may."""
+        return self.caps.is_any or any(s.media.partition("/")[0] == media for s in self.caps)
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:

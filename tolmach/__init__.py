@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tolmach.pipelines.bus import Bus as Bus
+    from tolmach.pipelines.bus import ErrorMessage as ErrorMessage
+    from tolmach.pipelines.bus import InfoMessage as InfoMessage
     from tolmach.pipelines.bus import Message as Message
+    from tolmach.pipelines.bus import PositionMessage as PositionMessage
+    from tolmach.pipelines.bus import StateMessage as StateMessage
+    from tolmach.pipelines.bus import TranslationMessage as TranslationMessage
+    from tolmach.pipelines.bus import UtteranceEndMessage as UtteranceEndMessage
+    from tolmach.pipelines.bus import UtteranceStartMessage as UtteranceStartMessage
+    from tolmach.pipelines.bus import WarningMessage as WarningMessage
     from tolmach.pipelines.caps import Caps as Caps
     from tolmach.pipelines.element import Context as Context
     from tolmach.pipelines.element import Element as Element
@@ -45,7 +53,18 @@ if TYPE_CHECKING:
     from tolmach.pipelines.runtime.runner import RunResult as RunResult
 
 _HOMES = {
-    "bus": ("Bus", "Message"),
+    "bus": (
+        "Bus",
+        "ErrorMessage",
+        "InfoMessage",
+        "Message",
+        "PositionMessage",
+        "StateMessage",
+        "TranslationMessage",
+        "UtteranceEndMessage",
+        "UtteranceStartMessage",
+        "WarningMessage",
+    ),
     "caps": ("Caps",),
     "element": (
         "Context",

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
@@ -108,5 +108,5 @@ class Warmer:
         self._on_loaded(name)
 
     def _note(self, message: Message) -> None:
-        if message.kind in ("info", "progress") and message.text:
+        if isinstance(message, InfoMessage | LoadingMessage):
             self.loading = [without_paths(message.text)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings
 from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd
 
@@ -47,7 +48,7 @@ class FakeSink(Element):
                 "translations": self.translations,
             }
             text = ", ".join(f"{value} {name}" for name, value in counts.items())
-            self.context.post("info", f"took {text}", data=counts)
+            self.context.post(InfoMessage(f"took {text}", counts))
 
 
 SPEC = ElementSpec(

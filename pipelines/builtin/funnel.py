@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import END_NS, Context, Element, ElementSpec, Field, Pad, Settings
 from tolmach.pipelines.frames import (
     NS_PER_MS,
@@ -175,7 +176,7 @@ class Funnel(Element):
             self._warned = True
             silent = ", ".join(name for name, lane in self._lanes.items() if not lane.waiting)
             text = f"too much waits for {silent}: frames go on out of the order of media time"
-            self.context.post("warning", text, pts_ns=first.frontier_ns)
+            self.context.post(WarningMessage(text, pts_ns=first.frontier_ns))
 
     def _numbered(self, lane: _Lane, frame: Frame) -> Frame:
         """The frame with its utterance counted anew where inputs count apart, each from 1."""

@@ -18,6 +18,7 @@ SPEC = ElementSpec(
     summary="Pass everything on unchanged.",
     settings=IdentitySettings,
     pads=(Pad.sink(), Pad.src(like="sink")),
+    passthrough=True,
     build="tolmach.pipelines.builtin.identity:Identity",
     example="{type: identity}",
 )

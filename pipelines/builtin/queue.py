@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from tolmach.pipelines.bus import DroppedMessage, WarningMessage
 from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame
 
@@ -115,11 +116,8 @@ class Queue(Element):
         """Wait until everything has been pushed."""
         await self._idle.wait()
         if self.dropped:
-            self.context.post(
-                "dropped",
-                f"dropped {self.dropped} frames, {self.dropped_ns / NS_PER_MS:.0f} ms of media",
-                data={"frames": self.dropped, "media_ns": self.dropped_ns},
-            )
+            text = f"dropped {self.dropped} frames, {self.dropped_ns / NS_PER_MS:.0f} ms of media"
+            self.context.post(DroppedMessage(text, {"frames": self.dropped, "media_ns": self.dropped_ns}))
 
     def reset(self, utterance: int | None) -> None:
         """Nothing to forget: the frames that wait are not this queue's to judge."""
@@ -180,7 +178,7 @@ class Queue(Element):
 
     def _count_drop(self, frame: Frame) -> None:
         if not self.dropped:
-            self.context.post("warning", "is full and drops frames", pts_ns=frame.pts_ns)
+            self.context.post(WarningMessage("is full and drops frames", pts_ns=frame.pts_ns))
         self.dropped += 1
         self.dropped_ns += _duration_ns(frame)
 
@@ -204,6 +202,7 @@ SPEC = ElementSpec(
     "at once; those that are not written hold only when none is. Counts of dropped frames are posted on the bus.",
     settings=QueueSettings,
     pads=(Pad.sink(), Pad.src(like="sink")),
+    passthrough=True,
     build="tolmach.pipelines.builtin.queue:Queue",
     example="{type: queue, max_ms: 2000, leaky: downstream}",
 )

@@ -39,6 +39,7 @@ SPEC = ElementSpec(
     "up the others.",
     settings=TeeSettings,
     pads=(Pad.sink(), Pad.src(name="src_%u", request=True, like="sink")),
+    passthrough=True,
     build="tolmach.pipelines.builtin.tee:Tee",
     example="{type: tee}",
 )

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from tolmach.pipelines.bus import PositionMessage
 from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings, SourceElement
 from tolmach.pipelines.errors import MediaError
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, samples_to_ns
@@ -81,7 +82,7 @@ class TestSrc(SourceElement):
     def _report(self, at: int) -> None:
         position = samples_to_ns(at, self.settings.rate_hz)
         duration = self.settings.duration_ms * NS_PER_MS or None
-        self.context.post("progress", pts_ns=position, data={"position_ns": position, "duration_ns": duration})
+        self.context.post(PositionMessage(position, duration, pts_ns=position))
 
     def _signal(self, at: int, count: int) -> Samples:
         s = self.settings

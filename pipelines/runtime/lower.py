@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.bus import Bus, EosMessage, LatencyMessage
 from tolmach.pipelines.element import Element, SourceElement
 from tolmach.pipelines.errors import GraphError, ModelMissingError, TolmachError
 from tolmach.pipelines.graph import Graph
@@ -33,6 +33,7 @@ from tolmach.pipelines.runtime.pipecat_api import (
     StartFrame,
 )
 from tolmach.pipelines.runtime.processor import ElementProcessor
+from tolmach.pipelines.runtime.taps import taps_of
 from tolmach.pipelines.runtime.tracing import Tracer
 
 MAX_CHAIN = 100
@@ -105,6 +106,8 @@ class GraphPipeline(BasePipeline):
         }
         for link in graph.links:
             self._elements[link.src.node].connect(link.src.pad, self._elements[link.sink.node], link.sink.pad)
+        for pad, tap in taps_of(graph).items():
+            self._elements[pad.node].listen(pad.pad, tap)
         for name in reversed(graph.order):
             self._elements[name].tell_progress()
         if tracer is not None:
@@ -251,13 +254,12 @@ class GraphPipeline(BasePipeline):
         self._pending_sinks.discard(name)
         if not self._pending_sinks and not self._drained.is_set():
             self.post_latency()
-            self.bus.post(Message("eos", "", self.graph.name))
+            self.bus.post(EosMessage(graph=self.graph.name))
             self._end()
 
     def post_latency(self) -> None:
         """Say what the graph holds back: when it begins, and at its end, when every element knows."""
-        latency_ns = self.latency_ns
-        self.bus.post(Message("latency", "", self.graph.name, data={"latency_ns": latency_ns}))
+        self.bus.post(LatencyMessage(self.latency_ns, graph=self.graph.name))
 
     def _end(self) -> None:
         if self._pending_sinks:  # not a natural end

@@ -6,17 +6,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.bus import Bus, ErrorMessage, Message, WarningMessage
 from tolmach.pipelines.element import END_NS, Context, Element, SourceElement
 from tolmach.pipelines.errors import ElementError, GraphError, MediaError, TolmachError
 from tolmach.pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.graph import Graph, Node
 from tolmach.pipelines.registry import load_runtime
 from tolmach.pipelines.runtime.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
+from tolmach.pipelines.runtime.taps import Tap
 from tolmach.pipelines.runtime.tracing import ElementStats
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class ElementProcessor(FrameProcessor):
         self._pipeline = pipeline
         self._graph = graph
         self._peers: dict[str, tuple[ElementProcessor, str]] = {}
+        self._taps: dict[str, Tap] = {}
         self._open_sinks = {link.sink.pad for link in graph.links_to(node.name)}
         self._reached = dict.fromkeys(self._open_sinks, -END_NS)  # how far each sink pad has come
         self._progressed_ns = -END_NS
@@ -122,6 +124,10 @@ class ElementProcessor(FrameProcessor):
         """Link one of our src pads to a sink pad of ``peer``."""
         self._peers[src_pad] = (peer, sink_pad)
 
+    def listen(self, src_pad: str, tap: Tap) -> None:
+        """Post what ``tap`` says of the frames that leave by a src pad."""
+        self._taps[src_pad] = tap
+
     def tell_progress(self) -> bool:
         """Settle which peers are told how far the stream has come; returns whether we want to know it ourselves.
 
@@ -147,6 +153,8 @@ class ElementProcessor(FrameProcessor):
                 self._open_utterances[pad] = frame
             elif isinstance(frame, UtteranceEnd):
                 self._open_utterances.pop(pad, None)
+            if (tap := self._taps.get(pad)) is not None and (message := tap(frame)) is not None:
+                self.post(message)
         if self.stats is None:
             await peer[0].queue_frame(MediaFrame(frame, peer[1]))
         else:
@@ -170,11 +178,9 @@ class ElementProcessor(FrameProcessor):
             for peer, sink_pad in self._told:
                 await peer.queue_frame(MediaFrame(None, sink_pad, time_ns))
 
-    def post(
-        self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
-    ) -> None:
+    def post(self, message: Message) -> None:
         """Post on the graph's bus under this element's name."""
-        self._pipeline.bus.post(Message(kind, self.node.name, self._graph.name, pts_ns, text, data or {}))
+        self._pipeline.bus.post(replace(message, element=self.node.name, graph=self._graph.name))
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task of the element; its failure meets the element's failure policy."""
@@ -297,10 +303,13 @@ class ElementProcessor(FrameProcessor):
         if not isinstance(error, TolmachError | OSError):  # what the system refuses is no bug: its words will do
             log.error("element %r failed", self.node.name, exc_info=error)
         self.post(
-            "error",
-            str(error) if isinstance(error, TolmachError) else _words(error),
-            pts_ns=pts_ns,
-            data={"error": type(error).__name__, "policy": policy, "fatal": policy == "fail"},
+            ErrorMessage(
+                str(error) if isinstance(error, TolmachError) else _words(error),
+                pts_ns=pts_ns,
+                error=type(error).__name__,
+                policy=policy,
+                fatal=policy == "fail",
+            )
         )
         if policy == "fail":
             self._dead = True
@@ -327,7 +336,8 @@ class ElementProcessor(FrameProcessor):
         await self._end_tasks()
         await self.element.stop()
         await self.element.start()
-        self.post("warning", f"restarted after a failure ({self._restarts} of {MAX_RESTARTS})", pts_ns=pts_ns)
+        text = f"restarted after a failure ({self._restarts} of {MAX_RESTARTS})"
+        self.post(WarningMessage(text, pts_ns=pts_ns))
 
     async def _close_open_utterances(self, utterance: int | None, pts_ns: int | None) -> None:
         # Downstream has seen these begin and must not wait for their end. When only one utterance is skipped, another
@@ -343,7 +353,7 @@ class ElementProcessor(FrameProcessor):
         if not isinstance(error, TolmachError | OSError):  # what the system refuses is no bug: its words will do
             log.error("element %r cannot start", self.node.name, exc_info=error)
         failure = self._as_element_error(error, None)
-        self.post("error", str(failure), data={"error": type(error).__name__, "fatal": True})
+        self.post(ErrorMessage(str(failure), error=type(error).__name__, fatal=True))
         return failure
 
     def _as_element_error(self, error: Exception, pts_ns: int | None) -> TolmachError:

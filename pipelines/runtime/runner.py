@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.bus import Bus, ErrorMessage, Message, PositionMessage, StateMessage, WarningMessage
 from tolmach.pipelines.element import Element
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.graph import Graph
@@ -48,8 +48,8 @@ class RunResult:
 
     status: Status
     error: TolmachError | None
-    errors: tuple[Message, ...]
-    warnings: tuple[Message, ...]
+    errors: tuple[ErrorMessage, ...]
+    warnings: tuple[WarningMessage, ...]
     media_ns: int
     wall_s: float
     playing_s: float
@@ -120,17 +120,17 @@ class GraphRunner:
         task = self._run_task = asyncio.current_task()
         cancels = task.cancelling() if task is not None else 0
         started = time.perf_counter()
-        errors: list[Message] = []
-        warnings: list[Message] = []
+        errors: list[ErrorMessage] = []
+        warnings: list[WarningMessage] = []
         position = [0]
 
         def note(message: Message) -> None:
-            if message.kind in ("error", "warning"):
-                kept = errors if message.kind == "error" else warnings
-                if len(kept) < MAX_MESSAGES:
-                    kept.append(message)
-            elif message.kind == "progress":
-                position[0] = max(position[0], int(message.data.get("position_ns", 0)))
+            if isinstance(message, ErrorMessage) and len(errors) < MAX_MESSAGES:
+                errors.append(message)
+            elif isinstance(message, WarningMessage) and len(warnings) < MAX_MESSAGES:
+                warnings.append(message)
+            elif isinstance(message, PositionMessage):
+                position[0] = max(position[0], message.position_ns)
 
         pipeline = GraphPipeline(
             self.graph,
@@ -173,7 +173,7 @@ class GraphRunner:
                 self._tracer.stop()
             await pipeline.stop_elements()
             if not pipeline.cancelled and pipeline.error is None and (why := verdict.text()):
-                self.bus.post(Message("warning", "", self.graph.name, text=why))
+                self.bus.post(WarningMessage(why, graph=self.graph.name))
             self._post_state("null")
             unsubscribe()
             unsubscribe_verdict()
@@ -251,8 +251,8 @@ class GraphRunner:
             for task in ending:
                 await _settle(task)
 
-    def _post_state(self, state: str) -> None:
-        self.bus.post(Message("state", "", self.graph.name, text=state))
+    def _post_state(self, state: Literal["ready", "playing", "null"]) -> None:
+        self.bus.post(StateMessage(state, graph=self.graph.name))
 
 
 async def _settle(task: asyncio.Task[Any]) -> None:

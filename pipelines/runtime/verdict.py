@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import Message, PositionMessage, TranslationMessage, UtteranceEndMessage
 from tolmach.pipelines.frames import NS_PER_S
 from tolmach.pipelines.graph import Graph
 
@@ -33,27 +33,25 @@ class Verdict:
         self._live = any(node.spec.live for node in nodes)
         self._segments = any(link.caps.value("segmented") is True for link in graph.links)
         self._langs = sorted({s for n in nodes if isinstance(s := getattr(n.settings, "source_lang", None), str)})
-        self._sources = [n.name for n in nodes if n.is_source and hasattr(n.settings, "track")]
         self._utterances = 0
         self._texts = 0
         self._rejections: Counter[str] = Counter()
-        self._loud_ns: dict[str, int] = {}
-        self._tracks: dict[str, int] = {}
+        self._loud_ns = 0
+        self._choice = ""  # the source that has other tracks to choose from
 
     def take(self, message: Message) -> None:
         """Subscribe this to the bus."""
-        data = message.data
-        if message.kind == "utterance":
+        if isinstance(message, UtteranceEndMessage):
             self._utterances += 1
-        elif message.kind == "translation" and data.get("final", True):
-            if data.get("text"):
+        elif isinstance(message, TranslationMessage) and message.frame.final:
+            if message.frame.text:
                 self._texts += 1
             else:
-                self._rejections[str(data.get("rejected") or "no text")] += 1
-        elif message.kind == "progress" and isinstance(loud_ns := data.get("loud_ns"), int):
-            self._loud_ns[message.element] = loud_ns
-        elif message.kind in ("info", "warning") and isinstance(tracks := data.get("tracks"), int):
-            self._tracks[message.element] = tracks
+                self._rejections[message.frame.rejected or "no text"] += 1
+        elif isinstance(message, PositionMessage):
+            self._loud_ns = max(self._loud_ns, message.loud_ns)
+            if message.other_tracks:
+                self._choice = self._choice or message.element
 
     def text(self) -> str | None:
         """A sentence for people, or None while there is nothing to explain."""
@@ -61,11 +59,11 @@ class Verdict:
             return None
         if self._rejections:
             return self._all_rejected()
-        loud_ns = max(self._loud_ns.values(), default=0)
-        if self._segments and not self._utterances and loud_ns >= _LOUD_NS:
+        if self._segments and not self._utterances and self._loud_ns >= _LOUD_NS:
             return (
-                f"No speech was found, although {loud_ns / NS_PER_S:.0f} s of the recording are loud. If somebody "
-                f"speaks in it, choose another channel{self._other_track()}, or lower the threshold of the VAD."
+                f"No speech was found, although {self._loud_ns / NS_PER_S:.0f} s of the recording are loud. "
+                f"If somebody speaks in it, choose another channel{self._other_track()}, "
+                "or lower the threshold of the VAD."
             )
         return None
 
@@ -83,5 +81,4 @@ class Verdict:
         return f"{which} rejected ({counts}): there is no text. {advice[0].upper()}{advice[1:]}."
 
     def _other_track(self) -> str:
-        name = next((name for name in self._sources if self._tracks.get(name, 0) > 1), "")
-        return f" or another track (--set {name}.track=NUMBER)" if name else ""
+        return f" or another track (--set {self._choice}.track=NUMBER)" if self._choice else ""

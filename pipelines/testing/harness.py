@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -110,10 +111,8 @@ class Harness:
     async def _take(self, frame: Frame, pad: str = "src") -> None:
         self._output.setdefault(pad, []).append(frame)
 
-    def _post(
-        self, kind: Any, text: str = "", *, pts_ns: int | None = None, data: Mapping[str, Any] | None = None
-    ) -> None:
-        self.messages.append(Message(kind, self.spec.type, "harness", pts_ns, text, dict(data or {})))
+    def _post(self, message: Message) -> None:
+        self.messages.append(replace(message, element=self.spec.type, graph="harness"))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(coroutine, name=name)

@@ -8,10 +8,11 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
@@ -200,7 +201,7 @@ class SpeechTranslation(Element, Generic[Item]):
             return
         settings = self.settings
         noise = (0.05 * np.random.default_rng(0).standard_normal(RATE_HZ)).astype(np.float32)
-        self.context.post("progress", f"warming {self.engine}")
+        self.context.post(LoadingMessage(f"warming {self.engine}"))
         item = self.request(Utterance(0, 0, samples_to_ns(RATE_HZ, RATE_HZ), noise))
         await self._lease.warm([item], once=f"{settings.source_lang} to {settings.target_lang}")
 
@@ -326,32 +327,13 @@ class SpeechTranslation(Element, Generic[Item]):
             engine=self.engine,
         )
         if utterance.fault:
-            self.context.post(
-                "warning", f"Utterance {utterance.number} was not translated: {utterance.fault}.", pts_ns=frame.pts_ns
-            )
-        self.context.post(
-            "translation", frame.text or f"({rejected})", pts_ns=frame.pts_ns, data=_as_data(frame, hypothesis)
-        )
+            text = f"Utterance {utterance.number} was not translated: {utterance.fault}."
+            self.context.post(WarningMessage(text, pts_ns=frame.pts_ns))
         await self.context.push(frame)
 
 
 def _usable(utterance: Utterance) -> bool:
     return utterance.fault is None and len(utterance.samples) > 0
-
-
-def _as_data(frame: TranslationFrame, hypothesis: Hypothesis) -> dict[str, Any]:
-    return {
-        "utterance": frame.utterance,
-        "pts_ns": frame.pts_ns,
-        "end_ns": frame.end_ns,
-        "source_lang": frame.source_lang,
-        "target_lang": frame.target_lang,
-        "text": frame.text,
-        "logprob": frame.logprob,
-        "rejected": frame.rejected,
-        "engine": frame.engine,
-        "retries": list(hypothesis.retries),
-    }
 
 
 # What is wrong with a text whatever engine it came from: tokens that are no text, and loops.

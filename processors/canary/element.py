@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tolmach.pipelines.bus import InfoMessage, LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.pipelines.frames import Samples
@@ -106,13 +107,13 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             self.rejection = self._embedded.rejection
             if self.min_logprob is None:
                 self.min_logprob = self._embedded.min_logprob
-            self.context.post("info", self._embedded.notice)
+            self.context.post(InfoMessage(self._embedded.notice))
         elif is_path(model):
             model = str(await off_loop(_existing, model, self.context.base_dir))
             self.engine = Path(model).stem
         else:
             self.engine = model.rpartition("/")[2]
-        self.context.post("info", f"loading {self.engine}")
+        self.context.post(InfoMessage(f"loading {self.engine}"))
         lease = await self._acquire(model, sha256)
         try:
             self._check_languages(lease.info)
@@ -122,7 +123,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         info = lease.info
         if info["published"] is not None and self.min_logprob is None:
             self.min_logprob = DEFAULT_MIN_LOGPROB
-        self.context.post("info", f"loaded {self.engine}", data={"device": info["device"], "dtype": info["dtype"]})
+        self.context.post(InfoMessage(f"loaded {self.engine}", {"device": info["device"], "dtype": info["dtype"]}))
         return lease
 
     async def _acquire(self, model: str, sha256: str | None) -> Lease[CanaryRequest, Hypothesis]:
@@ -137,7 +138,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         return await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=self._note_progress)
 
     def _note_progress(self, text: str) -> None:
-        self.context.post("progress", f"loading {self.engine}: {text}")
+        self.context.post(LoadingMessage(f"loading {self.engine}: {text}"))
 
     def _check_languages(self, info: Mapping[str, Any]) -> None:
         # NeMo itself takes an unknown language for the unknown token and goes on.
@@ -161,11 +162,11 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             except ValueError as error:
                 raise ModelError(f"{self.context.name}: {error}") from None
         elif not info["sure"] and self._embedded is None:
-            self.context.post(
-                "warning",
+            text = (
                 f"{self.engine} is no published model: it has tokens for {len(known)} languages, and whether it has "
-                f"learnt {settings.source_lang} and {settings.target_lang} is not known (`trained_languages`)",
+                f"learnt {settings.source_lang} and {settings.target_lang} is not known (`trained_languages`)"
             )
+            self.context.post(WarningMessage(text))
 
     def request(self, utterance: Utterance) -> CanaryRequest:
         """The samples, padded, and the languages."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.channels import OPPOSED_PHASE, ChannelMixer, layout_for, mix
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
@@ -140,7 +141,7 @@ class Resample(Element):
             return
         self._opposed = True
         pts_ns = self._mixer_from_ns + samples_to_ns(self._mixer.opposed_at, self._mixer_rate_hz)
-        self.context.post("warning", f"{OPPOSED_PHASE[0].upper()}{OPPOSED_PHASE[1:]}.", pts_ns=pts_ns)
+        self.context.post(WarningMessage(f"{OPPOSED_PHASE[0].upper()}{OPPOSED_PHASE[1:]}.", pts_ns=pts_ns))
 
     async def _convert(
         self, stream: StreamResampler, block: Samples, mixed_down: Callable[[Samples], Samples]
@@ -187,11 +188,8 @@ class Resample(Element):
             return samples
         if not self._warned:
             self._warned = True
-            self.context.post(
-                "warning",
-                "The audio holds samples that are not numbers (NaN or infinite); they are replaced by silence.",
-                pts_ns=pts_ns,
-            )
+            text = "The audio holds samples that are not numbers (NaN or infinite); they are replaced by silence."
+            self.context.post(WarningMessage(text, pts_ns=pts_ns))
         return np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _check(self, frame: AudioFrame) -> None:

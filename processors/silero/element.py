@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 
+from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
@@ -39,7 +40,7 @@ class SileroTts(SpeechElement):
         loop = asyncio.get_running_loop()
 
         def progress(line: str) -> None:
-            loop.call_soon_threadsafe(context.post, "progress", line)
+            loop.call_soon_threadsafe(context.post, LoadingMessage(line))
 
         path = await off_loop(find_or_fetch, settings, context.base_dir, progress)
         # The host keeps its loader for ever; it must not keep the file's bytes with it.
@@ -94,7 +95,7 @@ class SileroTts(SpeechElement):
 
     def _warn(self, frame: TranslationFrame, text: str) -> None:
         data = {"utterance": frame.utterance, "text": frame.text}
-        self.context.post("warning", f"utterance {frame.utterance}: {text}", pts_ns=frame.pts_ns, data=data)
+        self.context.post(WarningMessage(f"utterance {frame.utterance}: {text}", data, pts_ns=frame.pts_ns))
 
 
 def _sentences(text: str, lang: str, symbols: str | None) -> tuple[list[str], str]:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
@@ -195,34 +196,13 @@ class VadElement(Element):
     async def _emit(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Opened):
-                start_ns = self._at_ns(event.start)
-                self._post_speech(event.utterance, start_ns, active=True)
-                await self.context.push(UtteranceStart(event.utterance, start_ns))
+                await self.context.push(UtteranceStart(event.utterance, self._at_ns(event.start)))
             elif isinstance(event, Closed):
-                await self._closed(event)
+                start_ns, end_ns, speech_end_ns = map(self._at_ns, (event.start, event.end, event.speech_end))
+                await self.context.push(UtteranceEnd(event.utterance, start_ns, end_ns, event.reason, speech_end_ns))
             else:
                 samples = np.ascontiguousarray(event.samples[:, None])
                 await self.context.push(AudioFrame(samples, RATE_HZ, self._at_ns(event.start), event.utterance))
-
-    async def _closed(self, event: Closed) -> None:
-        start_ns, end_ns = self._at_ns(event.start), self._at_ns(event.end)
-        self._post_speech(event.utterance, end_ns, active=False)
-        self.context.post(
-            "utterance",
-            f"utterance {event.utterance}: {start_ns / 1e9:.2f}-{end_ns / 1e9:.2f} s ({event.reason})",
-            pts_ns=start_ns,
-            data={
-                "utterance": event.utterance,
-                "pts_ns": start_ns,
-                "end_ns": end_ns,
-                "speech_end_ns": self._at_ns(event.speech_end),
-                "reason": event.reason,
-            },
-        )
-        await self.context.push(UtteranceEnd(event.utterance, start_ns, end_ns, event.reason))
-
-    def _post_speech(self, utterance: int, pts_ns: int, *, active: bool) -> None:
-        self.context.post("speech", pts_ns=pts_ns, data={"active": active, "utterance": utterance})
 
     def _finite(self, frame: AudioFrame) -> Mono:
         """The samples of a mono frame; one NaN would silence a recurrent detector for the rest of the stream."""
@@ -231,11 +211,8 @@ class VadElement(Element):
             return samples
         if not self._warned:
             self._warned = True
-            self.context.post(
-                "warning",
-                "The audio holds samples that are not numbers (NaN or infinite); they are replaced by silence.",
-                pts_ns=frame.pts_ns,
-            )
+            text = "The audio holds samples that are not numbers (NaN or infinite); they are replaced by silence."
+            self.context.post(WarningMessage(text, pts_ns=frame.pts_ns))
         return np.where(np.isfinite(samples), samples, np.float32(0))
 
     def _error(self, problem: str, pts_ns: int) -> ElementError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.pipelines.frames import Samples
@@ -67,7 +68,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         threads = f", {settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("whisper", model, device, settings.compute_type + threads)
         load = partial(_load, model, device, settings.compute_type, settings.cpu_threads)
-        self.context.post("info", f"loading {self.engine}")
+        self.context.post(InfoMessage(f"loading {self.engine}"))
         lease = await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight)
         known = lease.info["languages"]
         if settings.source_lang not in known:
@@ -76,7 +77,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
                 f"{self.context.name}: source_lang {settings.source_lang!r} is not a language of {self.engine}; it "
                 f"has {', '.join(known)}"
             )
-        self.context.post("info", f"loaded {self.engine}", data={"device": lease.info["device"]})
+        self.context.post(InfoMessage(f"loaded {self.engine}", {"device": lease.info["device"]}))
         return lease
 
     def request(self, utterance: Utterance) -> WhisperRequest:

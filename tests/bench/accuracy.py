@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import Message, TranslationMessage
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner
 
@@ -84,10 +84,9 @@ async def through_graph(clips: Sequence[Clip], jobs: int = 4) -> list[Heard]:
         rejected: list[str] = []
 
         def take(message: Message) -> None:
-            if message.kind == "translation":
-                (rejected if message.data["rejected"] else texts).append(
-                    str(message.data["rejected"] or message.data["text"])
-                )
+            if isinstance(message, TranslationMessage):
+                frame = message.frame
+                (rejected if frame.rejected else texts).append(frame.rejected or frame.text)
 
         async with room:
             runner = GraphRunner(load_graph(GRAPH, params=params, require_params=True))

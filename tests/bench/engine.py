@@ -1,13 +1,18 @@
-"""Frames per second and added latency of the engine, against the same chain written by hand on pipecat.
+"""Frames per second and added latency of the engine, against the same chain by hand on pipecat, and GStreamer's.
 
-Both carry 20 ms frames of 16 kHz mono through N elements that pass everything on, in one process, alternating, and the
-best of several rounds counts: what disturbs a round only ever makes it slower.
+All carry 20 ms frames of 16 kHz mono through N elements that pass everything on. Tolmach and pipecat run in one
+process, GStreamer (where ``gst-launch-1.0`` is installed) in its own; they alternate, and the best of several rounds
+counts: what disturbs a round only ever makes it slower.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import shutil
 import statistics
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +137,36 @@ async def pipecat_run(elements: int, frames: int, gap_ms: float = 0.0) -> Clock:
     return clock
 
 
+def _gst(elements: int, source: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    caps = f"audio/x-raw,format=F32LE,rate={RATE_HZ},channels=1"
+    head = f"audiotestsrc wave=silence samplesperbuffer={FRAME} {source} ! {caps}"
+    chain_of = " ! ".join([head, *["identity"] * elements, "fakesink sync=false"])
+    command = ["gst-launch-1.0", "-q", *chain_of.split()]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def gstreamer_fps(elements: int, frames: int = 400_000) -> float:
+    """Buffers a second of GStreamer's chain: a long run less a short one, so that its start does not count."""
+    walls = []
+    for buffers in (1000, 1000 + frames):
+        started = time.perf_counter()
+        _gst(elements, f"num-buffers={buffers}")
+        walls.append(time.perf_counter() - started)
+    return frames / (walls[1] - walls[0])
+
+
+def gstreamer_us(elements: int) -> float:
+    """Median time of one buffer from source to sink, µs, by GStreamer's own latency tracer on a live source."""
+    said = _gst(
+        elements,
+        "is-live=true num-buffers=100",
+        GST_TRACERS="latency(flags=pipeline)",
+        GST_DEBUG="GST_TRACER:7",
+        GST_DEBUG_NO_COLOR="1",
+    ).stderr
+    return statistics.median(int(ns) / 1000 for ns in re.findall(r"\blatency, .*?\btime=\(guint64\)(\d+)", said))
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the table."""
@@ -141,6 +176,8 @@ class Row:
     pipecat_fps: float
     tolmach_us: float
     pipecat_us: float
+    gstreamer_fps: float | None
+    gstreamer_us: float | None
 
 
 def _fps(clock: Clock) -> float:
@@ -150,6 +187,7 @@ def _fps(clock: Clock) -> float:
 async def measure(frames: int = 5000, rounds: int = 3) -> list[Row]:
     """All sizes, both engines alternating."""
     rows = []
+    gstreamer = shutil.which("gst-launch-1.0") is not None
     for elements in SIZES:
         fps: dict[str, float] = {"tolmach": 0.0, "pipecat": 0.0}
         latency = {"tolmach": float("inf"), "pipecat": float("inf")}
@@ -158,26 +196,36 @@ async def measure(frames: int = 5000, rounds: int = 3) -> list[Row]:
                 fps[name] = max(fps[name], _fps(await run(elements, frames)))
                 paced = await run(elements, 200, 1.0)
                 latency[name] = min(latency[name], statistics.median(paced.latencies_us()))
-        rows.append(Row(elements, fps["tolmach"], fps["pipecat"], latency["tolmach"], latency["pipecat"]))
+        theirs = max(gstreamer_fps(elements) for _ in range(rounds)) if gstreamer else None
+        their_us = min(gstreamer_us(elements) for _ in range(rounds)) if gstreamer else None
+        rows.append(
+            Row(elements, fps["tolmach"], fps["pipecat"], latency["tolmach"], latency["pipecat"], theirs, their_us)
+        )
     return rows
 
 
 def markdown(rows: list[Row]) -> str:
     """The table of docs/BENCHMARKS.md."""
     lines = [
-        "| elements | Tolmach frames/s | pipecat frames/s | ratio | Tolmach latency | pipecat latency | ratio |",
-        "|---:|---:|---:|---:|---:|---:|---:|",
+        "| elements | Tolmach frames/s | pipecat frames/s | ratio | GStreamer frames/s | Tolmach latency "
+        "| pipecat latency | ratio | GStreamer latency |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {r.elements} | {r.tolmach_fps:,.0f} | {r.pipecat_fps:,.0f} | {r.tolmach_fps / r.pipecat_fps:.1f} | "
-        f"{r.tolmach_us:.0f} µs | {r.pipecat_us:.0f} µs | {r.tolmach_us / r.pipecat_us:.2f} |"
+        f"{_or_none(r.gstreamer_fps, ',.0f')} | {r.tolmach_us:.0f} µs | {r.pipecat_us:.0f} µs | "
+        f"{r.tolmach_us / r.pipecat_us:.2f} | {_or_none(r.gstreamer_us, '.1f', ' µs')} |"
         for r in rows
     ]
     return "\n".join(lines)
 
 
+def _or_none(value: float | None, form: str, unit: str = "") -> str:
+    return "" if value is None else f"{value:{form}}{unit}"
+
+
 def main() -> None:
-    print("## Engine: identity chains against pipecat by hand\n")
+    print("## Engine: identity chains against pipecat by hand, and GStreamer\n")
     print(markdown(asyncio.run(measure())))
 
 

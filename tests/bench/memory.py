@@ -41,7 +41,7 @@ def measure_here(minutes: float) -> dict[str, object]:
     """Run one length in this process; RSS in MiB at tenths of the way."""
     import psutil
 
-    from tolmach.pipelines.bus import Message
+    from tolmach.pipelines.bus import Message, PositionMessage
     from tolmach.pipelines.language.check import load_graph
     from tolmach.pipelines.runtime.runner import GraphRunner
 
@@ -50,8 +50,8 @@ def measure_here(minutes: float) -> dict[str, object]:
     step_ns = max(1, int(minutes * 60e9 / 10))
 
     def sample(message: Message) -> None:
-        if message.kind == "progress" and message.pts_ns is not None and message.pts_ns >= len(samples) * step_ns:
-            samples.append((message.pts_ns / 60e9, process.memory_info().rss / 2**20))
+        if isinstance(message, PositionMessage) and message.position_ns >= len(samples) * step_ns:
+            samples.append((message.position_ns / 60e9, process.memory_info().rss / 2**20))
 
     with tempfile.TemporaryDirectory() as folder:
         graph = load_graph("memory.yaml", text=GRAPH.format(duration_ms=int(minutes * 60_000)))

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.accuracy import ROOT
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import Message, TranslationMessage
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner
 
@@ -45,8 +45,8 @@ async def translate(path: Path, output: Path) -> str:
     runner = GraphRunner(graph)
 
     def take(message: Message) -> None:
-        if message.kind == "translation" and message.data["text"]:
-            texts.append(str(message.data["text"]))
+        if isinstance(message, TranslationMessage) and message.frame.text:
+            texts.append(message.frame.text)
 
     runner.bus.subscribe(take)
     result = await runner.run()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import Message, NoticeMessage, TranslationMessage
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 
@@ -35,13 +35,13 @@ async def run(graph_name: str, name: str, output: Path) -> tuple[RunResult, list
     return await runner.run(), heard
 
 
-def of_kind(heard: list[Message], *kinds: str) -> list[Message]:
-    return [m for m in heard if m.kind in kinds]
+def notices(heard: list[Message], *kinds: str) -> list[NoticeMessage]:
+    return [m for m in heard if isinstance(m, NoticeMessage) and m.kind in kinds]
 
 
 def phrases(heard: list[Message]) -> list[tuple[str, float]]:
     """What was understood, and when its speech began."""
-    return [(m.data["text"], m.data["pts_ns"] / 1e9) for m in of_kind(heard, "translation") if m.data["text"]]
+    return [(m.frame.text, m.frame.pts_ns / 1e9) for m in heard if isinstance(m, TranslationMessage) and m.frame.text]
 
 
 def reference() -> dict[str, str]:
@@ -74,7 +74,7 @@ async def test_every_phrase_is_heard_at_its_time(
     assert [text for text, _ in found] == [texts[clip] for clip, _ in expected]
     late = [found_s - expected_s for (_, found_s), (_, expected_s) in zip(found, expected, strict=True)]
     assert max(map(abs, late)) <= 0.1, late
-    said = [m.kind for m in of_kind(heard, "warning", "info") if m.element in ("in", "to_16k")]
+    said = [m.kind for m in notices(heard, "warning", "info") if m.element in ("in", "to_16k")]
     assert said == [told] * (told is not None)
 
 
@@ -82,7 +82,7 @@ async def test_a_damaged_stream_gives_what_can_be_decoded_and_says_where_it_brok
     result, heard = await run("vad", "media_index_error.ts", tmp_path)
     assert result.status == "done"
     assert not result.ok, "tolmach run ends with 1"
-    (error,) = of_kind(heard, "error")
+    (error,) = notices(heard, "error")
     assert "broken at 0.070 s" in error.text
     assert (tmp_path / "segments.jsonl").is_file()
     assert result.media_ns > 1_500_000_000
@@ -91,5 +91,5 @@ async def test_a_damaged_stream_gives_what_can_be_decoded_and_says_where_it_brok
 async def test_a_stream_that_appears_late_is_named(tmp_path: Path) -> None:
     result, heard = await run("vad", "late_stream.ts", tmp_path)
     assert result.ok
-    (warning,) = [m for m in of_kind(heard, "warning") if m.element == "in"]
+    (warning,) = [m for m in notices(heard, "warning") if m.element == "in"]
     assert "audio track 0 of unknown language is read; there is also 1 of unknown language" in warning.text

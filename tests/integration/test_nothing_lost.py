@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tolmach.pipelines.bus import Message
-from tolmach.pipelines.frames import ns_to_samples
+from tolmach.pipelines.bus import TranslationMessage
+from tolmach.pipelines.frames import TranslationFrame, ns_to_samples
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner
 
@@ -31,9 +31,9 @@ async def test_texts_of_the_phrasebook_graph_equal_bare_transcribe(source: str, 
         overrides={"ast.min_logprob": -100.0},  # the gate is the framework's own; here every text counts
         require_params=True,
     )
-    heard: list[Message] = []
+    heard: list[TranslationFrame] = []
     runner = GraphRunner(graph)
-    runner.bus.subscribe(lambda m: heard.append(m) if m.kind == "translation" else None)
+    runner.bus.subscribe(lambda m: heard.append(m.frame) if isinstance(m, TranslationMessage) else None)
     result = await runner.run()
     assert result.ok
     assert len(heard) >= 8
@@ -41,10 +41,9 @@ async def test_texts_of_the_phrasebook_graph_equal_bare_transcribe(source: str, 
     audio, rate = soundfile.read(recording, dtype="float32")
     assert rate == 16000, "else the segments would have to be cut behind the resampler"
     segments = [
-        np.ascontiguousarray(audio[ns_to_samples(m.data["pts_ns"], rate) : ns_to_samples(m.data["end_ns"], rate)])
-        for m in heard
+        np.ascontiguousarray(audio[ns_to_samples(f.pts_ns, rate) : ns_to_samples(f.end_ns, rate)]) for f in heard
     ]
     logging.setLevel(logging.ERROR)
     model = ASRModel.restore_from(str(MODEL), map_location="cpu").eval()
     bare = model.transcribe(segments, batch_size=len(segments), source_lang=source, target_lang=target, verbose=False)
-    assert [m.data["text"] for m in heard] == [h.text.strip() for h in bare]
+    assert [f.text for f in heard] == [h.text.strip() for h in bare]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import Message, TranslationMessage, UtteranceEndMessage
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 
@@ -26,12 +26,12 @@ async def run(graph_name: str, recording: Path, output: Path, **params: str) -> 
     )
     heard: list[Message] = []
     runner = GraphRunner(graph)
-    runner.bus.subscribe(lambda m: heard.append(m) if m.kind in ("translation", "utterance") else None)
+    runner.bus.subscribe(lambda m: heard.append(m) if isinstance(m, TranslationMessage | UtteranceEndMessage) else None)
     return await runner.run(), heard
 
 
 def texts(heard: list[Message]) -> list[str]:
-    return [m.data["text"] for m in heard if m.kind == "translation" and m.data["text"]]
+    return [m.frame.text for m in heard if isinstance(m, TranslationMessage) and m.frame.text]
 
 
 def real_recordings(speech_dir: Path) -> list[dict[str, str]]:
@@ -102,7 +102,9 @@ async def test_the_phrasebook_says_that_it_does_not_know_real_recordings(speech_
             "phrasebook", recording, tmp_path / recording.stem, source_lang=lang, target_lang=OTHER[lang]
         )
         assert result.ok, (row["file"], result.errors)
-        rejections += sum(m.data.get("rejected") == "not in the phrasebook" for m in heard if m.kind == "translation")
+        rejections += sum(
+            m.frame.rejected == "not in the phrasebook" for m in heard if isinstance(m, TranslationMessage)
+        )
         if texts(heard):
             loud.append((row["file"], texts(heard)))
     assert len(loud) <= 0.05 * len(real_recordings(speech_dir)), loud

@@ -16,9 +16,9 @@ import pytest
 
 from tests.integration.webrtc_peer import Peer, babble
 from tests.until import no_task_left
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import StateMessage, TranslationMessage
 from tolmach.pipelines.errors import ElementError
-from tolmach.pipelines.frames import Samples
+from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.registry import Registry
@@ -87,7 +87,7 @@ async def call(signal: Samples, *, graph: str = ECHO, trickle: bool = False) -> 
         peer = Peer(signal)
         runner = GraphRunner(live_graph(graph), resources={RESOURCE: line})
         playing = asyncio.Event()
-        runner.bus.subscribe(lambda m: playing.set() if m.kind == "state" and m.text == "playing" else None)
+        runner.bus.subscribe(lambda m: playing.set() if isinstance(m, StateMessage) and m.state == "playing" else None)
         run = asyncio.create_task(runner.run(), name="graph")
         try:
             async with asyncio.timeout(120):  # models load before the peer calls
@@ -205,8 +205,8 @@ async def test_english_goes_in_and_russian_comes_out(root: Path) -> None:
     recording, rate_hz = soundfile.read(demo, dtype="float32")
     signal = np.asarray(resample_poly(recording[: 7 * rate_hz], 48_000 // rate_hz, 1), np.float32)
     async with call(signal, graph=INTERPRETER) as c:
-        captions: asyncio.Queue[Message] = asyncio.Queue()
-        c.runner.bus.subscribe(lambda m: captions.put_nowait(m) if m.kind == "translation" else None)
+        captions: asyncio.Queue[TranslationFrame] = asyncio.Queue()
+        c.runner.bus.subscribe(lambda m: captions.put_nowait(m.frame) if isinstance(m, TranslationMessage) else None)
         async with asyncio.timeout(60):
             texts = [(await captions.get()).text for _ in range(2)]
         heard_from = time.monotonic_ns()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.echo_ast import SPEC, EchoAst, EchoModel
 from tests.unit.handmade import chain
+from tolmach.pipelines.bus import ErrorMessage, TranslationMessage, WarningMessage
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.element import ElementSpec, Pad, Settings, SourceElement
 from tolmach.pipelines.errors import ElementError
@@ -48,16 +49,12 @@ async def run(frames: list[Frame], **settings: Any) -> tuple[Harness, list[int]]
         return harness, harness.element.model.batches
 
 
-async def test_each_utterance_gives_one_frame_with_its_span_and_is_on_the_bus():
+async def test_each_utterance_gives_one_frame_with_its_span_and_nothing_is_posted():
     harness, _ = await run([silence(0), *speech(3, 0.5, 1600), silence(2400), *speech(4, 0.25, 8000)])
     first, second = harness.output()
     assert first == TranslationFrame(3, 100_000_000, 150_000_000, "en", "ru", "50% of 800", logprob=-0.5, engine="echo")
     assert (second.utterance, second.pts_ns, second.end_ns) == (4, 500_000_000, 550_000_000)
-    posted = [m for m in harness.messages if m.kind == "translation"]
-    assert [m.text for m in posted] == ["50% of 800", "25% of 800"]
-    assert posted[0].pts_ns == 100_000_000
-    assert posted[0].data["end_ns"] == 150_000_000
-    assert posted[0].data["logprob"] == -0.5
+    assert harness.messages == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +95,7 @@ async def test_an_utterance_too_long_is_reported_and_not_kept():
     frames = [*speech(1, 0.5, samples=RATE + 1), *speech(2, 0.5, RATE * 2)]
     harness, _ = await run(frames, max_utterance_ms=1000)
     assert texts(harness) == [(1, "", "longer than 1 s"), (2, "50% of 800", None)]
-    assert [m.text for m in harness.messages if m.kind == "warning"] == [
+    assert [m.text for m in harness.messages if isinstance(m, WarningMessage)] == [
         "Utterance 1 was not translated: longer than 1 s."
     ]
 
@@ -168,11 +165,11 @@ INTERRUPTED = ElementSpec(
 async def test_a_failed_request_does_not_cost_what_is_being_collected():
     echo = ("echo_ast", {"group": 2, "on_error": "skip"})
     runner = GraphRunner(chain("interrupted", echo, "fake_sink", specs=(INTERRUPTED, SPEC)))
-    heard: list[str] = []
-    runner.bus.subscribe(lambda m: heard.append(m.text) if m.kind == "translation" else None)
-    runner.bus.subscribe(lambda m: Interrupted.noticed.set() if m.kind == "error" else None)
+    heard: list[TranslationFrame] = []
+    runner.bus.subscribe(lambda m: heard.append(m.frame) if isinstance(m, TranslationMessage) else None)
+    runner.bus.subscribe(lambda m: Interrupted.noticed.set() if isinstance(m, ErrorMessage) else None)
     assert (await runner.run()).status == "done"
-    assert heard == ["(the engine failed)", "20% of 800", "30% of 800", "40% of 800"]
+    assert [f.text or f.rejected for f in heard] == ["the engine failed", "20% of 800", "30% of 800", "40% of 800"]
 
 
 async def test_stop_throws_away_what_waits_and_is_safe_any_time():

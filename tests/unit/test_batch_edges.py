@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tolmach.pipelines.bus import ErrorMessage
 from tolmach.pipelines.cli.batch import batch as batch_module
 from tolmach.pipelines.cli.batch.batch import Batch
 from tolmach.pipelines.cli.batch.interrupts import Interrupts
@@ -131,7 +132,7 @@ async def test_a_damaged_recording_is_not_done_again_for_ever(make: Any, monkeyp
 
     async def damaged(self: TestSrc) -> None:
         await whole(self)
-        self.context.post("error", "a.wav: broken at 1.500 s: the file is cut off", data={"fatal": False})
+        self.context.post(ErrorMessage("a.wav: broken at 1.500 s: the file is cut off"))
 
     monkeypatch.setattr(TestSrc, "produce", damaged)
     (first,) = await make().run()
@@ -150,7 +151,7 @@ async def test_a_failure_of_an_element_is_tried_again(make: Any, monkeypatch: py
 
     async def stumbles(self: TestSrc) -> None:
         await whole(self)
-        self.context.post("error", "out of memory", data={"policy": "skip", "fatal": False})
+        self.context.post(ErrorMessage("out of memory", policy="skip"))
 
     monkeypatch.setattr(TestSrc, "produce", stumbles)
     assert await statuses(make()) == ["failed"]

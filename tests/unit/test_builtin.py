@@ -12,6 +12,7 @@ from tolmach.pipelines.builtin.fake_sink import SPEC as FAKE_SINK
 from tolmach.pipelines.builtin.queue import SPEC as QUEUE
 from tolmach.pipelines.builtin.queue import Queue
 from tolmach.pipelines.builtin.test_src import SPEC as TEST_SRC
+from tolmach.pipelines.bus import DroppedMessage, InfoMessage, PositionMessage
 from tolmach.pipelines.frames import AudioFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, chop, tone
 
@@ -41,7 +42,7 @@ async def test_test_src_levels_are_what_they_say() -> None:
 async def test_test_src_reports_its_position() -> None:
     async with Harness(TEST_SRC, duration_ms=2500) as h:
         await h.run()
-    positions = [m.pts_ns for m in h.messages if m.kind == "progress"]
+    positions = [m.pts_ns for m in h.messages if isinstance(m, PositionMessage)]
     assert positions[-1] == 2_500_000_000
     assert positions == sorted(positions)
 
@@ -88,7 +89,7 @@ async def test_leaky_queue_drops_the_new_or_the_old_and_counts(leaky: str, kept:
         gate.set()
         await h.eos()
         assert taken == kept
-        (dropped,) = [m for m in h.messages if m.kind == "dropped"]
+        (dropped,) = [m for m in h.messages if isinstance(m, DroppedMessage)]
         assert dropped.data == {"frames": 7, "media_ns": 70_000_000}
 
 
@@ -121,7 +122,7 @@ async def test_fake_sink_counts_and_reports() -> None:
     async with Harness(FAKE_SINK, report=True) as h:
         await h.push(UtteranceStart(1, 0), tone(0.5), UtteranceEnd(1, 0, 500_000_000))
         await h.eos()
-    (info,) = [m for m in h.messages if m.kind == "info"]
+    (info,) = [m for m in h.messages if isinstance(m, InfoMessage)]
     assert info.data == {"frames": 3, "samples": 8000, "utterances": 1, "translations": 0}
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from tests.nemo_models import build
+from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.errors import ModelError, ModelMissingError, ModelRefusedError
 from tolmach.pipelines.frames import (
@@ -320,7 +321,7 @@ async def test_the_embedded_model_says_what_it_is_and_what_it_does_not_know(shel
         await harness.push(*utterances(CLIPS))
         await harness.eos()
     frames = [f for f in harness.output() if isinstance(f, TranslationFrame)]
-    assert next(m.text for m in harness.messages if m.kind == "info") == "Knows a few phrases."
+    assert next(m.text for m in harness.messages if isinstance(m, InfoMessage)) == "Knows a few phrases."
     assert {f.engine for f in frames} == {"demonstration phrasebook"}
     for frame in frames:
         assert frame.logprob is not None

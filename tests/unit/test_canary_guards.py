@@ -16,9 +16,11 @@ import pytest
 
 from tests.nemo_models import FAMILY_DECODING, build
 from tests.unit.test_canary import CLIPS, RATE, clip, run, utterances
+from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.pipelines.testing import Harness
+from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.canary import precision
 from tolmach.processors.canary.element import token_bound
 from tolmach.processors.canary.known import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
@@ -41,8 +43,20 @@ def texts(harness: Harness) -> list[str]:
     return [frame.text for frame in harness.output() if isinstance(frame, TranslationFrame)]
 
 
+@pytest.fixture(autouse=True)
+def _retries_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    push = SpeechTranslation._push
+
+    async def noting(self: SpeechTranslation[Any], utterance: Utterance, hypothesis: Hypothesis) -> None:
+        self.__dict__.setdefault("noted", []).append(list(hypothesis.retries))
+        await push(self, utterance, hypothesis)
+
+    monkeypatch.setattr(SpeechTranslation, "_push", noting)
+
+
 def retries(harness: Harness) -> list[list[str]]:
-    return [message.data["retries"] for message in harness.messages if message.kind == "translation"]
+    """Why each utterance was asked for again."""
+    return harness.element.__dict__["noted"]
 
 
 def bare(path: Path) -> Any:
@@ -293,7 +307,7 @@ async def test_a_model_that_looks_like_a_published_one_promises_no_more_than_tha
     async with Harness(SPEC, model=str(path), target_lang="en") as harness:
         assert harness.element.min_logprob == DEFAULT_MIN_LOGPROB  # type: ignore[attr-defined]
     async with Harness(SPEC, model=str(path), trained_languages=("en", "ru", "kk")) as harness:
-        assert [m.kind for m in harness.messages if m.kind == "warning"] == []
+        assert [m for m in harness.messages if isinstance(m, WarningMessage)] == []
     with pytest.raises(ModelError, match=r"'ru' is not a language of tiny"):
         await Harness(SPEC, model=str(path), trained_languages=("en",)).element.start()
     HOSTS.unload_idle()
@@ -303,7 +317,7 @@ async def test_a_model_that_looks_like_a_published_one_promises_no_more_than_tha
 async def test_an_unknown_model_says_that_its_languages_are_not_known(tmp_path: Path):
     path = build(tmp_path)
     async with Harness(SPEC, model=str(path)) as harness:
-        (warning,) = [m.text for m in harness.messages if m.kind == "warning"]
+        (warning,) = [m.text for m in harness.messages if isinstance(m, WarningMessage)]
         assert harness.element.min_logprob is None  # type: ignore[attr-defined]
     assert warning.startswith("tiny is no published model: it has tokens for 2 languages, and whether it has learnt en")
 
@@ -449,12 +463,12 @@ async def test_a_compressed_archive_is_unpacked_and_says_where_and_how_far(
     plain = build(tmp_path)
     packed = compressed(plain, tmp_path / "packed.nemo")
     harness = await answers(packed)
-    told = [m.text for m in harness.messages if m.kind == "progress"]
+    told = [m.text for m in harness.messages if isinstance(m, LoadingMessage)]
     assert any(text.startswith("loading packed: unpacking into /") and " 0 % of" in text for text in told)
     assert any(text.startswith("loading packed: reading the weights, 0 % of") for text in told)
     other = await answers(plain)
     assert texts(other) == texts(harness)
-    assert not any("unpacking" in m.text for m in other.messages)
+    assert not any("unpacking" in str(m) for m in other.messages)
 
     HOSTS.unload_idle()
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 10))

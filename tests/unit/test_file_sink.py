@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tolmach.pipelines.bus import PlacedMessage, WarningMessage
 from tolmach.pipelines.errors import ElementError, OutputError
 from tolmach.pipelines.frames import (
     NS_PER_MS,
@@ -121,10 +122,10 @@ async def test_aligned_places_utterances_and_reports_their_lag(tmp_path: Path) -
     want = np.zeros((168000, 1), np.float32)
     want[16000:48000], want[48000:64000], want[160000:168000] = first, second, third
     np.testing.assert_array_equal(decode(tmp_path / "dub.wav")[0], want)
-    assert [(m.kind, m.pts_ns, dict(m.data)) for m in harness.messages] == [
-        ("latency", S, {"utterance": 1, "source_start_ns": S, "placed_ns": S, "lag_ns": 0}),
-        ("latency", 2 * S, {"utterance": 2, "source_start_ns": 2 * S, "placed_ns": 3 * S, "lag_ns": S}),
-        ("latency", 10 * S, {"utterance": 3, "source_start_ns": 10 * S, "placed_ns": 10 * S, "lag_ns": 0}),
+    assert harness.messages == [
+        PlacedMessage(1, S, S, 0, element="file_sink", graph="harness", pts_ns=S),
+        PlacedMessage(2, 2 * S, 3 * S, S, element="file_sink", graph="harness", pts_ns=2 * S),
+        PlacedMessage(3, 10 * S, 10 * S, 0, element="file_sink", graph="harness", pts_ns=10 * S),
     ]
 
 
@@ -168,7 +169,7 @@ async def test_loud_samples_are_clipped_and_counted(tmp_path: Path) -> None:
     top = 32767 / 32768
     np.testing.assert_array_equal(got[:, 0], np.float32([0.5, top, top, -1, -1, 0, top, -0.25]))
     (message,) = harness.messages
-    assert message.kind == "warning"
+    assert isinstance(message, WarningMessage)
     assert message.data["clipped"] == 4
     assert "4 values" in message.text
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tolmach.pipelines.bus import ErrorMessage, InfoMessage, PositionMessage, WarningMessage
 from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, plan_jobs
 from tolmach.pipelines.errors import GraphError, MediaError
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
@@ -108,7 +109,7 @@ async def attempt(path: Path) -> Harness | None:
 
 
 def errors(harness: Harness) -> list[str]:
-    return [m.text for m in harness.messages if m.kind == "error"]
+    return [m.text for m in harness.messages if isinstance(m, ErrorMessage)]
 
 
 def rate_of(harness: Harness) -> int:
@@ -124,7 +125,7 @@ async def test_every_format_gives_its_audio(recordings: Path, name: str) -> None
     _, _, rate_hz, channels, _, lossless = FORMATS[name]
     harness = await read(recordings / name)
     got, want = harness.audio(), signal(rate_hz, channels)
-    assert {m.kind for m in harness.messages} == {"progress"}
+    assert {type(m) for m in harness.messages} == {PositionMessage}
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
     if lossless:
@@ -232,7 +233,7 @@ async def test_relative_paths_start_from_the_base_folder(recordings: Path) -> No
 async def test_progress_comes_every_second_and_at_the_end(tmp_path: Path) -> None:
     path = write(tmp_path / "long.wav", "pcm_s16le", signal(8000, 1, 5.25), 8000)
     harness = await read(path, start_ms=1000, chunk_ms=20)
-    seen = [(m.pts_ns, m.data["position_ns"], m.data["duration_ns"]) for m in harness.messages]
+    seen = [(m.pts_ns, m.position_ns, m.duration_ns) for m in harness.messages if isinstance(m, PositionMessage)]
     s = 1_000_000_000
     assert seen == [(s + p, p, 4.25 * s) for p in (s, 2 * s, 3 * s, 4 * s, 4.25 * s)]
 
@@ -247,8 +248,8 @@ async def test_a_pause_in_a_film_becomes_silence(tmp_path: Path) -> None:
         pts=lambda at: at if at < rate_hz // 2 else at + 2 * rate_hz,
     )
     harness = await read(path)
-    audio, (warning,) = harness.audio(), [m for m in harness.messages if m.kind != "progress"]
-    assert warning.kind == "warning"
+    audio, (warning,) = harness.audio(), [m for m in harness.messages if not isinstance(m, PositionMessage)]
+    assert isinstance(warning, WarningMessage)
     assert "2.000 s without audio at 0.500 s" in warning.text
     np.testing.assert_array_equal(audio[: rate_hz // 2], signal(rate_hz, 1)[: rate_hz // 2])
     assert not audio[rate_hz // 2 : 5 * rate_hz // 2].any()
@@ -421,8 +422,9 @@ async def test_a_file_that_is_cut_off_gives_its_beginning_and_an_error(
         # What is there is right; a frame that leans on its cut-off neighbour may differ.
         kept = max(0, len(got) - 4800)
         np.testing.assert_array_equal(got[:kept], whole[:kept])
-        (message,) = [m for m in harness.messages if m.kind == "error"]
-        assert message.data == {"path": str(path), "at_ns": message.pts_ns, "fatal": False}
+        (message,) = [m for m in harness.messages if isinstance(m, ErrorMessage)]
+        assert message.data == {"path": str(path), "at_ns": message.pts_ns}
+        assert not message.fatal
         assert str(path) in message.text
         assert 0 <= message.data["at_ns"] <= samples_to_ns(len(got), rate_of(harness) if len(got) else 8000)
         decoded += 1
@@ -542,7 +544,7 @@ async def test_all_of_a_recording_comes_out_in_its_first_format(
     assert tone_at(audio, rate_hz, 1.0, 500) == pytest.approx(0.5, abs=0.05)
     assert tone_at(audio, rate_hz, 3.0, 900) == pytest.approx(0.5, abs=0.05)
     assert errors(harness) == []
-    (told,) = [m for m in harness.messages if m.kind == "info"]
+    (told,) = [m for m in harness.messages if isinstance(m, InfoMessage)]
     assert "the audio changes from" in told.text
 
 
@@ -614,7 +616,7 @@ async def test_a_drifting_clock_in_a_real_container(tmp_path: Path) -> None:
     harness = await read(path)
     audio = harness.audio()
     assert len(audio) / rate_hz == pytest.approx(12 * 0.98, abs=0.065)
-    (told,) = [m for m in harness.messages if m.kind == "warning"]
+    (told,) = [m for m in harness.messages if isinstance(m, WarningMessage)]
     assert "its audio runs faster than its timestamps, by 0.2" in told.text
     for second in (4.9, 9.8):
         chirp_hz = 300 + 150 * 2 * second / 0.98  # of signal(), at its own time
@@ -678,7 +680,7 @@ async def test_the_track_in_the_graphs_language_is_read(
     async with Harness(FILE_SRC, path=str(path), track=track, languages=languages) as harness:
         await harness.run()
     assert np.median(harness.audio()) == pytest.approx(0.1 * (taken + 1), abs=0.01)
-    told = [m for m in harness.messages if m.kind != "progress"]
+    told = [m for m in harness.messages if not isinstance(m, PositionMessage)]
     assert [m.kind for m in told] == [kind] * (kind is not None)
     for message in told:
         assert f"audio track {taken} " in message.text
@@ -716,7 +718,7 @@ async def test_channels_in_opposite_phase_are_mended_and_said(tmp_path: Path) ->
     path = write(tmp_path / "plug.wav", "pcm_s16le", samples, 16000)
     harness = await read(path, channel="mix")
     np.testing.assert_allclose(harness.audio()[1600:, 0], samples[1600:, 0], atol=1e-3)
-    (told,) = [m for m in harness.messages if m.kind == "warning"]
+    (told,) = [m for m in harness.messages if isinstance(m, WarningMessage)]
     assert "opposite phase" in told.text
 
 
@@ -870,9 +872,11 @@ async def test_real_recordings_decode() -> None:
     for path in paths:
         harness = await read(path, channel="mix")
         assert errors(harness) == [], path
-        last = harness.messages[-1].data
-        assert last["position_ns"] == samples_to_ns(len(harness.audio()), rate_of(harness))
-        assert abs(last["position_ns"] - last["duration_ns"]) < 50_000_000, path
+        last = harness.messages[-1]
+        assert isinstance(last, PositionMessage)
+        assert last.duration_ns is not None
+        assert last.position_ns == samples_to_ns(len(harness.audio()), rate_of(harness))
+        assert abs(last.position_ns - last.duration_ns) < 50_000_000, path
 
 
 async def test_a_recording_that_an_output_would_replace_is_refused(tmp_path: Path) -> None:

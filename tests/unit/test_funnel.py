@@ -16,6 +16,7 @@ from tests.unit.handmade import graph
 from tolmach.pipelines.builtin.funnel import SPEC as FUNNEL
 from tolmach.pipelines.builtin.funnel import Funnel
 from tolmach.pipelines.builtin.queue import SPEC as QUEUE
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import END_NS, Element, ElementSpec, Field, Pad, Settings, SourceElement
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.ordered import OrderedJobs
@@ -127,7 +128,7 @@ async def test_branches_of_one_source_never_stall_each_other_for_good() -> None:
     async with funnel(shared=True, max_frames=3) as h:
         await h.push(*(text(n * 1000, str(n)) for n in range(5)), pad="sink_0")
         assert texts(h) == ["0", "1"]
-        assert [m.kind for m in h.messages] == ["warning"]
+        assert [type(m) for m in h.messages] == [WarningMessage]
         await h.push(text(100, "late"), pad="sink_1")
         await h.eos()
         assert texts(h) == ["0", "1", "late", "2", "3", "4"]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tolmach.pipelines.cli.batch.jobs import Job
 from tolmach.pipelines.cli.batch.progress import Lines, Pace
-from tolmach.pipelines.cli.batch.records import Record, Utterance, clock, load_record, save_record, save_summary
+from tolmach.pipelines.cli.batch.records import Record, RecordedUtterance, clock, load_record, save_record, save_summary
 from tolmach.pipelines.cli.batch.report import print_summary, print_utterances
 from tolmach.transports.files.atomic import AtomicFile
 
@@ -24,8 +24,8 @@ def record(**changes: object) -> Record:
         "name": "talk", "input": "talk.wav", "output": "out/talk", "status": "done", "fingerprint": "f",
         "media_s": 61.5, "wall_s": 3.0, "rtfx": 20.5, "segments": 2, "outputs": ("dub.wav",),
         "utterances": (
-            Utterance(1, 1200, 2900, "en", "ru", "Доброе утро."),
-            Utterance(2, 61_000, 61_400, "en", "ru", "", "not in the phrasebook"),
+            RecordedUtterance(1, 1200, 2900, "en", "ru", "Доброе утро."),
+            RecordedUtterance(2, 61_000, 61_400, "en", "ru", "", "not in the phrasebook"),
         ),
     }  # fmt: skip
     return Record(**(values | changes))  # type: ignore[arg-type]
@@ -52,10 +52,10 @@ def test_the_summary_holds_every_record_and_the_totals(tmp_path: Path) -> None:
 
 
 def test_a_sentence_in_two_languages_is_one_utterance(tmp_path: Path) -> None:
-    two = (*record().utterances, Utterance(1, 1200, 2900, "en", "de", "Guten Morgen."))
+    two = (*record().utterances, RecordedUtterance(1, 1200, 2900, "en", "de", "Guten Morgen."))
     assert record(utterances=two).spoken == 2
     # Another speaker's first utterance is another one.
-    assert record(utterances=(*two, Utterance(1, 9000, 9500, "en", "ru", "Да."))).spoken == 3
+    assert record(utterances=(*two, RecordedUtterance(1, 9000, 9500, "en", "ru", "Да."))).spoken == 3
     data = json.loads(save_summary(tmp_path, "g", [record(utterances=two)]).read_text())
     assert (data["utterances"], data["texts"]) == (2, 2)
 

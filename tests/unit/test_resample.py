@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.channels import ChannelMixer, layout_for, mix, mixing_matrix
 from tolmach.pipelines.errors import ElementError
@@ -261,7 +262,7 @@ async def test_the_element_mends_opposite_phase_and_says_so_once(rate_hz):
     want = resample(left, 16000, rate_hz)
     assert np.sqrt(np.mean(audio**2)) == pytest.approx(np.sqrt(np.mean(want**2)), rel=0.05)
     (told,) = h.messages
-    assert told.kind == "warning"
+    assert isinstance(told, WarningMessage)
     assert "opposite phase" in told.text
 
 
@@ -418,7 +419,7 @@ async def test_not_a_number_becomes_silence_and_is_reported_once():
         await h.eos()
         assert np.isfinite(h.audio()).all()
         assert len(h.audio()) == 4800
-        assert [m.kind for m in h.messages] == ["warning"]
+        assert [type(m) for m in h.messages] == [WarningMessage]
 
 
 @pytest.mark.parametrize(

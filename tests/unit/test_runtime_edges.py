@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.unit.handmade import chain, graph
-from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.bus import Bus, EosMessage, ErrorMessage, LatencyMessage, Message, StateMessage
 from tolmach.pipelines.element import Element, ElementSpec, Pad, Settings, SourceElement
 from tolmach.pipelines.errors import ElementError, GraphError, MediaError
 from tolmach.pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceStart
@@ -145,7 +145,7 @@ async def test_a_bug_in_start_is_an_error_of_that_element() -> None:
     HOOKS.update(start=start, produce=ten)
     bus = Bus()
     errors: list[Message] = []
-    bus.subscribe(lambda m: errors.append(m) if m.kind == "error" else None)
+    bus.subscribe(lambda m: errors.append(m) if isinstance(m, ErrorMessage) else None)
     with pytest.raises(ElementError, match="'e1' failed: KeyError: 'weights'") as caught:
         await GraphRunner(line("source", "middle", "sink"), bus=bus).run()
     assert isinstance(caught.value.__cause__, KeyError)
@@ -199,7 +199,7 @@ async def test_cancel_from_a_subscriber_in_the_last_step_of_start() -> None:
 async def test_cancel_at_every_state(state: str) -> None:
     HOOKS.update(produce=ten)
     runner = GraphRunner(line("source", "queue", "sink"))
-    runner.bus.subscribe(lambda m: runner.cancel() if (m.kind, m.text) == ("state", state) else None)
+    runner.bus.subscribe(lambda m: runner.cancel() if isinstance(m, StateMessage) and m.state == state else None)
     before = asyncio.all_tasks()
     result = await asyncio.wait_for(runner.run(), 30)
     assert result.status == "cancelled"
@@ -276,7 +276,7 @@ async def test_skipping_one_utterance_leaves_another_open_that_is_still_on_its_w
 
     HOOKS.update(produce=produce, process=process)
     result = await run("source", ("middle", {"on_error": "skip"}), "sink")
-    assert [e.data["error"] for e in result.errors] == ["ValueError"]
+    assert [e.error for e in result.errors] == ["ValueError"]
     assert result.errors[0].text == "ValueError: boom"
     assert TAKEN["e2"] == [UtteranceStart(1, 0)]
 
@@ -342,7 +342,7 @@ async def test_an_element_that_cannot_recover_fails_the_graph(policy: str, monke
     HOOKS.update(process=process, produce=ten)
     result = await run("source", ("middle", {"on_error": policy}), "sink")
     assert result.status == "failed"
-    assert [e.data["error"] for e in result.errors] == ["ValueError", "KeyError"]
+    assert [e.error for e in result.errors] == ["ValueError", "KeyError"]
 
 
 @pytest.mark.filterwarnings("error")
@@ -464,10 +464,11 @@ async def test_latency_is_that_of_the_slowest_path() -> None:
     )  # fmt: skip
     heard: list[Message] = []
     runner = GraphRunner(g)
-    runner.bus.subscribe(lambda m: heard.append(m) if m.kind in ("latency", "eos") else None)
+    runner.bus.subscribe(lambda m: heard.append(m) if isinstance(m, LatencyMessage | EosMessage) else None)
     assert (await runner.run()).ok
-    assert [m.kind for m in heard] == ["latency", "latency", "eos"]
-    assert {m.data.get("latency_ns") for m in heard[:2]} == {60_000_000}
+    (graph_name,) = {m.graph for m in heard}
+    latency = LatencyMessage(60_000_000, graph=graph_name)
+    assert heard == [latency, latency, EosMessage(graph=graph_name)]
 
 
 async def test_a_pipecat_observer_sees_every_media_frame() -> None:
@@ -566,7 +567,7 @@ async def test_work_on_a_host_belongs_to_its_element_and_shares_add_up_to_the_wa
 async def test_time_in_which_no_element_works_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     runner = GraphRunner(line("source", "middle", "sink"), trace=True)
-    runner.bus.subscribe(lambda m: clock.takes(3.0) if m.kind == "state" and m.text == "playing" else None)
+    runner.bus.subscribe(lambda m: clock.takes(3.0) if isinstance(m, StateMessage) and m.state == "playing" else None)
     HOOKS.update(produce=ten)
     result = await runner.run()
     assert (result.waiting_s, result.playing_s) == (pytest.approx(3.0), pytest.approx(3.0))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.errors import GraphError, ModelError, ModelRefusedError
 from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness
@@ -97,7 +98,7 @@ async def test_what_the_model_cannot_speak_is_named_and_the_rest_is_spoken(russi
     h = await spoken(russian, f"Вижу {FORBIDDEN}уку в реке. И рыбу.")
     assert heard(h.audio()).replace(" ", "") == "вижувреке.ирыбу."
     [warning] = h.messages
-    assert warning.kind == "warning"
+    assert isinstance(warning, WarningMessage)
     assert f"cannot speak '{FORBIDDEN}уку' (AttributeError" in warning.text
     assert warning.pts_ns == 1_000_000_000
     assert warning.data["utterance"] == 1

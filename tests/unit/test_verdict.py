@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import Message, PositionMessage, TranslationMessage, UtteranceEndMessage
+from tolmach.pipelines.frames import TranslationFrame, UtteranceEnd
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.runtime.verdict import Verdict
@@ -17,23 +17,27 @@ from tolmach.pipelines.runtime.verdict import Verdict
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
-def verdict(graph: str, *messages: tuple[str, str, dict[str, Any]]) -> str | None:
+def verdict(graph: str, *messages: Message) -> str | None:
     params = {} if graph.endswith("live") else {"input": "talk.wav"}
     judge = Verdict(load_graph(CONFIG / f"{graph}.yaml", params=params))
-    for kind, element, data in messages:
-        judge.take(Message(kind, element, graph, data=data))  # type: ignore[arg-type]
+    for message in messages:
+        judge.take(message)
     return judge.text()
 
 
-def rejected(why: str) -> tuple[str, str, dict[str, Any]]:
-    return "translation", "ast", {"text": "", "rejected": why}
+def told(text: str, why: str | None = None) -> Message:
+    return TranslationMessage(TranslationFrame(1, 0, 1, "en", "ru", text, rejected=why))
 
 
-UTTERANCE = ("utterance", "vad", {"utterance": 1})
-TEXT = ("translation", "ast", {"text": "Спасибо.", "rejected": None})
-LOUD = ("progress", "in", {"position_ns": 9_000_000_000, "loud_ns": 8_000_000_000})
-QUIET = ("progress", "in", {"position_ns": 9_000_000_000, "loud_ns": 1_000_000_000})
-TRACKS = ("warning", "in", {"track": 0, "tracks": 2})
+def rejected(why: str) -> Message:
+    return told("", why)
+
+
+UTTERANCE = UtteranceEndMessage(UtteranceEnd(1, 0, 1))
+TEXT = told("Спасибо.")
+LOUD = PositionMessage(9_000_000_000, loud_ns=8_000_000_000, element="in")
+QUIET = PositionMessage(9_000_000_000, loud_ns=1_000_000_000, element="in")
+TRACKS = PositionMessage(9_000_000_000, other_tracks=1, element="in")
 
 
 def test_ten_rejections_are_explained() -> None:
@@ -62,7 +66,7 @@ def test_other_tracks_are_named() -> None:
         ("phrasebook-live", [UTTERANCE, rejected("no speech")]),
     ],
 )
-def test_nothing_is_said_where_nothing_is_wrong(graph: str, messages: list[tuple[str, str, dict[str, Any]]]) -> None:
+def test_nothing_is_said_where_nothing_is_wrong(graph: str, messages: list[Message]) -> None:
     assert verdict(graph, *messages) is None
 
 

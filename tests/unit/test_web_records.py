@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, TranslationFrame
 from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, OpusEncoder
 from tolmach.web.errors import AsciiJson
 from tolmach.web.sessions import dub as dub_module
@@ -20,16 +20,9 @@ from tolmach.web.sessions.timings import Timings
 from tolmach.web.sessions.transcript import Caption, Numbers, Transcript
 
 
-def translation(start_ms: int, text: str, **more: Any) -> dict[str, Any]:
-    return {
-        "utterance": 1,
-        "pts_ns": start_ms * NS_PER_MS,
-        "end_ns": (start_ms + 1500) * NS_PER_MS,
-        "source_lang": "en",
-        "target_lang": "ru",
-        "text": text,
-        **more,
-    }
+def translation(start_ms: int, text: str, **more: Any) -> TranslationFrame:
+    start_ns = start_ms * NS_PER_MS
+    return TranslationFrame(1, start_ns, start_ns + 1500 * NS_PER_MS, "en", "ru", text, **more)
 
 
 def test_utterances_are_numbered_through_runs_that_overlap() -> None:
@@ -105,8 +98,9 @@ def test_the_waterfall_counts_from_the_end_of_speech() -> None:
     closed = timings.closed(7, 10 * NS_PER_S, 12 * NS_PER_S, 12_520 * NS_PER_MS)
     assert (closed.start_ms, closed.end_ms, closed.vad_ms, closed.ast_ms) == (10_000, 12_000, 520, None)
     translated = timings.translated(7, 12_600 * NS_PER_MS)
-    heard = timings.heard(7, 12_610 * NS_PER_MS, 12_650 * NS_PER_MS)
-    assert translated is heard
+    voiced = timings.voiced(7, 12_610 * NS_PER_MS)
+    heard = timings.heard(7, 12_650 * NS_PER_MS)
+    assert translated is voiced is heard
     assert heard is not None
     assert heard.as_json() == {
         "utterance": 7,
@@ -117,7 +111,7 @@ def test_the_waterfall_counts_from_the_end_of_speech() -> None:
         "tts_ms": 610,
         "heard_ms": 650,
     }
-    assert timings.heard(7, 0, 0) is None, "told once"
+    assert timings.heard(7, 0) is None, "told once"
 
 
 def test_a_caption_can_be_told_whatever_an_engine_makes() -> None:

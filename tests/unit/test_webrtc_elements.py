@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.webrtc_lines import a_line
+from tolmach.pipelines.bus import HeardMessage
 from tolmach.pipelines.element import ElementSpec
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
@@ -108,11 +109,11 @@ async def test_speech_is_queued_at_48_khz_and_its_time_is_told(line: Line, conne
         await h.push(start, AudioFrame(audio.samples, audio.rate_hz, NS_PER_S, 3))
         await h.push(UtteranceEnd(3, NS_PER_S, 2 * NS_PER_S))
         assert connection.sender.depth_ms == pytest.approx(1000, abs=0.1)
-        assert not [m for m in h.messages if m.kind == "latency"], "not heard yet"
+        assert not [m for m in h.messages if isinstance(m, HeardMessage)], "not heard yet"
         await packets.next_packet()
-        (told,) = [m for m in h.messages if m.kind == "latency"]
-        assert told.data["utterance"] == 3
-        assert told.data["lag_ns"] == told.data["placed_ns"] - 2 * NS_PER_S
+        (told,) = [m for m in h.messages if isinstance(m, HeardMessage)]
+        assert told.utterance == 3
+        assert told.lag_ns == told.heard_ns - 2 * NS_PER_S
     assert connection.sender.depth_ms == 0, "stop throws away what was not heard"
 
 

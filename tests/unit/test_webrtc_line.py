@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.unit.webrtc_lines import a_line
-from tolmach.pipelines.bus import Bus, Message
-from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples
+from tolmach.pipelines.bus import Bus, Message, StateMessage, UtteranceEndMessage
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, UtteranceEnd
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.transports.webrtc.connection import Connection
@@ -124,14 +124,14 @@ async def test_a_connection_that_is_gone_ends_the_reading_and_is_told() -> None:
 
 
 async def run_segments(
-    line: Line, name: str, found: list[tuple[str, Message]]
+    line: Line, name: str, found: list[tuple[str, UtteranceEnd]]
 ) -> tuple[asyncio.Task[object], asyncio.Event]:
     bus, playing = Bus(), asyncio.Event()
 
     def note(message: Message) -> None:
-        if message.kind == "utterance":
-            found.append((name, message))
-        elif message.kind == "state" and message.text == "playing":
+        if isinstance(message, UtteranceEndMessage):
+            found.append((name, message.frame))
+        elif isinstance(message, StateMessage) and message.state == "playing":
             playing.set()
 
     bus.subscribe(note)
@@ -149,7 +149,7 @@ async def test_graphs_change_between_words_and_no_word_is_lost_or_heard_twice(
     monkeypatch.setattr(jitter, "MAX_AHEAD_NS", 60 * NS_PER_S)  # the mouth speaks twenty times as fast as people do
     mouth = Mouth(line.connect())
     words = np.concatenate([np.concatenate((vowel(300), np.zeros(500 * 48, np.float32))) for _ in range(4)])
-    found: list[tuple[str, Message]] = []
+    found: list[tuple[str, UtteranceEnd]] = []
     first, _ = await run_segments(line, "first", found)
     await mouth.say(np.zeros(400 * 48, np.float32))
     at = asked_after_ms * 48 // FRAME_SAMPLES * FRAME_SAMPLES
@@ -160,8 +160,8 @@ async def test_graphs_change_between_words_and_no_word_is_lost_or_heard_twice(
         await first
     await line.close()
     await asyncio.wait_for(second, 10)  # it drains: the last word is in
-    starts_ms = [m.data["pts_ns"] / NS_PER_MS for _, m in found]
-    ends_ms = [m.data["speech_end_ns"] / NS_PER_MS for _, m in found]
+    starts_ms = [end.pts_ns / NS_PER_MS for _, end in found]
+    ends_ms = [(end.speech_end_ns or 0) / NS_PER_MS for _, end in found]
     wanted = [400 + 800 * n for n in range(4)]
     assert len(found) == 4
     for start, end, word in zip(starts_ms, ends_ms, wanted, strict=True):
@@ -170,7 +170,7 @@ async def test_graphs_change_between_words_and_no_word_is_lost_or_heard_twice(
     names = [name for name, _ in found]
     assert names == sorted(names), "first the one graph, then the other"
     assert names[-1] == "second"
-    assert {m.data["reason"] for _, m in found} == {"silence"}
+    assert {end.reason for _, end in found} == {"silence"}
 
 
 async def pull(stream: PacketStream, packets: int, clock: HandClock) -> None:

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import ErrorMessage, WarningMessage
 from tolmach.transports.webrtc.signalling.messages import MAX_INCOMING, MessageError, decode, encode, event
 
 
 def test_what_people_should_read_becomes_an_event() -> None:
-    text = event(Message("warning", "ast", "g", 5_000_000_000, "сбой", {"utterance": 3}))
-    assert text is not None
+    text = event(WarningMessage("сбой", {"utterance": 3}, element="ast", graph="g", pts_ns=5_000_000_000))
     assert "сбой" in text, "as text, not as escapes: messages are read in logs"
     assert json.loads(text) == {
         "v": 1,
@@ -26,7 +25,16 @@ def test_what_people_should_read_becomes_an_event() -> None:
         "pts_ms": 5000,
         "data": {"utterance": 3},
     }
-    assert event(Message("progress", "in", "g")) is None
+
+
+def test_an_error_says_what_is_done_about_it() -> None:
+    message = ErrorMessage("сбой", {"path": "a.wav"}, error="MediaError", policy="skip")
+    assert json.loads(event(message))["data"] == {
+        "path": "a.wav",
+        "error": "MediaError",
+        "policy": "skip",
+        "fatal": False,
+    }
 
 
 def test_what_we_encode_we_decode() -> None:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal
 
 import av
 
+from tolmach.pipelines.bus import PlacedMessage, WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
@@ -194,11 +195,8 @@ class FileSink(Element):
         await self._in_thread(encoder.close)
         await self._in_thread(self._output.commit)
         if encoder.clipped:
-            self.context.post(
-                "warning",
-                f"{self.settings.path}: {encoder.clipped} values were louder than full scale and were clipped",
-                data={"path": self.settings.path, "clipped": encoder.clipped},
-            )
+            text = f"{self.settings.path}: {encoder.clipped} values were louder than full scale and were clipped"
+            self.context.post(WarningMessage(text, {"path": self.settings.path, "clipped": encoder.clipped}))
 
     async def stop(self) -> None:
         """Remove what was not finished."""
@@ -242,16 +240,9 @@ class FileSink(Element):
             )
 
     def _post_lag(self, placed: PlacedUtterance) -> None:
-        self.context.post(
-            "latency",
-            pts_ns=placed.source_start_ns,
-            data={
-                "utterance": placed.utterance,
-                "source_start_ns": placed.source_start_ns,
-                "placed_ns": placed.placed_ns,
-                "lag_ns": placed.lag_ns,
-            },
-        )
+        start_ns = placed.source_start_ns
+        message = PlacedMessage(placed.utterance, start_ns, placed.placed_ns, placed.lag_ns, pts_ns=start_ns)
+        self.context.post(message)
 
     def _negotiated(self) -> tuple[int, int]:
         caps = self.context.caps.get("sink")

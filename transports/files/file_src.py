@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from typing import Literal
 
+from tolmach.pipelines.bus import ErrorMessage, InfoMessage, NoticeMessage, PositionMessage, WarningMessage
 from tolmach.pipelines.channels import OPPOSED_PHASE
 from tolmach.pipelines.element import Context, SourceElement
 from tolmach.pipelines.errors import MediaError
@@ -118,15 +118,15 @@ class FileSrc(SourceElement):
         await self.context.push(AudioFrame(samples, decoder.rate_hz, pts_ns, layout=decoder.layout))
 
     def _post_progress(self, decoder: Decoder, done: int) -> None:
-        total = decoder.expected
+        total, rate_hz, choice = decoder.expected, decoder.rate_hz, decoder.findings.choice
         self.context.post(
-            "progress",
-            pts_ns=samples_to_ns(decoder.start_samples + done, decoder.rate_hz),
-            data={
-                "position_ns": samples_to_ns(done, decoder.rate_hz),
-                "duration_ns": None if total is None else samples_to_ns(max(total, done), decoder.rate_hz),
-                "loud_ns": samples_to_ns(decoder.loud_samples, decoder.rate_hz),
-            },
+            PositionMessage(
+                samples_to_ns(done, rate_hz),
+                None if total is None else samples_to_ns(max(total, done), rate_hz),
+                samples_to_ns(decoder.loud_samples, rate_hz),
+                len(choice.others) if choice is not None else 0,
+                pts_ns=samples_to_ns(decoder.start_samples + done, rate_hz),
+            )
         )
 
     def _post_choice(self, decoder: Decoder) -> None:
@@ -136,23 +136,19 @@ class FileSrc(SourceElement):
         others = ", ".join(str(track) for track in choice.others)
         name = self.context.name
         text = f"audio track {choice.track} is read; there is also {others}. Choose with --set {name}.track=NUMBER"
-        self._tell(
-            "info" if choice.certain else "warning",
-            text,
-            None,
-            {"track": choice.track.number, "tracks": 1 + len(choice.others)},
-        )
+        kind = InfoMessage if choice.certain else WarningMessage
+        self._tell(kind, text, None, {"track": choice.track.number, "tracks": 1 + len(choice.others)})
 
     def _post_findings(self, decoder: Decoder) -> None:
         findings = decoder.findings
         if (changes := findings.changes) is not None:
             more = f" (and {changes.places - 1} more times)" if changes.places > 1 else ""
             text = f"{changes.what} at {_seconds(changes.at_ns)}{more}; all of it comes out as it began."
-            self._tell("info", text, changes.at_ns, {"places": changes.places})
+            self._tell(InfoMessage, text, changes.at_ns, {"places": changes.places})
         if (pauses := findings.pauses) is not None:
             more = f" (and {pauses.places - 1} more pauses)" if pauses.places > 1 else ""
             text = f"{pauses.what} at {_seconds(pauses.at_ns)}{more}; silence is put there."
-            self._tell("warning", text, pauses.at_ns, {"places": pauses.places})
+            self._tell(WarningMessage, text, pauses.at_ns, {"places": pauses.places})
         moved = findings.inserted - findings.removed
         if abs(moved) > decoder.rate_hz * _SAID_DRIFT_MS // 1000:
             kind, seconds = ("slower", moved) if moved > 0 else ("faster", -moved)
@@ -160,24 +156,19 @@ class FileSrc(SourceElement):
                 f"its audio runs {kind} than its timestamps, by {seconds / decoder.rate_hz:.3f} s in all; "
                 f"it was {'length' if moved > 0 else 'short'}ened to fit them."
             )
-            self._tell("warning", text, None, {"inserted": findings.inserted, "removed": findings.removed})
+            self._tell(WarningMessage, text, None, {"inserted": findings.inserted, "removed": findings.removed})
         if (opposed_ns := findings.opposed_at_ns) is not None:
             text = f"{OPPOSED_PHASE} (from {_seconds(opposed_ns)} on)."
-            self._tell("warning", text, opposed_ns, {})
+            self._tell(WarningMessage, text, opposed_ns, {})
         if (damage := decoder.damage) is not None:
             more = f" ({damage.places} damaged places in all)" if damage.places > 1 else ""
-            self.context.post(
-                "error",
-                f"{self.settings.path}: broken at {_seconds(damage.at_ns)}: {damage.what}{more}. "
-                "What could be decoded was used.",
-                pts_ns=damage.at_ns,
-                data={"path": self.settings.path, "at_ns": damage.at_ns, "fatal": False},
-            )
+            text = f"broken at {_seconds(damage.at_ns)}: {damage.what}{more}. What could be decoded was used."
+            self._tell(ErrorMessage, text, damage.at_ns, {})
 
-    def _tell(self, kind: Literal["info", "warning"], text: str, at_ns: int | None, data: dict[str, int]) -> None:
+    def _tell(self, kind: type[NoticeMessage], text: str, at_ns: int | None, data: dict[str, int]) -> None:
         path = self.settings.path
         place = {} if at_ns is None else {"at_ns": at_ns}
-        self.context.post(kind, f"{path}: {text}", pts_ns=at_ns, data={"path": path, **place, **data})
+        self.context.post(kind(f"{path}: {text}", {"path": path, **place, **data}, pts_ns=at_ns))
 
 
 def _seconds(time_ns: int) -> str:

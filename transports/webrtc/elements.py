@@ -9,6 +9,7 @@ import av
 import av.filter
 import numpy as np
 
+from tolmach.pipelines.bus import DroppedMessage, HeardMessage, PositionMessage
 from tolmach.pipelines.element import Context, Element, SourceElement
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
@@ -72,18 +73,13 @@ class WebrtcSrc(SourceElement):
         while (frame := await microphone.read()) is not None:
             if microphone.overflowed > overflowed:
                 lost, overflowed = microphone.overflowed - overflowed, microphone.overflowed
-                self.context.post(
-                    "dropped",
-                    f"{lost} packets were thrown away: the graph did not take them in time.",
-                    pts_ns=frame.pts_ns,
-                    data={"packets": lost},
-                )
+                what = "1 packet was" if lost == 1 else f"{lost} packets were"
+                text = f"{what} thrown away: the graph did not take what it heard in time."
+                self.context.post(DroppedMessage(text, {"packets": lost}, pts_ns=frame.pts_ns))
             await self.context.push(frame)
             if frame.end_ns - reported_ns >= NS_PER_S:
                 reported_ns = frame.end_ns
-                self.context.post(
-                    "progress", pts_ns=frame.end_ns, data={"position_ns": frame.end_ns, "duration_ns": None}
-                )
+                self.context.post(PositionMessage(frame.end_ns, pts_ns=frame.end_ns))
             if self.context.at_rest():
                 microphone.at_rest(frame)
                 if microphone.wanted:
@@ -140,9 +136,8 @@ class WebrtcSink(Element):
         elif isinstance(frame, AudioFrame):
             if self._starting is not None:
                 start, self._starting = self._starting, None
-                made_ns = line.now_ns()
                 await speaker.turn()
-                line.sender.when_played(lambda _: self._report(line, start, made_ns))
+                line.sender.when_played(lambda _: self._report(line, start))
             converter = self._converter
             if converter is None or converter.rate_hz != frame.rate_hz:
                 await self._write(speaker, self._flush(), live=frame.utterance is None)
@@ -181,22 +176,11 @@ class WebrtcSink(Element):
         converter, self._converter = self._converter, None
         return converter.flush() if converter is not None else _NOTHING
 
-    def _report(self, line: Line, start: UtteranceStart, made_ns: int) -> None:
+    def _report(self, line: Line, start: UtteranceStart) -> None:
         """Say that the utterance begins to be heard, on the clock its source was captured with."""
-        placed_ns = line.now_ns()
-        reference_ns = start.pts_ns if start.source_end_ns is None else start.source_end_ns
-        self.context.post(
-            "latency",
-            f"utterance {start.utterance}: heard {(placed_ns - reference_ns) / NS_PER_S:.2f} s after its source",
-            pts_ns=start.pts_ns,
-            data={
-                "utterance": start.utterance,
-                "source_start_ns": start.pts_ns,
-                "made_ns": made_ns,
-                "placed_ns": placed_ns,
-                "lag_ns": placed_ns - reference_ns,
-            },
-        )
+        heard_ns = line.now_ns()
+        source_end_ns = start.pts_ns if start.source_end_ns is None else start.source_end_ns
+        self.context.post(HeardMessage(start.utterance, heard_ns, heard_ns - source_end_ns, pts_ns=start.pts_ns))
 
 
 class MonoConverter:

@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import (
+    HeardMessage,
+    Message,
+    NoticeMessage,
+    TranslationMessage,
+    UtteranceEndMessage,
+    UtteranceStartMessage,
+    VoiceMessage,
+)
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.session_line import Line
@@ -115,30 +123,32 @@ class Narrator:
 
     def heard_of(self, run: Run, message: Message) -> None:
         """Take a message of a graph's bus."""
-        data, now_ns = message.data, self._line.now_ns()
+        now_ns = self._line.now_ns()
         timing: Timing | None = None
-        if message.kind == "speech":
-            self.speaking = bool(data["active"])
-            self.spoke_s = time.monotonic()
-            self.send("speech", active=data["active"], at_ms=(message.pts_ns or 0) // NS_PER_MS)
-        elif message.kind == "utterance":
-            number = run.numbers[data["utterance"]]
-            timing = self._timings.closed(number, data["pts_ns"], data["speech_end_ns"], now_ns)
-        elif message.kind == "translation":
-            caption = Caption.of(data, run.numbers[data["utterance"]])
-            self.transcript.add(caption)
-            self.send("caption", **caption.as_json(), replayed=False)
-            timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
-        elif message.kind == "latency" and "made_ns" in data:
-            timing = self._timings.heard(run.numbers[data["utterance"]], data["made_ns"], data["placed_ns"])
-            if timing is not None and timing.heard_ms is not None:
-                self._on_first_audio(timing.heard_ms / 1000)
-        elif self._line.connection is not None and (text := messages.event(_for_client(message))) is not None:
-            self._line.connection.send(text)
+        match message:
+            case UtteranceStartMessage(frame=start):
+                self._tell_speech(True, start.pts_ns)
+            case UtteranceEndMessage(frame=end):
+                self._tell_speech(False, end.end_ns)
+                speech_end_ns = end.end_ns if end.speech_end_ns is None else end.speech_end_ns
+                timing = self._timings.closed(run.numbers[end.utterance], end.pts_ns, speech_end_ns, now_ns)
+            case TranslationMessage(frame=translation):
+                caption = Caption.of(translation, run.numbers[translation.utterance])
+                self.transcript.add(caption)
+                self.send("caption", **caption.as_json(), replayed=False)
+                timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
+            case VoiceMessage(frame=voice):
+                timing = self._timings.voiced(run.numbers[voice.utterance], now_ns)
+            case HeardMessage():
+                timing = self._timings.heard(run.numbers[message.utterance], message.heard_ns)
+                if timing is not None and timing.heard_ms is not None:
+                    self._on_first_audio(timing.heard_ms / 1000)
+            case NoticeMessage() if self._line.connection is not None:
+                self._line.connection.send(messages.event(replace(message, text=without_paths(message.text))))
         if timing is not None:
             self.send("timeline", **timing.as_json())
 
-
-def _for_client(message: Message) -> Message:
-    """The same without paths of this machine; what was said stays as it was said."""
-    return message if message.kind == "translation" else replace(message, text=without_paths(message.text))
+    def _tell_speech(self, active: bool, at_ns: int) -> None:
+        self.speaking = active
+        self.spoke_s = time.monotonic()
+        self.send("speech", active=active, at_ms=at_ns // NS_PER_MS)

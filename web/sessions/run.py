@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message, PositionMessage, StateMessage
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import NS_PER_MS
 from tolmach.pipelines.graph import Graph
@@ -116,11 +116,11 @@ class Run:
         self._set("failed" if self.error is not None else "ended")
 
     def _note(self, message: Message) -> None:
-        if message.kind == "state" and message.text == "playing":
+        if isinstance(message, StateMessage) and message.state == "playing":
             self._set("waiting")
-        elif message.kind == "progress" and message.pts_ns is not None and self.state == "waiting":
+        elif isinstance(message, PositionMessage) and self.state == "waiting":
             self._set("current")  # its source has read the first frame: it has the microphone
-        elif message.kind == "info" and self.state == "loading":
+        elif isinstance(message, InfoMessage | LoadingMessage) and self.state == "loading":
             self.text = message.text
             self._on_state(self)
         self._on_message(self, message)

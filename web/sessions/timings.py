@@ -56,10 +56,16 @@ class Timings:
             timing.ast_ms = now_ns // NS_PER_MS - timing.end_ms
         return timing
 
-    def heard(self, utterance: int, made_ns: int, placed_ns: int) -> Timing | None:
-        """Its first audio was made, and has now been sent."""
+    def voiced(self, utterance: int, now_ns: int) -> Timing | None:
+        """Its first audio is made."""
+        timing = self._under_way.get(utterance)
+        if timing is not None:
+            timing.tts_ms = now_ns // NS_PER_MS - timing.end_ms
+        return timing
+
+    def heard(self, utterance: int, heard_ns: int) -> Timing | None:
+        """Its first audio has now been sent."""
         timing = self._under_way.pop(utterance, None)
         if timing is not None:
-            timing.tts_ms = made_ns // NS_PER_MS - timing.end_ms
-            timing.heard_ms = placed_ns // NS_PER_MS - timing.end_ms
+            timing.heard_ms = heard_ns // NS_PER_MS - timing.end_ms
         return timing

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tolmach.pipelines.frames import NS_PER_MS
+from tolmach.pipelines.frames import NS_PER_MS, TranslationFrame
 from tolmach.transports.files.subtitles import Layout, SubtitleWriter
 
 __all__ = ["Caption", "Numbers", "Transcript"]
@@ -38,24 +38,23 @@ class Caption:
     engine: str
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], utterance: int) -> Caption:
-        """From the data of a ``translation`` message, under the session's number.
+    def of(cls, frame: TranslationFrame, utterance: int) -> Caption:
+        """From a text that flowed, under the session's number.
 
         Whatever an engine makes can be told as JSON: halves of characters become question marks, numbers that are none
         are left out.
         """
-        logprob = data.get("logprob")
         return cls(
             utterance=utterance,
-            start_ms=data["pts_ns"] // NS_PER_MS,
-            end_ms=data["end_ns"] // NS_PER_MS,
-            source_lang=data["source_lang"],
-            target_lang=data["target_lang"],
-            text=data["text"].encode("utf-8", "replace").decode(),
-            final=data.get("final", True),
-            rejected=data.get("rejected"),
-            logprob=logprob if logprob is not None and math.isfinite(logprob) else None,
-            engine=data.get("engine", ""),
+            start_ms=frame.pts_ns // NS_PER_MS,
+            end_ms=frame.end_ns // NS_PER_MS,
+            source_lang=frame.source_lang,
+            target_lang=frame.target_lang,
+            text=frame.text.encode("utf-8", "replace").decode(),
+            final=frame.final,
+            rejected=frame.rejected,
+            logprob=frame.logprob if frame.logprob is not None and math.isfinite(frame.logprob) else None,
+            engine=frame.engine,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tolmach.pipelines.bus import Bus, Message
+from tolmach.pipelines.bus import Bus, ErrorMessage, InfoMessage, LoadingMessage, Message, PositionMessage
 from tolmach.pipelines.cli.batch.beside import put_beside
 from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params
 from tolmach.pipelines.cli.batch.notes import Notes, describe_message
@@ -251,17 +251,16 @@ class Batch:
         return notes.record(record, status, result.playing_s, errors, settled=settled)
 
     def _report(self, job: Job, message: Message) -> None:
-        if message.kind == "progress" and "position_ns" in message.data:
-            duration = message.data.get("duration_ns")
-            self.watcher.progress(job, int(message.data["position_ns"]), int(duration) if duration else None)
-        elif message.kind in ("info", "progress") and message.text:
+        if isinstance(message, PositionMessage):
+            self.watcher.progress(job, message.position_ns, message.duration_ns)
+        elif isinstance(message, InfoMessage | LoadingMessage):
             self.watcher.info(job, message.text)
 
 
-def _about_recording(graph: Graph, message: Message) -> bool:
+def _about_recording(graph: Graph, message: ErrorMessage) -> bool:
     """Whether an error is a source's word on what it reads, and no failure of an element."""
     node = graph.nodes.get(message.element)
-    return node is not None and node.is_source and not message.data.get("fatal", True) and "policy" not in message.data
+    return node is not None and node.is_source and not message.fatal and message.policy is None
 
 
 def _resolved(graph: Graph) -> str:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tolmach.pipelines.bus import Message
-from tolmach.pipelines.cli.batch.records import RECORD_NAME, Record, RecordStatus, Utterance
+from tolmach.pipelines.bus import (
+    ErrorMessage,
+    Message,
+    NoticeMessage,
+    PlacedMessage,
+    PositionMessage,
+    StateMessage,
+    TranslationMessage,
+    UtteranceEndMessage,
+    WarningMessage,
+)
+from tolmach.pipelines.cli.batch.records import RECORD_NAME, Record, RecordedUtterance, RecordStatus
 from tolmach.pipelines.errors import OutputError
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.pipelines.runtime.runner import MAX_MESSAGES
-
-_TRANSLATION_FIELDS = frozenset({"utterance", "pts_ns", "end_ns", "source_lang", "target_lang", "text"})
 
 
 class Notes:
     """Collects what the bus says about one recording."""
 
     def __init__(self) -> None:
-        self.utterances: list[Utterance] = []
+        self.utterances: list[RecordedUtterance] = []
         self.warnings: list[str] = []
         self.segments = 0
         self.position_ns = 0
@@ -28,57 +35,21 @@ class Notes:
 
     def take(self, message: Message) -> None:
         """Subscribe this to the bus."""
-        handlers: dict[str, Callable[[Message], None]] = {
-            "translation": self._translation,
-            "utterance": self._utterance,
-            "warning": self._warning,
-            "latency": self._latency,
-            "progress": self._progress,
-            "state": self._state,
-            "error": self._error,
-        }
-        if handler := handlers.get(message.kind):
-            handler(message)
-
-    def _translation(self, message: Message) -> None:
-        data = message.data
-        if not data.get("final", True) or not data.keys() >= _TRANSLATION_FIELDS:
-            return  # a partial one, or somebody's own message that is not for the table
-        logprob = data.get("logprob")
-        self.utterances.append(
-            Utterance(
-                utterance=int(data["utterance"]),
-                start_ms=round(int(data["pts_ns"]) / NS_PER_MS),
-                end_ms=round(int(data["end_ns"]) / NS_PER_MS),
-                source_lang=str(data["source_lang"]),
-                target_lang=str(data["target_lang"]),
-                text=str(data["text"]),
-                rejected=data.get("rejected"),
-                logprob=round(float(logprob), 4) if logprob is not None else None,
-            )
-        )
-
-    def _utterance(self, message: Message) -> None:
-        self.segments += 1
-
-    def _warning(self, message: Message) -> None:
-        if len(self.warnings) < MAX_MESSAGES:
-            self.warnings.append(describe_message(message))
-
-    def _state(self, message: Message) -> None:
-        self.opened = self.opened or message.text == "ready"
-
-    def _error(self, message: Message) -> None:
-        if message.data.get("error") == OutputError.__name__:  # somebody else's file took the name while it ran
-            self.opened = False
-
-    def _latency(self, message: Message) -> None:
-        lag = message.data.get("lag_ns")
-        if isinstance(lag, int):
-            self.lag_ns = max(lag, self.lag_ns or 0)
-
-    def _progress(self, message: Message) -> None:
-        self.position_ns = max(self.position_ns, int(message.data.get("position_ns", 0)))
+        match message:
+            case TranslationMessage(frame=frame) if frame.final:
+                self.utterances.append(RecordedUtterance.of(frame))
+            case UtteranceEndMessage():
+                self.segments += 1
+            case PositionMessage():
+                self.position_ns = max(self.position_ns, message.position_ns)
+            case PlacedMessage():
+                self.lag_ns = max(message.lag_ns, self.lag_ns or 0)
+            case StateMessage():
+                self.opened = self.opened or message.state == "ready"
+            case WarningMessage() if len(self.warnings) < MAX_MESSAGES:
+                self.warnings.append(describe_message(message))
+            case ErrorMessage(error=OutputError.__name__):  # somebody else's file took the name while it ran
+                self.opened = False
 
     def record(
         self,
@@ -117,7 +88,7 @@ def _files(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(p.relative_to(folder).as_posix() for p in files if others.isdisjoint(p.parents)))
 
 
-def describe_message(message: Message) -> str:
+def describe_message(message: NoticeMessage) -> str:
     """An error or warning with its element and media time."""
     if not message.element:
         return message.text

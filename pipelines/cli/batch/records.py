@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from tolmach.pipelines.frames import NS_PER_MS, TranslationFrame
+
 if sys.platform != "win32":
     import fcntl
 
@@ -31,7 +33,7 @@ RecordStatus = Literal["running", "done", "failed", "cancelled", "skipped", "sta
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class RecordedUtterance:
     """One line of the utterance table.
 
     Attributes:
@@ -53,6 +55,20 @@ class Utterance:
     text: str
     rejected: str | None = None
     logprob: float | None = None
+
+    @classmethod
+    def of(cls, frame: TranslationFrame) -> RecordedUtterance:
+        """From a text that flowed."""
+        return cls(
+            utterance=frame.utterance,
+            start_ms=round(frame.pts_ns / NS_PER_MS),
+            end_ms=round(frame.end_ns / NS_PER_MS),
+            source_lang=frame.source_lang,
+            target_lang=frame.target_lang,
+            text=frame.text,
+            rejected=frame.rejected,
+            logprob=round(frame.logprob, 4) if frame.logprob is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,7 @@ class Record:
     outputs: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    utterances: tuple[Utterance, ...] = field(default=())
+    utterances: tuple[RecordedUtterance, ...] = field(default=())
     source: str | None = ""
     settled: bool = False
     beside: tuple[str, ...] = ()
@@ -143,7 +159,7 @@ def load_record(folder: Path) -> Record | None:
         data = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
         if data.pop("v", None) != VERSION:
             return None
-        utterances = tuple(_read(Utterance, u) for u in data.pop("utterances"))
+        utterances = tuple(_read(RecordedUtterance, u) for u in data.pop("utterances"))
         for name in ("outputs", "errors", "warnings", "beside"):
             data[name] = tuple(data.get(name, ()))
         return _read(Record, {**data, "utterances": utterances})

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tolmach.pipelines.cli.batch.records import Record, Utterance, clock
+from tolmach.pipelines.cli.batch.records import Record, RecordedUtterance, clock
 
 if TYPE_CHECKING:
     from tolmach.pipelines.runtime.runner import RunResult
@@ -121,7 +121,7 @@ def _counts(record: Record) -> str:
     return f"{record.spoken} ({rejected} rejected)" if rejected else str(record.spoken)
 
 
-def _text(utterance: Utterance) -> str:
+def _text(utterance: RecordedUtterance) -> str:
     if utterance.rejected:
         return f"[dim]({escape(utterance.rejected)})[/]"
     return escape(utterance.text)

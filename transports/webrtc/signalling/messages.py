@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tolmach.pipelines.bus import Message
+from tolmach.pipelines.bus import ErrorMessage, NoticeMessage
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import NS_PER_MS
 
@@ -20,9 +20,6 @@ LABEL = "tolmach"
 """Label of the data channel the page opens."""
 MAX_INCOMING = 16_384
 """Longest message taken, characters; SCTP peers need not take more in one piece (RFC 8831, 6.6)."""
-
-EVENT_KINDS = frozenset({"error", "warning", "info", "dropped"})
-"""Bus messages that become events: what a person should read. Others have types of their own, or say nothing live."""
 
 
 class MessageError(TolmachError):
@@ -62,17 +59,20 @@ def pong(ping: Mapping[str, Any]) -> str:
     return encode("pong", number=number if type(number) is int and abs(number) < 2**53 else None)
 
 
-def event(message: Message) -> str | None:
-    """What the page is told of a bus message; None when it is not told."""
-    if message.kind not in EVENT_KINDS:
-        return None
+def event(message: NoticeMessage) -> str:
+    """What a person should read."""
+    data = dict(message.data)
+    if isinstance(message, ErrorMessage):
+        data["fatal"] = message.fatal
+        data |= {"error": message.error} if message.error else {}
+        data |= {"policy": message.policy} if message.policy else {}
     return encode(
         "event",
         kind=message.kind,
         element=message.element,
         text=message.text,
         pts_ms=None if message.pts_ns is None else message.pts_ns // NS_PER_MS,
-        data=dict(message.data),
+        data=data,
     )
 
 
