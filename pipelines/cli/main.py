@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn, Protocol, TextIO, TypeVar, cast
 
-from tolmach.pipelines.cli.logs import add_log_options, logging_to
+from tolmach.pipelines.cli.options import add_log_options, logging_to
 from tolmach.pipelines.errors import Cancelled, GraphError, TolmachError
 
 EXIT_OK = 0

@@ -1,9 +1,79 @@
-"""Command-line options that several commands share."""
+"""Command-line options that several commands share, and the log that two of them ask for."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tolmach.pipelines.errors import GraphError
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+BATCH = "tolmach.pipelines.cli.batch"
+"""The logger that says what becomes of each recording."""
+
+_TERSE = "%(levelname)s %(name)s: %(message)s"
+_DATED = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--log-level``, unless the command has one with a default of its own, and ``--log-file``."""
+    if not any("--log-level" in action.option_strings for action in parser._actions):
+        parser.add_argument(
+            "--log-level",
+            choices=LOG_LEVELS,
+            default=None,
+            help="default: warning, with --log-file info, with --quiet error",
+        )
+    parser.add_argument(
+        "--log-file", type=Path, metavar="FILE", help="append the log to FILE instead of writing it on standard error"
+    )
+
+
+@contextmanager
+def logging_to(level: str | None, file: Path | None, *, quiet: bool = False) -> Iterator[None]:
+    """Log to a file or to standard error while a command runs.
+
+    Args:
+        level: One of :data:`LOG_LEVELS`; None for what suits the rest.
+        file: The file to append to, UTF-8; None for standard error.
+        quiet: Whether the command was told to be quiet.
+
+    Raises:
+        GraphError: If the file cannot be written.
+    """
+    chosen = level or ("info" if file is not None else "error" if quiet else "warning")
+    root = logging.getLogger()
+    old = root.level
+    handler = _handler(file, dated=file is not None or chosen in ("debug", "info"))
+    if level is None and file is None:
+        # Nobody asked for a log, and the progress on standard error says the same.
+        handler.addFilter(lambda record: record.name != BATCH)
+    root.addHandler(handler)
+    root.setLevel(chosen.upper())
+    try:
+        yield
+    finally:
+        root.setLevel(old)
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _handler(file: Path | None, *, dated: bool) -> logging.Handler:
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler(sys.stderr)
+    else:
+        try:
+            handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise GraphError(f"cannot write the log {file}: {error.strerror or error}") from error
+    handler.setFormatter(logging.Formatter(_DATED if dated else _TERSE))
+    return handler
 
 
 def add_set(parser: argparse.ArgumentParser, what: str = "a param, or a setting as element.setting") -> None:

@@ -19,9 +19,9 @@ from rich.console import Console
 from tolmach.pipelines.bus import ErrorMessage
 from tolmach.pipelines.cli.batch import batch as batch_module
 from tolmach.pipelines.cli.batch.batch import Batch
+from tolmach.pipelines.cli.batch.console import Bars, Quiet
 from tolmach.pipelines.cli.batch.interrupts import Interrupts
 from tolmach.pipelines.cli.batch.jobs import Job, plan_jobs
-from tolmach.pipelines.cli.batch.progress import Bars, Quiet
 from tolmach.pipelines.cli.batch.records import Record, load_record, save_record, save_summary
 from tolmach.pipelines.cli.commands.bench import _print as print_bench
 from tolmach.pipelines.cli.commands.run import _save_summary

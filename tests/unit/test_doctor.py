@@ -8,8 +8,8 @@ import re
 import av
 import pytest
 
+from tolmach.pipelines.cli.commands.doctor import NotTried, try_element
 from tolmach.pipelines.cli.main import main
-from tolmach.pipelines.cli.trial import NotTried, try_element
 from tolmach.pipelines.element import Element
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import Frame

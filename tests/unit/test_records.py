@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tolmach.pipelines.cli.batch.console import Lines, Pace, print_summary, print_utterances
 from tolmach.pipelines.cli.batch.jobs import Job
-from tolmach.pipelines.cli.batch.progress import Lines, Pace
 from tolmach.pipelines.cli.batch.records import Record, RecordedUtterance, clock, load_record, save_record, save_summary
-from tolmach.pipelines.cli.batch.report import print_summary, print_utterances
 from tolmach.transports.files.atomic import AtomicFile
 
 

@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.describe.layout import Placed, place
 from tolmach.pipelines.describe.render import MAX_TEXT, caps_lines, to_dot, to_mermaid
-from tolmach.pipelines.describe.svg import to_svg
+from tolmach.pipelines.describe.svg import Placed, place, to_svg
 from tolmach.pipelines.graph import Graph, PadRef
 from tolmach.pipelines.language.check import load_graph
 

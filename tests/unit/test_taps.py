@@ -11,8 +11,7 @@ import pytest
 
 from tests.unit.handmade import graph
 from tolmach.pipelines.bus import Message, TranslationMessage, UtteranceEndMessage, UtteranceStartMessage, VoiceMessage
-from tolmach.pipelines.cli.batch.notes import Notes
-from tolmach.pipelines.cli.batch.records import Record
+from tolmach.pipelines.cli.batch.records import Notes, Record
 from tolmach.pipelines.element import Element, ElementSpec, Pad, Settings, SourceElement
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.language.check import load_graph

@@ -16,7 +16,7 @@ from tolmach.web.errors import AsciiJson
 from tolmach.web.sessions import dub as dub_module
 from tolmach.web.sessions import transcript as transcript_module
 from tolmach.web.sessions.dub import Dub
-from tolmach.web.sessions.timings import Timings
+from tolmach.web.sessions.narrator import Timings
 from tolmach.web.sessions.transcript import Caption, Numbers, Transcript
 
 

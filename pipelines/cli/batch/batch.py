@@ -1,4 +1,8 @@
-"""Runs one graph over many recordings: skips what is done, survives what is broken, stops cleanly."""
+"""Runs one graph over many recordings: skips what is done, survives what is broken, stops cleanly.
+
+On wish it puts subtitles beside the recording, named as players look for them: ``talk.en.srt`` beside ``talk.mp4``.
+VLC, mpv, Kodi, Plex and Jellyfin load a file that has the video's name, a language tag and the suffix.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,78 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tolmach.pipelines.bus import Bus, ErrorMessage, InfoMessage, LoadingMessage, Message, PositionMessage
-from tolmach.pipelines.cli.batch.beside import put_beside
 from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params
-from tolmach.pipelines.cli.batch.notes import Notes, describe_message
 from tolmach.pipelines.cli.batch.records import (
+    Notes,
     Record,
     RecordStatus,
     describe,
+    describe_message,
     is_whole,
     load_record,
     locked,
     save_record,
+    write_whole,
 )
+from tolmach.pipelines.element import output_paths
 from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+
+SUBTITLES = frozenset({".srt", ".vtt"})
+
+
+def put_beside(graph: Graph, recording: Path, mine: Sequence[str], *, overwrite: bool) -> tuple[list[str], list[str]]:
+    """Copy the subtitles of a finished run beside its recording. Blocks.
+
+    Args:
+        graph: The graph, whose files are all written.
+        recording: The recording, as the user named it.
+        mine: Files an earlier run put there, which may be replaced.
+        overwrite: Whether any file may be.
+
+    Returns:
+        Absolute paths of the files that lie there now, and why others do not.
+    """
+    placed: list[str] = []
+    problems: list[str] = []
+    for source, lang in _subtitles(graph):
+        tag = f".{lang}" if lang else ""
+        target = Path(os.path.abspath(recording.with_name(f"{recording.stem}{tag}{source.suffix.lower()}")))  # noqa: PTH100 -- no links resolved
+        try:
+            text = source.read_bytes()
+            if str(target) in placed:
+                problems.append(f"{target} holds the subtitles of another branch; those in {source} were not copied")
+                continue
+            if not overwrite and str(target) not in mine and target.exists() and target.read_bytes() != text:
+                problems.append(f"{target} exists already and was not replaced (--overwrite); see {source}")
+                continue
+            write_whole(target, text)
+        except OSError as error:
+            problems.append(f"{target}: cannot be written: {error.strerror or error}")
+            continue
+        placed.append(str(target))
+    return placed, problems
+
+
+def _subtitles(graph: Graph) -> Iterator[tuple[Path, str]]:
+    for node in graph.nodes.values():
+        for path in output_paths(node.settings).values():
+            if Path(path).suffix.lower() in SUBTITLES:
+                langs = {link.caps.value("lang") for link in graph.links_to(node.name)}
+                lang = next(iter(langs)) if len(langs) == 1 else None
+                yield Path(path).expanduser().absolute(), lang if isinstance(lang, str) else ""
+
 
 log = logging.getLogger("tolmach.pipelines.cli.batch")
 

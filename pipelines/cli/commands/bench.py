@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
+    from tolmach.pipelines.cli.batch.console import ReportConsole
     from tolmach.pipelines.cli.batch.jobs import Job, job_params
-    from tolmach.pipelines.cli.batch.report import ReportConsole
     from tolmach.pipelines.cli.commands.check import use_color
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, parse_set
@@ -82,7 +82,7 @@ async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any],
 def _print(console: Any, name: str, source: Path | None, rounds: list[RunResult]) -> None:
     from rich.markup import escape
 
-    from tolmach.pipelines.cli.batch.report import print_trace
+    from tolmach.pipelines.cli.batch.console import print_trace
     from tolmach.pipelines.frames import NS_PER_S
 
     for message in (m for r in rounds for m in r.errors):

@@ -97,15 +97,15 @@ def run(args: argparse.Namespace) -> int:
 
     # Heavy imports (pipecat) only now: a wrong command answers at once.
     from tolmach.pipelines.cli.batch.batch import Batch
-    from tolmach.pipelines.cli.batch.interrupts import Interrupts
-    from tolmach.pipelines.cli.batch.progress import make_watcher
-    from tolmach.pipelines.cli.batch.report import (
+    from tolmach.pipelines.cli.batch.console import (
         ReportConsole,
+        make_watcher,
         print_problems,
         print_summary,
         print_trace,
         print_utterances,
     )
+    from tolmach.pipelines.cli.batch.interrupts import Interrupts
 
     console = ReportConsole()
     watcher = make_watcher(len(jobs), quiet=args.quiet)
