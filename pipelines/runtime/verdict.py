@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tolmach.pipelines.bus import Message, PositionMessage, TranslationMessage, UtteranceEndMessage
+from tolmach.pipelines.element import heard_languages
 from tolmach.pipelines.frames import NS_PER_S
 from tolmach.pipelines.graph import Graph
 
@@ -32,7 +33,7 @@ class Verdict:
         nodes = graph.nodes.values()
         self._live = any(node.spec.live for node in nodes)
         self._segments = any(link.caps.value("segmented") is True for link in graph.links)
-        self._langs = sorted({s for n in nodes if isinstance(s := getattr(n.settings, "source_lang", None), str)})
+        self._langs = sorted({lang for node in nodes for lang in heard_languages(node.settings)})
         self._utterances = 0
         self._texts = 0
         self._rejections: Counter[str] = Counter()

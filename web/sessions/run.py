@@ -29,7 +29,7 @@ class Choice:
     """What a client asked for.
 
     Attributes:
-        graph: Name of the graph in the library.
+        graph: Name of the graph in the catalogue.
         params: Its params, as the client gave them.
         settings: Live settings by ``element.setting``, as the client gave them.
     """
