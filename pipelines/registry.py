@@ -11,10 +11,13 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from tolmach.pipelines.element import Element, ElementSpec
 from tolmach.pipelines.errors import ModelMissingError, TolmachError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "tolmach.elements"
 
@@ -64,10 +67,17 @@ class Entry:
 
 
 class Registry:
-    """An immutable set of element types."""
+    """An immutable set of element types.
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
-        self._entries = dict(entries)
+    Args:
+        entries: Where the types come from, by name.
+        installed: Whether what installed distributions add belongs to it, too. They are asked when a type is wanted
+            that is not among ``entries``, or all types are: reading what each says costs a tenth of `tolmach check`.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry], *, installed: bool = False) -> None:
+        self._own = dict(entries)
+        self._installed = installed
 
     @classmethod
     def builtin(cls) -> Registry:
@@ -76,36 +86,33 @@ class Registry:
 
     @classmethod
     def default(cls) -> Registry:
-        """What Tolmach ships and what installed distributions add.
-
-        Raises:
-            RegistryError: If two distributions declare one type, or an entry point gives no spec.
-        """
-        return _default()
+        """What Tolmach ships and what installed distributions add."""
+        return cls(cls.builtin()._own, installed=True)
 
     def extended(self, *specs: ElementSpec, origin: str = "caller") -> Registry:
         """This registry and more types.
 
         Raises:
-            RegistryError: If a type exists already.
+            RegistryError: If a type exists already; see also :meth:`get`.
         """
-        entries = dict(self._entries)
+        entries = dict(self._all())
         for spec in specs:
             _add(entries, spec.type, Entry(spec.build, origin, spec=spec))
         return Registry(entries)
 
     def without(self, *types: str) -> Registry:
         """This registry less some types (unknown ones are ignored)."""
-        return Registry({k: v for k, v in self._entries.items() if k not in types})
+        return Registry({k: v for k, v in self._all().items() if k not in types})
 
     def get(self, element_type: str) -> ElementSpec:
         """The spec of a type; imports its (cheap) spec module.
 
         Raises:
             KeyError: If there is no such type.
-            RegistryError: If what the registry names is not a spec of that type.
+            RegistryError: If what the registry names is not a spec of that type, two distributions declare one type, or
+                an entry point gives no spec.
         """
-        entry = self._entries[element_type]
+        entry = self.entry(element_type)
         if entry.spec is not None:
             return entry.spec
         spec = _load(entry.target)
@@ -114,27 +121,40 @@ class Registry:
         return spec
 
     def entry(self, element_type: str) -> Entry:
-        """Where a type comes from. Raises KeyError."""
-        return self._entries[element_type]
+        """Where a type comes from. Raises KeyError, and RegistryError as :meth:`get`."""
+        found = self._own.get(element_type)
+        return found if found is not None else self._all()[element_type]
+
+    def _all(self) -> Mapping[str, Entry]:
+        return _with_installed(self._own) if self._installed else self._own
 
     def __contains__(self, element_type: object) -> bool:
-        return element_type in self._entries
+        return element_type in self._own or element_type in self._all()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
+        return iter(sorted(self._all()))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())
+
+
+def _with_installed(own: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    entries = dict(own)
+    for name, entry in _installed().items():
+        _add(entries, name, entry)
+    return entries
 
 
 @cache
-def _default() -> Registry:
-    entries = dict(Registry.builtin()._entries)
+def _installed() -> Mapping[str, Entry]:
+    from importlib.metadata import entry_points
+
+    entries: dict[str, Entry] = {}
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: (p.name, p.value)):
         origin, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
         for spec in _specs(point, origin):
             _add(entries, spec.type, Entry(point.value, origin, version, spec))
-    return Registry(entries)
+    return entries
 
 
 def _specs(point: EntryPoint, origin: str) -> tuple[ElementSpec, ...]:

@@ -12,14 +12,13 @@ import atexit
 import contextlib
 import difflib
 import errno
+import gc
 import importlib
 import io
 import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn, Protocol, TextIO, TypeVar, cast
 
 from tolmach.pipelines.cli.options import add_log_options, logging_to
@@ -66,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Pydantic asks every installed distribution for plug-ins of its own, 10 ms that no model of ours has a use for.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _prepare_streams()
     try:
         status = _run(arguments)
@@ -125,6 +126,8 @@ def interruptible(function: Callable[[], Result]) -> Result:
     It runs in a daemon thread, which after a KeyboardInterrupt goes on until :func:`end_process`. Raises what it
     raises.
     """
+    from concurrent.futures import Future
+
     future: Future[Result] = Future()
 
     def work() -> None:
@@ -188,6 +191,8 @@ def _give_up_stdout() -> None:
 
 def distribution_version() -> str:
     """Version of the installed distribution, or ``"(not installed)"`` in a bare checkout."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("tolmach")
     except PackageNotFoundError:
@@ -212,7 +217,11 @@ def _parse(arguments: list[str]) -> tuple[Command, argparse.Namespace]:
 
 
 def _parse_command(name: str, arguments: list[str]) -> tuple[Command, argparse.Namespace]:
+    # What is imported stays: to look for garbage in it again and again is a tenth of the start of a command.
+    gc.disable()
     command = cast("Command", importlib.import_module(f"tolmach.pipelines.cli.commands.{name}"))
+    gc.freeze()
+    gc.enable()
     parser = _Parser(
         prog=f"tolmach {name}",
         description=(command.__doc__ or COMMANDS[name]).strip(),
