@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tolmach.pipelines.caps import Caps
+from tolmach.pipelines.errors import ElementError
 
 if TYPE_CHECKING:
     # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
@@ -57,9 +58,7 @@ class Settings(BaseModel):
     """
 
     # Built when first used: a module declares more models than a graph needs, and `tolmach check` has 0.15 s.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
     def choices_of(self, name: str) -> tuple[Any, ...]:
         """What setting ``name`` may be, the others being as they are; empty where its type says it, or nothing does.
@@ -352,6 +351,15 @@ class Context:
     sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
     live: bool = False
     resources: Mapping[str, object] = field(default_factory=dict)
+
+    def error(self, text: str, pts_ns: int | None = None) -> ElementError:
+        """What to raise when the element cannot do its work.
+
+        Args:
+            text: What is wrong and what to do about it, for people.
+            pts_ns: Media time of the frame in hand, ns; None outside a frame.
+        """
+        return ElementError(text, element=self.name, graph=self.graph, pts_ns=pts_ns)
 
     def resource(self, name: str, kind: type[_Value]) -> _Value | None:
         """What the runner was handed under ``name``, or None: a session's line, an endpoint of an application.

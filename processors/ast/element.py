@@ -210,10 +210,7 @@ class SpeechTranslation(Element, Generic[Item]):
         try:
             utterance = self._collector.take(frame)
         except ValueError as error:
-            name = self.context.name
-            raise ElementError(
-                f"{name}: {error}", element=name, graph=self.context.graph, pts_ns=frame.pts_ns
-            ) from None
+            raise self.context.error(f"{self.context.name}: {error}", frame.pts_ns) from None
         if utterance is not None:
             await self._add(utterance)
 
@@ -284,13 +281,8 @@ class SpeechTranslation(Element, Generic[Item]):
             raise failure
 
     def _failure(self, utterance: Utterance, error: Exception) -> ElementError:
-        name = self.context.name
-        failure = ElementError(
-            f"{name}: utterance {utterance.number} could not be translated: {type(error).__name__}: {error}",
-            element=name,
-            graph=self.context.graph,
-            pts_ns=utterance.pts_ns,
-        )
+        text = f"utterance {utterance.number} could not be translated: {type(error).__name__}: {error}"
+        failure = self.context.error(f"{self.context.name}: {text}", utterance.pts_ns)
         failure.__cause__ = error
         return failure
 

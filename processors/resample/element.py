@@ -11,7 +11,6 @@ import numpy as np
 from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.channels import OPPOSED_PHASE, ChannelMixer, layout_for, mix
 from tolmach.pipelines.element import Context, Element
-from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
 from tolmach.processors.resample.spec import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, ResampleSettings
 from tolmach.processors.resample.stream import StreamResampler, kernel
@@ -201,9 +200,5 @@ class Resample(Element):
         elif not MIN_RATE_HZ <= frame.rate_hz <= MAX_RATE_HZ:
             problem = f"audio at {frame.rate_hz} Hz; it takes {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
         if problem:
-            raise ElementError(
-                f"{self.context.name}: got {problem}. The element before it breaks the caps it announced.",
-                element=self.context.name,
-                graph=self.context.graph,
-                pts_ns=frame.pts_ns,
-            )
+            text = f"got {problem}. The element before it breaks the caps it announced."
+            raise self.context.error(f"{self.context.name}: {text}", frame.pts_ns)

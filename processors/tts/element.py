@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tolmach.pipelines.element import Context, Element
-from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
     AudioFrame,
     Frame,
@@ -84,12 +83,10 @@ class SpeechElement(Element):
         if not frame.final or frame.rejected is not None or not frame.text.strip():
             return
         if len(frame.text) > MAX_TEXT_CHARS:
-            raise ElementError(
+            raise self.context.error(
                 f"utterance {frame.utterance} has {len(frame.text)} characters of text; a voice speaks at most "
                 f"{MAX_TEXT_CHARS}: cut the source into shorter utterances (the VAD's maximum length)",
-                element=self.context.name,
-                graph=self.context.graph,
-                pts_ns=frame.pts_ns,
+                frame.pts_ns,
             )
         await self._jobs.submit(self._begin(frame))
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import Context, Element
-from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
     NS_PER_MS,
     AudioFrame,
@@ -110,18 +109,14 @@ class VadElement(Element):
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Take audio of 16 kHz mono in any portions."""
+        name = self.context.name
         if not isinstance(frame, AudioFrame):
-            raise self._error(
-                f"got a {type(frame).__name__} frame; it takes audio that is not cut into utterances yet. "
-                "Put one voice activity detector into a branch.",
-                frame.pts_ns,
-            )
+            text = f"{name}: got a {type(frame).__name__} frame; it takes audio that is not cut into utterances yet. "
+            raise self.context.error(text + "Put one voice activity detector into a branch.", frame.pts_ns)
         if frame.rate_hz != RATE_HZ or frame.samples.ndim != 2 or frame.channels != 1:
-            raise self._error(
-                f"got audio at {frame.rate_hz} Hz with shape {frame.samples.shape}; it takes {RATE_HZ} Hz mono. "
-                f"Put {{type: resample, rate_hz: {RATE_HZ}, channels: 1}} before it.",
-                frame.pts_ns,
-            )
+            text = f"{name}: got audio at {frame.rate_hz} Hz with shape {frame.samples.shape}; it takes {RATE_HZ} Hz "
+            remedy = f"mono. Put {{type: resample, rate_hz: {RATE_HZ}, channels: 1}} before it."
+            raise self.context.error(text + remedy, frame.pts_ns)
         if not len(frame.samples):
             return
         expected_ns = self._at_ns(self._received)
@@ -214,11 +209,6 @@ class VadElement(Element):
             text = "The audio holds samples that are not numbers (NaN or infinite); they are replaced by silence."
             self.context.post(WarningMessage(text, pts_ns=frame.pts_ns))
         return np.where(np.isfinite(samples), samples, np.float32(0))
-
-    def _error(self, problem: str, pts_ns: int) -> ElementError:
-        return ElementError(
-            f"{self.context.name}: {problem}", element=self.context.name, graph=self.context.graph, pts_ns=pts_ns
-        )
 
 
 # Level, for the detector's ears only ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tolmach.pipelines.element import Context, Element
-from tolmach.pipelines.errors import ElementError, OutputError
+from tolmach.pipelines.errors import OutputError
 
 if sys.platform != "win32":
     import fcntl
@@ -343,11 +343,8 @@ class TextSink(Element):
         try:
             await asyncio.to_thread(function, *arguments)
         except OSError as error:
-            raise ElementError(
-                f"{self.settings.path}: cannot be written: {error.strerror or error}",
-                element=self.context.name,
-                graph=self.context.graph,
-            ) from error
+            text = f"{self.settings.path}: cannot be written: {error.strerror or error}"
+            raise self.context.error(text) from error
 
 
 def _encoded(text: str) -> bytes:

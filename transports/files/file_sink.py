@@ -271,9 +271,7 @@ class FileSink(Element):
             raise self._failure(f"cannot be written: {error.strerror or error}", None) from error
 
     def _failure(self, text: str, pts_ns: int | None) -> ElementError:
-        return ElementError(
-            f"{self.settings.path}: {text}", element=self.context.name, graph=self.context.graph, pts_ns=pts_ns
-        )
+        return self.context.error(f"{self.settings.path}: {text}", pts_ns)
 
 
 def _words(audio_format: tuple[int, int]) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tolmach.pipelines.element import Context
-from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
     NS_PER_MS,
     AudioFrame,
@@ -230,12 +229,10 @@ class JsonlSink(TextSink):
         if found.audio is None:
             found.audio = AudioSummary(frame.pts_ns, frame.rate_hz, frame.channels)
         elif not _alike(found.audio, frame):
-            raise ElementError(
+            raise self.context.error(
                 f"utterance {utterance} changes from {found.audio.rate_hz} Hz, {found.audio.channels} channels to "
                 f"{frame.rate_hz} Hz, {frame.channels} channels; put a resample before {self.context.name}",
-                element=self.context.name,
-                graph=self.context.graph,
-                pts_ns=frame.pts_ns,
+                frame.pts_ns,
             )
         found.audio.add(frame)
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from tolmach.pipelines.bus import DroppedMessage, HeardMessage, PositionMessage
 from tolmach.pipelines.element import Context, Element, SourceElement
-from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ
@@ -32,7 +31,7 @@ def _line_of(context: Context) -> Line:
     line = context.resource(RESOURCE, Line)
     if line is None:
         text = "it has no live session; run this graph with `tolmach serve`, which gives it one"
-        raise ElementError(f"element {context.name!r}: {text}", element=context.name, graph=context.graph)
+        raise context.error(f"element {context.name!r}: {text}")
     return line
 
 
@@ -68,7 +67,7 @@ class WebrtcSrc(SourceElement):
         """
         microphone = self._microphone
         if microphone is None:
-            raise ElementError("it was not started", element=self.context.name, graph=self.context.graph)
+            raise self.context.error("it was not started")
         overflowed, reported_ns = 0, -NS_PER_S
         while (frame := await microphone.read()) is not None:
             if microphone.overflowed > overflowed:
