@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import random
 import re
 import statistics
@@ -26,6 +27,7 @@ from typing import Any
 import httpx
 import numpy as np
 import soundfile
+from aiortc.exceptions import InvalidStateError
 from scipy.signal import resample_poly
 
 from tests.bench.live.servers import Server, serve
@@ -92,7 +94,7 @@ class Crowd:
             except _RefusedError as refused:
                 self.told[f"refused: {refused}"] += 1
                 await asyncio.sleep(self._random.uniform(3, 8))
-            except (TimeoutError, AssertionError, httpx.HTTPError) as error:
+            except (TimeoutError, AssertionError, httpx.HTTPError, InvalidStateError) as error:
                 at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
                 self.told[f"{name} failed (line {at[-1]}): {type(error).__name__} {error}"[:120]] += 1
             await asyncio.sleep(self._random.uniform(2, 6))
@@ -205,7 +207,8 @@ class Crowd:
         if self._random.random() < 0.5:
             await self.http.delete(peer.url)
         else:
-            peer.channel.send('{"v":1,"type":"bye"}')
+            with contextlib.suppress(InvalidStateError):  # who comes back was first, and has ended this connection
+                peer.channel.send('{"v":1,"type":"bye"}')
         answer = await resuming
         _refused_or(answer, 201, 409)
         if answer.status_code == 201 and self._random.random() < 0.5:
