@@ -1,10 +1,10 @@
 """Lowering: a checked graph becomes pipecat frame processors. The first place that imports pipecat.
 
 Each element is wrapped in an :class:`~tolmach.pipelines.runtime.processor.ElementProcessor`; a :class:`GraphPipeline`
-holds them all and stands where pipecat expects one pipeline. Processors run in pipecat's direct mode: a push is a call,
-so a chain of elements is one task and back-pressure is simply a push that has not returned yet. Only ``queue`` puts a
-task boundary (and room) between its two sides, as in GStreamer. That is why nothing in a graph can grow without bound,
-although pipecat's own queues can.
+holds them all and stands where pipecat expects one pipeline. A push is a call (through pipecat's direct mode where its
+observers look on, else straight to the next element), so a chain of elements is one task and back-pressure is simply a
+push that has not returned yet. Only ``queue`` puts a task boundary (and room) between its two sides, as in GStreamer.
+That is why nothing in a graph can grow without bound, although pipecat's own queues can.
 
 End of stream travels along the links (a tee needs it on every branch, a funnel waits for all of them). pipecat's
 ``EndFrame`` marks only the outer edge: it asks the sources to finish, and leaves the pipeline when every sink has.
@@ -37,7 +37,8 @@ from tolmach.pipelines.runtime.taps import taps_of
 from tolmach.pipelines.runtime.tracing import Tracer
 
 MAX_CHAIN = 100
-"""Elements in a row without a queue. A push is a call, five Python frames an element, and Python's stack has 1000."""
+"""Elements in a row without a queue. A push is a call: three Python frames an element, with observers seven, and
+Python's stack has 1000."""
 
 
 def longest_chain(graph: Graph) -> tuple[int, str]:

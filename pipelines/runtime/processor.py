@@ -155,11 +155,15 @@ class ElementProcessor(FrameProcessor):
                 self._open_utterances.pop(pad, None)
             if (tap := self._taps.get(pad)) is not None and (message := tap(frame)) is not None:
                 self.post(message)
+        target, sink_pad = peer
+        # pipecat's envelope, queue and events are for its observers; without any they cost half of an element's time.
+        observed = self._pipeline.observed
+        taken = target.queue_frame(MediaFrame(frame, sink_pad)) if observed else target.take(frame, sink_pad)
         if self.stats is None:
-            await peer[0].queue_frame(MediaFrame(frame, peer[1]))
+            await taken
         else:
             with self.stats.downstream():
-                await peer[0].queue_frame(MediaFrame(frame, peer[1]))
+                await taken
         if self._pushes_left >= 0:
             self._pushes_left -= 1
             if self._pushes_left < 0:
@@ -216,21 +220,23 @@ class ElementProcessor(FrameProcessor):
             return
         if self._pipeline.observed:
             await super().process_frame(frame, direction)
-        media = frame.media
-        if media is None:
-            if frame.progress_ns is None:
-                await self._end_of_stream(frame.pad)
-            else:
-                await self._has_come_to(frame.progress_ns, frame.pad)
-            return
-        if self._skipped and self._is_skipped(media):
+        if frame.media is not None:
+            await self.take(frame.media, frame.pad)
+        elif frame.progress_ns is None:
+            await self._end_of_stream(frame.pad)
+        else:
+            await self._has_come_to(frame.progress_ns, frame.pad)
+
+    async def take(self, media: Frame, pad: str) -> None:
+        """Give a frame to the element; a failure meets its policy."""
+        if self._dead or (self._skipped and self._is_skipped(media)):
             return
         try:
             if self.stats is None:
-                await self.element.process(media, frame.pad)
+                await self.element.process(media, pad)
             else:
                 with self.stats.processing(media):
-                    await self.element.process(media, frame.pad)
+                    await self.element.process(media, pad)
         except Exception as error:  # see _guard
             await self._failed(error, media)
 
