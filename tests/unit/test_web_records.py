@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,16 @@ def test_the_waterfall_counts_from_the_end_of_speech() -> None:
         "heard_ms": 650,
     }
     assert timings.heard(7, 0) is None, "told once"
+
+
+def test_two_translators_of_one_utterance_give_two_captions() -> None:
+    transcript = Transcript()
+    russian = translation(1000, "Да")
+    german = replace(russian, target_lang="de", text="Ja")
+    for frame in (replace(russian, text="Д", final=False), german, russian):
+        transcript.add(Caption.of(frame, 1))
+    assert [caption.text for caption in transcript] == ["Да", "Ja"]
+    assert all(text in transcript.subtitles(vtt=False) for text in ("Да", "Ja"))
 
 
 def test_a_caption_can_be_told_whatever_an_engine_makes() -> None:

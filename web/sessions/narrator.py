@@ -142,12 +142,12 @@ class Narrator:
 
         Cancelled by: the session's end.
         """
-        numbers = [caption.utterance for caption in self.transcript]
-        for at in range(0, len(numbers), PAGE):
+        keys = [caption.key for caption in self.transcript]
+        for at in range(0, len(keys), PAGE):
             if connection is not self._line.connection:
                 return
-            for number in numbers[at : at + PAGE]:
-                caption = self.transcript.get(number)
+            for key in keys[at : at + PAGE]:
+                caption = self.transcript.get(key)
                 if caption is not None:
                     self.send("caption", **caption.as_json(), replayed=True)
             await connection.flushed()

@@ -22,6 +22,10 @@ _REMEMBERED = 1000
 """Utterances of one run whose numbers are remembered; what comes later for an older one has long been heard."""
 
 
+CaptionKey = tuple[int, str, str]
+"""Utterance, target language, engine: two translators of one utterance give two captions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caption:
     """A ``caption`` message of docs/LIVE.md; times are media time of the session, ms."""
@@ -56,6 +60,11 @@ class Caption:
             logprob=frame.logprob if frame.logprob is not None and math.isfinite(frame.logprob) else None,
             engine=frame.engine,
         )
+
+    @property
+    def key(self) -> CaptionKey:
+        """What it is a caption of: a later one with this key replaces it. The page has the same (captions.js)."""
+        return self.utterance, self.target_lang, self.engine
 
     def as_json(self) -> dict[str, Any]:
         """The fields of the message."""
@@ -94,23 +103,23 @@ class RunNumbers:
 
 
 class Transcript:
-    """Captions in the order of their utterances; the last one of an utterance stands."""
+    """Captions in the order of their utterances; of those with one key the last stands."""
 
     def __init__(self) -> None:
-        self._captions: dict[int, Caption] = {}
+        self._captions: dict[CaptionKey, Caption] = {}
         self._characters = 0
 
     def add(self, caption: Caption) -> None:
         """Take a caption; the oldest go when there is no room."""
-        former = self._captions.get(caption.utterance)
+        former = self._captions.get(caption.key)
         self._characters += len(caption.text) - (len(former.text) if former else 0)
-        self._captions[caption.utterance] = caption
+        self._captions[caption.key] = caption
         while len(self._captions) > MAX_CAPTIONS or (self._characters > MAX_CHARACTERS and len(self._captions) > 1):
             self._characters -= len(self._captions.pop(next(iter(self._captions))).text)
 
-    def get(self, utterance: int) -> Caption | None:
-        """The caption of an utterance, or None."""
-        return self._captions.get(utterance)
+    def get(self, key: CaptionKey) -> Caption | None:
+        """The caption with this key, or None."""
+        return self._captions.get(key)
 
     @property
     def size(self) -> int:
