@@ -241,6 +241,8 @@ class ElementSpec:
         doc: Longer description, Markdown.
         timed: Whether a sink lays out what it gets by media time, and so wants it in that order.
         passthrough: Whether every frame leaves as it came (a tee, a queue): texts are then told from the pad before it.
+        deterministic: Whether the same media give the same output in every run; what asks a service elsewhere, or
+            looks at the clock, says False.
         licence: Licence or terms of what the element loads at run time, for people to see; empty when nobody has
             declared any.
         example: A YAML flow mapping that shows typical use.
@@ -259,6 +261,7 @@ class ElementSpec:
     role: ElementRole | None = None
     timed: bool = False
     passthrough: bool = False
+    deterministic: bool = True
     doc: str = ""
     licence: str = ""
     example: str = ""

@@ -30,6 +30,7 @@ BUILTINS: Mapping[str, str] = {
     "funnel": "tolmach.pipelines.builtin.funnel:SPEC",
     "identity": "tolmach.pipelines.builtin.identity:SPEC",
     "jsonl_sink": "tolmach.transports.files.specs:JSONL_SINK",
+    "pipecat": "tolmach.pipelines.runtime.pipecat.spec:SPEC",
     "queue": "tolmach.pipelines.builtin.queue:SPEC",
     "resample": "tolmach.processors.resample.spec:SPEC",
     "silero_tts": "tolmach.processors.silero.spec:SPEC",

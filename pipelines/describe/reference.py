@@ -114,6 +114,7 @@ class ElementInfo:
         version: Its version, or "".
         licence: Licence or terms of what it loads, or "" when it declares none.
         live: Whether it is a live source.
+        deterministic: Whether the same media give the same output in every run.
         on_error: Failure policy unless a graph says otherwise.
         prefetch: Whether ``tolmach fetch`` has something to do for it.
         example: A YAML flow mapping, or "".
@@ -129,6 +130,7 @@ class ElementInfo:
     version: str
     licence: str
     live: bool
+    deterministic: bool
     on_error: str
     prefetch: bool
     example: str
@@ -157,6 +159,7 @@ def describe(spec: ElementSpec, entry: Entry | None = None) -> ElementInfo:
         version=entry.version if entry else "",
         licence=spec.licence,
         live=spec.live,
+        deterministic=spec.deterministic,
         on_error=spec.on_error,
         prefetch=spec.prefetch is not None,
         example=spec.example.strip(),

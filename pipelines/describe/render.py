@@ -7,7 +7,7 @@ was set, the negotiated caps on each link, and a frame around each bin.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tolmach.pipelines.caps import Caps, format_value
@@ -172,4 +172,7 @@ def _mermaid_quote(lines: Sequence[str]) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        # Of a mapping of anybody's the names alone: drawings are shown around, and a value may be a service's key.
+        return f"{{{', '.join(map(str, value))}}}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

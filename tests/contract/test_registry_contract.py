@@ -60,6 +60,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     "funnel": (Case(),),
     "identity": (Case(),),
     "jsonl_sink": (Case({"path": "out.jsonl"}),),
+    "pipecat": (Case({"processor": "pipecat.processors.filters.identity_filter:IdentityFilter"}),),
     "queue": (Case(), Case({"max_ms": 20}), Case({"max_frames": 1})),
     "resample": (
         Case(),

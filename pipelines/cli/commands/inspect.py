@@ -87,6 +87,8 @@ def element_lines(info: ElementInfo, width: int) -> Iterator[str]:
     yield f"  on error   {info.on_error}"
     if info.live:
         yield "  live       produces at the pace of the world"
+    if not info.deterministic:
+        yield "  output     may differ from run to run"
     if info.prefetch:
         yield f"  models     `tolmach fetch {info.type}` downloads and verifies what it needs"
     yield ""
