@@ -28,6 +28,7 @@ Severity = Literal["error", "warning"]
 CODES: Mapping[str, str] = MappingProxyType(
     {
         "yaml-syntax": "The file cannot be read as one YAML 1.2 document.",
+        "line-syntax": "The line cannot be read as elements that are joined by `!`.",
         "duplicate-key": "A key appears twice in one mapping.",
         "unknown-field": "A key or setting does not exist.",
         "bad-value": "A value has the wrong type, is out of range, or is missing.",

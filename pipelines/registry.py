@@ -23,6 +23,7 @@ ENTRY_POINT_GROUP = "tolmach.elements"
 
 BUILTINS: Mapping[str, str] = {
     "canary_ast": "tolmach.processors.canary.spec:SPEC",
+    "capsfilter": "tolmach.pipelines.builtin.capsfilter:SPEC",
     "espeak_tts": "tolmach.processors.espeak.spec:SPEC",
     "fake_sink": "tolmach.pipelines.builtin.fake_sink:SPEC",
     "file_sink": "tolmach.transports.files.specs:FILE_SINK",

@@ -33,8 +33,8 @@ from tolmach.pipelines.language.document import (
     YamlMapping,
     YamlScalar,
     YamlSequence,
-    YamlValue,
     check_keys,
+    count_values,
     is_null,
 )
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
@@ -90,15 +90,8 @@ def _read_bins(section: YamlEntry | None, problems: Diagnostics) -> dict[str, _B
             continue
         check_keys(entry.value, _BIN_KEYS, "a bin", problems)
         params = parse_params(entry.value.get("params"), problems, of_bin=True)
-        bins[entry.key] = _Bin(entry.key, entry.key_span, entry.value, params, _size(entry.value))
+        bins[entry.key] = _Bin(entry.key, entry.key_span, entry.value, params, count_values(entry.value))
     return bins
-
-
-def _size(written: YamlValue) -> int:
-    if isinstance(written, YamlScalar):
-        return 1
-    below = written.items if isinstance(written, YamlSequence) else [entry.value for entry in written]
-    return 1 + sum(_size(value) for value in below)
 
 
 def _mapping(entry: YamlEntry | None, what: str, problems: Diagnostics) -> Iterator[YamlEntry]:

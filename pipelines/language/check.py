@@ -1,4 +1,4 @@
-"""A graph file → a checked graph, in named passes.
+"""A graph file, or a line → a checked graph, in named passes.
 
     parse → params → expand variables and bins → drafts (type, settings) → links (pads) → structure → negotiate
 
@@ -38,6 +38,7 @@ from tolmach.pipelines.language.document import (
     read_source,
 )
 from tolmach.pipelines.language.drafts import DraftElement, make_drafts
+from tolmach.pipelines.language.launch_line import LaunchLine, in_line_words, parse_line
 from tolmach.pipelines.language.links import Linked, make_links
 from tolmach.pipelines.language.negotiate import negotiate
 from tolmach.pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, topological_order
@@ -77,7 +78,7 @@ class CheckResult:
 
 
 def check_graph(
-    source: Path | str,
+    source: Path | str | LaunchLine,
     *,
     text: str | None = None,
     params: Mapping[str, Any] | None = None,
@@ -89,7 +90,7 @@ def check_graph(
     """Check a graph without building any element.
 
     Args:
-        source: The graph file; only its name, for messages, when ``text`` is given.
+        source: The graph file, or a line; only its name, for messages, when ``text`` is given.
         text: The document itself.
         params: Values of ``${param:…}``.
         overrides: Settings by ``element.setting`` (``bin.element.setting``, and ``bin.param`` for an instance).
@@ -104,24 +105,28 @@ def check_graph(
     Raises:
         RegistryError: If installed element types contradict each other.
     """
-    problems = Diagnostics(stops=True)
+    line = source if isinstance(source, LaunchLine) else None
+    problems = Diagnostics(stops=True, words=str if line is None else in_line_words)
     file = str(source)
-    path = Path(source) if text is None else None
+    path = Path(source) if text is None and not isinstance(source, LaunchLine) else None
     given = _Given(params or {}, overrides or {})
     environment = os.environ if env is None else env
-    if path is not None:
+    if line is not None:
+        text = line.text
+    elif path is not None:
         text = read_source(path, file, problems)
     elif text is not None:
         text = text.removeprefix("\ufeff")  # spans do not count it, so neither may what they are shown in
     declared: dict[str, ParamDef] = {}
     graph = None
     try:
-        root = parse_document(text, file, problems) if text is not None else None
+        parse = parse_document if line is None else parse_line
+        root = parse(text, file, problems) if text is not None else None
         if root is not None and _check_root(root, problems):
             assert isinstance(root, YamlMapping)  # noqa: S101 -- checked by the line above
             declared = parse_params(root.get("params"), problems)
             values = _resolve(declared, given, environment, require_params, problems)
-            name = _text(root, "name", problems) or Path(file).stem
+            name = _text(root, "name", problems) or (Path(file).stem if line is None else line.name)
             shown = {n: None if v.unset else v.value for n, v in values.items()}
             document = _Document(name, _text(root, "description", problems) or "", path, shown)
             level = expand_bins(root, given.overrides, Scope(values, environment), problems)
@@ -134,7 +139,7 @@ def check_graph(
 
 
 def load_graph(
-    source: Path | str,
+    source: Path | str | LaunchLine,
     *,
     text: str | None = None,
     params: Mapping[str, Any] | None = None,

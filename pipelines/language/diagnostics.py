@@ -11,13 +11,14 @@ import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from tolmach.pipelines.errors import Diagnostic, Severity, Span
 
 __all__ = [
+    "LINE_BREAK",
     "CheckStopped",
     "Diagnostics",
     "did_you_mean",
@@ -52,10 +53,12 @@ class Diagnostics:
 
     Args:
         stops: Whether to raise :class:`CheckStopped` at the end of the budget; else what comes after it is left out.
+        words: Puts what is said into the words of whoever wrote the graph, where that was not YAML.
     """
 
-    def __init__(self, *, stops: bool = False) -> None:
+    def __init__(self, *, stops: bool = False, words: Callable[[str], str] = str) -> None:
         self._stops = stops
+        self._words = words
         self._found: dict[Diagnostic, None] = {}
         self._expanded = 0
 
@@ -91,8 +94,9 @@ class Diagnostics:
         Raises:
             CheckStopped: When there are too many, which has been reported too.
         """
-        said = tuple(_clip(note) for note in notes)
-        found = Diagnostic(code, span, _clip(message), said, _clip(hint) if hint else hint, severity)
+        words = self._words
+        said = tuple(_clip(words(note)) for note in notes)
+        found = Diagnostic(code, span, _clip(words(message)), said, _clip(words(hint)) if hint else hint, severity)
         if found not in self._found and len(self._found) >= MAX_DIAGNOSTICS:
             message = f"there are more than {MAX_DIAGNOSTICS} problems; the check stopped here"
             self._stop(span, message, "mend those that are shown")
@@ -156,12 +160,12 @@ def show_value(value: Any) -> str:
     return repr(shortened) if isinstance(value, str) else shortened
 
 
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what the YAML reader counts as one
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what the YAML reader counts as one
 
 
 def split_lines(text: str) -> list[str]:
     """Lines of a source text, counted as the YAML reader counts them."""
-    return _LINE_BREAK.split(text)
+    return LINE_BREAK.split(text)
 
 
 _BOLD, _RED, _YELLOW, _BLUE, _CYAN, _RESET = "\x1b[1m", "\x1b[1;31m", "\x1b[1;33m", "\x1b[34m", "\x1b[36m", "\x1b[0m"

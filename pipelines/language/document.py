@@ -29,16 +29,20 @@ from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.diagnostics import Diagnostics, split_lines, suggest
 
 __all__ = [
+    "MAX_BYTES",
+    "MAX_VALUES",
     "YamlEntry",
     "YamlMapping",
     "YamlScalar",
     "YamlSequence",
     "YamlValue",
     "check_keys",
+    "count_values",
     "is_null",
     "parse_document",
     "parse_value",
     "read_source",
+    "scalar_value",
 ]
 
 _ScalarValue: TypeAlias = bool | int | float | str | None
@@ -55,7 +59,7 @@ _BASED = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-def _scalar_value(text: str) -> _ScalarValue:
+def scalar_value(text: str) -> _ScalarValue:
     """Value of a plain scalar by the core schema (YAML 1.2.2, section 10.3.2).
 
     Integers of more than 100 digits become floats: Python refuses to write out much longer ones.
@@ -385,12 +389,20 @@ def parse_value(text: str) -> Any:
         ValueError: If quoted text or a flow collection is broken.
     """
     if text[:1] not in ("'", '"', "[", "{"):
-        return _scalar_value(text.strip())
+        return scalar_value(text.strip())
     problems = Diagnostics()
     value = parse_document(text, "<command line>", problems)
     if value is None or problems.has_errors:
         raise ValueError("; ".join(d.message for d in problems.sorted()))
     return to_python(value)
+
+
+def count_values(value: YamlValue) -> int:
+    """How many nodes a tree has, keys left out."""
+    if isinstance(value, YamlScalar):
+        return 1
+    below = value.items if isinstance(value, YamlSequence) else [entry.value for entry in value]
+    return 1 + sum(count_values(each) for each in below)
 
 
 def to_python(value: YamlValue) -> Any:
@@ -493,7 +505,7 @@ class _Builder:
             if event.anchor:
                 self.anchors[event.anchor] = _Anchored(YamlScalar(span, text, text, offset), 1, 0)
             return
-        value = YamlScalar(span, text, _scalar_value(text) if plain else text, offset)
+        value = YamlScalar(span, text, scalar_value(text) if plain else text, offset)
         self.place(value, 1, 0, event.anchor)
 
     def alias(self, event: Any) -> None:

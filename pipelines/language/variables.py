@@ -35,6 +35,7 @@ __all__ = [
     "ParamRole",
     "Scope",
     "expand",
+    "mentioned_params",
     "param_with_role",
     "parse_params",
     "resolve_params",
@@ -99,6 +100,13 @@ def _collection(value: Any, span: Span, children: Mapping[str | int, Expanded]) 
 
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<kind>env|param):(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:[-?][^}]*)?\})?")
+
+
+def mentioned_params(text: str) -> Iterator[tuple[str, int, int]]:
+    """Names of the params that a text mentions, with where each begins and how long it is."""
+    for found in _VARIABLE.finditer(text) if "$" in text else ():
+        if found["kind"] == "param":
+            yield found["name"], found.start("name"), len(found["name"])
 
 
 class _ScalarExpansion:

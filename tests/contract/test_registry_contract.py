@@ -49,6 +49,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             models=True,
         ),
     ),
+    "capsfilter": (Case(), Case({"caps": "audio/raw, rate=16000, channels=1"})),
     "espeak_tts": (Case({"lang": "en"}), Case({"lang": "ru"})),
     "fake_sink": (Case(),),
     "file_sink": (

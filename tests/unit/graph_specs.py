@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from tolmach.pipelines.builtin.capsfilter import SPEC as CAPSFILTER
 from tolmach.pipelines.element import ElementSpec, Output, Pad, Settings
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import CheckResult, check_graph
@@ -116,6 +117,7 @@ SPECS = (
     spec("cd_sink", NoSettings, (Pad.sink("audio/raw, rate=44100, channels=2"),)),
     spec("fake_sink", NoSettings, (Pad.sink(),)),
     spec("identity", NoSettings, (Pad.sink(), Pad.src(like="sink"))),
+    CAPSFILTER,
     spec("queue", NoSettings, (Pad.sink(), Pad.src(like="sink"))),
     spec("tee", NoSettings, (Pad.sink(), Pad.src(name="src_%u", request=True, like="sink"))),
     spec("funnel", Funnel, (Pad.sink(name="sink_%u", request=True), Pad.src(like="sink_%u"))),

@@ -20,13 +20,17 @@ from tolmach.pipelines.language.diagnostics import (
     format_json,
     format_text,
 )
+from tolmach.pipelines.language.launch_line import LaunchLine
 
-WRONG = sorted(p for p in GRAPHS.glob("*.yaml") if p.name.split(".")[0] in CODES)
-VALID = sorted(GRAPHS.glob("valid-*.yaml"))
+WRITTEN = sorted([*GRAPHS.glob("*.yaml"), *GRAPHS.glob("*.line")])
+WRONG = [p for p in WRITTEN if p.name.split(".")[0] in CODES]
+VALID = [p for p in WRITTEN if p.name.startswith("valid-")]
 
 
 def check_fixture(path: Path) -> CheckResult:
     text = path.read_text(encoding="utf-8")
+    if path.suffix == ".line":
+        return check_graph(LaunchLine(text.rstrip()), registry=REGISTRY, env={})
     return check_graph(
         path.name, text=text, registry=REGISTRY, env={}, require_params=path.name.startswith("missing-param")
     )
@@ -38,7 +42,7 @@ def test_no_code_lacks_a_fixture():
 
 def test_no_fixture_stands_alone():
     assert {p.stem for p in GRAPHS.glob("*.txt")} == {p.stem for p in WRONG}
-    assert {p.name for p in GRAPHS.glob("*.yaml")} == {p.name for p in [*WRONG, *VALID]}
+    assert set(WRITTEN) == {*WRONG, *VALID}
 
 
 @pytest.mark.parametrize("path", WRONG, ids=lambda p: p.stem)

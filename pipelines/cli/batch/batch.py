@@ -37,6 +37,7 @@ from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.shipped import GraphSource
 
 SUBTITLES = frozenset({".srt", ".vtt"})
 
@@ -107,7 +108,7 @@ class Batch:
     """A graph and what to run it over.
 
     Attributes:
-        graph_path: The graph file.
+        source: Where the graph is written.
         jobs: What to run.
         params: Values of the graph's params; those with the roles input and output are set per job.
         overrides: Values of ``element.setting``.
@@ -120,7 +121,7 @@ class Batch:
         registry: Element types; the default registry when None.
     """
 
-    graph_path: Path
+    source: GraphSource
     jobs: Sequence[Job]
     params: Mapping[str, Any]
     overrides: Mapping[str, Any]
@@ -143,7 +144,7 @@ class Batch:
             GraphError: With every problem found.
         """
         return load_graph(
-            self.graph_path,
+            self.source,
             params=job_params(job, self.params, self.declared),
             overrides=self.overrides,
             registry=self.registry,

@@ -18,13 +18,20 @@ from tolmach.pipelines.cli.options import add_set, whole_number
 
 if TYPE_CHECKING:
     from tolmach.pipelines.runtime.runner import RunResult
+    from tolmach.pipelines.shipped import GraphSource
 
 DEMO = "demo/phrasebook-en.flac"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("graph", metavar="GRAPH", nargs="?", default="phrasebook", help="default: phrasebook")
+    parser.add_argument(
+        "graph",
+        metavar="GRAPH",
+        nargs="?",
+        default="phrasebook",
+        help="graph file, name of a shipped graph, or a line; default: phrasebook",
+    )
     parser.add_argument("input", metavar="INPUT", nargs="?", help="a recording; default: the shipped English one")
     add_set(parser)
     parser.add_argument("--rounds", type=whole_number(1, 100), default=3, metavar="N", help="default: 3")
@@ -39,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.language.check import check_graph, parse_set
     from tolmach.pipelines.language.diagnostics import format_text
     from tolmach.pipelines.language.variables import param_with_role
-    from tolmach.pipelines.shipped import shipped_file, shipped_graph
+    from tolmach.pipelines.shipped import graph_source, shipped_file
 
-    path = shipped_graph(args.graph)
+    graph = graph_source(args.graph)
     params, overrides = parse_set(args.set)
-    checked = check_graph(path)
+    checked = check_graph(graph)
     declared = checked.params
     takes = param_with_role(declared, "input") is not None
     if args.input and not takes:
@@ -52,29 +59,31 @@ def run(args: argparse.Namespace) -> int:
             print(format_text(checked.diagnostics, checked.sources, color=use_color(sys.stderr)), file=sys.stderr)
             return 2
         raise GraphError(
-            f"{path} declares no param 'input' (nor another one with role: input), so it cannot take a recording; "
+            f"{graph} declares no param 'input' (nor another one with role: input), so it cannot take a recording; "
             "measure it without INPUT"
         )
     source = Path(args.input) if args.input else shipped_file(DEMO) if takes else None
     with tempfile.TemporaryDirectory(prefix="tolmach-bench-") as folder:
         job = Job("bench", source, Path(folder))
         values = job_params(job, params, declared)
-        result = check_graph(path, params=values, overrides=overrides, require_params=True)
+        result = check_graph(graph, params=values, overrides=overrides, require_params=True)
         if result.graph is None:
             print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
             return 2
-        rounds = asyncio.run(_rounds(path, values, overrides, args.rounds))
+        rounds = asyncio.run(_rounds(graph, values, overrides, args.rounds))
     _print(ReportConsole(), str(args.graph), source, rounds)
     return 0 if all(r.ok for r in rounds) else 1
 
 
-async def _rounds(path: Path, params: dict[str, Any], overrides: dict[str, Any], count: int) -> list[RunResult]:
+async def _rounds(
+    source: GraphSource, params: dict[str, Any], overrides: dict[str, Any], count: int
+) -> list[RunResult]:
     from tolmach.pipelines.language.check import load_graph
     from tolmach.pipelines.runtime.runner import GraphRunner
 
     results = []
     for _ in range(count):
-        graph = load_graph(path, params=params, overrides=overrides, require_params=True)
+        graph = load_graph(source, params=params, overrides=overrides, require_params=True)
         results.append(await GraphRunner(graph, trace=True).run())
     return results
 

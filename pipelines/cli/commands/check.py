@@ -17,12 +17,14 @@ from tolmach.pipelines.cli.options import add_set
 from tolmach.pipelines.errors import Diagnostic, GraphError
 from tolmach.pipelines.language.check import CheckResult, check_graph, parse_set
 from tolmach.pipelines.language.diagnostics import format_github, format_json, format_text
-from tolmach.pipelines.shipped import shipped_graph
+from tolmach.pipelines.shipped import graph_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("graphs", nargs="+", metavar="GRAPH", help="graph file, or name of a shipped graph")
+    parser.add_argument(
+        "graphs", nargs="+", metavar="GRAPH", help="graph file, name of a shipped graph, or a line ('a ! b')"
+    )
     parser.add_argument("--format", choices=("text", "json", "github"), default="text", help="default: text")
     add_set(parser)
 
@@ -61,11 +63,11 @@ def use_color(stream: TextIO) -> bool:
 
 def _check(name: str, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> CheckResult:
     try:
-        path = shipped_graph(name)
+        source = graph_source(name)
     except GraphError as error:
         # One file that is not there must not hide what is wrong with the others.
         return CheckResult(None, (Diagnostic("yaml-syntax", None, str(error)),), {})
-    return check_graph(path, params=params, overrides=overrides)
+    return check_graph(source, params=params, overrides=overrides)
 
 
 def _print_text(name: str, result: CheckResult) -> None:

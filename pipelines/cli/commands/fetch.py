@@ -26,13 +26,16 @@ from tolmach.pipelines.language.check import check_graph, load_graph, parse_set
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.models.caches import added, files_in, size_text, snapshot
 from tolmach.pipelines.registry import Registry
-from tolmach.pipelines.shipped import shipped_graph
+from tolmach.pipelines.shipped import GraphSource, graph_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "what", nargs="+", metavar="GRAPH|TYPE", help="graph file, name of a shipped graph, or element type"
+        "what",
+        nargs="+",
+        metavar="GRAPH|TYPE",
+        help="graph file, name of a shipped graph, a line ('a ! b'), or element type",
     )
     add_set(parser, "a param, a setting as element.setting, or for a TYPE a setting")
 
@@ -74,11 +77,11 @@ def _calls(name: str, assignments: list[str]) -> Iterator[PrefetchCall]:
             yield PrefetchCall(name, spec.prefetch, _settings(spec, assignments))
         return
     params, overrides = parse_set(assignments)
-    path = shipped_graph(name)
-    calls = _calls_of(load_graph(path, params=params, overrides=overrides))
-    for param in _unset(path, params, overrides) if calls else ():
+    source = graph_source(name)
+    calls = _calls_of(load_graph(source, params=params, overrides=overrides))
+    for param in _unset(source, params, overrides) if calls else ():
         # With another value for it, would something else be fetched? Then guessing would fetch the wrong thing.
-        other = check_graph(path, params={**params, param.name: _some_value(param)}, overrides=overrides).graph
+        other = check_graph(source, params={**params, param.name: _some_value(param)}, overrides=overrides).graph
         if other is None or _calls_of(other) != calls:
             raise GraphError(f"{name}: what to fetch depends on param {param.name!r}; give --set {param.name}=...")
     yield from calls
@@ -92,8 +95,8 @@ def _calls_of(graph: Graph) -> list[PrefetchCall]:
     ]
 
 
-def _unset(path: Path, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[ParamDef]:
-    declared = check_graph(path, params=params, overrides=overrides).params
+def _unset(source: GraphSource, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[ParamDef]:
+    declared = check_graph(source, params=params, overrides=overrides).params
     return [p for p in declared if p.required and p.name not in params]
 
 

@@ -12,14 +12,14 @@ from tolmach.pipelines.cli.options import add_set
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.language.check import check_graph, parse_set
 from tolmach.pipelines.language.diagnostics import format_text
-from tolmach.pipelines.shipped import shipped_graph
+from tolmach.pipelines.shipped import graph_source
 
 SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("graph", metavar="GRAPH", help="graph file, or name of a shipped graph")
+    parser.add_argument("graph", metavar="GRAPH", help="graph file, name of a shipped graph, or a line ('a ! b')")
     parser.add_argument("--format", choices=("dot", "mermaid", "svg"), help="default: by the suffix of FILE, else dot")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
     add_set(parser)
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if suffix and suffix not in SUFFIXES and not args.format:
         raise GraphError(f"{args.output}: no drawing has the suffix {suffix}; use {', '.join(SUFFIXES)}, or --format")
     params, overrides = parse_set(args.set)
-    result = check_graph(shipped_graph(args.graph), params=params, overrides=overrides)
+    result = check_graph(graph_source(args.graph), params=params, overrides=overrides)
     if result.graph is None:
         sys.stderr.write(format_text(result.diagnostics, result.sources, use_color(sys.stderr)))
         return EXIT_USAGE

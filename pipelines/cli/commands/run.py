@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("graph", metavar="GRAPH", help="graph file, or the name of a shipped graph (phrasebook)")
+    parser.add_argument("graph", metavar="GRAPH", help="graph file, name of a shipped graph, or a line")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", default=[], help="recordings and folders of recordings")
     parser.add_argument("-o", "--output", metavar="DIR", default="out", help="folder for the results (default: out)")
     add_set(parser)
@@ -53,20 +53,21 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, job_params, plan_jobs
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, parse_set
+    from tolmach.pipelines.language.launch_line import is_line
     from tolmach.pipelines.language.variables import param_with_role
-    from tolmach.pipelines.shipped import shipped_graph
+    from tolmach.pipelines.shipped import graph_source
 
-    if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES:
+    if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES and not is_line(args.graph):
         raise GraphError(
             f"{args.graph} is named like a recording; GRAPH comes first: tolmach run phrasebook {args.graph}"
         )
-    path = shipped_graph(args.graph)
+    source = graph_source(args.graph)
     if not args.output:
         raise GraphError('-o "" names no folder; the current one is called .')
     output = Path(args.output)
     params, overrides = parse_set(args.set)
     jobs = plan_jobs(args.inputs, output) if args.inputs else [Job("", None, output)]
-    checked = check_graph(path)
+    checked = check_graph(source)
     declared = checked.params
     recording, folder = param_with_role(declared, "input"), param_with_role(declared, "output")
     if not args.inputs and recording is not None and recording.required and recording.name not in params:
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         if _print_problems(checked, warnings=False):
             return 2  # what is wrong may be what should have said it
         raise GraphError(
-            f"{path} declares no param 'input' (nor another one with role: input), so it cannot take recordings; run "
+            f"{source} declares no param 'input' (nor another one with role: input), so it cannot take recordings; run "
             "it without INPUT"
         )
     if args.inputs and recording is not None and recording.name in params:
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         raise GraphError(f"with INPUT the folder is given with -o, not with --set {folder.name}=...")
     typical = next((job for job in jobs if job.is_unicode and not job.problem), jobs[0])
     values = job_params(typical, params, declared)
-    checked = check_graph(path, params=values, overrides=overrides, require_params=True)
+    checked = check_graph(source, params=values, overrides=overrides, require_params=True)
     if _print_problems(checked, warnings=not args.quiet):
         return 2
     try:
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     with Interrupts(_leave) as interrupts:
         with watcher:
             batch = Batch(
-                graph_path=path,
+                source=source,
                 jobs=jobs,
                 params=params,
                 overrides=overrides,

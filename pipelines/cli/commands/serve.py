@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tolmach.pipelines.cli.options import whole_number
+from tolmach.pipelines.language.launch_line import is_line
 from tolmach.pipelines.shipped import config_dir, shipped_graph
 
 if TYPE_CHECKING:
@@ -141,6 +142,12 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
 def _graphs(name: str | None) -> Path:
     if name is None:
         return config_dir()
+    from tolmach.pipelines.errors import GraphError
+
+    if is_line(name):
+        raise GraphError(
+            "a server watches graph files; write the line as one: tolmach launch LINE --print-yaml > my.yaml"
+        )
     path = Path(name)
     return path if path.is_dir() else shipped_graph(name)
 
