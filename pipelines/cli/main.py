@@ -32,6 +32,7 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE: `tolmach inspect | head` is no failure 
 
 COMMANDS: Mapping[str, str] = {
     "run": "translate recordings with a graph",
+    "launch": "run a graph that is written on one line: 'test_src ! fake_sink'",
     "serve": "translate live in the browser",
     "check": "find every problem in graph files without running them",
     "inspect": "list element types, or describe one: pads, caps, settings",

@@ -68,7 +68,11 @@ def test_the_readme_shows_what_check_says(monkeypatch, capsys):
 
 def test_the_readme_knows_the_commands():
     named = set(re.findall(r"^(?:\.venv/bin/)?tolmach ([a-z]+)", "\n".join(blocks("README.md", "sh")), re.M))
-    assert {"serve", "run", "check", "inspect", "graph", "schema", "fetch", "doctor", "bench"} == named == set(COMMANDS)
+    assert (
+        {"serve", "run", "launch", "check", "inspect", "graph", "schema", "fetch", "doctor", "bench"}
+        == named
+        == set(COMMANDS)
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))

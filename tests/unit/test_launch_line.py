@@ -173,7 +173,8 @@ def test_a_value_without_quotes_is_what_yaml_says(written):
 
 
 def test_params_are_declared_by_being_mentioned():
-    line = "file_src path='${param:input}' ! resample rate_hz=8000 channels=1 ! file_sink path=${param:output}/$${param:no}.wav"
+    sink = "file_sink path=${param:output}/$${param:no}.wav"
+    line = f"file_src path='${{param:input}}' ! resample rate_hz=8000 channels=1 ! {sink}"
     result = check_line(line, params={"input": "a.wav", "output": "o"}, registry=None, require_params=True)
     assert [(p.name, p.required, p.role) for p in result.params] == [
         ("input", True, "input"),

@@ -236,10 +236,11 @@ MAX_UTTERANCES = 60
 
 
 class ReportConsole(Console):
-    """Standard output for tables: as wide as the terminal, or 120 columns where there is none."""
+    """Standard output (or error) for tables: as wide as the terminal, or 120 columns where there is none."""
 
-    def __init__(self) -> None:
-        super().__init__(width=None if sys.stdout.isatty() else 120)
+    def __init__(self, *, stderr: bool = False) -> None:
+        stream = sys.stderr if stderr else sys.stdout
+        super().__init__(stderr=stderr, width=None if stream.isatty() else 120)
 
     def on_broken_pipe(self) -> None:
         """Leave it to the command line, whose exit status says so; rich would exit with 1."""

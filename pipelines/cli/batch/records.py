@@ -324,8 +324,9 @@ class Notes:
         errors: tuple[str, ...],
         *,
         settled: bool = False,
+        outputs: tuple[str, ...] | None = None,
     ) -> Record:
-        """The finished record."""
+        """The finished record; ``outputs`` are the files in its folder unless they are given."""
         media_s = self.position_ns / NS_PER_S
         return replace(
             record,
@@ -335,7 +336,7 @@ class Notes:
             rtfx=round(media_s / wall_s, 2) if wall_s > 0 else None,
             lag_ms=round(self.lag_ns / NS_PER_MS) if self.lag_ns is not None else None,
             segments=self.segments,
-            outputs=_files(Path(record.output)),
+            outputs=_files(Path(record.output)) if outputs is None else outputs,
             errors=errors,
             warnings=tuple(self.warnings),
             utterances=tuple(self.utterances),

@@ -1,4 +1,7 @@
-"""Draw a graph: its elements, bins and links with the negotiated caps. Needs no graphviz."""
+"""Draw a graph: its elements, bins and links with the negotiated caps. Needs no graphviz.
+
+With --as-launch it is written as a line for `tolmach launch`, params with their values and bins as what is in them.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="graph file, name of a shipped graph, or a line ('a ! b')")
     parser.add_argument("--format", choices=("dot", "mermaid", "svg"), help="default: by the suffix of FILE, else dot")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
+    parser.add_argument(
+        "--as-launch", action="store_true", help="write the graph as a line for `tolmach launch` instead"
+    )
     add_set(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check the graph, then draw it."""
     suffix = args.output.suffix.lower() if args.output else ""
-    if suffix and suffix not in SUFFIXES and not args.format:
+    if args.as_launch and args.format:
+        raise GraphError("--as-launch writes text and no drawing; leave --format out")
+    if suffix and not args.as_launch and suffix not in SUFFIXES and not args.format:
         raise GraphError(f"{args.output}: no drawing has the suffix {suffix}; use {', '.join(SUFFIXES)}, or --format")
     params, overrides = parse_set(args.set)
-    result = check_graph(graph_source(args.graph), params=params, overrides=overrides)
+    result = check_graph(graph_source(args.graph), params=params, overrides=overrides, require_params=args.as_launch)
     if result.graph is None:
         sys.stderr.write(format_text(result.diagnostics, result.sources, use_color(sys.stderr)))
         return EXIT_USAGE
     drawing = args.format or SUFFIXES.get(suffix, "dot")
-    if drawing == "svg":
+    if args.as_launch:
+        from tolmach.pipelines.describe.written import to_line as draw
+    elif drawing == "svg":
         from tolmach.pipelines.describe.svg import to_svg as draw
     elif drawing == "mermaid":
         from tolmach.pipelines.describe.render import to_mermaid as draw

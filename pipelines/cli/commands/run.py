@@ -48,8 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from rich.console import Console
-
     from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, job_params, plan_jobs
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, parse_set
@@ -73,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.inputs and recording is not None and recording.required and recording.name not in params:
         raise GraphError(f"no recording given for param {recording.name!r}: tolmach run {args.graph} INPUT... -o DIR")
     if args.inputs and recording is None:
-        if _print_problems(checked, warnings=False):
+        if tell_problems(checked, warnings=False):
             return 2  # what is wrong may be what should have said it
         raise GraphError(
             f"{source} declares no param 'input' (nor another one with role: input), so it cannot take recordings; run "
@@ -87,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     typical = next((job for job in jobs if job.is_unicode and not job.problem), jobs[0])
     values = job_params(typical, params, declared)
     checked = check_graph(source, params=values, overrides=overrides, require_params=True)
-    if _print_problems(checked, warnings=not args.quiet):
+    if tell_problems(checked, warnings=not args.quiet):
         return 2
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -110,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
     console = ReportConsole()
     watcher = make_watcher(len(jobs), quiet=args.quiet)
-    with Interrupts(_leave) as interrupts:
+    with Interrupts(leave_now) as interrupts:
         with watcher:
             batch = Batch(
                 source=source,
@@ -137,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
                 print_summary(console, records)
             else:
                 failed = [record for record in records if not record.ok]
-                print_problems(Console(stderr=True, width=None if sys.stderr.isatty() else 120), failed)
+                print_problems(ReportConsole(stderr=True), failed)
             if unsaved:
                 print(f"tolmach: error: {unsaved}", file=sys.stderr)
             sys.stdout.flush()
@@ -151,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(r.ok for r in records) and not unsaved else 1
 
 
-def _leave(status: int) -> None:
+def leave_now(status: int) -> None:
     """End the process now, in a signal handler: the next run sweeps up what this one leaves half-written."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr.isatty():
@@ -171,8 +169,8 @@ def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
     return ""
 
 
-def _print_problems(result: CheckResult, *, warnings: bool) -> bool:
-    """Print every problem of the graph, as ``tolmach check`` does, before anything heavy is imported.
+def tell_problems(result: CheckResult, *, warnings: bool) -> bool:
+    """Print every problem of a graph on standard error, as ``tolmach check`` does, before anything heavy is imported.
 
     Returns:
         Whether there is an error.
