@@ -1,7 +1,4 @@
-"""What a GRAPH argument stands for, and where the graphs and data files that ship with Tolmach lie.
-
-A graph is named by its file, by the name of one that ships, or written out on one line: :func:`graph_source` decides
-for every command and for programs.
+"""Finds the graphs and data files that ship with Tolmach, in a checkout and in an installed wheel alike.
 
 The ``config`` folder lies beside the ``pipelines`` package: at the repository's root in a checkout, in
 ``site-packages`` after an install.
@@ -10,39 +7,11 @@ The ``config`` folder lies beside the ``pipelines`` package: at the repository's
 from __future__ import annotations
 
 import difflib
-import errno
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
 
 from tolmach.pipelines.errors import GraphError
-from tolmach.pipelines.language.launch_line import LaunchLine, is_line
 
 SUFFIXES = (".yaml", ".yml")
-
-GraphSource: TypeAlias = Path | LaunchLine
-"""Where a graph is written; :func:`tolmach.pipelines.language.check.check_graph` takes it."""
-
-
-def graph_source(name: str | Path) -> GraphSource:
-    """What a GRAPH argument stands for: a graph file, a shipped graph, or a line such as ``test_src ! fake_sink``.
-
-    An existing file wins, whatever it is called.
-
-    Raises:
-        GraphError: If it is neither; says which graphs ship.
-    """
-    if isinstance(name, str) and is_line(name) and not _is_file(name):
-        return LaunchLine(name)
-    return shipped_graph(name)
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:  # a line may be longer than any name
-            raise
-        return False
 
 
 def config_dir() -> Path:

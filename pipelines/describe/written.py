@@ -164,8 +164,8 @@ def _explicit_pads(graph: Graph) -> set[PadRef]:
                 explicit.add(ref)
             elif template.presence == "request":
                 made.setdefault((ref.node, template.name), []).append(ref)
-    for (_, template), refs in made.items():
-        if [ref.pad for ref in refs] != [template.replace("%u", str(number)) for number in range(len(refs))]:
+    for (_, pads), refs in made.items():
+        if [ref.pad for ref in refs] != [pads.replace("%u", str(number)) for number in range(len(refs))]:
             explicit.update(refs)
     return explicit
 

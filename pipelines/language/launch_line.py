@@ -396,7 +396,7 @@ class _Reader:
     def tree(self) -> YamlMapping:
         top = self.span(0, len(self.text))
         elements = {element.local: self.element(element) for element in self.declared}
-        params = {}
+        params: dict[str, YamlEntry] = {}
         for name, span in self.params(elements):
             params.setdefault(name, YamlEntry(name, span, YamlScalar(span, "", None, None)))
         links = tuple(self.chain(chain) for chain in self.chains if len(chain) > 1 or isinstance(chain[0].element, str))

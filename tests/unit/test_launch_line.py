@@ -18,7 +18,8 @@ from tolmach.pipelines.language.check import CheckResult, check_graph
 from tolmach.pipelines.language.diagnostics import Diagnostics
 from tolmach.pipelines.language.document import MAX_VALUES, parse_value, to_python
 from tolmach.pipelines.language.launch_line import LaunchLine, is_line, parse_line
-from tolmach.pipelines.shipped import graph_source, shipped_graph
+from tolmach.pipelines.language.source import graph_source
+from tolmach.pipelines.shipped import shipped_graph
 
 
 def check_line(text: str, **more: Any) -> CheckResult:

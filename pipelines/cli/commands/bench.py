@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from tolmach.pipelines.cli.options import add_set, whole_number
 
 if TYPE_CHECKING:
+    from tolmach.pipelines.language.source import GraphSource
     from tolmach.pipelines.runtime.runner import RunResult
-    from tolmach.pipelines.shipped import GraphSource
 
 DEMO = "demo/phrasebook-en.flac"
 
@@ -45,8 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, parse_set
     from tolmach.pipelines.language.diagnostics import format_text
+    from tolmach.pipelines.language.source import graph_source
     from tolmach.pipelines.language.variables import param_with_role
-    from tolmach.pipelines.shipped import graph_source, shipped_file
+    from tolmach.pipelines.shipped import shipped_file
 
     graph = graph_source(args.graph)
     params, overrides = parse_set(args.set)

@@ -17,7 +17,7 @@ from tolmach.pipelines.cli.options import add_set
 from tolmach.pipelines.errors import Diagnostic, GraphError
 from tolmach.pipelines.language.check import CheckResult, check_graph, parse_set
 from tolmach.pipelines.language.diagnostics import format_github, format_json, format_text
-from tolmach.pipelines.shipped import graph_source
+from tolmach.pipelines.language.source import graph_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,10 +23,10 @@ from tolmach.pipelines.element import ElementSpec, Settings
 from tolmach.pipelines.errors import GraphError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import check_graph, load_graph, parse_set
+from tolmach.pipelines.language.source import GraphSource, graph_source
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.models.caches import added, files_in, size_text, snapshot
 from tolmach.pipelines.registry import Registry
-from tolmach.pipelines.shipped import GraphSource, graph_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

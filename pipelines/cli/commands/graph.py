@@ -15,7 +15,7 @@ from tolmach.pipelines.cli.options import add_set
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.language.check import check_graph, parse_set
 from tolmach.pipelines.language.diagnostics import format_text
-from tolmach.pipelines.shipped import graph_source
+from tolmach.pipelines.language.source import graph_source
 
 SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
 

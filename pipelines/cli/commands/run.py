@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, parse_set
     from tolmach.pipelines.language.launch_line import is_line
+    from tolmach.pipelines.language.source import graph_source
     from tolmach.pipelines.language.variables import param_with_role
-    from tolmach.pipelines.shipped import graph_source
 
     if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES and not is_line(args.graph):
         raise GraphError(
