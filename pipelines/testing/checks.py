@@ -240,13 +240,17 @@ class _Watched(Harness):
     def __init__(
         self, spec: ElementSpec, settings: Settings, pads: Sequence[Pad], caps: Mapping[str, Caps], folder: Path
     ) -> None:
-        super().__init__(spec, caps=caps, base_dir=folder, **settings.model_dump(exclude_unset=True))
+        self._given = settings  # not by name: a setting may be called as an argument of the harness is
+        super().__init__(spec, caps=caps, base_dir=folder)
         merges = sum(p.direction == "sink" for p in pads) > 1
         self._caps = {p.name: caps.get(p.name, p.caps) for p in pads if p.direction == "src"}
         self._ordered = not merges
         self._pushed = 0
         self.limit: asyncio.Timeout | None = None
         self.forget()
+
+    def _validated(self, settings: Mapping[str, Any]) -> Settings:
+        return self.spec.settings(**self._given.model_dump(exclude_unset=True))
 
     def forget(self) -> None:
         """Begin again with empty outputs."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from tolmach.pipelines.bus import Message
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.element import Context, ElementSpec, SourceElement
+from tolmach.pipelines.element import Context, ElementSpec, Settings, SourceElement
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
 from tolmach.pipelines.registry import load_runtime
 
@@ -47,7 +47,7 @@ class Harness:
         **settings: Any,
     ) -> None:
         self.spec = spec
-        self.settings = spec.settings(**settings)
+        self.settings = self._validated(settings)
         self.messages: list[Message] = []
         self.failures: list[BaseException] = []
         self._output: dict[str, list[Frame]] = {}
@@ -64,6 +64,9 @@ class Harness:
             resources=resources or {},
         )
         self.element = load_runtime(spec)(self.settings, self.context)
+
+    def _validated(self, settings: Mapping[str, Any]) -> Settings:
+        return self.spec.settings(**settings)
 
     async def __aenter__(self) -> Harness:
         await self.element.start()

@@ -82,7 +82,7 @@ def test_an_unknown_command_names_the_near_one(capsys: pytest.CaptureFixture[str
 
 def test_a_strange_command_lists_all(capsys: pytest.CaptureFixture[str]):
     assert main(["zzzz"]) == 2
-    assert "commands: run, serve, check, inspect" in capsys.readouterr().err
+    assert "commands: run, launch, serve, check, inspect" in capsys.readouterr().err
 
 
 def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
