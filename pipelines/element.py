@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.errors import ElementError
+from tolmach.pipelines.errors import ElementError, TolmachError
 
 if TYPE_CHECKING:
     # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
@@ -337,6 +337,7 @@ class Context:
             other anywhere upstream.
         live: Whether one of these sources keeps the pace of the world.
         resources: What the runner was handed for its elements, by name: see :meth:`resource`.
+        failure: What the graph ends with, if not well: what failed it, or that it was cancelled.
     """
 
     name: str
@@ -354,6 +355,7 @@ class Context:
     sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
     live: bool = False
     resources: Mapping[str, object] = field(default_factory=dict)
+    failure: Callable[[], TolmachError | None] = lambda: None
 
     def error(self, text: str, pts_ns: int | None = None) -> ElementError:
         """What to raise when the element cannot do its work.

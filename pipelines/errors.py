@@ -10,6 +10,7 @@
     │   ├── ModelMissingError    not on this machine; says which command fetches it
     │   └── ModelRefusedError    its SHA-256 is neither pinned nor allowed
     ├── ElementError         an element failed while running; names element, graph and media time
+    ├── Ended                pushed into a stream that has ended
     └── Cancelled            the run was cancelled (Ctrl-C, session closed) exit status 130
 
 A bug is none of these and shows a traceback.
@@ -160,6 +161,10 @@ class ElementError(TolmachError):
         self.element = element
         self.graph = graph
         self.pts_ns = pts_ns
+
+
+class Ended(TolmachError):  # noqa: N818 -- a state, not a fault
+    """A program pushed into a stream that has ended, or into a graph that has."""
 
 
 class Cancelled(TolmachError):  # noqa: N818 -- a state people ask for, not a fault

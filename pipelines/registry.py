@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "tolmach.elements"
 
 BUILTINS: Mapping[str, str] = {
+    "app_sink": "tolmach.pipelines.builtin.app:APP_SINK",
+    "app_src": "tolmach.pipelines.builtin.app:APP_SRC",
     "canary_ast": "tolmach.processors.canary.spec:SPEC",
     "capsfilter": "tolmach.pipelines.builtin.capsfilter:SPEC",
     "espeak_tts": "tolmach.processors.espeak.spec:SPEC",

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tolmach.pipelines.builtin.app_ends import AppInput as AppInput
+    from tolmach.pipelines.builtin.app_ends import AppOutput as AppOutput
     from tolmach.pipelines.bus import Bus as Bus
     from tolmach.pipelines.bus import ErrorMessage as ErrorMessage
     from tolmach.pipelines.bus import InfoMessage as InfoMessage
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from tolmach.pipelines.element import Pad as Pad
     from tolmach.pipelines.element import Settings as Settings
     from tolmach.pipelines.element import SourceElement as SourceElement
+    from tolmach.pipelines.errors import Cancelled as Cancelled
     from tolmach.pipelines.errors import ElementError as ElementError
+    from tolmach.pipelines.errors import Ended as Ended
     from tolmach.pipelines.errors import GraphError as GraphError
     from tolmach.pipelines.errors import MediaError as MediaError
     from tolmach.pipelines.errors import ModelError as ModelError
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from tolmach.pipelines.runtime.runner import RunResult as RunResult
 
 _HOMES = {
+    "builtin.app_ends": ("AppInput", "AppOutput"),
     "bus": (
         "Bus",
         "ErrorMessage",
@@ -78,7 +83,7 @@ _HOMES = {
         "Settings",
         "SourceElement",
     ),
-    "errors": ("ElementError", "GraphError", "MediaError", "ModelError", "TolmachError"),
+    "errors": ("Cancelled", "ElementError", "Ended", "GraphError", "MediaError", "ModelError", "TolmachError"),
     "frames": (
         "AudioFrame",
         "Frame",

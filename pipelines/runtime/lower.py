@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tolmach.pipelines.bus import Bus, EosMessage, LatencyMessage
 from tolmach.pipelines.element import Element, SourceElement
-from tolmach.pipelines.errors import GraphError, ModelMissingError, TolmachError
+from tolmach.pipelines.errors import Cancelled, GraphError, ModelMissingError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.models.needs import missing_besides
 from tolmach.pipelines.runtime.pipecat_api import (
@@ -146,6 +146,13 @@ class GraphPipeline(BasePipeline):
     def ended(self) -> bool:
         """Whether the run is over: finished, failed or cancelled."""
         return self._drained.is_set()
+
+    @property
+    def failure(self) -> TolmachError | None:
+        """What the graph ends with, if not well: what failed it, or that it was cancelled."""
+        if self.error is None and self.cancelled:
+            return Cancelled(f"the graph {self.graph.name!r} was cancelled")
+        return self.error
 
     # Life ---------------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,10 @@ class Host(Protocol):
     observed: bool
     finishing: bool
 
+    @property
+    def failure(self) -> TolmachError | None:
+        """What the graph ends with, if not well."""
+
     def fail(self, error: TolmachError) -> None:
         """The graph cannot go on."""
 
@@ -117,6 +121,7 @@ class ElementProcessor(FrameProcessor):
                 sources=sources,
                 live=any(graph.nodes[name].spec.live for found in sources.values() for name in found),
                 resources=resources,
+                failure=lambda: pipeline.failure,
             ),
         )
 

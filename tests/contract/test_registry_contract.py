@@ -42,6 +42,8 @@ class Case:
 STEREO = "audio/raw, rate=44100, channels=2, segmented=false"
 
 CASES: Mapping[str, tuple[Case, ...]] = {
+    "app_sink": (),  # needs a program: tests/unit/test_app_ends.py
+    "app_src": (),
     "canary_ast": (
         Case({"model": "embedded:phrasebook", "source_lang": "en", "target_lang": "ru"}, models=True),
         Case(

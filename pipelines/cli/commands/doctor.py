@@ -239,7 +239,10 @@ _OWN_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "canary_ast": {"model": _DEMONSTRATION},
     "test_src": {"duration_ms": 1000},
 }
-_NEEDS_A_CALL = ("webrtc_src", "webrtc_sink")
+_NOT_ALONE: Mapping[str, str] = {
+    **dict.fromkeys(("webrtc_src", "webrtc_sink"), "only a call can try it"),
+    **dict.fromkeys(("app_src", "app_sink"), "only a program can try it"),
+}
 
 
 class NotTried(Exception):  # noqa: N818 -- no error: there is nothing wrong with the element
@@ -260,8 +263,8 @@ def try_element(spec: ElementSpec, registry: Registry) -> str:
         NotTried: If no small graph fits it, or it needs something that is not on this machine.
         Exception: Whatever the element, or the engine, fails with.
     """
-    if spec.type in _NEEDS_A_CALL:
-        raise NotTried("only a call can try it")
+    if spec.type in _NOT_ALONE:
+        raise NotTried(_NOT_ALONE[spec.type])
     settings = {**example_values(spec), **_OWN_SETTINGS.get(spec.type, {})}
     with tempfile.TemporaryDirectory(prefix="tolmach-doctor-") as folder:
         base = Path(folder)
