@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tolmach.pipelines.element import Pad as Pad
     from tolmach.pipelines.element import Settings as Settings
     from tolmach.pipelines.element import SourceElement as SourceElement
+    from tolmach.pipelines.embed import RunningGraph as RunningGraph
+    from tolmach.pipelines.embed import open as open  # noqa: A004 -- tolmach.open, as gzip.open
     from tolmach.pipelines.errors import Cancelled as Cancelled
     from tolmach.pipelines.errors import ElementError as ElementError
     from tolmach.pipelines.errors import Ended as Ended
@@ -83,6 +85,7 @@ _HOMES = {
         "Settings",
         "SourceElement",
     ),
+    "embed": ("RunningGraph", "open"),
     "errors": ("Cancelled", "ElementError", "Ended", "GraphError", "MediaError", "ModelError", "TolmachError"),
     "frames": (
         "AudioFrame",

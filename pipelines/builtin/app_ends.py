@@ -1,7 +1,7 @@
 """What a program pushes into a running graph and takes out of it: the runtime of app_src and app_sink.
 
 A program holds an :class:`AppInput` or :class:`AppOutput`, the graph an :class:`AppSrc` or :class:`AppSink`. They find
-each other by the name of the element: ``GraphRunner(graph, resources={"in": AppInput()})``, as ``tolmach.open`` does it.
+each other by the name of the element: ``GraphRunner(graph, resources={"in": AppInput()})``; ``tolmach.open`` does that.
 Both belong to one event loop; a callback of another thread says ``loop.call_soon_threadsafe(input.try_push, block)``.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ __all__ = ["AppInput", "AppOutput", "AppSink", "AppSrc"]
 
 PIECE_MS = 100
 """Longest frame made of what is pushed at once, ms: a push of an hour waits for room piece by piece."""
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
 
 
 class _Room:
@@ -58,6 +63,9 @@ class _End:
 
     Args:
         name: Name of the element, for messages.
+
+    Attributes:
+        on_failure: Called when somebody is raised what ended the graph.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -67,6 +75,7 @@ class _End:
         self._changed = asyncio.Event()
         self._ended = False
         self._failure: TolmachError | None = None
+        self.on_failure: Callable[[], None] = _nobody
 
     @property
     def waiting_ms(self) -> float:
@@ -77,6 +86,11 @@ class _End:
     def ended(self) -> bool:
         """Whether the stream has ended, or the graph."""
         return self._ended or self._failure is not None
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            self.on_failure()
+            raise self._failure
 
     async def _wait(self) -> None:
         """Until anything has changed. Cancelled by: the caller."""
@@ -205,8 +219,7 @@ class AppInput(_End):
             TolmachError: What failed the graph.
         """
         async with self._turn:
-            if self._failure is not None:
-                raise self._failure
+            self._check_failure()
             self._end()
 
     # The element's side -------------------------------------------------------------------------------------------
@@ -237,8 +250,7 @@ class AppInput(_End):
             self._check_open()
 
     def _check_open(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        self._check_failure()
         if self._ended:
             raise Ended(f"{self._name}: the stream has ended and takes nothing more")
 
@@ -321,8 +333,7 @@ class AppOutput(_End):
         Cancelled by: the caller; no frame is lost.
         """
         while (frame := self.try_next()) is None:
-            if self._failure is not None:
-                raise self._failure
+            self._check_failure()
             if self._ended:
                 raise StopAsyncIteration
             await self._wait()
