@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from tolmach.pipelines.bus import Bus, Message, StateMessage
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.builder import GraphBuilder
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.language.diagnostics import suggest
 from tolmach.pipelines.registry import Registry, load_runtime
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunningGraph", "open"]
 
-Source: TypeAlias = str | os.PathLike[str] | Graph
-"""Path of a YAML file, name of a shipped graph, YAML text, or a graph that is checked already."""
+Source: TypeAlias = str | os.PathLike[str] | Graph | GraphBuilder
+"""Path of a YAML file, name of a shipped graph, YAML text, or a graph built in Python."""
 
 _TURNS = 10
 """Turns of the loop that a failure has to reach who waits for it, through a task or two, before the block is cancelled
@@ -59,7 +60,8 @@ def open(  # noqa: A001 -- tolmach.open, as gzip.open
     Nothing happens before the block begins; then the graph is checked, its models are loaded, and it plays.
 
     Args:
-        source: Path of a YAML file, name of a shipped graph, YAML text, or a :class:`~tolmach.pipelines.graph.Graph`.
+        source: Path of a YAML file, name of a shipped graph, YAML text, or a graph built in Python
+            (:class:`tolmach.GraphBuilder`, or what it or ``load_graph`` gave).
         params: Values of its params (``--set target_lang=de``).
         settings: Settings by ``element.setting`` (``--set vad.hangover_ms=900``).
         warm: Whether to run each model once before the graph plays, so that the first sentence is not the slow one.
@@ -88,10 +90,10 @@ def _checked(
     env: Mapping[str, str] | None,
 ) -> Graph:
     """The graph that ``source`` stands for. Raises GraphError."""
-    if isinstance(source, Graph):
+    if isinstance(source, Graph | GraphBuilder):
         if params or settings:
-            raise GraphError("this graph is checked already: give params and settings to what made it")
-        return source
+            raise GraphError("this graph is built already: give params and settings to what makes it")
+        return source if isinstance(source, Graph) else source.build()
     text = None
     if isinstance(source, str) and _is_document(source):
         source, text = "<string>", source

@@ -58,7 +58,7 @@ class Span:
 
     Attributes:
         file: As the user named it; ``<string>`` for text given directly.
-        line: First line, counted from 1.
+        line: First line, counted from 1; 0 where there is no text, and ``file`` says what is meant ("element 'vad'").
         column: First character, counted from 1.
         length: Characters covered on that line, at least 1.
     """

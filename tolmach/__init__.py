@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tolmach.pipelines.frames import ns_to_samples as ns_to_samples
     from tolmach.pipelines.frames import samples_to_ns as samples_to_ns
     from tolmach.pipelines.graph import Graph as Graph
+    from tolmach.pipelines.language.builder import GraphBuilder as GraphBuilder
     from tolmach.pipelines.language.check import check_graph as check_graph
     from tolmach.pipelines.language.check import load_graph as load_graph
     from tolmach.pipelines.ordered import OrderedJobs as OrderedJobs
@@ -97,6 +98,7 @@ _HOMES = {
         "samples_to_ns",
     ),
     "graph": ("Graph",),
+    "language.builder": ("GraphBuilder",),
     "language.check": ("check_graph", "load_graph"),
     "ordered": ("OrderedJobs",),
     "registry": ("Registry",),

@@ -39,18 +39,18 @@ from tolmach.pipelines.language.document import (
 )
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
 
-__all__ = ["expand_bins"]
+__all__ = ["MAX_ELEMENTS", "NAME", "NAME_HINT", "expand_bins"]
 
 MAX_ELEMENTS = 1000
 MAX_BIN_DEPTH = 16
 MAX_EXPANDED_VALUES = 100_000
 """Bounds of what bins expand to; ten bins of ten bins of ten bins are ten lines."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _GHOST = re.compile(r"(sink|src)(_[A-Za-z0-9_]+)?")
 _BIN_KEYS = ("description", "params", "elements", "links", "pads")
-_NAME_HINT = "use letters, digits, '_' and '-', not starting with a digit or '-'"
+NAME_HINT = "use letters, digits, '_' and '-', not starting with a digit or '-'"
 
 
 def expand_bins(root: YamlMapping, overrides: list[Override], scope: Scope, problems: Diagnostics) -> Level:
@@ -80,8 +80,8 @@ class _Bin:
 def _read_bins(section: YamlEntry | None, problems: Diagnostics) -> dict[str, _Bin]:
     bins = {}
     for entry in _mapping(section, "bins", problems):
-        if not _NAME.fullmatch(entry.key):
-            problems.add("bad-value", entry.key_span, f"{entry.key!r} is not a name for a bin", hint=_NAME_HINT)
+        if not NAME.fullmatch(entry.key):
+            problems.add("bad-value", entry.key_span, f"{entry.key!r} is not a name for a bin", hint=NAME_HINT)
             continue
         if not isinstance(entry.value, YamlMapping):
             problems.add(
@@ -138,9 +138,9 @@ class _Expander:
     ) -> None:
         elements = body.get("elements")
         for entry in _mapping(elements, "elements", self.problems):
-            if not _NAME.fullmatch(entry.key):
+            if not NAME.fullmatch(entry.key):
                 message = f"{entry.key!r} is not a name for an element"
-                self.problems.add("bad-value", entry.key_span, message, hint=_NAME_HINT)
+                self.problems.add("bad-value", entry.key_span, message, hint=NAME_HINT)
                 for called in (entry.key, *_WORD.findall(entry.key)[:1]):
                     level.elements.setdefault(called)
                 continue
@@ -188,7 +188,7 @@ class _Expander:
         self.names[name] = entry.key_span
         if not isinstance(entry.value, YamlMapping):
             said = entry.value.text if isinstance(entry.value, YamlScalar) else "?"
-            hint = f"{entry.key}: {{type: {said if _NAME.fullmatch(said) else 'identity'}}}"
+            hint = f"{entry.key}: {{type: {said if NAME.fullmatch(said) else 'identity'}}}"
             if not said:
                 hint = "indent its settings below it, further than its name"
             self.problems.add("bad-value", entry.value.span, f"element {entry.key!r} must be a mapping", hint=hint)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,16 @@ from tolmach.pipelines.language.structure import check_ends, check_order, check_
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, parse_params, resolve_params
 from tolmach.pipelines.registry import Registry
 
-__all__ = ["COMMAND_LINE", "CheckResult", "check_graph", "load_graph", "parse_set"]
+__all__ = [
+    "COMMAND_LINE",
+    "CheckResult",
+    "Description",
+    "assemble",
+    "check_graph",
+    "load_graph",
+    "parse_set",
+    "plain_value",
+]
 
 COMMAND_LINE = "<command line>"
 _KEYS = ("version", "name", "description", "params", "bins", "elements", "links")
@@ -128,9 +137,9 @@ def check_graph(
             values = _resolve(declared, given, environment, require_params, problems)
             name = _text(root, "name", problems) or (Path(file).stem if line is None else line.name)
             shown = {n: None if v.unset else v.value for n, v in values.items()}
-            document = _Document(name, _text(root, "description", problems) or "", path, shown)
+            document = Description(name, _text(root, "description", problems) or "", path, shown)
             level = expand_bins(root, given.overrides, Scope(values, environment), problems)
-            graph = _assemble(document, level, registry or Registry.default(), problems)
+            graph = assemble(document, level, registry or Registry.default(), problems)
     except CheckStopped:
         graph = None  # which the diagnostics say
     sources = {file: text or "", **given.sources}
@@ -202,13 +211,20 @@ _SET = "--set "
 
 
 @dataclass(frozen=True, slots=True)
-class _Document:
-    """What a document says about itself."""
+class Description:
+    """What a graph says about itself.
+
+    Attributes:
+        name: Its name.
+        description: For people, or "".
+        path: The file it comes from, or None.
+        params: Values of its params.
+    """
 
     name: str
     description: str
-    path: Path | None
-    params: Mapping[str, Any]
+    path: Path | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Given:
@@ -224,7 +240,7 @@ class _Given:
             at = len(_SET) + 1
             key = Span(COMMAND_LINE, len(lines), at, max(1, len(name)))
             return Setting(
-                key, _expanded(value, Span(COMMAND_LINE, len(lines), at + len(name) + 1, max(1, len(shown))))
+                key, plain_value(value, Span(COMMAND_LINE, len(lines), at + len(name) + 1, max(1, len(shown))))
             )
 
         self.params = {name: setting(name, value) for name, value in params.items()}
@@ -235,11 +251,12 @@ class _Given:
         self.sources = {COMMAND_LINE: "\n".join(lines)} if lines else {}
 
 
-def _expanded(value: Any, span: Span) -> Expanded:
+def plain_value(value: Any, span: Span) -> Expanded:
+    """A value that holds no variables and stands, with all its parts, at one place."""
     if isinstance(value, Mapping):
-        return Expanded(dict(value), span, children={k: _expanded(v, span) for k, v in value.items()})
+        return Expanded(dict(value), span, children={k: plain_value(v, span) for k, v in value.items()})
     if isinstance(value, list | tuple):
-        return Expanded(list(value), span, children={i: _expanded(v, span) for i, v in enumerate(value)})
+        return Expanded(list(value), span, children={i: plain_value(v, span) for i, v in enumerate(value)})
     return Expanded(os.fspath(value) if isinstance(value, os.PathLike) else value, span)
 
 
@@ -310,7 +327,21 @@ def _resolve(
     return values
 
 
-def _assemble(document: _Document, level: Level, registry: Registry, problems: Diagnostics) -> Graph | None:
+def assemble(document: Description, level: Level, registry: Registry, problems: Diagnostics) -> Graph | None:
+    """From declared elements and chains to a graph: the passes that do not care where these come from.
+
+    Args:
+        document: What the graph says about itself.
+        level: Its elements and links.
+        registry: Element types.
+        problems: Takes what is wrong.
+
+    Returns:
+        The graph, or None if there is any error.
+
+    Raises:
+        CheckStopped: If ``problems`` stops.
+    """
     drafts = make_drafts(level.walk(), registry, problems, level.bins)
     linked = make_links(level, drafts, problems)
     check_ends(drafts, linked, problems)

@@ -197,7 +197,9 @@ def _block(diagnostic: Diagnostic, lines: Sequence[str], color: bool) -> str:
         return f"{code}{text}{_RESET}" if color else text
 
     span = diagnostic.span
-    place = f"{span.file}:{span.line}:{span.column}: " if span else ""
+    place = ""
+    if span:
+        place = f"{span.file}:{span.line}:{span.column}: " if span.line else f"{span.file}: "
     tone = _RED if diagnostic.severity == "error" else _YELLOW
     out = [
         paint(_printable(place), _BOLD)
@@ -251,9 +253,9 @@ def format_json(diagnostics: Iterable[Diagnostic]) -> str:
                 "severity": d.severity,
                 "message": d.message,
                 "file": d.span.file if d.span else None,
-                "line": d.span.line if d.span else None,
-                "column": d.span.column if d.span else None,
-                "length": d.span.length if d.span else None,
+                "line": d.span.line if d.span and d.span.line else None,
+                "column": d.span.column if d.span and d.span.line else None,
+                "length": d.span.length if d.span and d.span.line else None,
                 "notes": list(d.notes),
                 "hint": d.hint,
             }
@@ -272,7 +274,7 @@ def format_github(diagnostics: Iterable[Diagnostic]) -> str:
     lines = []
     for d in diagnostics:
         properties = {"title": d.code}
-        if d.span:
+        if d.span and d.span.line:
             end = d.span.column + d.span.length
             properties = {"file": d.span.file, "line": str(d.span.line), "col": str(d.span.column)} | (
                 {"endColumn": str(end)} | properties

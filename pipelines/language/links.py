@@ -125,11 +125,12 @@ class _Allocator:
             hint = "put {type: funnel} in front of it: a pad has one link"
         if end.template and end.template.presence == "request":
             hint = f"name {ref.node!r} without a pad to get another one"
+        first = self.taken[ref]
         self.problems.add(
             "pad-already-linked",
             end.span,
             f"{ref} is already linked",
-            notes=(f"first linked on line {self.taken[ref].line}",),
+            notes=(f"first linked on line {first.line}" if first.line else f"first linked by {first.file}",),
             hint=hint,
         )
 
@@ -285,7 +286,9 @@ class _Resolver:
     def end(self, level: Level, token: _Token, side: Direction, in_the_middle: bool) -> _End | None:
         if token.element not in level.elements:
             close = did_you_mean(token.element, level.spans)
-            hint = f"did you mean '{close}'? declared on line {level.spans[close].line}" if close else None
+            hint = f"did you mean '{close}'?" if close else None
+            if close and level.spans[close].line:
+                hint = f"did you mean '{close}'? declared on line {level.spans[close].line}"
             place = token.span
             if place.length == token.end - token.start:  # else it is that of the whole chain, over several lines
                 place = replace(place, length=len(token.element))

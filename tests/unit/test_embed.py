@@ -112,7 +112,7 @@ async def test_a_graph_that_is_checked_already(tmp_path: Path) -> None:
     checked = tolmach.load_graph("a", text=STRAIGHT)
     async with tolmach.open(checked) as graph:
         assert graph.graph is checked
-    with pytest.raises(GraphError, match="checked already"):
+    with pytest.raises(GraphError, match="built already"):
         await tolmach.open(checked, params={"a": 1}).start()
 
 
