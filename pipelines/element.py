@@ -80,6 +80,8 @@ Live = Annotated[_Value, _LiveMark()]
 """The type of a setting that whoever uses a live server may change while a graph runs: ``hangover_ms: Live[int]``.
 
 Nothing is live that does not say so (as in GStreamer, where ``GST_PARAM_MUTABLE_PLAYING`` is declared on a property).
+A program changes it with ``await graph.set("vad.hangover_ms", 700)``, which the element is told by
+:meth:`Element.change_settings`; it must not change what travels over the pads.
 Declare what people hear or see: pauses, thresholds, who speaks. Never paths, models, devices, or how much of the
 machine is used: strangers may give the value. It is a number, a boolean, a ``Literal`` or a string."""
 
@@ -433,6 +435,18 @@ class Element:
 
     def reset(self, utterance: int | None) -> None:
         """Forget state about ``utterance`` (None: all) after a failure under the ``skip`` policy."""
+
+    def change_settings(self, settings: Any) -> None:
+        """Take other settings while the graph plays; only those declared :data:`Live` differ.
+
+        The default replaces :attr:`settings`, which is right for whatever reads them when it needs them. An element
+        that keeps what it made of them makes it anew here, for the next window or the next utterance, and not in the
+        middle of one. Called on the event loop, between frames or while :meth:`process` waits; must not wait itself.
+
+        Raises:
+            TolmachError: If it cannot, in words; nothing may have changed then.
+        """
+        self.settings = settings
 
     @property
     def latency_ns(self) -> int:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tolmach.pipelines.bus import Bus, Message, StateMessage
-from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.errors import Ended, GraphError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.builder import GraphBuilder
 from tolmach.pipelines.language.check import load_graph
@@ -125,7 +125,6 @@ class RunningGraph:
         self._options = options
         self._resources = resources
         self._ends: dict[str, AppInput | AppOutput] = {}
-        self._graph: Graph | None = None
         self._runner: GraphRunner | None = None
         self._task: asyncio.Task[None] | None = None
         self._used = False
@@ -156,7 +155,6 @@ class RunningGraph:
         self._used = True
         # In a thread: the check and the imports take what an event loop notices (pipecat a second).
         graph, runner_of = await asyncio.to_thread(self._prepare)
-        self._graph = graph
         self._runner = runner = runner_of(
             graph, bus=self.bus, resources={**self._resources, **self._make_ends(graph)}, **self._options
         )
@@ -246,10 +244,10 @@ class RunningGraph:
 
     @property
     def graph(self) -> Graph:
-        """The checked graph. Raises RuntimeError before the start."""
-        if self._graph is None:
+        """The checked graph, with its settings as they are now. Raises RuntimeError before the start."""
+        if self._runner is None:
             raise RuntimeError("the graph was not started; use `async with tolmach.open(...)`, or await start()")
-        return self._graph
+        return self._runner.graph
 
     def __getitem__(self, name: str) -> Any:
         """What the program pushes into the app_src called ``name``, or takes from the app_sink.
@@ -279,6 +277,33 @@ class RunningGraph:
         from tolmach.pipelines.builtin.app_ends import AppOutput
 
         return self._typed(name, AppOutput)
+
+    async def set(self, target: str | Mapping[str, Any], value: Any = None) -> None:
+        """Change a setting while the graph plays: ``await graph.set("vad.hangover_ms", 700)``.
+
+        It must be declared :data:`~tolmach.pipelines.element.Live`, and the value is checked as at a check. It is taken
+        at the next utterance or sooner; docs/PYTHON.md says which when.
+
+        Args:
+            target: ``element.setting``, or a mapping of such to values that only fit together.
+            value: The value of a single one.
+
+        Raises:
+            GraphError: If it may not change or the value is not right, with a diagnostic for each; nothing has changed.
+            Ended: If the graph has ended.
+            TolmachError: What failed the graph, or an element that cannot take it.
+            RuntimeError: If the graph was not started.
+
+        Does not wait, so nothing cancels it.
+        """
+        if self._runner is None or self._task is None:
+            raise RuntimeError("the graph was not started; use `async with tolmach.open(...)`, or await start()")
+        if self._error is not None:
+            self._note_told()
+            raise self._error
+        if self._task.done():
+            raise Ended(f"the graph {self.graph.name!r} has ended")
+        self._runner.set({target: value} if isinstance(target, str) else target)
 
     async def wait(self) -> RunResult:
         """Wait until the graph has ended by itself: every source at its end, everything written.

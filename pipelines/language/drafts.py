@@ -21,7 +21,7 @@ from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, sh
 from tolmach.pipelines.language.variables import Expanded
 from tolmach.pipelines.registry import Registry
 
-__all__ = ["DraftElement", "make_drafts"]
+__all__ = ["DraftElement", "make_drafts", "valid_settings"]
 
 
 _ON_ERROR = typing.get_args(OnError)
@@ -73,7 +73,7 @@ def _make_draft(
         problems.add("unknown-type", declared.type.span, f"no element type named {name!r}", hint=hint)
         return DraftElement(declared)
     spec = registry.get(name)
-    settings = _settings(declared, spec, problems)
+    settings = valid_settings(declared, spec, problems)
     if settings is None:
         # Pads of a fixed tuple are known whatever the settings: links to the element can still be checked.
         return DraftElement(declared, spec, None, spec.pads if isinstance(spec.pads, tuple) else None)
@@ -138,7 +138,8 @@ def _on_error(declared: DeclaredElement, problems: Diagnostics) -> OnError | Non
     return None
 
 
-def _settings(declared: DeclaredElement, spec: ElementSpec, problems: Diagnostics) -> Settings | None:
+def valid_settings(declared: DeclaredElement, spec: ElementSpec, problems: Diagnostics) -> Settings | None:
+    """Settings as declared; None (and ``unknown-field`` or ``bad-value``) when they are not valid."""
     fields = spec.settings.model_fields
     given = declared.settings
     values = {}

@@ -236,6 +236,26 @@ class GraphPipeline(BasePipeline):
         await self._drained.wait()
         await self.push_frame(frame)
 
+    def change(self, graph: Graph) -> None:
+        """Let the elements take the settings of a graph that is ours but for them: all of them, or none.
+
+        Raises:
+            TolmachError: What an element says that cannot.
+        """
+        taken: list[tuple[Element, object]] = []
+        try:
+            for name, node in graph.nodes.items():
+                element = self._elements[name].element
+                if node.settings is not self.graph.nodes[name].settings:
+                    taken.append((element, element.settings))
+                    element.change_settings(node.settings)
+        except BaseException:
+            taken.pop()  # which has changed nothing
+            for element, settings in reversed(taken):
+                element.change_settings(settings)
+            raise
+        self.graph = graph
+
     # End ----------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:

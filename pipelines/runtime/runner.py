@@ -16,6 +16,7 @@ from tolmach.pipelines.bus import Bus, ErrorMessage, Message, PositionMessage, S
 from tolmach.pipelines.element import Element
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.changes import change_settings
 from tolmach.pipelines.runtime.lower import GraphPipeline
 from tolmach.pipelines.runtime.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
 from tolmach.pipelines.runtime.tracing import Tracer
@@ -195,6 +196,21 @@ class GraphRunner:
         if self._pipeline is None:
             raise RuntimeError("the graph is not running")
         return self._pipeline.element(name)
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Change settings that are declared :data:`~tolmach.pipelines.element.Live`, before or while the graph plays.
+
+        Args:
+            values: Values by ``element.setting``; those that only fit together are given together.
+
+        Raises:
+            GraphError: If a setting may not change or a value is not right, with a diagnostic for each.
+            TolmachError: If an element cannot take it. Nothing has changed then, as above.
+        """
+        changed = change_settings(self.graph, values)
+        if self._pipeline is not None:
+            self._pipeline.change(changed)
+        self.graph = changed
 
     def figures(self) -> dict[str, dict[str, Any]]:
         """Figures per element so far; empty unless traced."""

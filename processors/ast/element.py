@@ -172,7 +172,7 @@ class SpeechTranslation(Element, Generic[Item]):
     def __init__(self, settings: AstSettings, context: Context) -> None:
         super().__init__(settings, context)
         self.engine = ""
-        self.min_logprob = settings.min_logprob
+        self.default_min_logprob: float | None = None
         self.rejection = "low confidence"
         self.group_size = 1
         self.merge = False
@@ -184,7 +184,7 @@ class SpeechTranslation(Element, Generic[Item]):
 
     @abstractmethod
     async def open(self) -> Lease[Item, Hypothesis]:
-        """Acquire the model; also sets what the model decides (``engine``, ``min_logprob``, ``rejection``)."""
+        """Acquire the model; also sets what it decides (``engine``, ``default_min_logprob``, ``rejection``)."""
 
     @abstractmethod
     def request(self, utterance: Utterance) -> Item:
@@ -298,6 +298,12 @@ class SpeechTranslation(Element, Generic[Item]):
             return self.rejection
         # Both engines may answer in the source language; the src pad has promised another script.
         return None if is_in_script(hypothesis.text, script_of(self.settings.target_lang)) else "wrong script"
+
+    @property
+    def min_logprob(self) -> float | None:
+        """The gate: what the settings say now, else the model's own."""
+        own = self.settings.min_logprob
+        return self.default_min_logprob if own is None else own
 
     @property
     def empty_rejection(self) -> str:

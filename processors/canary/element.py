@@ -105,8 +105,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             model, sha256 = str(self._embedded.path), self._embedded.sha256
             self.engine = self._embedded.label
             self.rejection = self._embedded.rejection
-            if self.min_logprob is None:
-                self.min_logprob = self._embedded.min_logprob
+            self.default_min_logprob = self._embedded.min_logprob
             self.context.post(InfoMessage(self._embedded.notice))
         elif is_path(model):
             model = str(await off_loop(_existing, model, self.context.base_dir))
@@ -121,8 +120,8 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             lease.release()
             raise
         info = lease.info
-        if info["published"] is not None and self.min_logprob is None:
-            self.min_logprob = DEFAULT_MIN_LOGPROB
+        if info["published"] is not None and self.default_min_logprob is None:
+            self.default_min_logprob = DEFAULT_MIN_LOGPROB
         self.context.post(InfoMessage(f"loaded {self.engine}", {"device": info["device"], "dtype": info["dtype"]}))
         return lease
 

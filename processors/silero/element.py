@@ -25,6 +25,7 @@ class SileroTts(SpeechElement):
     settings: SileroTtsSettings
     _lease: Lease[silero.Utterable, silero.Spoken] | None = None
     _speaker = ""
+    _file = ""
 
     async def start(self) -> None:
         """Find, check, load and warm up the model.
@@ -56,11 +57,22 @@ class SileroTts(SpeechElement):
         key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)
         self._lease = await HOSTS.acquire(key, load)
         packages.clear()
-        speakers = self._lease.info["speakers"]
-        self._speaker = settings.speaker or (settings.info.default_speaker if settings.info else speakers[0])
-        if self._speaker not in speakers:
-            raise GraphError(f"{path.name} has no speaker {self._speaker!r}; it has {', '.join(speakers)}")
+        self._file = path.name
+        self._speaker = self._speaker_of(settings, self._lease)
         await self._lease.warm()
+
+    def change_settings(self, settings: SileroTtsSettings) -> None:
+        """Speak otherwise from the next utterance on. Raises GraphError if the model has no such speaker."""
+        if self._lease is not None:
+            self._speaker = self._speaker_of(settings, self._lease)
+        super().change_settings(settings)
+
+    def _speaker_of(self, settings: SileroTtsSettings, lease: Lease[silero.Utterable, silero.Spoken]) -> str:
+        speakers = lease.info["speakers"]
+        speaker = str(settings.speaker or (settings.info.default_speaker if settings.info else speakers[0]))
+        if speaker not in speakers:
+            raise GraphError(f"{self._file} has no speaker {speaker!r}; it has {', '.join(speakers)}")
+        return speaker
 
     async def stop(self) -> None:
         """Silence, and give the model back."""
@@ -71,7 +83,7 @@ class SileroTts(SpeechElement):
 
     async def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
         """Speak sentence by sentence. See :meth:`SpeechElement.synthesise`."""
-        lease, settings = self._lease, self.settings
+        lease, settings, speaker = self._lease, self.settings, self._speaker
         if lease is None:
             raise RuntimeError(f"{self.context.name} was not started")
         options = {name: getattr(settings, name) for name in ("put_accent", "put_yo", "put_stress_homo", "put_yo_homo")}
@@ -82,7 +94,7 @@ class SileroTts(SpeechElement):
         if lost:
             self._warn(frame, f"the voice has no way to say {lost!r}; the rest is spoken")
         for sentence in sentences:
-            [outcome] = await lease.submit([silero.Utterable(sentence, self._speaker, settings.rate_hz, options)])
+            [outcome] = await lease.submit([silero.Utterable(sentence, speaker, settings.rate_hz, options)])
             if isinstance(outcome, Exception):
                 raise outcome
             for text, reason in outcome.skipped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,6 @@ class VadElement(Element):
         settings: Settings of the detector.
         context: From the graph.
         window: Samples per decision.
-        parameters: Where utterances begin and end.
         leveller: What raises quiet audio for the detector, if not as Silero needs it.
     """
 
@@ -82,12 +81,11 @@ class VadElement(Element):
         context: Context,
         *,
         window: int,
-        parameters: Endpointing,
         leveller: Leveller | None = None,
     ) -> None:
         super().__init__(settings, context)
         self._window = window
-        self._parameters = parameters
+        self._parameters = self.parameters(settings)
         self._endpointer = Endpointer(self._parameters)
         self._leveller = leveller or Leveller(settings.max_gain_db, window / RATE_HZ)
         self._rest: Mono = np.zeros(0, np.float32)  # shorter than a window, not judged yet
@@ -95,6 +93,10 @@ class VadElement(Element):
         self._received = 0
         self._warned = False
         self._said_ns = 0
+
+    def parameters(self, settings: Any) -> Endpointing:
+        """Where utterances begin and end with these settings (:func:`endpointing`)."""
+        raise NotImplementedError  # pragma: no cover - abstract
 
     def judge(self, windows: Windows) -> list[float]:
         """Decide on consecutive windows, 0 silence … 1 speech, carrying state from call to call.
@@ -157,6 +159,13 @@ class VadElement(Element):
     def reset(self, utterance: int | None) -> None:
         """Throw the utterance in hand away; the next frame starts afresh."""
         self._forget()
+
+    def change_settings(self, settings: Any) -> None:
+        """Cut otherwise from the next utterance on, and amplify otherwise from the next window on."""
+        super().change_settings(settings)
+        self._parameters = self.parameters(settings)
+        self._endpointer.change(self._parameters)
+        self._leveller.allow(settings.max_gain_db)
 
     @property
     def latency_ns(self) -> int:
@@ -262,13 +271,17 @@ class Leveller:
         hold_s: float = HOLD_S,
         max_floor: float | None = MAX_FLOOR,
     ) -> None:
-        self._max_gain = 10 ** (max_gain_db / 20)
+        self.allow(max_gain_db)
         self._window_s = window_s
         self._fade = 0.5 ** (window_s / half_life_s)
         self._hold_s = hold_s
         self._max_floor = max_floor
         self._rise = 10 ** (FLOOR_RISE_DB_S * window_s / 20)
         self.restart()
+
+    def allow(self, max_gain_db: float) -> None:
+        """Amplify by at most this from now on, dB."""
+        self._max_gain = 10 ** (max_gain_db / 20)
 
     def restart(self) -> None:
         """Forget how loud the stream was."""

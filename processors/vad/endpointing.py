@@ -108,7 +108,19 @@ class Endpointer:
     """
 
     def __init__(self, parameters: Endpointing, *, first_utterance: int = 1) -> None:
+        self._cut = CutSearch(parameters.samples(CONTEXT_MS), 0)
+        self._adopt(parameters)
+        self._utterance = first_utterance
+        self._state: Literal["idle", "tentative", "open"] = "idle"
+        self._held = _Held()
+        self._start = 0  # of the utterance in hand
+        self._speech = 0  # samples of speech in the run (idle) or in the utterance (tentative)
+        self._speech_end = 0  # end of the last window of speech
+        self._confident = False  # whether a decision in the run left no doubt
+
+    def _adopt(self, parameters: Endpointing) -> None:
         samples = parameters.samples
+        self._wanted: Endpointing | None = None
         self._parameters = parameters
         self._onset = samples(parameters.onset_ms)
         self._doubtful_onset = max(self._onset, samples(parameters.doubtful_onset_ms))
@@ -117,15 +129,11 @@ class Endpointer:
         self._pre_roll = samples(parameters.pre_roll_ms)
         self._post_roll = samples(parameters.post_roll_ms)
         self._maximum = samples(parameters.max_utterance_ms)
+        self._cut.search = samples(parameters.cut_search_ms)
 
-        self._utterance = first_utterance
-        self._state: Literal["idle", "tentative", "open"] = "idle"
-        self._held = _Held()
-        self._start = 0  # of the utterance in hand
-        self._speech = 0  # samples of speech in the run (idle) or in the utterance (tentative)
-        self._speech_end = 0  # end of the last window of speech
-        self._confident = False  # whether a decision in the run left no doubt
-        self._cut = CutSearch(samples(CONTEXT_MS), samples(parameters.cut_search_ms))
+    def change(self, parameters: Endpointing) -> None:
+        """Cut otherwise from the next utterance on; one that is open, or about to be, ends as it began."""
+        self._wanted = parameters
 
     @property
     def utterance(self) -> int:
@@ -159,6 +167,8 @@ class Endpointer:
         return list(self._finish(reason))
 
     def _push(self, window: Mono, decision: float) -> Iterator[Event]:
+        if self._wanted is not None and self._state == "idle":
+            self._adopt(self._wanted)
         self._held.append(window)
         threshold = self._parameters.onset_threshold if self._state == "idle" else self._parameters.offset_threshold
         speech = decision >= threshold
@@ -244,6 +254,8 @@ class Endpointer:
         yield from self._pass(end)
         yield Closed(self._utterance, self._start, end, min(self._speech_end, end), reason)
         self._utterance += 1
+        if self._wanted is not None:
+            self._adopt(self._wanted)
 
     def _rest(self) -> None:
         self._state = "idle"
@@ -292,13 +304,14 @@ class CutSearch:
         search: How far before the limit a cut may be, samples.
 
     Attributes:
+        search: The same; may be changed before :meth:`restart`.
         best: Where to cut if it has to be now.
         earliest: No cut will be made before this sample.
     """
 
     def __init__(self, context: int, search: int) -> None:
         self._context = context
-        self._search = search
+        self.search = search
         self._recent: deque[tuple[int, bool, float]] = deque()  # end of window, speech, energy
         self.restart(0, 0)
 
@@ -309,18 +322,18 @@ class CutSearch:
         self._position = position
         self._quietest: tuple[bool, float] | None = None
         self.best = limit
-        self.earliest = limit - self._search
+        self.earliest = limit - self.search
 
     def push(self, window: Mono, speech: bool) -> None:
         """Look at the next window."""
         self._position += len(window)
-        if self._position < self._limit - self._search - self._context:
+        if self._position < self._limit - self.search - self._context:
             return
         self._recent.append((self._position, speech, float(np.square(window, dtype=np.float64).sum())))
         while len(self._recent) > 1 and self._recent[1][0] <= self._position - 2 * self._context - 2 * len(window):
             self._recent.popleft()
         boundary = max((end for end, _, _ in self._recent if end <= self._position - self._context), default=0)
-        if not self._limit - self._search <= boundary <= self._limit:
+        if not self._limit - self.search <= boundary <= self._limit:
             return
         around = [(s, e) for end, s, e in self._recent if end > boundary - self._context]
         loudness = (any(s for s, _ in around), sum(e for _, e in around))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelMissingError
 from tolmach.processors.vad.element import VadElement, Windows, endpointing
-from tolmach.processors.vad.endpointing import Mono
+from tolmach.processors.vad.endpointing import Endpointing, Mono
 from tolmach.processors.vad.spec import RATE_HZ, SileroVadSettings
 
 WINDOW = 512
@@ -96,16 +96,19 @@ class SileroVad(VadElement):
     """Runtime of ``silero_vad``."""
 
     def __init__(self, settings: SileroVadSettings, context: Context) -> None:
+        super().__init__(settings, context, window=WINDOW)
+        self._model: SileroDetector | None = None
+
+    def parameters(self, settings: SileroVadSettings) -> Endpointing:
+        """Endpointing on probabilities, with doubt."""
         offset = settings.offset_threshold
-        parameters = endpointing(
+        return endpointing(
             settings,
             onset_threshold=settings.threshold,
             offset_threshold=max(settings.threshold - OFFSET_BELOW_THRESHOLD, 0.01) if offset is None else offset,
             confident_threshold=settings.confident_threshold,
             doubtful_onset_ms=settings.doubtful_onset_ms,
         )
-        super().__init__(settings, context, window=WINDOW, parameters=parameters)
-        self._model: SileroDetector | None = None
 
     async def start(self) -> None:
         """Load the model, once per process.

@@ -47,8 +47,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
 
     def __init__(self, settings: WhisperSettings, context: Context) -> None:
         super().__init__(settings, context)
-        if self.min_logprob is None:
-            self.min_logprob = MIN_LOGPROB
+        self.default_min_logprob = MIN_LOGPROB
         name = settings.model.removeprefix("package:").rstrip("/").rpartition("/")[2]
         self.engine = name if "whisper" in name else f"whisper-{name}"
 

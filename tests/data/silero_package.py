@@ -75,7 +75,7 @@ class TTSModel:
         if "{FORBIDDEN}" in text.lower():
             raise AttributeError("'NoneType' object has no attribute 'group'")
         try:
-            return self.speak(text, known, speaker, sample_rate, put_accent)
+            return self.speak(text, known, speaker, sample_rate, put_accent) * {HUSH}
         except RuntimeError:
             raise Exception("Model couldn't generate your text, probably it's too long")
 
@@ -101,6 +101,9 @@ class Wrapper:
 """
 
 _V5 = ", put_stress_homo=True, put_yo_homo=True"
+_HUSH = "(1 - 0.05 * (not put_yo))"
+_HUSH_V5 = "(1 - 0.05 * (not put_yo) - 0.1 * (not put_stress_homo) - 0.2 * (not put_yo_homo))"
+"""What is switched off is heard as a lower voice."""
 
 
 def build_package(
@@ -123,7 +126,8 @@ def build_package(
         quiet: Do not say which symbols it reads, as v5.5 may.
     """
     code = _CODE
-    for name, value in {"V5": _V5 if v5 else "", "FORBIDDEN": FORBIDDEN, "CROWDED": CROWDED}.items():
+    hush = _HUSH_V5 if v5 else _HUSH
+    for name, value in {"V5": _V5 if v5 else "", "HUSH": hush, "FORBIDDEN": FORBIDDEN, "CROWDED": CROWDED}.items():
         code = code.replace(f"{{{name}}}", value)
     code = code.replace("{SYMBOL_S}", str(SYMBOL_S))
     source = path.with_suffix(".py")

@@ -87,6 +87,12 @@ class WebrtcSrc(SourceElement):
                 microphone.in_speech()
         microphone.release()
 
+    def change_settings(self, settings: WebrtcSrcSettings) -> None:
+        """Open or close the gate, from the next frame on."""
+        super().change_settings(settings)
+        if self._microphone is not None:
+            self._microphone.gated = settings.gate_playback
+
     def finish(self) -> None:
         """End after the frame in hand."""
         if self._microphone is not None:
