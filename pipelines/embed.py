@@ -21,8 +21,8 @@ from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.builder import GraphBuilder
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.language.diagnostics import suggest
+from tolmach.pipelines.language.source import graph_source
 from tolmach.pipelines.registry import Registry, load_runtime
-from tolmach.pipelines.shipped import shipped_graph
 
 if TYPE_CHECKING:
     # Not at run time: they bring numpy and pipecat, seconds that an event loop is not to stand still for.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["RunningGraph", "open"]
 
 Source: TypeAlias = str | os.PathLike[str] | Graph | GraphBuilder
-"""Path of a YAML file, name of a shipped graph, YAML text, or a graph built in Python."""
+"""Path of a YAML file, name of a shipped graph, launch line, YAML text, or a graph built in Python."""
 
 _TURNS = 10
 """Turns of the loop that a failure has to reach who waits for it, through a task or two, before the block is cancelled
@@ -60,8 +60,8 @@ def open(  # noqa: A001 -- tolmach.open, as gzip.open
     Nothing happens before the block begins; then the graph is checked, its models are loaded, and it plays.
 
     Args:
-        source: Path of a YAML file, name of a shipped graph, YAML text, or a graph built in Python
-            (:class:`tolmach.GraphBuilder`, or what it or ``load_graph`` gave).
+        source: Path of a YAML file, name of a shipped graph, a graph on one line (``app_src ! app_sink``), YAML text,
+            or a graph built in Python (:class:`tolmach.GraphBuilder`, or what it or ``load_graph`` gave).
         params: Values of its params (``--set target_lang=de``).
         settings: Settings by ``element.setting`` (``--set vad.hangover_ms=900``).
         warm: Whether to run each model once before the graph plays, so that the first sentence is not the slow one.
@@ -94,15 +94,10 @@ def _checked(
         if params or settings:
             raise GraphError("this graph is built already: give params and settings to what makes it")
         return source if isinstance(source, Graph) else source.build()
-    text = None
+    given: dict[str, Any] = {"params": params, "overrides": settings, "registry": registry, "env": env}
     if isinstance(source, str) and _is_document(source):
-        source, text = "<string>", source
-    # A launch line would be told from a name here.
-    else:
-        source = shipped_graph(os.fspath(source))
-    return load_graph(
-        source, text=text, params=params, overrides=settings, registry=registry, env=env, require_params=True
-    )
+        return load_graph("<string>", text=source, require_params=True, **given)
+    return load_graph(graph_source(source if isinstance(source, str) else Path(source)), require_params=True, **given)
 
 
 def _is_document(source: str) -> bool:

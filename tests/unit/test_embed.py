@@ -108,6 +108,13 @@ async def test_a_shipped_graph_by_its_name(root: Path, tmp_path: Path) -> None:
     assert any(isinstance(message, tolmach.UtteranceEndMessage) for message in seen)
 
 
+async def test_a_graph_on_one_line() -> None:
+    line = "app_src name=in caps='audio/raw, rate=16000, channels=1' ! identity ! app_sink name=out"
+    async with tolmach.open(line) as graph:
+        await graph["in"].push(ones(160))
+        assert await anext(graph["out"])
+
+
 async def test_a_graph_that_is_checked_already(tmp_path: Path) -> None:
     checked = tolmach.load_graph("a", text=STRAIGHT)
     async with tolmach.open(checked) as graph:
