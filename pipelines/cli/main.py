@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "schema": "print the JSON Schema of graph files",
     "fetch": "download and verify the models a graph needs",
     "doctor": "say what this machine can run, and what is missing",
+    "new": "begin a plug-in: a package with an element of your own",
     "bench": "measure a graph on this machine: speed, memory, where the time goes",
 }
 """Name → one line for ``tolmach --help``; the module is ``tolmach.pipelines.cli.commands.<name>``."""

@@ -37,6 +37,7 @@ COMMAND_LINES: dict[str, list[str]] = {
     "fetch": ["ж.yaml"],
     "doctor": ["--quick"],
     "bench": ["ж.yaml", "речь.flac", "--rounds", "1"],
+    "new": ["element", "louder", "-o", "громче"],
 }
 EACH = [pytest.param(n, marks=pytest.mark.models) if n == "doctor" else n for n in COMMANDS]
 

@@ -1,0 +1,1 @@
+"""The element my_element for Tolmach."""
