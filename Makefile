@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 TORCH  ?=
 TORCH_CPU := '$(shell sed -n 's/^ *"\(torch>=[^"]*\)",$$/\1/p' pyproject.toml)' --index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: help demo serve test test-pythons lint format check bench bench-live wheel clean schema
+.PHONY: help demo serve test test-pythons lint format check bench bench-live wheel clean schema reference
 help:
 	@echo "make demo    translate the shipped recordings into build/demo"
 	@echo "make serve   speak in Chrome and hear the translation, at http://127.0.0.1:8000/"
@@ -54,6 +54,9 @@ format: $(STAMP)
 
 schema: $(STAMP)
 	$(BIN)/tolmach schema > config/graph.schema.json
+
+reference: $(STAMP)
+	$(BIN)/tolmach inspect --builtin --format markdown > docs/ELEMENT_TYPES.md
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from tolmach.pipelines.element import ElementSpec, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Pad, Settings, is_live_setting
 from tolmach.pipelines.registry import Entry
 
 UNITS: Mapping[str, str] = {
@@ -72,6 +72,7 @@ class SettingInfo:
         range: For people: ``[0, 1)``, ``≥ 0``, or "".
         choices: Allowed values, or empty when there is no such list.
         required: Whether a graph must give it.
+        live: Whether clients of a live server may change it while a graph runs.
         default: JSON value; None too when required.
         description: What it does.
         schema: JSON Schema of its value: constraints only, references resolved.
@@ -83,6 +84,7 @@ class SettingInfo:
     range: str
     choices: tuple[Any, ...]
     required: bool
+    live: bool
     default: Any
     description: str
     schema: Mapping[str, Any]
@@ -185,6 +187,7 @@ def describe_settings(model: type[Settings]) -> tuple[SettingInfo, ...]:
                 range=range_text(schema),
                 choices=_choices(schema),
                 required=required,
+                live=is_live_setting(model, name),
                 default=None if required else to_jsonable_python(field.get_default(call_default_factory=True)),
                 description=(field.description or "").strip(),
                 schema=schema,

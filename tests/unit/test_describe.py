@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from tolmach.pipelines.describe.markdown import element_markdown, types_markdown
 from tolmach.pipelines.describe.reference import describe, describe_settings, example_settings, example_values, unit_of
 from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings
 from tolmach.pipelines.registry import Registry
@@ -39,6 +40,21 @@ class Every(Settings):
     inner: Inner = Field(Inner(), description="Group.")
     loud: bool = Field(False, description="Loud.")
     max_chars_per_s: float = Field(17, description="Speed.")
+
+
+EVERY = ElementSpec(
+    type="every",
+    summary="Do it all.",
+    doc="At length.",
+    settings=Every,
+    pads=(
+        Pad("sink_%u", "sink", Pad.sink("audio/raw, rate=16000 ; text/x-translation").caps, "request", optional=True),
+        Pad.src(like="sink_%u"),
+    ),
+    build="no:Every",
+    on_error="skip",
+    example="{type: every, path: a}",
+)
 
 
 def info(name: str):
@@ -142,3 +158,27 @@ def test_pads_that_depend_on_settings_say_for_which_they_are_shown():
     known = describe(spec(pads=pads, example="{type: probe, path: a, hangover_ms: 8}"))
     assert known.pads[0].caps == "audio/raw, rate=8"
     assert known.pads_note.endswith("shown for those of the example.")
+
+
+def test_the_page_of_element_types_is_current():
+    page = Path(__file__).resolve().parents[2] / "docs" / "ELEMENT_TYPES.md"
+    registry = Registry.builtin()
+    text = types_markdown([describe(registry.get(name), registry.entry(name)) for name in registry])
+    assert page.read_text(encoding="utf-8") == text, "stale: run `make reference`"
+
+
+def test_a_type_as_markdown_says_what_its_spec_says():
+    text = element_markdown(describe(EVERY))
+    assert text.startswith("## every\n\nDo it all.\n\nAt length.\n\n```yaml\n{type: every, path: a}\n```\n")
+    assert "- on error: skip\n" in text
+    assert (
+        "| `sink_%u` | sink, as many as links ask for, optional | `audio/raw, rate=16000`<br>`text/x-translation` |"
+        in text
+    )
+    assert "| `path` | path | required | Where. |" in text
+    assert "| `hangover_ms` | int, ms, [0, 5000] | `500` | Silence, ms. |" in text
+    assert "| `gain_db` | float \\| null, dB, ≥ -60 | `null` | Gain, dB. |" in text
+    assert "| `speed` | `fast` `fine` | `fast` | Speed. |" in text
+    assert "**live**" not in text
+    detector = element_markdown(describe(Registry.builtin().get("silero_vad")))
+    assert "| `hangover_ms` | int, ms, [50, 10000], **live** | `700` |" in detector

@@ -7,10 +7,12 @@ import dataclasses
 import difflib
 import json
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator
 
 from tolmach.pipelines.cli.main import distribution_version
+from tolmach.pipelines.describe.markdown import element_markdown, types_markdown
 from tolmach.pipelines.describe.reference import ElementInfo, PadInfo, SettingInfo, describe
 from tolmach.pipelines.element import ElementSpec
 from tolmach.pipelines.errors import GraphError
@@ -22,21 +24,28 @@ MIN_WIDTH, MAX_WIDTH = 60, 120  # columns between which text is wrapped, whateve
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("type", nargs="?", metavar="TYPE", help="element type to describe; without it, list all")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="default: text")
+    parser.add_argument("--builtin", action="store_true", help="only the types that ship, none of installed plug-ins")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list or the description."""
-    registry = Registry.default()
+    registry = Registry.builtin() if args.builtin else Registry.default()
     width = min(max(shutil.get_terminal_size((100, 24)).columns, MIN_WIDTH), MAX_WIDTH)
     if args.type is None:
         infos, failures = _all(registry)
         if args.format == "json":
             print(_json([*(_brief(i) for i in infos), *({"type": t, "error": e} for t, e in failures)]))
+        elif args.format == "markdown":
+            sys.stdout.write(types_markdown(infos))
+            print("".join(f"{t}: cannot be imported: {e}\n" for t, e in failures), end="", file=sys.stderr)
         else:
             print("\n".join(list_lines(infos, failures, width)))
         return 1 if failures else 0
     info = describe_type(registry, args.type)
+    if args.format == "markdown":
+        sys.stdout.write(element_markdown(info))
+        return 0
     print(_json(info.to_json()) if args.format == "json" else "\n".join(element_lines(info, width)))
     return 0
 
