@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from tolmach.pipelines.cli.commands.new import write_element
 from tolmach.pipelines.cli.main import COMMANDS, main
 from tolmach.pipelines.describe.schema import graph_schema
 from tolmach.pipelines.errors import CODES
 from tolmach.pipelines.language.check import check_graph
 from tolmach.pipelines.registry import Registry
-from tolmach.pipelines.testing.checks import check_element
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -81,72 +82,6 @@ def test_links_between_documents_lead_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
-BEEP = """
-from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings
-
-
-class BeepSettings(Settings):
-    \"\"\"Settings of beep.\"\"\"
-
-    rate_hz: int = Field(44100, ge=8000, le=48000, description="Sample rate, Hz.")
-    duration_ms: int = Field(1000, ge=0, le=10000, description="Length, ms.")
-
-
-SPEC = ElementSpec(
-    type="beep",
-    summary="Beep.",
-    settings=BeepSettings,
-    pads=lambda settings: (Pad.src(f"audio/raw, rate={settings.rate_hz}, channels=1, segmented=false"),),
-    build="tolmach_beep.element:Beep",
-)
-"""
-BLOCKS = """
-from tolmach.pipelines.element import ElementSpec, Pad, Settings
-
-
-class BlocksSettings(Settings):
-    \"\"\"Settings of blocks.\"\"\"
-
-
-SPEC = ElementSpec(
-    type="blocks",
-    summary="Cut audio into blocks.",
-    settings=BlocksSettings,
-    pads=(Pad.sink("audio/raw, channels=1, segmented=false"), Pad.src("audio/raw", like="sink")),
-    build="tolmach_blocks.element:Blocks",
-)
-"""
-
-
-@pytest.mark.parametrize(("name", "spec", "settings"), [("beep", BEEP, {"duration_ms": 333}), ("blocks", BLOCKS, {})])
-async def test_the_other_elements_of_the_guide_keep_the_contract(name, spec, settings, tmp_path, monkeypatch):
-    package = tmp_path / f"tolmach_{name}"
-    package.mkdir()
-    (text,) = (t for t in blocks("docs/ELEMENTS.md", "python") if t.startswith(f"# tolmach_{name}/element.py"))
-    (package / "element.py").write_text(text, encoding="utf-8")
-    (package / "spec.py").write_text(spec, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    pushed = await check_element(importlib.import_module(f"tolmach_{name}.spec").SPEC, settings)
-    assert pushed["src"] > 0
-
-
-async def test_a_finished_source_of_the_guide_ends(tmp_path, monkeypatch):
-    (text,) = (t for t in blocks("docs/ELEMENTS.md", "python") if t.startswith("# tolmach_beep/element.py"))
-    (tmp_path / "beep_of_the_guide.py").write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    beep = importlib.import_module("beep_of_the_guide").Beep
-    pushed = []
-
-    async def push(frame, pad="src") -> None:
-        pushed.append(frame)
-        if len(pushed) == 3:
-            element.finish()
-
-    element = beep(SimpleNamespace(rate_hz=44100, duration_ms=10_000), SimpleNamespace(push=push))
-    await element.produce()
-    assert [frame.pts_ns for frame in pushed] == [0, 20_000_000, 40_000_000]
-
-
 def test_the_choices_of_the_guide_follow_from_another_setting(tmp_path, monkeypatch):
     (text,) = (t for t in blocks("docs/ELEMENTS.md", "python") if t.startswith("# tolmach_voice/spec.py"))
     (tmp_path / "voice_of_the_guide.py").write_text(text, encoding="utf-8")
@@ -172,3 +107,43 @@ async def test_the_element_that_is_written_in_the_guide_passes_its_own_tests(tmp
     await guide.test_louder()
     for name in [n for n in sys.modules if n.partition(".")[0] == "tolmach_gain"]:
         del sys.modules[name]
+
+
+WRITTEN = {"hush": "denoiser", "mask_words": "text-filter", "beep": "source", "interpret": "translator"}
+"""Elements of the guide that `tolmach new` writes, and their kinds."""
+
+
+def part_of_the_guide(name: str, part: str) -> str:
+    heading = f"# tolmach_{name}/{part}.py\n"
+    (text,) = (t for t in blocks("docs/ELEMENTS.md", "python") if t.startswith(heading))
+    return text.removeprefix(heading)
+
+
+def test_the_guide_shows_what_new_writes(tmp_path):
+    guide = ROOT / "docs" / "ELEMENTS.md"
+    text = guide.read_text(encoding="utf-8")
+    for name, kind in WRITTEN.items():
+        write_element(name, kind, tmp_path / name)
+        for part in ("spec", "element"):
+            code = (tmp_path / name / f"tolmach_{name}" / f"{part}.py").read_text(encoding="utf-8")
+            heading = f"```python\n# tolmach_{name}/{part}.py\n"
+            before, found, rest = text.partition(heading)
+            assert found, heading
+            text = before + found + code + rest[rest.index("```\n") :]
+    if os.environ.get("TOLMACH_UPDATE_GOLDEN"):
+        guide.write_text(text, encoding="utf-8")
+    assert guide.read_text(encoding="utf-8") == text
+
+
+def test_the_elements_of_the_guide_pass_the_tests_that_new_writes(tmp_path):
+    for name, kind in WRITTEN.items():
+        write_element(name, kind, tmp_path / name)
+        for part in ("spec", "element"):
+            path = tmp_path / name / f"tolmach_{name}" / f"{part}.py"
+            path.write_text(part_of_the_guide(name, part), encoding="utf-8")
+    folders = [tmp_path / name for name in WRITTEN]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*folders, ROOT)))}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(folders[0] / "pyproject.toml")]
+    done = subprocess.run([*command, *map(str, folders)], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 3 * len(WRITTEN)
