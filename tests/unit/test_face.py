@@ -9,6 +9,23 @@ import pytest
 
 import tolmach
 
+NAMES = """
+    AppInput AppOutput AudioFrame Bus Cancelled Caps Context Element ElementError ElementSpec Ended ErrorMessage
+    Field Frame Graph GraphBuilder GraphError GraphRunner Heard InfoMessage Live MediaError Message ModelError
+    OrderedJobs Output Pad PositionMessage Registry RunResult RunningGraph Settings SourceElement StateMessage
+    TolmachError TranslationFrame TranslationMessage UtteranceEnd UtteranceEndMessage UtteranceStart
+    UtteranceStartMessage WarningMessage check_graph load_graph ns_to_samples open samples_to_ns
+"""
+"""What programs and plug-ins are written against. A name that goes, or means something else, breaks them."""
+
+
+def test_the_names() -> None:
+    assert sorted(tolmach.__all__) == NAMES.split()
+
+
+def test_it_is_typed(root: Path) -> None:
+    assert (root / "tolmach" / "py.typed").is_file()
+
 
 def test_every_name_leads_somewhere_and_type_checkers_are_told_the_same(root: Path) -> None:
     for name in tolmach.__all__:
