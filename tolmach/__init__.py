@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from tolmach.pipelines.language.check import load_graph as load_graph
     from tolmach.pipelines.ordered import OrderedJobs as OrderedJobs
     from tolmach.pipelines.registry import Registry as Registry
+    from tolmach.pipelines.runtime.pipecat.processor import GraphProcessor as GraphProcessor
     from tolmach.pipelines.runtime.runner import GraphRunner as GraphRunner
     from tolmach.pipelines.runtime.runner import RunResult as RunResult
 
@@ -102,6 +103,7 @@ _HOMES = {
     "language.check": ("check_graph", "load_graph"),
     "ordered": ("OrderedJobs",),
     "registry": ("Registry",),
+    "runtime.pipecat.processor": ("GraphProcessor",),
     "runtime.runner": ("GraphRunner", "RunResult"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

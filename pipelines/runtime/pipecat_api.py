@@ -53,6 +53,7 @@ from pipecat.pipeline.base_pipeline import BasePipeline
 from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import (
+    FrameCallback,
     FrameDirection,
     FrameProcessor,
     FrameProcessorSetup,
@@ -71,6 +72,7 @@ __all__ = [
     "EagerTranscriptionFrame",
     "EndFrame",
     "ErrorFrame",
+    "FrameCallback",
     "FrameDirection",
     "FrameProcessor",
     "FrameProcessorSetup",

@@ -121,8 +121,27 @@ class Recogniser(FrameProcessor):
             await self.cancel_task(self._worker)
 
 
+class Loud(FrameProcessor):
+    """A detector: speech is what is loud, and its end a quiet frame."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._speaking = False
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection):
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            loud = bool(abs(np.frombuffer(frame.audio, "<i2").astype(int)).max() > 1000)
+            if loud != self._speaking:
+                self._speaking = loud
+                await self.push_frame(VADUserStartedSpeakingFrame() if loud else VADUserStoppedSpeakingFrame())
+
+
 class Voice(FrameProcessor):
-    """Beeps a text, 10 ms a letter."""
+    """Beeps a text, 10 ms a letter, once the gate is open."""
+
+    gate: asyncio.Event | None = None
 
     def __init__(self, *, rate_hz: int = 24000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -133,6 +152,8 @@ class Voice(FrameProcessor):
         if not isinstance(frame, TTSSpeakFrame):
             await self.push_frame(frame, direction)
             return
+        if self.gate is not None:
+            await self.gate.wait()
         await self.push_frame(TTSStartedFrame())
         for letter in frame.text:
             block = np.full(self._rate_hz // 100, ord(letter), "<i2").tobytes()
