@@ -33,6 +33,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "duplicate-key": "A key appears twice in one mapping.",
         "unknown-field": "A key or setting does not exist.",
         "bad-value": "A value has the wrong type, is out of range, or is missing.",
+        "bad-include": "An included file is not there, lies elsewhere, or includes itself.",
         "missing-env": "An environment variable without a default is not set.",
         "missing-param": "A param is not declared, or is required and has no value.",
         "unknown-type": "No element type or bin has this name.",

@@ -8,8 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tolmach.pipelines.errors import GraphError
+
+if TYPE_CHECKING:
+    # Not at run time: it brings the YAML reader, which not every command needs.
+    from tolmach.pipelines.language.include import Includes
+    from tolmach.pipelines.language.source import GraphSource
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -90,6 +96,25 @@ def add_set(parser: argparse.ArgumentParser, what: str = "a param, or a setting 
         metavar="NAME=VALUE",
         help=f"give {what}; may be repeated",
     )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-includes DIR``; see :func:`includes_of`."""
+    parser.add_argument(
+        "--trust-includes",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="a folder of which graphs may include files, besides their own; may be repeated",
+    )
+
+
+def includes_of(source: GraphSource, args: argparse.Namespace) -> Includes:
+    """Where the files may lie that a graph includes; a line includes none."""
+    from tolmach.pipelines.language.include import Includes
+
+    return Includes(source.parent if isinstance(source, Path) else None, tuple(args.trust_includes))
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

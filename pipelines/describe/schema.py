@@ -39,12 +39,20 @@ def graph_schema(registry: Registry | None = None) -> dict[str, Any]:
         "title": "Tolmach graph",
         "description": "A dataflow graph of elements: settings in `elements`, wiring in `links`.",
         "type": "object",
-        "required": ["version", "elements", "links"],
+        "required": ["version"],
+        # A file with bins alone is there to be included.
+        "if": {"anyOf": [{"required": ["elements"]}, {"required": ["links"]}, {"not": {"required": ["bins"]}}]},
+        "then": {"required": ["elements", "links"]},
         "additionalProperties": False,
         "properties": {
             "version": {"const": 1, "description": "Version of the graph language."},
             "name": {"type": "string", "description": "Name of the graph; the file's name when left out."},
             "description": {"type": "string", "description": "What the graph is for."},
+            "include": {
+                "type": ["array", "null"],
+                "description": "Files whose bins are there too; paths start from the folder of this file.",
+                "items": {"type": "string", "minLength": 1},
+            },
             "params": {"$ref": "#/$defs/params"},
             "bins": {
                 "type": ["object", "null"],

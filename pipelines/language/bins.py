@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.declared import DeclaredElement, Level, Override, Setting
-from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, line_of
 from tolmach.pipelines.language.document import (
     YamlEntry,
     YamlMapping,
@@ -37,6 +37,7 @@ from tolmach.pipelines.language.document import (
     count_values,
     is_null,
 )
+from tolmach.pipelines.language.include import Included
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
 
 __all__ = ["MAX_ELEMENTS", "NAME", "NAME_HINT", "expand_bins"]
@@ -53,11 +54,18 @@ _BIN_KEYS = ("description", "params", "elements", "links", "pads")
 NAME_HINT = "use letters, digits, '_' and '-', not starting with a digit or '-'"
 
 
-def expand_bins(root: YamlMapping, overrides: list[Override], scope: Scope, problems: Diagnostics) -> Level:
+def expand_bins(
+    root: YamlMapping,
+    included: Included,
+    overrides: list[Override],
+    scope: Scope,
+    problems: Diagnostics,
+) -> Level:
     """Read ``bins``, ``elements`` and ``links`` of a document; instantiate its bins.
 
     Args:
         root: The document.
+        included: What the document includes, whose bins are there too.
         overrides: Settings from outside; they replace what the document says.
         scope: Variables of the graph.
         problems: Takes what is wrong.
@@ -65,7 +73,10 @@ def expand_bins(root: YamlMapping, overrides: list[Override], scope: Scope, prob
     Returns:
         The graph's own level with those of its bins inside.
     """
-    return _Expander(_read_bins(root.get("bins"), problems), overrides, scope.env, problems).graph(root, scope)
+    bins: dict[str, _Bin] = {}
+    for document in (*included.documents, root):  # the graph last: a name that is taken is told where it can be changed
+        _read_bins(document.get("bins"), bins, document is not root, problems)
+    return _Expander(bins, included.broken, overrides, scope.env, problems).graph(root, scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +86,11 @@ class _Bin:
     body: YamlMapping
     params: Mapping[str, ParamDef]
     size: int
+    included: bool
 
 
-def _read_bins(section: YamlEntry | None, problems: Diagnostics) -> dict[str, _Bin]:
-    bins = {}
+def _read_bins(section: YamlEntry | None, bins: dict[str, _Bin], included: bool, problems: Diagnostics) -> None:
+    """Add the bins of one document to those of others."""
     for entry in _mapping(section, "bins", problems):
         if not NAME.fullmatch(entry.key):
             problems.add("bad-value", entry.key_span, f"{entry.key!r} is not a name for a bin", hint=NAME_HINT)
@@ -88,10 +100,14 @@ def _read_bins(section: YamlEntry | None, problems: Diagnostics) -> dict[str, _B
                 "bad-value", entry.value.span, f"bin {entry.key!r} must be a mapping of {', '.join(_BIN_KEYS)}"
             )
             continue
+        if (other := bins.get(entry.key)) is not None:
+            message = f"there is a bin {entry.key!r} already"
+            notes = (f"declared on {line_of(other.span, entry.key_span.file)}",)
+            problems.add("duplicate-key", entry.key_span, message, notes=notes, hint="rename one of them")
+            continue
         check_keys(entry.value, _BIN_KEYS, "a bin", problems)
         params = parse_params(entry.value.get("params"), problems, of_bin=True)
-        bins[entry.key] = _Bin(entry.key, entry.key_span, entry.value, params, count_values(entry.value))
-    return bins
+        bins[entry.key] = _Bin(entry.key, entry.key_span, entry.value, params, count_values(entry.value), included)
 
 
 def _mapping(entry: YamlEntry | None, what: str, problems: Diagnostics) -> Iterator[YamlEntry]:
@@ -105,9 +121,14 @@ def _mapping(entry: YamlEntry | None, what: str, problems: Diagnostics) -> Itera
 
 class _Expander:
     def __init__(
-        self, bins: Mapping[str, _Bin], overrides: list[Override], env: Mapping[str, str], problems: Diagnostics
+        self,
+        bins: Mapping[str, _Bin],
+        incomplete: bool,
+        overrides: list[Override],
+        env: Mapping[str, str],
+        problems: Diagnostics,
     ) -> None:
-        self.bins, self.env, self.problems = bins, env, problems
+        self.bins, self.incomplete, self.env, self.problems = bins, incomplete, env, problems
         self.overrides: dict[str, list[Override]] = {}
         for override in overrides:
             self.overrides.setdefault(override.element, []).append(override)
@@ -115,19 +136,21 @@ class _Expander:
         self.names: dict[str, Span] = {}
         self.spent = 0
         self.full = False
+        self.file = ""
 
     def graph(self, root: YamlMapping, scope: Scope) -> Level:
         level = Level("", root.span, bins=tuple(self.bins))
+        self.file = root.span.file
         self.fill(level, root, scope, (), None)
         for element, overrides in self.overrides.items():
             if element not in self.names:
                 close = did_you_mean(element, self.names)
-                hint = f"did you mean '{close}'? declared on line {self.names[close].line}" if close else None
+                hint = f"did you mean '{close}'? declared on {self.line_of(self.names[close])}" if close else None
                 for override in overrides:
                     message = f"no element named {element!r}"
                     self.problems.add("unknown-element", override.given.key_span, message, hint=hint)
         for name, found in self.bins.items():
-            if name not in self.used:
+            if name not in self.used and not found.included:  # a file of bins serves several graphs
                 hint = f"use it (type: bin/{name}) or remove it"
                 message = f"bin {name!r} is never used"
                 self.problems.add("unused-element", found.span, message, hint=hint, severity="warning")
@@ -232,9 +255,15 @@ class _Expander:
     def instance(self, declared: DeclaredElement, chain: tuple[str, ...]) -> Level | None:
         span, name = declared.type.span, declared.type.value.removeprefix("bin/")
         found = self.bins.get(name)
+        if found is None and self.incomplete:
+            return None  # it may be in the file that could not be included
         if found is None:
             close = did_you_mean(name, self.bins)
-            hint = f"did you mean 'bin/{close}'? declared on line {self.bins[close].span.line}" if close else None
+            hint = (
+                f"did you mean 'bin/{close}'? declared on {self.line_of(self.bins[close].span, span)}"
+                if close
+                else None
+            )
             self.problems.add("unknown-type", span, f"no bin named {name!r}", hint=hint)
             return None
         self.used.add(name)
@@ -261,7 +290,9 @@ class _Expander:
                 continue
             close = did_you_mean(name, found.params)
             mistyped.add(close)
-            hint = f"did you mean '{close}'? declared on line {found.params[close].span.line}" if close else None
+            hint = None
+            if close:
+                hint = f"did you mean '{close}'? declared on {self.line_of(found.params[close].span, setting.key_span)}"
             self.problems.add("unknown-field", setting.key_span, f"bin {found.name!r} has no param {name!r}", hint=hint)
         values = resolve_params(found.params, given, self.env, self.problems)
         for name, value in values.items():
@@ -271,6 +302,11 @@ class _Expander:
                 hint = f"{declared.local}: {{type: bin/{found.name}, {name}: ...}}"
                 self.problems.add("missing-param", declared.span, message, hint=hint)
         return values
+
+    def line_of(self, span: Span, seen_from: Span | None = None) -> str:
+        # The command line is no file beside which a line could be counted: what it says is about the graph's own.
+        file = self.file if seen_from is None or seen_from.file.startswith("<") else seen_from.file
+        return line_of(span, file)
 
     def afford(self, values: int, span: Span) -> bool:
         self.spent += values

@@ -1,6 +1,7 @@
 """A graph file, or a line → a checked graph, in named passes.
 
-    parse → params → expand variables and bins → drafts (type, settings) → links (pads) → structure → negotiate
+    parse → params → include → expand variables and bins → drafts (type, settings) → links (pads) → structure
+    → negotiate
 
 Each pass reports all it finds and leaves out what is broken, so that one mistake is one diagnostic. The builder knows
 no element: what it needs stands in the specs of the registry.
@@ -32,12 +33,14 @@ from tolmach.pipelines.language.document import (
     YamlSequence,
     YamlValue,
     check_keys,
+    check_version,
     is_null,
     parse_document,
     parse_value,
     read_source,
 )
 from tolmach.pipelines.language.drafts import DraftElement, make_drafts
+from tolmach.pipelines.language.include import Included, IncludedFile, Includes, read_includes
 from tolmach.pipelines.language.launch_line import LaunchLine, in_line_words, parse_line
 from tolmach.pipelines.language.links import Linked, make_links
 from tolmach.pipelines.language.negotiate import negotiate
@@ -57,7 +60,7 @@ __all__ = [
 ]
 
 COMMAND_LINE = "<command line>"
-_KEYS = ("version", "name", "description", "params", "bins", "elements", "links")
+_KEYS = ("version", "name", "description", "include", "params", "bins", "elements", "links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,14 @@ class CheckResult:
         diagnostics: Every problem, by file, line and column.
         sources: Text of each file the diagnostics name, for :func:`tolmach.pipelines.language.diagnostics.format_text`.
         params: What the graph declares it can be given.
+        included: The files that the graph includes, as they were found, by path.
     """
 
     graph: Graph | None
     diagnostics: tuple[Diagnostic, ...]
     sources: Mapping[str, str]
     params: tuple[ParamDef, ...] = ()
+    included: Mapping[str, IncludedFile] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -95,6 +100,7 @@ def check_graph(
     env: Mapping[str, str] | None = None,
     registry: Registry | None = None,
     require_params: bool = False,
+    includes: Includes | None = None,
 ) -> CheckResult:
     """Check a graph without building any element.
 
@@ -107,6 +113,8 @@ def check_graph(
         registry: Element types; :meth:`Registry.default` when None.
         require_params: Whether a required param without a value is an error. Without it, settings that depend on
             one keep their default, or the text ``<param>`` when they have none.
+        includes: Where the files lie that the graph includes; when None the folder of ``source``, and nowhere for a
+            ``text``.
 
     Returns:
         The graph or what is wrong with it. Never raises for anything the document says.
@@ -126,7 +134,10 @@ def check_graph(
         text = read_source(path, file, problems)
     elif text is not None:
         text = text.removeprefix("\ufeff")  # spans do not count it, so neither may what they are shown in
+    if includes is None:
+        includes = Includes(path.parent if path is not None else None)
     declared: dict[str, ParamDef] = {}
+    included = Included()
     graph = None
     try:
         parse = parse_document if line is None else parse_line
@@ -138,13 +149,15 @@ def check_graph(
             name = _text(root, "name", problems) or (Path(file).stem if line is None else line.name)
             shown = {n: None if v.unset else v.value for n, v in values.items()}
             document = Description(name, _text(root, "description", problems) or "", path, shown)
-            level = expand_bins(root, given.overrides, Scope(values, environment), problems)
+            read_includes(root, file, includes, included, problems)
+            level = expand_bins(root, included, given.overrides, Scope(values, environment), problems)
             graph = assemble(document, level, registry or Registry.default(), problems)
     except CheckStopped:
         graph = None  # which the diagnostics say
-    sources = {file: text or "", **given.sources}
+    sources = {file: text or "", **included.sources, **given.sources}
     found = problems.sorted()
-    return CheckResult(None if problems.has_errors else graph, found, sources, tuple(declared.values()))
+    graph = None if problems.has_errors else graph
+    return CheckResult(graph, found, sources, tuple(declared.values()), included.files)
 
 
 def load_graph(
@@ -156,6 +169,7 @@ def load_graph(
     env: Mapping[str, str] | None = None,
     registry: Registry | None = None,
     require_params: bool = False,
+    includes: Includes | None = None,
 ) -> Graph:
     """The graph of a file; arguments as for :func:`check_graph`.
 
@@ -171,6 +185,7 @@ def load_graph(
         env=env,
         registry=registry,
         require_params=require_params,
+        includes=includes,
     )
     if result.graph is None:
         raise GraphError(result.format_text().rstrip(), result.diagnostics)
@@ -267,12 +282,8 @@ def _check_root(root: object, problems: Diagnostics) -> bool:
         problems.add("bad-value", span, "a graph must be a mapping", hint="start with `version: 1`")
         return False
     check_keys(root, _KEYS, "a graph", problems)
-    version = root.get("version")
+    check_version(root, "the graph", problems)
     top = Span(root.span.file, root.span.line, root.span.column)
-    if version is None:
-        problems.add("bad-value", top, "the graph has no version", hint="start with `version: 1`")
-    elif not isinstance(version.value, YamlScalar) or version.value.value != 1 or version.value.value is True:
-        problems.add("bad-value", version.value.span, "version must be 1", hint="this release reads version 1")
     missing = [key for key in ("elements", "links") if root.get(key) is None]
     if (elements := root.get("elements")) and _is_empty(elements.value):
         problems.add("bad-value", elements.key_span, "the graph has no elements", hint=_ELEMENTS_HINT)
@@ -281,6 +292,8 @@ def _check_root(root: object, problems: Diagnostics) -> bool:
         if key in meant:
             continue  # said where it is misspelt
         hint = _ELEMENTS_HINT if key == "elements" else "links: [in -> out]"
+        if len(missing) == 2 and root.get("bins"):
+            hint = "a file with bins alone is for `include:` of a graph"
         problems.add("bad-value", top, f"the graph has no {key}", hint=hint)
     return not missing
 

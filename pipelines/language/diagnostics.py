@@ -25,6 +25,7 @@ __all__ = [
     "format_github",
     "format_json",
     "format_text",
+    "line_of",
     "show_value",
     "split_lines",
     "suggest",
@@ -35,6 +36,11 @@ MAX_DIAGNOSTICS = 100
 
 MAX_EXPANDED_CHARS = 4 << 20
 """Characters that variables may expand to, over all settings of a graph: four times the largest file."""
+
+MAX_INCLUDED_FILES = 32
+MAX_INCLUDED_CHARS = 1 << 20
+MAX_INCLUDED_VALUES = 20_000
+"""All files together that a graph includes: as much again as the largest graph file (``document.MAX_BYTES``)."""
 
 _MAX_TEXT_CHARS = 600
 _MAX_LINE_CHARS = 240
@@ -61,6 +67,8 @@ class Diagnostics:
         self._words = words
         self._found: dict[Diagnostic, None] = {}
         self._expanded = 0
+        self._included = 0
+        self._files = 0
 
     def spend(self, chars: int, span: Span | None) -> None:
         """Account for characters that a variable at ``span`` expands to.
@@ -72,6 +80,26 @@ class Diagnostics:
         if self._expanded > MAX_EXPANDED_CHARS:
             message = f"the variables of the graph expand to more than {MAX_EXPANDED_CHARS >> 20} MiB"
             self._stop(span, message, "repeat less, or give long values where they are used")
+
+    def take_in(self, chars: int, span: Span | None) -> None:
+        """Account for a file that is included at ``span``, before it is parsed.
+
+        Raises:
+            CheckStopped: When it is one too many, or all are too long, which has been reported.
+        """
+        self._files += 1
+        self._included += chars
+        if self._files > MAX_INCLUDED_FILES:
+            self._stop(span, f"the graph includes more than {MAX_INCLUDED_FILES} files", "put bins together in fewer")
+        if self._included > MAX_INCLUDED_CHARS:
+            message = f"the files that the graph includes are longer than {MAX_INCLUDED_CHARS >> 20} MiB together"
+            self._stop(span, message, "include less")
+
+    def take_in_values(self, total: int, span: Span | None) -> None:
+        """Bound the values of all included files, ``total`` so far. Raises as :meth:`take_in`."""
+        if total > MAX_INCLUDED_VALUES:
+            message = f"the files that the graph includes have more than {MAX_INCLUDED_VALUES} values together"
+            self._stop(span, message, "include less")
 
     def _stop(self, span: Span | None, message: str, hint: str) -> None:
         if not any(d.code == "check-stopped" for d in self._found):
@@ -143,6 +171,11 @@ def _most_like(name: str, known: tuple[str, ...]) -> str | None:
 
 def _clip(text: str) -> str:
     return text if len(text) <= _MAX_TEXT_CHARS else text[: _MAX_TEXT_CHARS - 3] + "..."
+
+
+def line_of(span: Span, seen_from: str) -> str:
+    """Where something is, for a message about a place in file ``seen_from``: ``line 7``, or ``line 7 of bins.yaml``."""
+    return f"line {span.line}" if span.file == seen_from else f"line {span.line} of {span.file}"
 
 
 def show_value(value: Any) -> str:

@@ -37,6 +37,7 @@ __all__ = [
     "YamlSequence",
     "YamlValue",
     "check_keys",
+    "check_version",
     "count_values",
     "is_null",
     "parse_document",
@@ -321,6 +322,16 @@ def check_keys(mapping: YamlMapping, known: Sequence[str], owner: str, problems:
         if entry.key not in known:
             hint = suggest(entry.key, known, f"{owner} has {', '.join(known)}")
             problems.add("unknown-field", entry.key_span, f"{owner} has no {entry.key!r}", hint=hint)
+
+
+def check_version(root: YamlMapping, owner: str, problems: Diagnostics) -> None:
+    """Report ``bad-value`` when a document ("the graph", "an included file") is not of version 1."""
+    version = root.get("version")
+    if version is None:
+        top = Span(root.span.file, root.span.line, root.span.column)
+        problems.add("bad-value", top, f"{owner} has no version", hint="start with `version: 1`")
+    elif not isinstance(version.value, YamlScalar) or version.value.value != 1 or version.value.value is True:
+        problems.add("bad-value", version.value.span, "version must be 1", hint="this release reads version 1")
 
 
 def read_source(path: Path, file: str, problems: Diagnostics) -> str | None:

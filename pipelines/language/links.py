@@ -16,7 +16,7 @@ from tolmach.pipelines.element import Direction, Pad
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.graph import PadRef
 from tolmach.pipelines.language.declared import Level
-from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean
+from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, line_of
 from tolmach.pipelines.language.document import YamlScalar
 from tolmach.pipelines.language.drafts import DraftElement
 
@@ -130,7 +130,9 @@ class _Allocator:
             "pad-already-linked",
             end.span,
             f"{ref} is already linked",
-            notes=(f"first linked on line {first.line}" if first.line else f"first linked by {first.file}",),
+            notes=(
+                f"first linked on {line_of(first, end.span.file)}" if first.line else f"first linked by {first.file}",
+            ),
             hint=hint,
         )
 

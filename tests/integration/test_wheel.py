@@ -25,13 +25,19 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_there_is_one_name_and_no_training_recipe(wheel: Path) -> None:
+def test_there_is_one_name_and_no_training_recipe(wheel: Path, root: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"tolmach"}
     assert {"tolmach/__init__.py", "tolmach/py.typed", "tolmach/web/static/index.html"} <= set(names)
     assert {f"tolmach/{folder}" for folder in FOLDERS} <= {"/".join(name.split("/")[:2]) for name in names}
     assert [name for name in names if "recipe" in name] == []
+    templates = Path("pipelines/cli/templates/element")
+    shipped = {
+        f"tolmach/{path.relative_to(root)}" for path in (root / templates).rglob("*.*") if "cache" not in str(path)
+    }
+    assert len(shipped) > 20
+    assert shipped <= set(names)
 
 
 def test_it_works_in_a_project_with_folders_of_the_same_names(wheel: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tolmach.pipelines.language.diagnostics import (
     format_json,
     format_text,
 )
+from tolmach.pipelines.language.include import Includes
 from tolmach.pipelines.language.launch_line import LaunchLine
 
 WRITTEN = sorted([*GRAPHS.glob("*.yaml"), *GRAPHS.glob("*.line")])
@@ -32,7 +33,12 @@ def check_fixture(path: Path) -> CheckResult:
     if path.suffix == ".line":
         return check_graph(LaunchLine(text.rstrip()), registry=REGISTRY, env={})
     return check_graph(
-        path.name, text=text, registry=REGISTRY, env={}, require_params=path.name.startswith("missing-param")
+        path.name,
+        text=text,
+        registry=REGISTRY,
+        env={},
+        require_params=path.name.startswith("missing-param"),
+        includes=Includes(GRAPHS),
     )
 
 

@@ -42,6 +42,17 @@ def test_editors_find_nothing_wrong_with_the_graphs_of_the_reference(text):
     jsonschema.validate(YAML(typ="safe", pure=True).load(text), graph_schema(Registry.builtin()))
 
 
+def test_the_reference_includes_bins_of_another_file(tmp_path):
+    for text in blocks("docs/GRAPHS.md", "yml"):
+        path = tmp_path / text.splitlines()[0].removeprefix("# ")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        jsonschema.validate(YAML(typ="safe", pure=True).load(text), graph_schema(Registry.builtin()))
+    result = check_graph(tmp_path / "talk.yaml", env={})
+    assert result.format_text() == ""
+    assert len(result.included) == 1
+
+
 def test_the_reference_has_graphs():
     assert len(GRAPHS) >= 5
 

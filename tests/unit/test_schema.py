@@ -128,6 +128,8 @@ def test_variables_inside_lists():
         ({"version": 2}, False),
         ({"nmae": "x"}, False),
         ({"links": ["a -> p -> z", "a.src_0->p.sink"]}, True),
+        ({"include": ["shared/bins.yaml"]}, True),
+        ({"include": "shared/bins.yaml"}, False),
         ({"links": ["a"]}, False),
         ({"links": ["a => p"]}, False),
         ({"links": [["a", "p"]]}, False),
@@ -148,6 +150,10 @@ def test_what_a_document_must_have(missing: str):
     value = document()
     del value[missing]
     assert errors(value) == [f"'{missing}' is a required property"]
+
+
+def test_a_file_of_bins_is_one_too():
+    assert errors({"version": 1, "include": ["more.yaml"], "bins": {"a": {"elements": {"p": {"type": "in"}}}}}) == []
 
 
 def test_editors_are_told_about_settings():

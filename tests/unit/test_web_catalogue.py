@@ -670,3 +670,78 @@ async def test_links_in_a_circle_are_passed_over(tmp_path: Path, open_catalogue:
     (tmp_path / "self.yaml").symlink_to(tmp_path)
     catalogue = await open_catalogue(tmp_path)
     assert named_in(catalogue) == ["echo"]
+
+
+# Included files -------------------------------------------------------------------------------------------------------
+
+INCLUDING = """\
+version: 1
+include: [shared/bins.yaml]
+elements:
+  in: {type: webrtc_src}
+  way: {type: bin/way}
+  out: {type: webrtc_sink}
+links: [in -> way -> out]
+"""
+BINS = """\
+version: 1
+bins:
+  way:
+    elements: {x: {type: queue, max_ms: 1000}}
+    pads: {sink: x.sink, src: x.src}
+"""
+
+
+async def test_a_graph_is_checked_again_when_a_file_it_includes_changes(tmp_path: Path, open_catalogue: Open):
+    (tmp_path / "shared").mkdir()
+    bins = tmp_path / "shared" / "bins.yaml"
+    bins.write_text(BINS)
+    (tmp_path / "live.yaml").write_text(INCLUDING)
+    catalogue = await open_catalogue(tmp_path)
+    first = catalogue.find("live")
+    assert first.ok
+    await change(catalogue, write(bins, BINS.replace("1000", "2000")), lambda: catalogue.find("live") != first)
+    assert catalogue.find("live").revision != first.revision
+    assert (await catalogue.load("live", {}, {})).nodes["way.x"].settings.max_ms == 2000
+
+    await change(catalogue, write(bins, BINS.replace("queue", "queu")), lambda: catalogue.find("live").stale)
+    stale = catalogue.find("live")
+    assert stale.diagnostics_text.startswith("shared/bins.yaml:4:26: error[unknown-type]")
+    assert (await catalogue.load("live", {}, {})).nodes["way.x"].settings.max_ms == 2000  # the last good one stands
+
+    await change(catalogue, bins.unlink, lambda: "is no file" in catalogue.find("live").diagnostics_text)
+    assert (await catalogue.load("live", {}, {})).nodes["way.x"].settings.max_ms == 2000
+    await change(catalogue, write(bins, BINS.replace("1000", "3000")), lambda: not catalogue.find("live").stale)
+    assert (await catalogue.load("live", {}, {})).nodes["way.x"].settings.max_ms == 3000
+
+
+async def test_a_graph_whose_includes_come_later_can_be_used_then(tmp_path: Path, open_catalogue: Open):
+    (tmp_path / "live.yaml").write_text(INCLUDING)
+    (tmp_path / "echo.yaml").write_text(ECHO)
+    catalogue = await open_catalogue(tmp_path)
+    assert not catalogue.find("live").ok
+    (tmp_path / "shared").mkdir()
+    await change(catalogue, write(tmp_path / "shared" / "bins.yaml", BINS), lambda: catalogue.find("live").ok)
+
+
+async def test_the_server_includes_nothing_from_outside_its_folder(tmp_path: Path, open_catalogue: Open):
+    graphs = tmp_path / "graphs"
+    graphs.mkdir()
+    (tmp_path / "bins.yaml").write_text(BINS)
+    (graphs / "shared").symlink_to(tmp_path)
+    (graphs / "live.yaml").write_text(INCLUDING)
+    (graphs / "echo.yaml").write_text(ECHO)
+    catalogue = await open_catalogue(graphs)
+    assert not catalogue.find("live").ok
+    assert "'shared/bins.yaml' leads out of the folder of this file" in catalogue.find("live").diagnostics_text
+
+
+async def test_a_file_of_bins_beside_the_graphs_is_no_broken_graph(tmp_path: Path, open_catalogue: Open):
+    (tmp_path / "ends.yaml").write_text(BINS.replace("queue, max_ms: 1000", "webrtc_src").replace("sink: x.sink, ", ""))
+    (tmp_path / "live.yaml").write_text(
+        INCLUDING.replace("shared/bins.yaml", "ends.yaml")
+        .replace("  in: {type: webrtc_src}\n", "")
+        .replace("in -> way", "way")
+    )
+    catalogue = await open_catalogue(tmp_path)
+    assert [(each.name, each.ok) for each in catalogue.graphs()] == [("live", True)]

@@ -7,6 +7,7 @@ a time; what the event loop sees are finished values.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -162,16 +163,23 @@ class GraphCatalogue:
         polling: bool | None = None  # as the environment says, WATCHFILES_FORCE_POLLING
         while True:
             try:
-                async for _ in awatch(
-                    *self._watched(),
+                watched = self._watched()
+                changes = awatch(
+                    *watched,
                     watch_filter=None,  # a mounted ConfigMap changes by the name ..data alone
                     debounce=DEBOUNCE_MS,
                     rust_timeout=RESCAN_MS,
                     yield_on_timeout=True,
                     force_polling=polling,
                     recursive=False,
-                ):
-                    await self._scan_again()
+                )
+                async with contextlib.aclosing(changes):
+                    async for _ in changes:
+                        await self._scan_again()
+                        if self._watched() != watched:
+                            break
+                if self._watched() != watched:
+                    continue  # what graphs include lies elsewhere now
             except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system without
                 log.warning("cannot watch %s (%s); looking at it now and then instead", self._path, error)
                 polling = True
@@ -185,9 +193,10 @@ class GraphCatalogue:
 
     def _watched(self) -> set[Path]:
         # A file by itself is watched through its folder: editors put another file in its place.
-        if self._path.is_dir():
-            return {self._path}
-        return {self._path.absolute().parent, self._path.resolve().parent}
+        own = self._path
+        folders = {own} if own.is_dir() else {own.absolute().parent, own.resolve().parent}
+        included = {Path(path).parent for file in self._files.values() for path in file.result.included}
+        return folders | {folder for folder in included if folder.is_dir()}
 
     async def _scan_again(self) -> None:
         try:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -21,6 +22,7 @@ from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import CheckResult, check_graph, load_graph
 from tolmach.pipelines.language.diagnostics import Diagnostics, format_json
 from tolmach.pipelines.language.document import read_source
+from tolmach.pipelines.language.include import Includes, text_now
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.models.needs import missing_in, missing_text
 from tolmach.pipelines.shipped import SUFFIXES
@@ -56,6 +58,7 @@ class LiveGraph:
         diagnostics: What is wrong with the text on disk now; warnings too.
         diagnostics_text: The same for people.
         stale: Whether the text on disk is broken and an earlier one stands.
+        includes: What the good text includes, as it was then.
     """
 
     name: str
@@ -66,6 +69,7 @@ class LiveGraph:
     diagnostics: tuple[Diagnostic, ...]
     diagnostics_text: str
     stale: bool = False
+    includes: Includes = field(default_factory=lambda: Includes(None))
 
     @property
     def ok(self) -> bool:
@@ -74,10 +78,16 @@ class LiveGraph:
 
     @property
     def revision(self) -> str | None:
-        """What tells this version of the graph from others: the begin of the SHA-256 of its good text; None without."""
+        """What tells this version of the graph from others; None while it has never been right.
+
+        It is the begin of the SHA-256 of the good text and of what that includes.
+        """
         if self.text is None:
             return None
-        return hashlib.sha256(self.text.encode()).hexdigest()[:_REVISION_DIGITS]
+        digest = hashlib.sha256(self.text.encode())
+        for _, file in sorted((self.includes.found or {}).items()):
+            digest.update(b"\0" + (file.text or "").encode())
+        return digest.hexdigest()[:_REVISION_DIGITS]
 
     def as_json(self, *, trust_params: bool) -> dict[str, Any]:
         """``Graph`` of docs/LIVE.md."""
@@ -128,14 +138,23 @@ class LiveGraph:
         if settings:
             # Another language may need another speaker: the params alone are then no sound graph, the defaults still
             # are.
-            alone = check_graph(self.file, text=text, params=params).graph
+            alone = check_graph(self.file, text=text, params=params, includes=self.includes).graph
             require_settings_live(settings, alone or self.graph)
-        return load_graph(self.file, text=text, params=params, overrides=dict(settings), require_params=True)
+        return load_graph(
+            self.file,
+            text=text,
+            params=params,
+            overrides=dict(settings),
+            require_params=True,
+            includes=self.includes,
+        )
 
     def for_drawing(self, params: Mapping[str, Any], *, trust_params: bool) -> Graph:
         """The graph as a client would get it with these params. Blocks; raises as :meth:`for_session`."""
         text = self._text_for(params, trust_params)
-        return load_graph(self.file, text=text, params=params) if params or self.graph is None else self.graph
+        if not params and self.graph is not None:
+            return self.graph
+        return load_graph(self.file, text=text, params=params, includes=self.includes)
 
     def _text_for(self, params: Mapping[str, Any], trust_params: bool) -> str:
         """The good text, if there is one and a client may give these params."""
@@ -203,7 +222,10 @@ def read_files(graphs: Path, known: Mapping[Path, GraphFile], trust_params: bool
 def named(files: Mapping[Path, GraphFile]) -> dict[str, GraphFile]:
     """Live graphs by name. Where ``a.yaml`` and ``a.yml`` both are, the second goes by its whole name."""
     found: dict[str, GraphFile] = {}
-    for file in files.values():
+    parts = {path for file in files.values() for path in file.result.included}
+    for path, file in files.items():
+        if file.live is not None and not file.live.ok and os.path.normpath(path) in parts:
+            continue  # no broken graph, but what others include
         if file.live is not None:
             found[file.live.file if file.live.name in found else file.live.name] = file
     return found
@@ -242,21 +264,28 @@ def _read(path: Path, before: GraphFile | None, trust_params: bool) -> GraphFile
         result = CheckResult(None, problems.sorted(), {})
         if before is not None and before.result == result:
             return before
-    elif before is not None and before.text == text:
+    elif before is not None and before.text == text and not _includes_changed(before.result):
         return before
     else:
-        result = _checked(path.name, text)
+        result = _checked(path, text)
+        if before is not None and (before.text, before.result) == (text, result):
+            return before
     live = _offered(path, text, result, before.live if before else None)
     return GraphFile(result, text, live, live.as_json(trust_params=trust_params) if live else {})
 
 
-def _checked(name: str, text: str) -> CheckResult:
+def _includes_changed(result: CheckResult) -> bool:
+    """Whether a file that a graph includes is another one now, is gone, or has come."""
+    return any(text_now(path, file.folder) != file.text for path, file in result.included.items())
+
+
+def _checked(path: Path, text: str) -> CheckResult:
     try:
-        result = check_graph(name, text=text)
+        result = check_graph(path.name, text=text, includes=Includes(path.parent))
         if result.graph is not None:
             live_settings(result.graph)
     except Exception as error:  # a spec of a third party may raise anything; it must not take the other graphs along
-        log.exception("%s cannot be checked", name)
+        log.exception("%s cannot be checked", path.name)
         problem = Diagnostic("bad-value", None, f"cannot be checked: {type(error).__name__}: {error}")
         return CheckResult(None, (problem,), {})
     return result
@@ -264,9 +293,15 @@ def _checked(name: str, text: str) -> CheckResult:
 
 def _offered(path: Path, text: str | None, result: CheckResult, before: LiveGraph | None) -> LiveGraph | None:
     """What a file offers now; ``before`` is what it offered before its last change."""
-    now = LiveGraph(path.stem, path.name, text, result.graph, result.params, result.diagnostics, result.format_text())
+    includes = Includes(path.parent, found=result.included)
+    shown = result.format_text()
+    now = LiveGraph(
+        path.stem, path.name, text, result.graph, result.params, result.diagnostics, shown, includes=includes
+    )
     if result.graph is not None:
         return now if is_live(result.graph) else None
     if before is not None and before.ok:
         return replace(before, diagnostics=now.diagnostics, diagnostics_text=now.diagnostics_text, stale=True)
-    return replace(now, text=None) if SRC in (text or "") else None
+    if any(SRC in (each or "") for each in (text, *(file.text for file in result.included.values()))):
+        return replace(now, text=None)
+    return None

@@ -34,6 +34,7 @@ from tolmach.pipelines.element import output_paths
 from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.language.include import Includes
 from tolmach.pipelines.language.source import GraphSource
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
@@ -119,6 +120,7 @@ class Batch:
         declared: The graph's params.
         watcher: Follows the batch.
         registry: Element types; the default registry when None.
+        includes: Where the files lie that the graph includes; its folder when None.
     """
 
     source: GraphSource
@@ -132,6 +134,7 @@ class Batch:
     trace: bool = False
     beside: bool = False
     registry: Registry | None = None
+    includes: Includes | None = None
     results: dict[str, RunResult] = field(default_factory=dict)
     _runners: set[GraphRunner] = field(default_factory=set)
     _cancelled: bool = False
@@ -149,6 +152,7 @@ class Batch:
             overrides=self.overrides,
             registry=self.registry,
             require_params=True,
+            includes=self.includes,
         )
 
     def cancel(self) -> None:

@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tolmach.pipelines.cli.options import add_set, whole_number
+from tolmach.pipelines.cli.options import add_set, add_trust, includes_of, whole_number
 
 if TYPE_CHECKING:
+    from tolmach.pipelines.language.include import Includes
     from tolmach.pipelines.language.source import GraphSource
     from tolmach.pipelines.runtime.runner import RunResult
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("input", metavar="INPUT", nargs="?", help="a recording; default: the shipped English one")
     add_set(parser)
+    add_trust(parser)
     parser.add_argument("--rounds", type=whole_number(1, 100), default=3, metavar="N", help="default: 3")
 
 
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
     graph = graph_source(args.graph)
     params, overrides = parse_set(args.set)
-    checked = check_graph(graph)
+    includes = includes_of(graph, args)
+    checked = check_graph(graph, includes=includes)
     declared = checked.params
     takes = param_with_role(declared, "input") is not None
     if args.input and not takes:
@@ -67,24 +70,24 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="tolmach-bench-") as folder:
         job = Job("bench", source, Path(folder))
         values = job_params(job, params, declared)
-        result = check_graph(graph, params=values, overrides=overrides, require_params=True)
+        result = check_graph(graph, params=values, overrides=overrides, require_params=True, includes=includes)
         if result.graph is None:
             print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
             return 2
-        rounds = asyncio.run(_rounds(graph, values, overrides, args.rounds))
+        rounds = asyncio.run(_rounds(graph, values, overrides, includes, args.rounds))
     _print(ReportConsole(), str(args.graph), source, rounds)
     return 0 if all(r.ok for r in rounds) else 1
 
 
 async def _rounds(
-    source: GraphSource, params: dict[str, Any], overrides: dict[str, Any], count: int
+    source: GraphSource, params: dict[str, Any], overrides: dict[str, Any], includes: Includes, count: int
 ) -> list[RunResult]:
     from tolmach.pipelines.language.check import load_graph
     from tolmach.pipelines.runtime.runner import GraphRunner
 
     results = []
     for _ in range(count):
-        graph = load_graph(source, params=params, overrides=overrides, require_params=True)
+        graph = load_graph(source, params=params, overrides=overrides, require_params=True, includes=includes)
         results.append(await GraphRunner(graph, trace=True).run())
     return results
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from tolmach.pipelines.cli.main import EXIT_OK, EXIT_USAGE
-from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.cli.options import add_set, add_trust, includes_of
 from tolmach.pipelines.errors import Diagnostic, GraphError
 from tolmach.pipelines.language.check import CheckResult, check_graph, parse_set
 from tolmach.pipelines.language.diagnostics import format_github, format_json, format_text
@@ -27,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=("text", "json", "github"), default="text", help="default: text")
     add_set(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check all graphs, then say what was found."""
     params, overrides = parse_set(args.set)
-    results = [(name, _check(name, params, overrides)) for name in args.graphs]
+    results = [(name, _check(name, params, overrides, args)) for name in args.graphs]
     if args.format == "json":
         found = {name: json.loads(format_json(result.diagnostics)) for name, result in results}
         print(json.dumps([_json(name, result, found[name]) for name, result in results], ensure_ascii=False, indent=2))
@@ -61,13 +62,13 @@ def use_color(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _check(name: str, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> CheckResult:
+def _check(name: str, params: Mapping[str, Any], overrides: Mapping[str, Any], args: argparse.Namespace) -> CheckResult:
     try:
         source = graph_source(name)
     except GraphError as error:
         # One file that is not there must not hide what is wrong with the others.
         return CheckResult(None, (Diagnostic("yaml-syntax", None, str(error)),), {})
-    return check_graph(source, params=params, overrides=overrides)
+    return check_graph(source, params=params, overrides=overrides, includes=includes_of(source, args))
 
 
 def _print_text(name: str, result: CheckResult) -> None:

@@ -17,12 +17,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from tolmach.pipelines.cli.main import EXIT_FAILED, EXIT_OK, interruptible
-from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.cli.options import add_set, add_trust, includes_of
 from tolmach.pipelines.describe.reference import example_values
 from tolmach.pipelines.element import ElementSpec, Settings
 from tolmach.pipelines.errors import GraphError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import check_graph, load_graph, parse_set
+from tolmach.pipelines.language.include import Includes
 from tolmach.pipelines.language.source import GraphSource, graph_source
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.models.caches import added, files_in, size_text, snapshot
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="graph file, name of a shipped graph, a line ('a ! b'), or element type",
     )
     add_set(parser, "a param, a setting as element.setting, or for a TYPE a setting")
+    add_trust(parser)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Fetch everything, also after a failure."""
     calls: list[PrefetchCall] = []
     for name in args.what:
-        calls += _calls(name, args.set)
+        calls += _calls(name, args)
     # Two elements with the same settings need the same files.
     unique = {(call.target, repr(call.settings)): call for call in calls}
     if not unique:
@@ -69,19 +71,21 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK if all(done) else EXIT_FAILED
 
 
-def _calls(name: str, assignments: list[str]) -> Iterator[PrefetchCall]:
+def _calls(name: str, args: argparse.Namespace) -> Iterator[PrefetchCall]:
     registry = Registry.default()
     if name in registry and not Path(name).is_file():
         spec = registry.get(name)
         if spec.prefetch is not None:
-            yield PrefetchCall(name, spec.prefetch, _settings(spec, assignments))
+            yield PrefetchCall(name, spec.prefetch, _settings(spec, args.set))
         return
-    params, overrides = parse_set(assignments)
+    params, overrides = parse_set(args.set)
     source = graph_source(name)
-    calls = _calls_of(load_graph(source, params=params, overrides=overrides))
-    for param in _unset(source, params, overrides) if calls else ():
+    includes = includes_of(source, args)
+    calls = _calls_of(load_graph(source, params=params, overrides=overrides, includes=includes))
+    for param in _unset(source, params, overrides, includes) if calls else ():
         # With another value for it, would something else be fetched? Then guessing would fetch the wrong thing.
-        other = check_graph(source, params={**params, param.name: _some_value(param)}, overrides=overrides).graph
+        values = {**params, param.name: _some_value(param)}
+        other = check_graph(source, params=values, overrides=overrides, includes=includes).graph
         if other is None or _calls_of(other) != calls:
             raise GraphError(f"{name}: what to fetch depends on param {param.name!r}; give --set {param.name}=...")
     yield from calls
@@ -95,8 +99,10 @@ def _calls_of(graph: Graph) -> list[PrefetchCall]:
     ]
 
 
-def _unset(source: GraphSource, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[ParamDef]:
-    declared = check_graph(source, params=params, overrides=overrides).params
+def _unset(
+    source: GraphSource, params: Mapping[str, Any], overrides: Mapping[str, Any], includes: Includes
+) -> list[ParamDef]:
+    declared = check_graph(source, params=params, overrides=overrides, includes=includes).params
     return [p for p in declared if p.required and p.name not in params]
 
 

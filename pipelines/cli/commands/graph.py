@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tolmach.pipelines.cli.commands.check import use_color
 from tolmach.pipelines.cli.main import EXIT_OK, EXIT_USAGE
-from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.cli.options import add_set, add_trust, includes_of
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.language.check import check_graph, parse_set
 from tolmach.pipelines.language.diagnostics import format_text
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--as-launch", action="store_true", help="write the graph as a line for `tolmach launch` instead"
     )
     add_set(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +40,14 @@ def run(args: argparse.Namespace) -> int:
     if suffix and not args.as_launch and suffix not in SUFFIXES and not args.format:
         raise GraphError(f"{args.output}: no drawing has the suffix {suffix}; use {', '.join(SUFFIXES)}, or --format")
     params, overrides = parse_set(args.set)
-    result = check_graph(graph_source(args.graph), params=params, overrides=overrides, require_params=args.as_launch)
+    source = graph_source(args.graph)
+    result = check_graph(
+        source,
+        params=params,
+        overrides=overrides,
+        require_params=args.as_launch,
+        includes=includes_of(source, args),
+    )
     if result.graph is None:
         sys.stderr.write(format_text(result.diagnostics, result.sources, use_color(sys.stderr)))
         return EXIT_USAGE

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_INTERRUPTED, end_process
-from tolmach.pipelines.cli.options import add_set, whole_number
+from tolmach.pipelines.cli.options import add_set, add_trust, includes_of, whole_number
 
 if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.batch import Batch
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="*", default=[], help="recordings and folders of recordings")
     parser.add_argument("-o", "--output", metavar="DIR", default="out", help="folder for the results (default: out)")
     add_set(parser)
+    add_trust(parser)
     parser.add_argument(
         "--jobs", type=whole_number(1, 64), default=1, metavar="N", help="recordings at a time (default: 1)"
     )
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     params, overrides = parse_set(args.set)
     jobs = plan_jobs(args.inputs, output) if args.inputs else [Job("", None, output)]
-    checked = check_graph(source)
+    includes = includes_of(source, args)
+    checked = check_graph(source, includes=includes)
     declared = checked.params
     recording, folder = param_with_role(declared, "input"), param_with_role(declared, "output")
     if not args.inputs and recording is not None and recording.required and recording.name not in params:
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         raise GraphError(f"with INPUT the folder is given with -o, not with --set {folder.name}=...")
     typical = next((job for job in jobs if job.is_unicode and not job.problem), jobs[0])
     values = job_params(typical, params, declared)
-    checked = check_graph(source, params=values, overrides=overrides, require_params=True)
+    checked = check_graph(source, params=values, overrides=overrides, require_params=True, includes=includes)
     if tell_problems(checked, warnings=not args.quiet):
         return 2
     try:
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         with watcher:
             batch = Batch(
                 source=source,
+                includes=includes,
                 jobs=jobs,
                 params=params,
                 overrides=overrides,
