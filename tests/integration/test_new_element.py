@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -66,6 +67,20 @@ def test_they_pass_their_own_tests(written: Mapping[str, Path], run: Runner) -> 
     for name in NAMES.values():
         assert f"test_{name}.py::test_it_keeps_the_contract PASSED" in done.stdout
     assert "warning" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="no build backend here")
+def test_an_editable_install_needs_the_build_backend_alone(
+    written: Mapping[str, Path], run: Runner, tmp_path: Path
+) -> None:
+    # What `pip install -e` asks for; without `dev-mode-dirs` it would need one package more.
+    script = "import hatchling.build, sys; hatchling.build.build_editable(sys.argv[1])"
+    done = run("-c", script, str(tmp_path), cwd=written["denoiser"])
+    assert (done.returncode, done.stderr) == (0, "")
+    (wheel,) = tmp_path.glob("tolmach_hush-0.1.0-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith(".pth"))
+    assert Path(path.strip()).samefile(written["denoiser"])
 
 
 def test_they_are_inspected(run: Runner, tmp_path: Path) -> None:
