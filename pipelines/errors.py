@@ -175,7 +175,7 @@ class Cancelled(TolmachError):  # noqa: N818 -- a state people ask for, not a fa
 def no_such_file(name: str) -> str:
     """Why a recording called ``name``, which is not there, cannot be read; a part of a sentence behind its name."""
     if name == "-":
-        return "standard input is not read; write the recording to a file first (… > talk.wav)"
+        return "standard input is one stream, not recordings: … | tolmach launch 'file_src path=- ! …'"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", name):  # a drive of Windows has one letter
         return "is an address, and recordings are read from files alone; download it first (curl -O URL)"
     return "no such file"

@@ -18,6 +18,7 @@ from tolmach.pipelines.cli.main import COMMANDS, main
 from tolmach.pipelines.describe.schema import graph_schema
 from tolmach.pipelines.errors import CODES
 from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.language.launch_line import LaunchLine
 from tolmach.pipelines.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +62,15 @@ def test_the_graph_of_the_readme_is_sound():
     (text,) = blocks("README.md", "yaml")
     result = check_graph("README.md", text=f"version: 1\nparams: {{input: , output: out}}\n{text}", env={})
     assert result.format_text() == ""
+
+
+def test_the_lines_of_the_documents_are_sound():
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/LAUNCH.md")]
+    lines = re.findall(r"tolmach launch (?:-q )?'([^']+)'", "\n".join(texts))
+    assert len(lines) >= 9
+    for line in lines:
+        if "…" not in line:
+            assert check_graph(LaunchLine(line), env={}).format_text() == "", line
 
 
 def test_the_reference_lists_every_code_and_what_it_means():

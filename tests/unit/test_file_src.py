@@ -829,7 +829,6 @@ async def test_a_tag_in_an_old_code_page_is_no_reason_to_refuse_the_sound(tmp_pa
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("-", "-: standard input is not read; write the recording to a file first"),
         ("https://example.org/talk.mp3", "https://example.org/talk.mp3: is an address, and recordings are read from"),
         ("rtsp://10.0.0.7/door", "rtsp://10.0.0.7/door: is an address"),
         ("talk.mp3", "talk.mp3: no such file"),

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import OutputError
+from tolmach.pipelines.stdio import STDIO
+from tolmach.transports.files.streams import StandardOutput, standard_output
 
 if sys.platform != "win32":
     import fcntl
@@ -283,7 +285,7 @@ class TextSink(Element):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self._output: AtomicFile | None = None
+        self._output: AtomicFile | StandardOutput | None = None
         self._head = ""
         self._begun = False
 
@@ -297,8 +299,11 @@ class TextSink(Element):
             OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await self.stop()
-        target = resolve_path(self.context.base_dir, self.settings.path)
-        self._output = AtomicFile(target, overwrite=self.context.overwrite, partial=True)
+        if self.settings.path == STDIO:
+            self._output = standard_output(self.context)
+        else:
+            target = resolve_path(self.context.base_dir, self.settings.path)
+            self._output = AtomicFile(target, overwrite=self.context.overwrite, partial=True)
         self._head = head
         self._begun = False
         await asyncio.to_thread(self._output.open)
@@ -335,6 +340,8 @@ class TextSink(Element):
         output, self._output = self._output, None
         if output is None:
             return
+        if isinstance(output, StandardOutput):
+            output.interrupt()  # nobody may read
         rest = self.unwritten()
         text = _encoded(self._head + rest) if rest else b""
         await asyncio.to_thread(_break_off, output, text, keep=self._begun or bool(rest))
@@ -352,7 +359,7 @@ def _encoded(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def _break_off(output: AtomicFile, rest: bytes, *, keep: bool) -> None:
+def _break_off(output: AtomicFile | StandardOutput, rest: bytes, *, keep: bool) -> None:
     if rest:
         with contextlib.suppress(OSError):  # the disk is full: then without it
             output.write(rest)

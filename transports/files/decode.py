@@ -23,8 +23,9 @@ from av.container import InputContainer
 from tolmach.pipelines.channels import ChannelMixer, Layout, layout_for
 from tolmach.pipelines.errors import MediaError, no_such_file
 from tolmach.pipelines.frames import NS_PER_MS, Samples, ns_to_samples, samples_to_ns
-from tolmach.transports.files.integrity import missing_bytes, ogg_links, tags_inside
+from tolmach.transports.files.integrity import missing_bytes, missing_from_stream, ogg_links, tags_inside
 from tolmach.transports.files.specs import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ
+from tolmach.transports.files.streams import StandardInput
 from tolmach.transports.files.timestamps import MediaClock, stretch
 from tolmach.transports.files.tracks import TrackChoice, choose_track, tracks
 
@@ -119,7 +120,7 @@ class Decoder:
     What comes out has the format of the first frame, whatever follows (docs/adr/0012).
 
     Args:
-        path: The file.
+        path: The file, or standard input, of which one thing is known at a time: what has been read.
         name: The file as the user named it, for messages.
         track: Which audio track: its number, its language, or ``auto``.
         languages: What the graph expects to hear, for ``auto``.
@@ -141,7 +142,7 @@ class Decoder:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | StandardInput,
         name: str,
         *,
         channel: Literal["mix", "all"] | int,
@@ -158,7 +159,8 @@ class Decoder:
         self.damage: Damage | None = None
         self.findings = Findings()
         self.loud_samples = 0
-        self._path = path
+        self._path = path if isinstance(path, Path) else None
+        self._stream = None if isinstance(path, Path) else path
         self._name = name
         self._track = track
         self._languages = tuple(languages)
@@ -189,11 +191,15 @@ class Decoder:
         with self._lock:
             if self._closing.is_set():
                 raise self._error("was closed before it was opened")
-            self._check_file()
-            links = ogg_links(self._path)
-            self._links = links if len(links) > 1 else []
+            if self._path is not None:
+                self._check_file(self._path)
+                links = ogg_links(self._path)
+                self._links = links if len(links) > 1 else []
+            elif self._stream is not None and (why := self._stream.open()):
+                raise self._error(f"standard input {why}")
             self._container = self._open_container({})
-            if not any(t.known for t in tracks(self._container)):  # it begins late, or behind damage
+            # It begins late, or behind damage; of a pipe there is no second look.
+            if self._path is not None and not any(t.known for t in tracks(self._container)):
                 self._container.close()
                 self._container = self._open_container(_PROBE_MORE)
             self._open_track(self._container)
@@ -222,24 +228,30 @@ class Decoder:
     def close(self) -> None:
         """Release the file; a :meth:`read` under way ends soon. Safe twice."""
         self._closing.set()
+        if self._stream is not None:
+            self._stream.interrupt()
         with self._lock:
             self._source = iter(())
             if self._container is not None:
                 self._container.close()
                 self._container = None
+            if self._stream is not None:
+                self._stream.close()
 
-    def _check_file(self) -> None:
+    def _check_file(self, path: Path) -> None:
         # libav would wait for ever on a pipe, and "file:" opens anything.
-        if self._path.is_dir():
+        if path.is_dir():
             raise self._error("is a folder, not a recording")
-        if not self._path.exists():
+        if not path.exists():
             raise self._error(no_such_file(self._name))
-        if not self._path.is_file():
+        if not path.is_file():
             raise self._error("is not a regular file")
-        if self._path.stat().st_size == 0:
+        if path.stat().st_size == 0:
             raise self._error("is empty (0 bytes)")
 
     def _open_container(self, options: dict[str, str]) -> InputContainer:
+        if self._stream is not None:
+            return self._open_stream(self._stream)
         url, protocols = f"file:{self._path}", "file"
         if self._links:
             link = self._links[0]
@@ -252,6 +264,19 @@ class Decoder:
             )
         except av.FFmpegError as error:
             raise self._error(f"is no recording that can be decoded ({_reason(error)}){self._cut_off()}") from error
+        return container
+
+    def _open_stream(self, stream: StandardInput) -> InputContainer:
+        try:
+            # No protocol at all: what a recording says of other files is nothing to a pipe.
+            options = {"protocol_whitelist": "none", "format_whitelist": _format_whitelist()}
+            container: InputContainer = av.open(stream, options=options, **_ANY_TAGS)
+        except av.FFmpegError as error:
+            if not stream.count:
+                why = f" ({stream.error.strerror})" if stream.error is not None else ""
+                raise self._error(f"standard input is empty: nothing was written to it{why}") from error
+            more = "" if stream.seekable() else "; an mp4 whose index stands at its end can only be read as a file"
+            raise self._error(f"standard input is no recording that can be decoded ({_reason(error)}){more}") from error
         return container
 
     def _open_track(self, container: InputContainer) -> None:
@@ -310,7 +335,7 @@ class Decoder:
         name = container.format.name
         unframed = stream.codec_context.name.startswith("pcm_") and name != "wav"
         self._counted = name in _FRAMED_BY_SYNC
-        tags = tags_inside(self._path) if self._counted else []
+        tags = tags_inside(self._path) if self._counted and self._path is not None else []
         packets = container.demux(stream)
         while not self._closing.is_set():
             try:
@@ -429,7 +454,7 @@ class Decoder:
         mpeg = bool(_MPEG & set(container.format.name.split(",")))
         wrap = round((1 << _MPEG_WRAP_BITS) * rate_hz / _MPEG_HZ) if mpeg else 0
         own_origin = own_s is None or abs(own_s - start_s) < Fraction(1, 1000)
-        lead = self._path.stat().st_size * rate_hz // _FEWEST_BYTES_PER_S
+        lead = None if self._path is None else self._path.stat().st_size * rate_hz // _FEWEST_BYTES_PER_S
         return MediaClock(rate_hz, declared=declared, wrap=wrap, own_origin=own_origin, lead=lead), origin
 
     def _cut(self, block: Samples, stop: int | None) -> Iterator[Samples]:
@@ -459,10 +484,12 @@ class Decoder:
 
     def _check_end(self, exact: int | None) -> None:
         cut = ""
-        if missing := missing_bytes(self._path):
-            cut = f"the file is cut off; its headers promise {missing} bytes more"
+        if missing := self._missing_bytes():
+            cut = f"the {self._kind} is cut off; its headers promise {missing} bytes more"
         elif exact is not None and self._at < exact:
-            cut = f"the file is cut off; its header promises {exact / self.rate_hz:.3f} s"
+            cut = f"the {self._kind} is cut off; its header promises {exact / self.rate_hz:.3f} s"
+        elif self._stream is not None and self._stream.error is not None:
+            cut = f"standard input could not be read on: {self._stream.error.strerror}"
         if cut and self.damage is not None and self.damage.places == 1 and self._damaged_at == self._at:
             self.damage.what = cut  # why the last packet did not decode
         elif cut:
@@ -497,8 +524,17 @@ class Decoder:
         else:
             self.findings.pauses.places += 1
 
+    @property
+    def _kind(self) -> str:
+        return "file" if self._path is not None else "stream"
+
+    def _missing_bytes(self) -> int | None:
+        if self._stream is not None:
+            return missing_from_stream(self._stream.head, self._stream.count)
+        return missing_bytes(self._path) if self._path is not None else None
+
     def _cut_off(self) -> str:
-        missing = missing_bytes(self._path)
+        missing = self._missing_bytes()
         return f"; it is cut off, its headers promise {missing} bytes more" if missing else ""
 
     def _error(self, text: str) -> MediaError:

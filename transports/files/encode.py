@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from io import IOBase
 from itertools import groupby
-from typing import BinaryIO
+from typing import Protocol
 
 import av
 import av.logging
@@ -18,7 +19,7 @@ from av.audio.stream import AudioStream
 
 from tolmach.pipelines.frames import Samples
 
-__all__ = ["Encoder", "to_int16"]
+__all__ = ["Encoder", "Writable", "to_int16"]
 
 av.logging.set_level(None)  # libav writes on stderr otherwise; what went wrong is in the exceptions
 
@@ -51,17 +52,28 @@ _FORMATS = {
 }
 
 
+class Writable(Protocol):
+    """What is written to: a file, or standard output."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of it. Raises OSError."""
+
+    def seekable(self) -> bool:
+        """Whether it has ``seek``."""
+
+
 class Encoder:
     """Writes one file. All methods block; they may be called from any thread, and :meth:`abort` at any moment.
 
     Args:
-        file: Open for writing and seeking; closed by whoever opened it.
+        file: Open for writing, and for seeking if it is ``seekable()``; closed by whoever opened it. In one that is
+            not, headers say that the length is unknown, as ffmpeg writes them, and nothing is held back.
         suffix: ``.wav``, ``.flac``, ``.opus`` or ``.ogg``.
         rate_hz: Sample rate, Hz, 8000 to 48000.
         channels: 1 or 2.
     """
 
-    def __init__(self, file: BinaryIO, suffix: str, rate_hz: int, channels: int) -> None:
+    def __init__(self, file: Writable, suffix: str, rate_hz: int, channels: int) -> None:
         self._file = file
         self._format = _FORMATS[suffix]
         self._rate_hz = rate_hz
@@ -136,7 +148,7 @@ class _Disk:
     libav writes on after an error, and PyAV prints the traceback of every further exception that comes out of a file.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Writable) -> None:
         self._file = file
         self._at = 0
         self.error: OSError | None = None
@@ -151,9 +163,13 @@ class _Disk:
         self._at += len(data)
         return len(data)
 
+    def seekable(self) -> bool:
+        """Whether libav may go back to fill in a header."""
+        return self._file.seekable()
+
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go somewhere else."""
-        if self.error is None:
+        if self.error is None and isinstance(self._file, IOBase):
             try:
                 self._at = self._file.seek(offset, whence)
             except OSError as error:  # what was buffered does not fit
@@ -173,9 +189,10 @@ class _Disk:
 class _Muxer:
     """libav's side: container, encoder and, for rates Opus does not know, a resampler."""
 
-    def __init__(self, file: BinaryIO, chosen: _Format, rate_hz: int, channels: int) -> None:
+    def __init__(self, file: Writable, chosen: _Format, rate_hz: int, channels: int) -> None:
         self._disk = _Disk(file)
-        self.container = av.open(self._disk, "w", format=chosen.container, options=dict(chosen.options))
+        options = dict(chosen.options) if file.seekable() else {**dict(chosen.options), "flush_packets": "1"}
+        self.container = av.open(self._disk, "w", format=chosen.container, options=options)
         self._rate_hz = rate_hz
         self._layout = _LAYOUTS[channels]
         converted = chosen.codec == "libopus" and rate_hz not in _OPUS_RATES_HZ

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import av
 
@@ -24,9 +23,11 @@ from tolmach.pipelines.frames import (
     ns_to_samples,
     samples_to_ns,
 )
+from tolmach.pipelines.stdio import STDIO
 from tolmach.transports.files.atomic import AtomicFile, resolve_path
-from tolmach.transports.files.encode import Encoder
+from tolmach.transports.files.encode import Encoder, Writable
 from tolmach.transports.files.specs import FileSinkSettings
+from tolmach.transports.files.streams import StandardOutput, standard_output
 
 __all__ = ["MAX_SILENCE_NS", "FileSink", "PlacedUtterance", "Timeline"]
 
@@ -145,12 +146,12 @@ class FileSink(Element):
 
     def __init__(self, settings: FileSinkSettings, context: Context) -> None:
         super().__init__(settings, context)
-        self._output: AtomicFile | None = None
+        self._output: AtomicFile | StandardOutput | None = None
         self._encoder: Encoder | None = None
         self._forget()
 
     def _forget(self) -> None:
-        self._file: BinaryIO | None = None
+        self._file: Writable | None = None
         self._format: tuple[int, int] | None = None
         self._timeline = Timeline(self.settings.timeline, self.settings.gap_ms)
         self._parts: list[Samples | int] = []
@@ -163,8 +164,11 @@ class FileSink(Element):
             OutputError: If it cannot be written, or exists and may not be replaced.
         """
         await self.stop()
-        target = resolve_path(self.context.base_dir, self.settings.path)
-        self._output = AtomicFile(target, overwrite=self.context.overwrite)
+        if self.settings.path == STDIO:
+            self._output = standard_output(self.context, binary=True)
+        else:
+            target = resolve_path(self.context.base_dir, self.settings.path)
+            self._output = AtomicFile(target, overwrite=self.context.overwrite)
         self._file = await asyncio.to_thread(self._output.open)
 
     async def process(self, frame: Frame, pad: str) -> None:
@@ -178,6 +182,8 @@ class FileSink(Element):
             self._timeline.start(frame.utterance, frame.pts_ns)
         elif isinstance(frame, UtteranceEnd):
             self._timeline.end(frame.utterance)
+            if self.settings.path == STDIO:  # somebody may be listening
+                await self._flush()
         elif isinstance(frame, AudioFrame) and len(frame.samples):
             await self._take(frame)
 
@@ -203,6 +209,8 @@ class FileSink(Element):
         output, self._output = self._output, None
         encoder, self._encoder = self._encoder, None
         self._forget()
+        if isinstance(output, StandardOutput):
+            output.interrupt()  # a write that waits for a reader would keep the encoder
         if encoder is not None:
             await asyncio.to_thread(encoder.abort)
         if output is not None:
@@ -261,7 +269,7 @@ class FileSink(Element):
 
     def _make_encoder(self, audio_format: tuple[int, int]) -> Encoder:
         assert self._file is not None  # noqa: S101 -- start() opened it; without start there is no process()
-        self._encoder = Encoder(self._file, PurePath(self.settings.path).suffix.lower(), *audio_format)
+        self._encoder = Encoder(self._file, self.settings.suffix, *audio_format)
         return self._encoder
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> None:

@@ -11,9 +11,11 @@ from tolmach.pipelines.channels import OPPOSED_PHASE
 from tolmach.pipelines.element import Context, SourceElement
 from tolmach.pipelines.errors import MediaError
 from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Samples, samples_to_ns
+from tolmach.pipelines.stdio import STDIO
 from tolmach.transports.files.atomic import is_being_written, resolve_path
 from tolmach.transports.files.decode import Decoder
 from tolmach.transports.files.specs import FileSrcSettings
+from tolmach.transports.files.streams import StandardInput
 
 __all__ = ["FileSrc"]
 
@@ -41,12 +43,13 @@ class FileSrc(SourceElement):
         await self.stop()
         self._finishing.clear()
         settings = self.settings
+        stream = StandardInput() if settings.path == STDIO else None
         path = resolve_path(self.context.base_dir, settings.path)
-        if is_being_written(path):  # sinks start first
+        if stream is None and is_being_written(path):  # sinks start first
             said = f"{settings.path}: is this recording and an output too; write the output elsewhere"
             raise MediaError(said, path=settings.path)
         self._decoder = Decoder(
-            path,
+            stream or path,
             settings.path,
             track=settings.track,
             languages=self.context.languages,

@@ -6,6 +6,7 @@ each names its length somewhere near the start.
 
 from __future__ import annotations
 
+import io
 import mmap
 import struct
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["missing_bytes", "ogg_links", "tags_inside"]
+__all__ = ["missing_bytes", "missing_from_stream", "ogg_links", "tags_inside"]
 
 _SCAN_BYTES = 1 << 16
 _STREAMED_SIZE = 0x7FFFF000  # from here on a RIFF size is a placeholder of a writer that could not seek (sox, ffmpeg)
@@ -44,6 +45,20 @@ def missing_bytes(path: Path) -> int | None:
             end = reader(file, size)
         except (struct.error, IndexError, ValueError, OverflowError, OSError):
             return None  # the header itself is cut off, or points to where no file can have anything
+    return None if end is None else max(0, end - size)
+
+
+def missing_from_stream(head: bytes, size: int) -> int | None:
+    """The same of what came through a pipe, of which ``size`` bytes were read and the first ones kept.
+
+    Knows the containers that say at the very start how long they are: RIFF/RF64 (wav) and Matroska/WebM.
+    """
+    if head[:4] not in (b"RIFF", b"RF64", b"\x1a\x45\xdf\xa3") or (reader := _reader(head[:12])) is None:
+        return None
+    try:
+        end = reader(io.BytesIO(head), size)
+    except (struct.error, IndexError, ValueError, OverflowError):
+        return None
     return None if end is None else max(0, end - size)
 
 

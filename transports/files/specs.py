@@ -6,9 +6,10 @@ import re
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
 
 from tolmach.pipelines.element import ElementSpec, Field, Output, Pad, Settings
+from tolmach.pipelines.stdio import STDIO
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -47,6 +48,11 @@ def _path(value: str) -> str:
     return value
 
 
+def _audio_path(value: str, info: ValidationInfo) -> str:
+    known = value == STDIO or info.data.get("format") is not None
+    return value if known else _suffix(value, AUDIO_SUFFIXES)
+
+
 def _suffix(value: str, allowed: tuple[str, ...]) -> str:
     suffix = PurePath(value).suffix.lower()
     if suffix not in allowed:
@@ -57,14 +63,15 @@ def _suffix(value: str, allowed: tuple[str, ...]) -> str:
 
 LanguageTag = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
-AudioPath = Annotated[FilePath, AfterValidator(lambda value: _suffix(value, AUDIO_SUFFIXES))]
 SubtitlePath = Annotated[FilePath, AfterValidator(lambda value: _suffix(value, SUBTITLE_SUFFIXES))]
 
 
 class FileSrcSettings(Settings):
     """Settings of ``file_src``."""
 
-    path: FilePath = Field(description="The recording; any container and codec that PyAV (FFmpeg) decodes.")
+    path: FilePath = Field(
+        description="The recording; any container and codec that PyAV (FFmpeg) decodes. `-`: standard input."
+    )
     track: Annotated[int, Field(ge=0, le=63)] | Literal["auto"] | LanguageTag = Field(
         "auto",
         description="Which audio track: its number, from 0, or its language; `auto`: the one in the language that the "
@@ -122,7 +129,11 @@ default one; which others there are goes on the bus. Tracks of transport streams
 
 A file that is cut off or damaged gives everything that can be decoded, then one `error` message (`fatal: false`)
 which says where it broke. A file with nothing to decode fails at start. `start_ms` decodes and discards what comes
-before, because seeking in compressed audio gives neither the same samples nor their exact place.""",
+before, because seeking in compressed audio gives neither the same samples nor their exact place.
+
+`path: -` reads standard input, as much of it as the graph takes: `ffmpeg -i URL -f wav - | tolmach launch 'file_src
+path=- ! …'`. An mp4 whose index stands at its end cannot be read from a pipe; whether a stream is whole is known where
+its header says how long it is.""",
     example="{type: file_src, path: talk.mp3, channel: mix}",
 )
 
@@ -130,14 +141,24 @@ before, because seeking in compressed audio gives neither the same samples nor t
 class FileSinkSettings(Settings):
     """Settings of ``file_sink``."""
 
-    path: Output[AudioPath] = Field(
-        description="The file to write; .wav, .flac, .opus or .ogg (Opus) chooses the format."
+    format: Literal["wav", "flac", "opus", "ogg"] | None = Field(
+        None, description="What to write, whatever the file is called; null: by its suffix, on standard output wav."
+    )
+    path: Annotated[Output[FilePath], AfterValidator(_audio_path)] = Field(
+        description="The file to write; .wav, .flac, .opus or .ogg (Opus) chooses the format. `-`: standard output."
     )
     timeline: Literal["aligned", "compact"] = Field(
         "aligned",
         description="`aligned`: each utterance no earlier than its source; `compact`: one after the other.",
     )
     gap_ms: int = Field(200, ge=0, le=60_000, description="Silence between utterances in a `compact` file, ms.")
+
+    @property
+    def suffix(self) -> str:
+        """The suffix that says what is written."""
+        if self.format is not None:
+            return f".{self.format}"
+        return ".wav" if self.path == STDIO else PurePath(self.path).suffix.lower()
 
 
 FILE_SINK = ElementSpec(
@@ -153,7 +174,10 @@ failed run leaves nothing behind. The bytes depend on the audio alone.
 `aligned` puts each utterance at its source's start, or right behind the previous one where that is still speaking;
 how late that is goes on the bus as `latency` with `utterance`, `source_start_ns`, `placed_ns` and `lag_ns`. Audio
 that is not cut into utterances is written as it comes, with silence for gaps in its timestamps. Opus knows 8, 12, 16,
-24 and 48 kHz; other rates are converted to 48 kHz. An input without any audio gives a file of 20 ms of silence.""",
+24 and 48 kHz; other rates are converted to 48 kHz. An input without any audio gives a file of 20 ms of silence.
+
+`path: -` writes standard output as it comes, wav unless `format` says otherwise. Headers then say that the length is
+unknown, which ffmpeg, sox and browsers read; nothing is taken back when the run fails.""",
     timed=True,
     example="{type: file_sink, path: out/dub.wav}",
 )
@@ -191,7 +215,7 @@ Until the stream has ended the file is called `subtitles.partial.srt`; a run tha
 class JsonlSinkSettings(Settings):
     """Settings of ``jsonl_sink``."""
 
-    path: Output[FilePath] = Field(description="The file to write, one JSON object a line.")
+    path: Output[FilePath] = Field(description="The file to write, one JSON object a line. `-`: standard output.")
 
 
 JSONL_SINK = ElementSpec(

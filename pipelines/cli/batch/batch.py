@@ -39,6 +39,7 @@ from tolmach.pipelines.language.source import GraphSource
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.stdio import STDOUT
 
 SUBTITLES = frozenset({".srt", ".vtt"})
 
@@ -121,6 +122,7 @@ class Batch:
         watcher: Follows the batch.
         registry: Element types; the default registry when None.
         includes: Where the files lie that the graph includes; its folder when None.
+        resources: What elements find by name; standard output among them, if the graph writes to it.
     """
 
     source: GraphSource
@@ -135,6 +137,7 @@ class Batch:
     beside: bool = False
     registry: Registry | None = None
     includes: Includes | None = None
+    resources: Mapping[str, object] = field(default_factory=dict)
     results: dict[str, RunResult] = field(default_factory=dict)
     _runners: set[GraphRunner] = field(default_factory=set)
     _cancelled: bool = False
@@ -236,8 +239,9 @@ class Batch:
     async def _locked(self, job: Job, graph: Graph, mark: str) -> Record:
         old = await asyncio.to_thread(load_record, job.output)
         same = old is not None and old.fingerprint == mark
-        # Somebody who deleted an output wants it made again.
-        lost = old is not None and same and not await asyncio.to_thread(is_whole, job.output, old)
+        # Somebody who deleted an output wants it made again, and what went through a pipe is gone.
+        gone = STDOUT in self.resources
+        lost = old is not None and same and (gone or not await asyncio.to_thread(is_whole, job.output, old))
         if old is not None and (old.status == "done" or old.settled) and not self.overwrite and not lost:
             record = replace(old.as_status("skipped" if same else "stale"), name=job.name, output=str(job.output))
             if record.status == "stale":
@@ -279,7 +283,7 @@ class Batch:
         bus = Bus()
         bus.subscribe(notes.take)
         bus.subscribe(lambda m: self._report(job, m))
-        runner = GraphRunner(graph, bus=bus, overwrite=overwrite, trace=self.trace)
+        runner = GraphRunner(graph, bus=bus, overwrite=overwrite, trace=self.trace, resources=self.resources)
         self._runners.add(runner)
         if self._cancelled:  # while the record was written
             runner.cancel()

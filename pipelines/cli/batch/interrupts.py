@@ -17,7 +17,7 @@ import select
 import signal
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -41,13 +41,15 @@ class Interrupts:
 
     Args:
         leave: Ends the process with an exit status, now.
+        streams: Descriptors of standard output and error.
 
     Attributes:
         status: Exit status that the first cause asks for (130, 143, 129, 141), or None while there was none.
     """
 
-    def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(self, leave: Callable[[int], None] = os._exit, streams: Sequence[int] = (1, 2)) -> None:
         self.status: int | None = None
+        self._streams = streams
         self._leave = leave
         self._old: dict[int, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,7 +70,7 @@ class Interrupts:
             if (number := getattr(signal, name, None)) is not None:
                 self._old[number] = signal.signal(number, signal.SIG_IGN)
         if hasattr(select, "poll"):
-            self._watched = [fd for fd in (1, 2) if _worth_watching(fd, terminals=not self._hup_ignored)]
+            self._watched = [fd for fd in self._streams if _worth_watching(fd, terminals=not self._hup_ignored)]
         return self
 
     def __exit__(

@@ -14,6 +14,7 @@ from tolmach.pipelines.element import output_paths
 from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.stdio import STDIO, STDOUT
 
 __all__ = ["Once"]
 
@@ -30,6 +31,7 @@ class Once:
 
     Attributes:
         result: How it ended; None when it could not begin.
+        unread: Whether it ended because nobody reads what it writes to standard output.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Once:
         resources: Mapping[str, object] | None = None,
     ) -> None:
         self.result: RunResult | None = None
+        self.unread = False
+        self._writes_stdout = STDOUT in (resources or {})
         self._graph, self._watcher = graph, watcher
         self._job = Job("", None, Path())
         self._notes = Notes()
@@ -74,6 +78,9 @@ class Once:
             return self._ended("failed", time.perf_counter() - started, (str(error),))
         if isinstance(result.error, ModelError):
             raise result.error
+        self.unread = self._writes_stdout and _is_broken_pipe(result.error)
+        if self.unread:
+            return self._ended("cancelled", result.playing_s, ())
         status: RecordStatus = "done" if result.ok else "cancelled" if result.status == "cancelled" else "failed"
         errors = tuple(describe_message(message) for message in result.errors)
         if result.error is not None and not errors:
@@ -83,7 +90,7 @@ class Once:
     def _ended(self, status: RecordStatus, wall_s: float, errors: tuple[str, ...]) -> Record:
         begun = Record(name="", input=None, output="", status="running", fingerprint="")
         paths = (path for node in self._graph.nodes.values() for path in output_paths(node.settings).values())
-        outputs = tuple(path for path in paths if Path(path).expanduser().is_file())
+        outputs = tuple(path for path in paths if path != STDIO and Path(path).expanduser().is_file())
         record = self._notes.record(begun, status, wall_s, errors, outputs=outputs if status == "done" else ())
         self._watcher.finished(self._job, record)
         return record
@@ -93,3 +100,9 @@ class Once:
             self._watcher.progress(self._job, message.position_ns, message.duration_ns)
         elif isinstance(message, InfoMessage | LoadingMessage):
             self._watcher.info(self._job, message.text)
+
+
+def _is_broken_pipe(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, BrokenPipeError):
+        error = error.__cause__
+    return error is not None

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tolmach.pipelines.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from tolmach.pipelines.cli.main import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from tolmach.pipelines.cli.options import add_set
 
 if TYPE_CHECKING:
@@ -64,11 +64,19 @@ def run(args: argparse.Namespace) -> int:
     )
     from tolmach.pipelines.cli.batch.interrupts import Interrupts
     from tolmach.pipelines.cli.batch.once import Once
+    from tolmach.pipelines.stdio import STDOUT, stdout_for_media
 
-    with Interrupts(leave_now) as interrupts:
+    # With its output on standard output, tables are printed on standard error.
+    with (
+        stdout_for_media(node.settings for node in checked.graph.nodes.values()) as media,
+        Interrupts(leave_now, (1 if media is None else media.fd, 2)) as interrupts,
+    ):
         with make_watcher(1, quiet=args.quiet) as watcher:
-            once = Once(checked.graph, watcher, overwrite=args.overwrite, trace=args.trace)
+            resources = {} if media is None else {STDOUT: media}
+            once = Once(checked.graph, watcher, overwrite=args.overwrite, trace=args.trace, resources=resources)
             record = asyncio.run(_run(once, interrupts))
+        if once.unread:
+            return EXIT_BROKEN_PIPE
         console = ReportConsole()
         try:
             if not args.quiet:

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.language.launch_line import is_line
     from tolmach.pipelines.language.source import graph_source
     from tolmach.pipelines.language.variables import param_with_role
+    from tolmach.pipelines.stdio import STDOUT, stdout_for_media, writes_stdout
 
     if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES and not is_line(args.graph):
         raise GraphError(
@@ -89,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
     checked = check_graph(source, params=values, overrides=overrides, require_params=True, includes=includes)
     if tell_problems(checked, warnings=not args.quiet):
         return 2
+    settings = [node.settings for node in checked.graph.nodes.values()] if checked.graph is not None else []
+    if len(jobs) > 1 and writes_stdout(settings):
+        raise GraphError("only one recording at a time can go to standard output (path: -); run them one by one")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -110,7 +114,11 @@ def run(args: argparse.Namespace) -> int:
 
     console = ReportConsole()
     watcher = make_watcher(len(jobs), quiet=args.quiet)
-    with Interrupts(leave_now) as interrupts:
+    # With what it makes on standard output, tables are printed on standard error.
+    with (
+        stdout_for_media(settings) as media,
+        Interrupts(leave_now, (1 if media is None else media.fd, 2)) as interrupts,
+    ):
         with watcher:
             batch = Batch(
                 source=source,
@@ -124,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
                 parallel=args.jobs,
                 trace=args.trace,
                 beside=args.subtitles_beside,
+                resources={} if media is None else {STDOUT: media},
             )
             records = asyncio.run(_run(batch, interrupts))
         unsaved = _save_summary(output, str(args.graph), records)
