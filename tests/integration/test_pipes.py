@@ -121,7 +121,7 @@ def test_a_file_behind_standard_input_may_be_sought_in(tmp_path: Path) -> None:
     assert abs(soundfile.info(tmp_path / "out.wav").duration - 20.0) < 0.2
     status, _, err = launch(tmp_path, line.replace("out", "again"), (tmp_path / "talk.mp4").read_bytes())
     assert status == 1
-    assert "an mp4 whose index stands at its end can only be read as a file" in err
+    assert "an mp4 whose index stands at its end can be read from a file alone" in err
 
 
 def test_lines_of_json_and_nothing_else(tmp_path: Path) -> None:

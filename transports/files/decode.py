@@ -275,8 +275,8 @@ class Decoder:
             if not stream.count:
                 why = f" ({stream.error.strerror})" if stream.error is not None else ""
                 raise self._error(f"standard input is empty: nothing was written to it{why}") from error
-            more = "" if stream.seekable() else "; an mp4 whose index stands at its end can only be read as a file"
-            raise self._error(f"standard input is no recording that can be decoded ({_reason(error)}){more}") from error
+            why = f"{_reason(error)}){self._cut_off()}"
+            raise self._error(f"standard input is no recording that can be decoded ({why}") from error
         return container
 
     def _open_track(self, container: InputContainer) -> None:
@@ -534,6 +534,8 @@ class Decoder:
         return missing_bytes(self._path) if self._path is not None else None
 
     def _cut_off(self) -> str:
+        if self._stream is not None and self._stream.head[4:8] == b"ftyp":  # of a file none is kept
+            return "; an mp4 whose index stands at its end can be read from a file alone"
         missing = self._missing_bytes()
         return f"; it is cut off, its headers promise {missing} bytes more" if missing else ""
 
