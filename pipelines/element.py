@@ -121,6 +121,27 @@ def heard_languages(settings: Settings) -> tuple[str, ...]:
     return tuple(value for name in marked if isinstance(value := getattr(settings, name), str))
 
 
+@dataclass(frozen=True, slots=True)
+class CodeMark:
+    """On a field: what it names is imported and called, so only who writes the graph may say it.
+
+    A graph in which such a value is made from a param that may be anything is refused: its choices must be listed, or
+    whoever may give params could run what they like.
+
+    Attributes:
+        key: The key under which a name of code stands, at any depth; empty when the value itself is one.
+    """
+
+    key: str = ""
+
+
+def code_settings(settings: SettingsType) -> Mapping[str, CodeMark]:
+    """The settings that name code, with where in them."""
+    fields = settings.model_fields.items()
+    marks = {name: [each for each in field.metadata if isinstance(each, CodeMark)] for name, field in fields}
+    return {name: found[0] for name, found in marks.items() if found}
+
+
 def _marked(settings: SettingsType, mark: type) -> list[str]:
     """Names of the settings whose fields carry a mark."""
     fields = settings.model_fields.items()

@@ -294,7 +294,7 @@ class _Expander:
             if close:
                 hint = f"did you mean '{close}'? declared on {self.line_of(found.params[close].span, setting.key_span)}"
             self.problems.add("unknown-field", setting.key_span, f"bin {found.name!r} has no param {name!r}", hint=hint)
-        values = resolve_params(found.params, given, self.env, self.problems)
+        values = resolve_params(found.params, given, self.env, self.problems, of_bin=True)
         for name, value in values.items():
             absent = name not in given or (given[name].value is None and not given[name].failed)
             if absent and value.unset and name not in mistyped:

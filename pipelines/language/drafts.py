@@ -7,7 +7,7 @@ field, at the place of the value.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ import annotated_types
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings, code_settings
 from tolmach.pipelines.language.declared import DeclaredElement, Setting
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value, suggest
 from tolmach.pipelines.language.variables import Expanded
@@ -73,6 +73,7 @@ def _make_draft(
         problems.add("unknown-type", declared.type.span, f"no element type named {name!r}", hint=hint)
         return DraftElement(declared)
     spec = registry.get(name)
+    _refuse_code_from_outside(declared, spec, problems)
     settings = valid_settings(declared, spec, problems)
     if settings is None:
         # Pads of a fixed tuple are known whatever the settings: links to the element can still be checked.
@@ -86,6 +87,30 @@ def _make_draft(
         problems.add("bad-value", declared.span, f"{spec.type}: {error}")
         return DraftElement(declared, spec)
     return DraftElement(declared, spec, settings, templates, on_error or spec.on_error)
+
+
+def _refuse_code_from_outside(declared: DeclaredElement, spec: ElementSpec, problems: Diagnostics) -> None:
+    for name, mark in code_settings(spec.settings).items():
+        setting = declared.settings.get(name)
+        for found in _names_of_code(setting.value, mark.key) if setting is not None else ():
+            if found.free:
+                param = min(found.free)
+                message = f"{name} names code that is imported, and param {param!r} may be anything"
+                hint = f"write it out, or list what it may be: {param}: {{choices: [...]}}"
+                problems.add("bad-value", found.span, message, hint=hint)
+
+
+def _names_of_code(value: Expanded, key: str) -> Iterator[Expanded]:
+    if not key:
+        yield value
+        return
+    if not value.children and isinstance(value.value, dict | list) and value.free:
+        yield value  # a param that is a whole collection
+    for name, child in value.children.items():
+        if name == key:
+            yield child
+        else:
+            yield from _names_of_code(child, key)
 
 
 class _Watch:

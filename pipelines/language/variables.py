@@ -52,6 +52,7 @@ class Expanded:
         unset: Params without a value that it depends on; they stand in ``value`` as ``<name>``.
         failed: Whether a variable in it was already reported, so that nothing more should be said about it.
         children: Places of the parts of a list or mapping, by index or key.
+        free: Params of the graph from which it is made and which may be given any value.
     """
 
     value: Any
@@ -59,6 +60,7 @@ class Expanded:
     unset: frozenset[str] = frozenset()
     failed: bool = False
     children: Mapping[str | int, Expanded] = field(default_factory=dict, compare=False)
+    free: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def expand(written: YamlValue, scope: Scope, problems: Diagnostics) -> Expanded:
 
 def _collection(value: Any, span: Span, children: Mapping[str | int, Expanded]) -> Expanded:
     unset = frozenset[str]().union(*(c.unset for c in children.values()))
-    return Expanded(value, span, unset, any(c.failed for c in children.values()), children)
+    free = frozenset[str]().union(*(c.free for c in children.values()))
+    return Expanded(value, span, unset, any(c.failed for c in children.values()), children, free)
 
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<kind>env|param):(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:[-?][^}]*)?\})?")
@@ -115,6 +118,7 @@ class _ScalarExpansion:
     def __init__(self, scalar: YamlScalar, scope: Scope, problems: Diagnostics) -> None:
         self.scalar, self.scope, self.problems = scalar, scope, problems
         self.unset: set[str] = set()
+        self.free: set[str] = set()
         self.failed = False
 
     def expand(self) -> Expanded:
@@ -126,9 +130,9 @@ class _ScalarExpansion:
             whole = self.param(matches[0])
             if whole is not None:
                 self.problems.spend(1 + len(whole.children), span)
-                return Expanded(whole.value, span, whole.unset, whole.failed or self.failed)
+                return Expanded(whole.value, span, whole.unset, whole.failed or self.failed, free=whole.free)
         value = "".join(self.pieces(text, matches))
-        return Expanded(value, span, frozenset(self.unset), self.failed)
+        return Expanded(value, span, frozenset(self.unset), self.failed, free=frozenset(self.free))
 
     def pieces(self, text: str, matches: list[re.Match[str]]) -> Iterator[str]:
         at = 0
@@ -177,6 +181,7 @@ class _ScalarExpansion:
         if found is None:
             return ""
         self.unset |= found.unset
+        self.free |= found.free
         self.failed |= found.failed
         value = found.value
         if isinstance(value, list | dict):
@@ -345,7 +350,12 @@ def _choices(entry: YamlEntry | None, problems: Diagnostics) -> tuple[Any, ...]:
 
 
 def resolve_params(
-    defs: Mapping[str, ParamDef], given: Mapping[str, Expanded], env: Mapping[str, str], problems: Diagnostics
+    defs: Mapping[str, ParamDef],
+    given: Mapping[str, Expanded],
+    env: Mapping[str, str],
+    problems: Diagnostics,
+    *,
+    of_bin: bool = False,
 ) -> dict[str, Expanded]:
     """Values of params: what was given, else the default with variables expanded, else unset.
 
@@ -359,7 +369,9 @@ def resolve_params(
             value = _default(declared, env, problems)
         if declared.choices and not value.unset and not value.failed:
             value = _check_choice(declared, value, problems)
-        values[name] = value
+        # What the instance of a bin is given is as free as what it was made from.
+        free = () if declared.choices else value.free if of_bin else (name,)
+        values[name] = replace(value, free=frozenset(free))
     return values
 
 

@@ -320,6 +320,59 @@ def test_nobody_but_the_author_of_the_graph_chooses_what_is_imported():
         require_settings_live({"p.processor": "os:abort"}, graph)
 
 
+@pytest.mark.parametrize(
+    ("params", "settings"),
+    [
+        ("which: ", 'processor: "${param:which}"'),
+        ("which: a", 'processor: "${param:which}:B"'),
+        ("which: a", 'processor: "a:B", arguments: {x: [{import: "${param:which}:Y"}]}'),
+    ],
+)
+def test_no_param_that_may_be_anything_becomes_code(params: str, settings: str):
+    """Clients of a server that trusts them may give params; what is imported is not theirs to say."""
+    text = f"""\
+version: 1
+params: {{{params}}}
+elements:
+  in: {{type: test_src, rate_hz: 16000}}
+  p: {{type: pipecat, {settings}}}
+  out: {{type: fake_sink}}
+links: [in -> p -> out]
+"""
+    for given in (None, {"which": "os"}):
+        said = check_graph("a.yaml", text=text, params=given).format_text()
+        assert "names code that is imported, and param 'which' may be anything" in said
+    listed = text.replace(f"{{{params}}}", "{which: {default: a, choices: [a, b]}}").replace(
+        '"${param:which}"', '"${param:which}:B"'
+    )
+    assert check_graph("a.yaml", text=listed).format_text() == ""
+    assert "must be one of 'a', 'b'" in check_graph("a.yaml", text=listed, params={"which": "os"}).format_text()
+
+
+def test_a_bin_may_be_given_a_processor_by_the_graph():
+    text = """\
+version: 1
+params: {word: chair}
+bins:
+  filter:
+    params: {which: , word: }
+    elements: {p: {type: pipecat, processor: "${param:which}", arguments: {word: "${param:word}"}}}
+    links: []
+    pads: {sink: p.sink, src: p.src}
+elements:
+  in: {type: test_src, rate_hz: 16000}
+  f: {type: bin/filter, which: "a:B", word: "${param:word}"}
+  out: {type: fake_sink}
+links: [in -> f -> out]
+"""
+    assert check_graph("a.yaml", text=text).format_text() == ""
+    free = text.replace('which: "a:B"', 'which: "${param:word}:B"')
+    assert (
+        "names code that is imported, and param 'word' may be anything"
+        in check_graph("a.yaml", text=free).format_text()
+    )
+
+
 def test_a_package_that_is_not_here_is_known_without_importing_anything():
     gone = GRAPH.format(processor="no_such_package:X", settings="max_in_flight: 2")
     code = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import field_validator
 
 from tolmach.pipelines.caps import Caps, Structure
-from tolmach.pipelines.element import ElementSpec, Field, Heard, Missing, Pad, Settings
+from tolmach.pipelines.element import CodeMark, ElementSpec, Field, Heard, Missing, Pad, Settings
 from tolmach.pipelines.runtime.pipecat.imports import TARGET, check_arguments, top_level_is_there
 
 __all__ = ["SPEC", "PipecatSettings"]
@@ -21,13 +21,13 @@ TEXT = "text/x-translation"
 class PipecatSettings(Settings):
     """Settings of ``pipecat``."""
 
-    processor: str = Field(
+    processor: Annotated[str, CodeMark()] = Field(
         pattern=f"^{TARGET.pattern}$",
         max_length=300,
         description="The processor: module:Class of a pipecat FrameProcessor, or of a function that makes one. It is "
         "imported and called, so this is code that the graph's author chooses.",
     )
-    arguments: dict[str, Any] = Field(
+    arguments: Annotated[dict[str, Any], CodeMark("import")] = Field(
         {},
         description="What it is called with, by name. {import: module:Name} stands for that object, with arguments: "
         "{...} for what calling it gives. Keys of services belong into ${env:NAME}.",
