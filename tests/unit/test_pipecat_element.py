@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import subprocess
 import sys
@@ -39,9 +40,10 @@ RU = "text/x-translation, lang=ru"
 
 
 @pytest.fixture(autouse=True)
-def house(monkeypatch: pytest.MonkeyPatch) -> None:
+def house(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Somebody's package of processors, installed."""
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "data" / "house_processors"))
+    return importlib.import_module("house_processors.processors")
 
 
 def alone(name: str, sink: str = PLAIN, src: str = PLAIN, *, caps: str | None = None, **settings: Any) -> Harness:
@@ -243,6 +245,48 @@ async def test_a_voice_speaks_each_text_in_the_time_of_its_source():
         UtteranceEnd(3, 3000 * MS, 3010 * MS),
     ]
     assert h.audio()[0, 0] == pytest.approx(ord("a") / 32768)
+
+
+async def test_a_voice_service_of_pipecats_speaks_each_text_and_says_which_had_no_sound():
+    """Its base class queues texts, and says at the end of a silence that a text is over."""
+    settings: dict[str, Any] = {"caps": f"{VOICE}, channels=1", "arguments": {"stop_frame_timeout_s": 0.1}}
+    async with no_task_left(), alone("Service", RU, VOICE, **settings) as h:
+        await h.push(says(1, "abc"), says(2, "-"), says(3, "de"))
+        await h.eos()
+        out = h.output()
+    spoken = [(f.utterance, f.pts_ns // MS) for f in out if isinstance(f, AudioFrame)]
+    assert spoken == [(1, 1000), (1, 1010), (1, 1020), (3, 3000), (3, 3010)]
+    assert [f.utterance for f in out if isinstance(f, UtteranceStart)] == [1, 3]
+    assert [(f.utterance, f.reason) for f in out if isinstance(f, UtteranceEnd)] == [(1, "silence"), (3, "silence")]
+    assert ["completed with no audio" in m.text for m in h.messages if isinstance(m, ErrorMessage)] == [True]
+
+
+async def test_a_word_about_a_voice_that_is_over_does_not_end_the_next_one():
+    async with alone("Tardy", RU, VOICE, caps=f"{VOICE}, channels=1") as h:
+        await h.push(says(1, "a"), says(2, "b"))
+        await h.eos()
+    assert [f.utterance for f in h.output() if isinstance(f, AudioFrame)] == [1, 1, 2, 2]
+
+
+async def test_a_response_that_comes_word_by_word_is_one_text():
+    async with alone("Translator", RU, RU) as h:
+        await h.push(says(1, "ну и что"), says(2, "ладно"))
+        await h.eos()
+    assert [(t[0], t[3]) for t in texts(h.output())] == [(1, "НУ И ЧТО"), (2, "ЛАДНО")]
+
+
+async def test_a_restart_makes_another_processor(house: Any):
+    """`on_error: restart` where a service has lost its connection."""
+    house.Once.broken = 0
+    result, said = await played(
+        ("test_src", {"rate_hz": 16000, "duration_ms": 1000}),
+        ("pipecat", {"processor": f"{HOUSE}:Once", "on_error": "restart"}),
+        ("fake_sink", {}),
+    )
+    assert result.status == "done"
+    assert [m.policy for m in said if isinstance(m, ErrorMessage)] == ["restart"]
+    assert house.Once.broken == 1
+    assert "restarted" in result.warnings[0].text
 
 
 async def test_a_voice_at_another_rate_than_promised_is_told_so():

@@ -55,6 +55,8 @@ __all__ = ["AnswerBridge"]
 AFTER_METRICS_S = 0.25
 """Wall time that a text may come after the processor said that it has worked the utterance through, s: services report
 first and push the text behind it, in the same task."""
+MAX_CONTEXTS = 1000
+"""Voices that are remembered, so that a word that comes too late is not taken for one of the next."""
 LOST_UPSTREAM = "lost to a failure upstream"
 NO_ANSWER = "no answer"
 NO_SPEECH = "no speech"
@@ -76,6 +78,7 @@ class Ask:
         fault: Why it has no text, whatever comes.
         due: When it counts as answered if nothing comes any more, by the loop's clock, s; None for not yet.
         passed: A text that the processor is not asked about, on its way behind what it is.
+        context: The ``context_id`` of its voice, once a frame has named one.
         started: Whether its voice has begun.
         spoken: Samples of its voice so far.
     """
@@ -90,6 +93,7 @@ class Ask:
     fault: str | None = None
     due: float | None = None
     passed: TranslationFrame | None = None
+    context: str | None = None
     started: bool = False
     spoken: int = 0
 
@@ -109,6 +113,8 @@ class AnswerBridge(Bridge):
         self._asks_audio = asks_audio
         self._speaks = settings.src_caps.media == AUDIO
         self._asks: deque[Ask] = deque()
+        self._contexts: deque[str] = deque(maxlen=MAX_CONTEXTS)  # of voices, the last ones
+        self._draining = False
         self._hearing: Ask | None = None  # the utterance that goes in
         self._responding = False  # between the ends of a response that comes word by word
         self._changed = asyncio.Event()
@@ -188,7 +194,7 @@ class AnswerBridge(Bridge):
             if told and ask is not None and ask.put and not self._speaks:  # a voice goes on behind its request
                 self._expect(ask, round(AFTER_METRICS_S * 1000), at_most=True)
         elif self._speaks:
-            await self._give_voice(ask, frame)
+            await self._give_voice(frame)
         elif isinstance(frame, LLMFullResponseStartFrame | LLMFullResponseEndFrame):
             self._responding = isinstance(frame, LLMFullResponseStartFrame)
             if ask is not None and not self._responding and ask.put:
@@ -218,18 +224,31 @@ class AnswerBridge(Bridge):
         else:
             self._expect(ask, self.settings.answer_timeout_ms if self._responding else self.settings.settle_ms)
 
-    async def _give_voice(self, ask: Ask | None, frame: PipecatFrame) -> None:
-        if ask is None:
-            return
-        if isinstance(frame, TTSStartedFrame):
+    async def _give_voice(self, frame: PipecatFrame) -> None:
+        if isinstance(frame, InterruptionFrame):
+            if (ask := self._oldest()) is not None:
+                ask.answered, ask.fault = True, FAILED
+        elif isinstance(frame, TTSStartedFrame | OutputAudioRawFrame | TTSStoppedFrame):
+            ask = self._asked_in(getattr(frame, "context_id", None))
+            if ask is None:
+                return  # it comes too late
             self._expect(ask, self.settings.answer_timeout_ms)
-        elif isinstance(frame, OutputAudioRawFrame):
-            self._expect(ask, self.settings.answer_timeout_ms)
-            await self._push_voice(ask, frame)
-        elif isinstance(frame, TTSStoppedFrame):
-            ask.answered = True
-        elif isinstance(frame, InterruptionFrame):
-            ask.answered, ask.fault = True, FAILED
+            if isinstance(frame, OutputAudioRawFrame):
+                await self._push_voice(ask, frame)
+            elif isinstance(frame, TTSStoppedFrame):
+                ask.answered = True
+
+    def _asked_in(self, context: str | None) -> Ask | None:
+        """The text that a voice with this ``context_id`` speaks."""
+        if context is None:
+            return self._oldest()
+        if context not in self._contexts:
+            ask = next((ask for ask in self._asks if not ask.answered and ask.context is None), None)
+            if ask is None:
+                return None
+            ask.context = context
+            self._contexts.append(context)
+        return next((ask for ask in self._asks if not ask.answered and ask.context == context), None)
 
     async def _push_voice(self, ask: Ask, frame: OutputAudioRawFrame) -> None:
         wanted = _value(self.context, "src", "rate")
@@ -275,6 +294,8 @@ class AnswerBridge(Bridge):
                 changed = self._changed
                 now = asyncio.get_running_loop().time()
                 if ask.due is not None and ask.due <= now:
+                    if self._draining:
+                        break
                     ask.answered = True
                     await self._deliver()
                     continue
@@ -285,6 +306,7 @@ class AnswerBridge(Bridge):
                     pass
         finally:
             self._watching = False
+            self._tell()
 
     async def _deliver(self) -> None:
         """Push the answers that have nothing before them."""
@@ -328,6 +350,12 @@ class AnswerBridge(Bridge):
                 UtteranceEnd(ask.utterance, ask.pts_ns, end_ns, "error" if ask.fault else "silence")
             )
 
+    async def settle(self) -> None:
+        """Wait for the answers that come by themselves: not every processor keeps EndFrame behind them."""
+        self._draining = True
+        while self._watching and self._oldest() is not None:
+            await self._changed.wait()
+
     async def finish(self) -> None:
         """The processor has ended: nothing comes any more."""
         for ask in self._asks:
@@ -335,9 +363,9 @@ class AnswerBridge(Bridge):
         await self._deliver()
 
     async def lose(self) -> None:
-        """The oldest has no answer; why is on the bus."""
+        """The oldest has no answer; why is on the bus. A voice ends by itself, and an error may come behind its end."""
         ask = self._oldest()
-        if ask is not None and ask.put:
+        if ask is not None and ask.put and not self._speaks:
             ask.answered, ask.fault = True, FAILED
             await self._deliver()
 

@@ -39,6 +39,10 @@ class Bridge(ABC):
     async def give(self, frame: PipecatFrame) -> None:
         """A frame of the processor, for the graph."""
 
+    async def settle(self) -> None:
+        """The stream has ended, and the processor has not: wait for what comes by itself."""
+        return
+
     @abstractmethod
     async def finish(self) -> None:
         """The processor has ended: close what is open."""

@@ -85,6 +85,7 @@ class PipecatElement(Element):
 
     async def drain(self) -> None:
         """End the processor, and push what it still had."""
+        await self._bridge.settle()
         if self._cell is not None and not await self._cell.end(self.settings.answer_timeout_ms / 1000):
             text = f"{self._words} did not pass EndFrame on; what it still held is lost."
             self.context.post(WarningMessage(text))

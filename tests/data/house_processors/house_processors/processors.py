@@ -9,6 +9,9 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
     TextFrame,
     TranscriptionFrame,
     TTSAudioRawFrame,
@@ -19,6 +22,8 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.settings import TTSSettings
+from pipecat.services.tts_service import TTSService
 
 DOWN = FrameDirection.DOWNSTREAM
 
@@ -159,6 +164,72 @@ class Voice(FrameProcessor):
             block = np.full(self._rate_hz // 100, ord(letter), "<i2").tobytes()
             await self.push_frame(TTSAudioRawFrame(block, self._rate_hz, 1))
         await self.push_frame(TTSStoppedFrame())
+
+
+class Tardy(FrameProcessor):
+    """Beeps, and says once more that a text is over while it speaks the next one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._before = "none"
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection):
+        await super().process_frame(frame, direction)
+        if not isinstance(frame, TTSSpeakFrame):
+            await self.push_frame(frame, direction)
+            return
+        await self.push_frame(TTSStartedFrame(context_id=frame.text))
+        for _ in range(2):
+            await self.push_frame(TTSAudioRawFrame(bytes(480), 24000, 1, context_id=frame.text))
+            await self.push_frame(TTSStoppedFrame(context_id=self._before))
+        await self.push_frame(TTSStoppedFrame(context_id=frame.text))
+        self._before = frame.text
+
+
+class Service(TTSService):
+    """The same beeps as a service of pipecat: its base class queues, starts and stops them. "-" has no sound."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        settings = TTSSettings(model=None, voice=None, language=None)
+        super().__init__(push_start_frame=True, push_stop_frames=True, settings=settings, **kwargs)
+
+    async def run_tts(self, text: str, context_id: str):
+        for letter in text:
+            await asyncio.sleep(0)
+            if letter != "-":
+                block = np.full(self.sample_rate // 100, ord(letter), "<i2").tobytes()
+                yield TTSAudioRawFrame(block, self.sample_rate, 1, context_id=context_id)
+
+
+class Translator(FrameProcessor):
+    """Answers a text word by word, as language models do, in a task of its own."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection):
+        await super().process_frame(frame, direction)
+        if isinstance(frame, TextFrame):
+            self._answering = self.create_task(self._answer(frame.text))
+        else:
+            await self.push_frame(frame, direction)
+
+    async def _answer(self, text: str) -> None:
+        await self.push_frame(LLMFullResponseStartFrame())
+        for word in text.upper().split(" "):
+            await asyncio.sleep(0.001)
+            await self.push_frame(LLMTextFrame(word + " "))
+        await self.push_frame(LLMFullResponseEndFrame())
+
+
+class Once(FrameProcessor):
+    """Breaks for good at its first audio, unless another one has before."""
+
+    broken = 0
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection):
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame) and not type(self).broken:
+            type(self).broken += 1
+            await self.push_error("the connection is lost", force_treat_as_permanent=True)
+        await self.push_frame(frame, direction)
 
 
 class Stumbling(FrameProcessor):
