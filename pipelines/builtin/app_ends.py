@@ -72,7 +72,7 @@ class _End:
         self._name = name
         self._owner: object | None = None
         self._room = _Room()
-        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self._ended = False
         self._failure: TolmachError | None = None
         self.on_failure: Callable[[], None] = _nobody
@@ -94,13 +94,22 @@ class _End:
 
     async def _wait(self) -> None:
         """Until anything has changed. Cancelled by: the caller."""
-        changed = self._changed
-        await changed.wait()
+        changed = asyncio.get_running_loop().create_future()
+        self._waiting.append(changed)
+        try:
+            await changed
+        finally:
+            if changed in self._waiting:
+                self._waiting.remove(changed)
 
     def _tell(self) -> None:
-        # A new event for whoever waits next: one that is cleared by the first to wake would be missed by the second.
-        self._changed.set()
-        self._changed = asyncio.Event()
+        # Not an asyncio.Event, which the first to wake would clear before the second has looked; nor a new one each
+        # time: frames pass thousands of times a second, and mostly nobody waits.
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for changed in waiting:
+                if not changed.done():
+                    changed.set_result(None)
 
     def _attach(self, element: Element, max_ms: int, max_frames: int) -> None:
         if self._owner not in (None, element):
@@ -130,6 +139,7 @@ class AppInput(_End):
     def __init__(self, name: str = "") -> None:
         super().__init__(name)
         self._caps = Caps.any()
+        self._allowed: tuple[int, int, bool] | None = None
         self._taken_from = False  # whether the element takes: what is pushed to one that never will would be lost
         self._turn = asyncio.Lock()
         self._anchor_ns = 0  # media time from which samples are counted
@@ -262,8 +272,8 @@ class AppInput(_End):
             array = array[:, None]
         if array.ndim != 2 or not array.shape[1]:
             raise ValueError(f"{self._name}: samples must be [n] or [n, channels], got the shape {array.shape}")
-        known = self._caps.value("rate")
         if rate_hz is None:
+            known = self._caps.value("rate")
             if not isinstance(known, int):
                 raise ValueError(f"{self._name}: say at which rate: push(samples, rate_hz=48000)")
             rate_hz = known
@@ -271,9 +281,12 @@ class AppInput(_End):
         return array, int(rate_hz)
 
     def _check_caps(self, rate_hz: int, channels: int, *, segmented: bool) -> None:
+        if (rate_hz, channels, segmented) == self._allowed:  # as the last time
+            return
         fields = {"rate": rate_hz, "channels": channels, "segmented": segmented}
         pushed = Structure.of("audio/raw", {name: frozenset({value}) for name, value in fields.items()})
         if self._caps.can_intersect(Caps.of([pushed])):
+            self._allowed = rate_hz, channels, segmented
             return
         hint = "set its caps to what you push, and put {type: resample} behind it where the graph wants something else"
         if channels > 64:

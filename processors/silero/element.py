@@ -58,7 +58,7 @@ class SileroTts(SpeechElement):
         self._lease = await HOSTS.acquire(key, load)
         packages.clear()
         self._file = path.name
-        self._speaker = self._speaker_of(settings, self._lease)
+        self._speaker = self._speaker_of(self.settings, self._lease)  # which may have changed while it was loaded
         await self._lease.warm()
 
     def change_settings(self, settings: SileroTtsSettings) -> None:

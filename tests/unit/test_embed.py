@@ -212,6 +212,30 @@ async def test_a_failure_that_another_task_was_told_ends_the_block_too() -> None
             await reading
 
 
+async def test_a_failure_inside_a_group_of_tasks_leaves_no_cancel_behind() -> None:
+    async def read(graph: RunningGraph) -> None:
+        await collect(graph["out"])
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with failing() as graph, asyncio.TaskGroup() as tasks:
+            tasks.create_task(read(graph))
+            await blow_up(graph)
+            await asyncio.sleep(3600)
+    assert caught.group_contains(ElementError, match="boom")
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_a_time_limit_of_the_program_holds() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5), tolmach.open(STRAIGHT) as graph:
+            await anext(graph["out"])
+    assert graph.result is not None
+    assert graph.result.status == "cancelled"
+
+
 async def test_a_failure_that_the_program_dealt_with_is_not_raised_again() -> None:
     async with failing() as graph:
         await blow_up(graph)
