@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from tolmach.pipelines.caps import Caps, Scalar
 from tolmach.pipelines.describe.reference import example_settings
-from tolmach.pipelines.element import ElementSpec, Pad, Settings, SourceElement
+from tolmach.pipelines.element import ElementSpec, Pad, Settings, SourceElement, is_live_setting
 from tolmach.pipelines.frames import Frame
 from tolmach.pipelines.registry import load_runtime
 from tolmach.pipelines.testing.harness import Harness
@@ -164,6 +164,26 @@ class _Check:
                 f"output {name!r} depends on the chunking of the input ({' and '.join(map(str, CHUNKINGS_MS))} ms "
                 "differ); decide by sample counts, not by frames",
             )
+
+        if any(is_live_setting(self.spec.settings, name) for name in self.spec.settings.model_fields):
+            await self.same_settings(streams, results[0])
+
+    async def same_settings(self, streams: Mapping[str, Sequence[Frame]], expected: Mapping[str, Any]) -> None:
+        """Told again in the middle of a stream what its settings are, it goes on as if nothing had been said."""
+        halves: list[dict[str, Sequence[Frame]]] = [{}, {}]
+        for pad, frames in streams.items():
+            cut = rechunk(frames, CHUNKINGS_MS[0])
+            halves[0][pad], halves[1][pad] = cut[: len(cut) // 2], cut[len(cut) // 2 :]
+        with tempfile.TemporaryDirectory() as folder:
+            harness = self.harness(folder)
+            await self.within(harness, harness.element.start(), "start()")
+            await self.feed(harness, halves[0])
+            harness.element.change_settings(self.settings.model_copy())
+            told = await self.finish(harness, halves[1], folder)
+        self.require(
+            told == expected,
+            "change_settings() with the settings it has changes its output; adopt what differs, at the next utterance",
+        )
 
     async def run(self, streams: Mapping[str, Sequence[Frame]]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import create_model
 
-from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
+from tolmach.pipelines.element import Element, ElementSpec, Field, Live, Pad, Settings, SourceElement
 from tolmach.pipelines.errors import MediaError
 from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import tone
@@ -248,6 +248,32 @@ class Deaf(SourceElement):
             number += 1
 
 
+class GainSettings(Settings):
+    gain: Live[int] = Field(1, description="How loud.")
+
+
+class StartsOver(Element):
+    """Takes other settings by beginning anew: what it was about to push is gone."""
+
+    held: Frame | None = None
+
+    async def start(self) -> None:
+        self.held = None
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        held, self.held = self.held, frame
+        if held is not None:
+            await self.context.push(held)
+
+    async def drain(self) -> None:
+        if self.held is not None:
+            await self.context.push(self.held)
+
+    def change_settings(self, settings: Settings) -> None:
+        super().change_settings(settings)
+        self.held = None
+
+
 class NegativeLatency(Element):
     @property
     def latency_ns(self) -> int:
@@ -281,6 +307,10 @@ class NegativeLatency(Element):
         (spec("Litters", PLAIN, None), "a cancelled run left half.wav; write under a temporary name"),
         (spec("Hangs"), r"drain\(\) did not return within 0.2 s"),
         (spec("Deaf", None, PLAIN), r"produce\(\), which was asked to finish\(\), did not return within 0.2 s"),
+        (
+            spec("StartsOver", settings=GainSettings),
+            r"change_settings\(\) with the settings it has changes its output; adopt what differs",
+        ),
         (spec("NegativeLatency"), "latency_ns must be an int >= 0, not -1"),
         (spec("Pass", None, PLAIN), "an element without sink pads, and no other, derives from SourceElement"),
         (spec("Endless", PLAIN, PLAIN), "an element without sink pads, and no other, derives from SourceElement"),
