@@ -16,7 +16,7 @@ from tolmach.pipelines.frames import Frame
 from tolmach.pipelines.registry import Registry
 
 MODELS = {"canary_ast", "espeak_tts", "subtitle_sink", "text_sink", "silero_tts", "whisper_ast"}
-CALLS = {"webrtc_src", "webrtc_sink"}
+NOT_ALONE = {"webrtc_src": "call", "webrtc_sink": "call", "app_src": "program", "app_sink": "program"}
 
 
 class Fails(Element):
@@ -26,10 +26,17 @@ class Fails(Element):
         raise TypeError("open() got an unexpected keyword argument 'metadata_errors'")
 
 
-@pytest.mark.parametrize("name", sorted(set(Registry.builtin()) - MODELS - CALLS))
+@pytest.mark.parametrize("name", sorted(set(Registry.builtin()) - MODELS - set(NOT_ALONE)))
 def test_every_element_can_be_tried(name: str) -> None:
     registry = Registry.builtin()
     assert name in try_element(registry.get(name), registry).split(" -> ")
+
+
+@pytest.mark.parametrize(("name", "who"), NOT_ALONE.items())
+def test_what_needs_somebody_else_says_whom(name: str, who: str) -> None:
+    registry = Registry.builtin()
+    with pytest.raises(NotTried, match=f"only a {who} can try it"):
+        try_element(registry.get(name), registry)
 
 
 @pytest.mark.models
