@@ -324,6 +324,23 @@ async def test_a_graph_that_cannot_start_is_told_and_the_pipeline_passes_frames(
     assert [t.text for t in run.end.of(TextFrame)] == ["behind"]
 
 
+async def test_a_pipeline_can_be_cancelled_while_the_graph_starts():
+    processor = GraphProcessor(INTERPRETER.replace("processors:Voice", "processors:Connecting"))
+    async with running(processor) as run:
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(5):
+            await run.worker.cancel()
+            await run.over()
+    assert not run.end.frames
+
+
+async def test_setting_up_that_takes_too_long_is_given_up_by_pipecat():
+    processor = GraphProcessor(INTERPRETER.replace("processors:Voice", "processors:Connecting"))
+    async with running(processor, setup_timeout_secs=0.5) as run, asyncio.timeout(10):
+        await run.over()
+    assert not run.end.frames
+
+
 async def test_the_graphs_bus_can_be_heard():
     processor, said = GraphProcessor(INTERPRETER), []
     processor.bus.subscribe(said.append)

@@ -273,6 +273,18 @@ class Unready(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
+class Connecting(FrameProcessor):
+    """Never gets its connection."""
+
+    async def setup(self, setup):
+        await super().setup(setup)
+        await asyncio.Event().wait()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection):
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+
+
 class Hanging(FrameProcessor):
     """Never comes back from its first frame of audio."""
 
