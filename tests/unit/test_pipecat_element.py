@@ -166,16 +166,22 @@ async def test_texts_belong_to_their_utterances_though_they_come_later():
     assert (first.source_lang, first.target_lang, first.engine) == ("en", "ru", "Recogniser")
 
 
-async def test_no_more_utterances_wait_in_it_than_it_may_have():
-    async with alone("Recogniser", CUT, RU) as h:
-        await h.push(*utterance(1, 0, 2000))  # 20 ms of work
+async def test_no_more_utterances_wait_in_it_than_it_may_have(house: Any, monkeypatch: pytest.MonkeyPatch):
+    gate = asyncio.Event()
+    monkeypatch.setattr(house.Recogniser, "gate", gate)
+    async with alone("Recogniser", CUT, RU, max_in_flight=2) as h:
+        await h.push(*utterance(1, 0, 100), *utterance(2, 500, 100))
+        third = asyncio.create_task(h.push(UtteranceStart(3, 3000 * MS)))
+        await asyncio.wait({third}, timeout=0.1)
+        assert not third.done()
         assert texts(h.output()) == []
-        await h.push(UtteranceStart(2, 3000 * MS))
-        assert texts(h.output()) == [(1, 0, 2000, "2000 ms", None)]
+        gate.set()
+        await third
+        assert texts(h.output())[0] == (1, 0, 100, "100 ms", None)
 
 
 async def test_an_utterance_without_an_answer_leaves_a_trace_and_does_not_take_the_next_ones():
-    settings: dict[str, Any] = {"arguments": {"silent_below_ms": 100}, "answer_timeout_ms": 150}
+    settings: dict[str, Any] = {"arguments": {"silent_below_ms": 100}, "answer_timeout_ms": 400}
     async with alone("Recogniser", CUT, RU, **settings) as h:
         await h.push(*utterance(1, 0, 40), *utterance(2, 500, 200), *utterance(3, 900, 40))
         await h.eos()
@@ -249,7 +255,7 @@ async def test_a_voice_speaks_each_text_in_the_time_of_its_source():
 
 async def test_a_voice_service_of_pipecats_speaks_each_text_and_says_which_had_no_sound():
     """Its base class queues texts, and says at the end of a silence that a text is over."""
-    settings: dict[str, Any] = {"caps": f"{VOICE}, channels=1", "arguments": {"stop_frame_timeout_s": 0.1}}
+    settings: dict[str, Any] = {"caps": f"{VOICE}, channels=1", "arguments": {"stop_frame_timeout_s": 0.5}}
     async with no_task_left(), alone("Service", RU, VOICE, **settings) as h:
         await h.push(says(1, "abc"), says(2, "-"), says(3, "de"))
         await h.eos()

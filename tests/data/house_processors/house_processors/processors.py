@@ -83,7 +83,9 @@ class Mask(FrameProcessor):
 
 
 class Recogniser(FrameProcessor):
-    """Says how many milliseconds it has heard, in a task of its own, the longer the later."""
+    """Says how many milliseconds it has heard, in a task of its own, the longer the later, once the gate is open."""
+
+    gate: asyncio.Event | None = None
 
     def __init__(self, *, silent_below_ms: int = 0, finalized: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -93,7 +95,6 @@ class Recogniser(FrameProcessor):
         self._finalized = finalized
         self._asked = asyncio.Queue()
         self._worker = None
-        self.most_waiting = 0
 
     async def process_frame(self, frame: Frame, direction: FrameDirection):
         await super().process_frame(frame, direction)
@@ -114,6 +115,8 @@ class Recogniser(FrameProcessor):
     async def _answer(self) -> None:
         while True:
             heard_ms = await self._asked.get()
+            if self.gate is not None:
+                await self.gate.wait()
             await asyncio.sleep(heard_ms / 100_000)
             if heard_ms >= self._silent_below_ms:
                 said = TranscriptionFrame(f"{heard_ms} ms", "", "", finalized=self._finalized)
