@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tolmach.pipelines.bus import Bus, Message, StateMessage
-from tolmach.pipelines.errors import Ended, GraphError
+from tolmach.pipelines.errors import Cancelled, Ended, GraphError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.builder import GraphBuilder
 from tolmach.pipelines.language.check import load_graph
@@ -113,7 +113,7 @@ class RunningGraph:
         result: How it ended, once it has.
     """
 
-    def __init__(self, check: Any, bus: Bus, resources: dict[str, object], options: Mapping[str, Any]) -> None:
+    def __init__(self, check: Callable[[], Graph], bus: Bus, resources: dict[str, object], options: Mapping[str, Any]) -> None:
         self.bus = bus
         self.result: RunResult | None = None
         self._check = check
@@ -183,13 +183,10 @@ class RunningGraph:
         return await self.wait()
 
     async def __aenter__(self) -> RunningGraph:
+        await self.start()
         self._block = asyncio.current_task()
         self._cancels = self._block.cancelling() if self._block is not None else 0
-        try:
-            return await self.start()
-        except BaseException:
-            self._block = None
-            raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -328,7 +325,7 @@ class RunningGraph:
     # Inside -------------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> tuple[Graph, type[GraphRunner]]:
-        graph: Graph = self._check()
+        graph = self._check()
         from tolmach.pipelines.runtime.runner import GraphRunner
 
         for node in graph.nodes.values():
@@ -370,6 +367,9 @@ class RunningGraph:
         try:
             self.result = await runner.run()
             self._error = self.result.error
+        except asyncio.CancelledError:  # somebody cancels all tasks of the loop
+            self._error = Cancelled(f"the graph {runner.graph.name!r} was cancelled")
+            raise
         except Exception as error:  # what cannot start; raised by start()
             self._error = error
         finally:

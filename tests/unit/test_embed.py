@@ -228,6 +228,26 @@ async def test_a_failure_inside_a_group_of_tasks_leaves_no_cancel_behind() -> No
     await asyncio.sleep(0)
 
 
+async def test_a_graph_that_fails_as_soon_as_it_plays() -> None:
+    line = "script fail_at=1 ! collect"
+    with pytest.raises(MediaError, match="breaks off"):
+        async with tolmach.open(line, registry=Registry.builtin().extended(*BOMBS)):
+            await asyncio.sleep(3600)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_whoever_cancels_all_tasks_of_the_loop_ends_it_too() -> None:
+    graph = await tolmach.open(STRAIGHT).start()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    with pytest.raises(Cancelled):
+        await graph.wait()
+    with pytest.raises(Cancelled):
+        await anext(graph["out"])
+
+
 async def test_a_time_limit_of_the_program_holds() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5), tolmach.open(STRAIGHT) as graph:
