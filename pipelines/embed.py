@@ -113,7 +113,9 @@ class RunningGraph:
         result: How it ended, once it has.
     """
 
-    def __init__(self, check: Callable[[], Graph], bus: Bus, resources: dict[str, object], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, check: Callable[[], Graph], bus: Bus, resources: dict[str, object], options: Mapping[str, Any]
+    ) -> None:
         self.bus = bus
         self.result: RunResult | None = None
         self._check = check

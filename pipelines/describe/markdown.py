@@ -17,7 +17,8 @@ _TITLE = """\
 
 Everything that `type:` may be without a plug-in: what it is for, what travels over its pads, its settings. Written by
 `make reference` from the specs; `tolmach inspect TYPE` shows the same at a prompt. **live** marks what clients of a
-live server may change while a graph runs. How to write another one: [ELEMENTS.md](ELEMENTS.md).
+live server, and programs ([PYTHON.md](PYTHON.md)), may change while a graph runs. How to write another one:
+[ELEMENTS.md](ELEMENTS.md).
 """
 
 

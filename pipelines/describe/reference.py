@@ -72,7 +72,7 @@ class SettingInfo:
         range: For people: ``[0, 1)``, ``≥ 0``, or "".
         choices: Allowed values, or empty when there is no such list.
         required: Whether a graph must give it.
-        live: Whether clients of a live server may change it while a graph runs.
+        live: Whether programs, and clients of a live server, may change it while a graph runs.
         default: JSON value; None too when required.
         description: What it does.
         schema: JSON Schema of its value: constraints only, references resolved.

@@ -187,6 +187,13 @@ def test_inspect_describes_pads_and_settings(capsys: pytest.CaptureFixture[str])
     assert "  licence    Apache-2.0\n" in shown
 
 
+def test_inspect_says_what_may_change_while_a_graph_plays(capsys: pytest.CaptureFixture[str]):
+    assert main(["inspect", "webrtc_src"]) == 0
+    shown = capsys.readouterr().out
+    assert "  gate_playback: bool; default true; live\n" in shown
+    assert "  paced: bool; default true\n" in shown
+
+
 def test_inspect_json(capsys: pytest.CaptureFixture[str]):
     assert main(["inspect", "--format", "json", "test_src"]) == 0
     info = json.loads(capsys.readouterr().out)

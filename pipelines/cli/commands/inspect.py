@@ -136,6 +136,7 @@ def _setting_lines(setting: SettingInfo, width: int) -> Iterator[str]:
     facts += [setting.range] if setting.range else []
     facts += ["one of " + ", ".join(_scalar(c) for c in setting.choices)] if setting.choices else []
     facts += ["required" if setting.required else f"default {_scalar(setting.default)}"]
+    facts += ["live"] if setting.live else []
     yield from _wrap("; ".join(facts), width, f"  {setting.name}: ", " " * 6)
     if setting.description:
         yield from _wrap(" ".join(setting.description.split()), width, " " * 6, " " * 6)
