@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.builder import GraphBuilder
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.language.diagnostics import suggest
+from tolmach.pipelines.language.launch_line import is_line
 from tolmach.pipelines.language.source import graph_source
 from tolmach.pipelines.registry import Registry, load_runtime
 
@@ -100,9 +102,13 @@ def _checked(
     return load_graph(graph_source(source if isinstance(source, str) else Path(source)), require_params=True, **given)
 
 
+_KEY = re.compile(r"^(?:\s*\{|[\w-]+\s*:(?:\s|$))", re.MULTILINE)
+"""Where a mapping begins, as a graph is one: ``version: 1``, ``{version: 1``."""
+
+
 def _is_document(source: str) -> bool:
-    """Whether a text is a YAML document and not the name of one."""
-    return "\n" in source or source.lstrip().startswith("{")
+    """Whether a text is a YAML document, and no name and no launch line, which may have several lines as well."""
+    return bool(_KEY.search(source)) or ("\n" in source and not is_line(source))
 
 
 class RunningGraph:

@@ -42,6 +42,8 @@ SETTLE_S = 50.0
 """After the last client: half a minute for those who may come back, and some time for what closes slowly."""
 GROWTH = 1.05
 """Most that the last quarter may need more memory than the second, which is the first that has seen everything."""
+CONTEXT = 40
+"""Lines shown of the log from one that is unforeseen: a traceback."""
 UNFORESEEN = re.compile(r"Traceback|never retrieved|was destroyed|Unhandled|CRITICAL| ERROR ")
 
 
@@ -307,7 +309,8 @@ def _judge(server: Server, crowd: Crowd, before: Sample, samples: list[Sample], 
     quarter = len(samples) // 4
     second, last = samples[quarter : 2 * quarter], samples[-quarter:]
     grown = statistics.median(s.rss_mib for s in last) / statistics.median(s.rss_mib for s in second)
-    log = [line for line in server.log.read_text(errors="replace").splitlines() if UNFORESEEN.search(line)]
+    written = server.log.read_text(errors="replace").splitlines()
+    log = [number for number, line in enumerate(written) if UNFORESEEN.search(line)]
     print("\nCalls: " + ", ".join(f"{name} {count}" for name, count in sorted(crowd.told.items())))
     checks = {
         f"memory of the last quarter is {grown:.3f} of the second (at most {GROWTH})": grown <= GROWTH,
@@ -323,8 +326,8 @@ def _judge(server: Server, crowd: Crowd, before: Sample, samples: list[Sample], 
     }
     for text, holds in checks.items():
         print(f"- {'yes' if holds else 'NO '} {text}")
-    for line in log[:10]:
-        print(f"  {line}")
+    for number in log[:10]:
+        print("\n".join(f"  {line}" for line in written[number : number + CONTEXT]))
     return all(checks.values())
 
 

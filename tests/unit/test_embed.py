@@ -108,11 +108,17 @@ async def test_a_shipped_graph_by_its_name(root: Path, tmp_path: Path) -> None:
     assert any(isinstance(message, tolmach.UtteranceEndMessage) for message in seen)
 
 
-async def test_a_graph_on_one_line() -> None:
-    line = "app_src name=in caps='audio/raw, rate=16000, channels=1' ! identity ! app_sink name=out"
+@pytest.mark.parametrize("ends", [" ", "\n"], ids=["one line", "several"])
+async def test_a_launch_line(ends: str) -> None:
+    line = f"app_src name=in caps='audio/raw, rate=16000, channels=1'{ends}! identity{ends}! app_sink name=out"
     async with tolmach.open(line) as graph:
         await graph["in"].push(ones(160))
         assert await anext(graph["out"])
+
+
+async def test_a_document_may_hold_exclamation_marks() -> None:
+    async with tolmach.open(STRAIGHT.replace("version: 1", "version: 1\ndescription: Hello ! World")) as graph:
+        assert graph.graph.description == "Hello ! World"
 
 
 async def test_a_graph_that_is_checked_already(tmp_path: Path) -> None:
