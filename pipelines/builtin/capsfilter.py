@@ -11,8 +11,11 @@ from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings
 
 
 def _caps(text: str) -> str:
-    if Caps.parse(text).is_empty:
+    caps = Caps.parse(text)
+    if caps.is_empty:
         raise ValueError("nothing could pass; write caps such as audio/raw, rate=16000")
+    if any(structure.media == "audio/x-raw" for structure in caps):
+        raise ValueError("samples are called audio/raw here, with rate and channels alone")
     return text
 
 

@@ -222,6 +222,8 @@ MISTAKES = [
     ("canary_ast\n prompts=[a, !!int b]", "!!int b", "line-syntax", "tags are not allowed in a graph file"),
     ("canary_ast prompts={a: 1, a: 2}", "a", "duplicate-key", "'a' appears twice"),
     ("file_src path=a.wav! fake_sink", "!", "line-syntax", "a space goes in front of !"),
+    ("test_src ! audio/x-raw ! fake_sink", "audio/x-raw", "bad-value",
+     "caps: samples are called audio/raw here, with rate and channels alone"),
     ("audio/raw ! fake_sink", "audio/raw", "line-syntax", "caps stand between two !"),
     ("test_src ! audio/raw, rate=5", "audio/raw, rate=5", "line-syntax", "caps stand between two !"),
     ("test_src ! audio/raw fake_sink", "audio/raw fake_sink", "line-syntax", "caps stand between two !"),
@@ -379,6 +381,17 @@ def test_a_line_runs_over_recordings(tmp_path, monkeypatch):
     line = f"file_src path=${{param:input}} ! resample rate_hz=16000 ! silero_vad ! {sink}"
     assert main(["run", line, str(clip), "-o", "out", "-q"]) == 0
     assert (tmp_path / "out/en-00/found.jsonl").is_file()
+
+
+def test_what_is_measured_replaces_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talk.wav").write_bytes(b"mine")
+    for path, said in (("talk.wav", "talk.wav is there already"), ("-", "writes to standard output")):
+        assert main(["bench", f"test_src duration_ms=100 ! file_sink path={path}", "--rounds", "1"]) == 2
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "talk.wav").read_bytes() == b"mine"
+    sink = "file_sink path=${param:output}/talk.wav"
+    assert main(["bench", f"test_src duration_ms=100 ! {sink}", "--rounds", "2"]) == 0
 
 
 def test_a_server_is_told_to_take_files(capsys):

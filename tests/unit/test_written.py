@@ -188,6 +188,7 @@ def test_a_line_runs_and_leaves_only_what_its_sinks_write(tmp_path, monkeypatch,
         ("test_src !", 2, "<line>:1:10: error[line-syntax]: nothing comes behind this !"),
         ("test_src ! fake_sunk", 2, "did you mean 'fake_sink'?"),
         ("file_src path=${param:input} ! fake_sink", 2, "give one with --set input=..."),
+        ("phrasebook", 2, "phrasebook is a graph file: tolmach run phrasebook"),
         ("file_src path=gone.wav ! fake_sink", 1, "gone.wav: no such file"),
     ],
 )

@@ -25,6 +25,7 @@ av.logging.set_level(None)  # libav writes on stderr otherwise; what went wrong 
 
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)  # RFC 6716, section 2
 _LAYOUTS = {1: "mono", 2: "stereo"}
+_PAGE_US = 100_000  # what a page of Ogg holds in a stream, µs; in files it is libav's second
 _EMPTY_MS = 20  # what a file without audio holds: one Opus frame; FLAC and WAV readers dislike files with no sample
 
 
@@ -191,7 +192,11 @@ class _Muxer:
 
     def __init__(self, file: Writable, chosen: _Format, rate_hz: int, channels: int) -> None:
         self._disk = _Disk(file)
-        options = dict(chosen.options) if file.seekable() else {**dict(chosen.options), "flush_packets": "1"}
+        options = dict(chosen.options)
+        if not file.seekable():  # somebody may be listening
+            options["flush_packets"] = "1"
+            if chosen.container == "ogg":
+                options["page_duration"] = str(_PAGE_US)
         self.container = av.open(self._disk, "w", format=chosen.container, options=options)
         self._rate_hz = rate_hz
         self._layout = _LAYOUTS[channels]

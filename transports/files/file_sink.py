@@ -135,12 +135,13 @@ class Timeline:
         return silence
 
 
+_PARTS_A_SECOND, _PARTS_A_SECOND_STREAMED = 2, 10  # that many thread hops for a second of audio
 _EMPTY_FORMAT = (16000, 1)  # of a file for which neither a frame nor the negotiated caps say rate and channels
 _MIN_RATE_HZ, _MAX_RATE_HZ, _MAX_CHANNELS = 8000, 48000, 2
 
 
 class FileSink(Element):
-    """Places audio on the file's timeline and writes it, half a second a thread hop."""
+    """Places audio on the file's timeline and writes it, half a second a thread hop (a tenth where it is streamed)."""
 
     settings: FileSinkSettings
 
@@ -228,7 +229,8 @@ class FileSink(Element):
         self._pending += len(frame.samples)
         if placed is not None:
             self._post_lag(placed)
-        if self._pending >= frame.rate_hz // 2 or silence > frame.rate_hz:
+        most = frame.rate_hz // (_PARTS_A_SECOND_STREAMED if self.settings.path == STDIO else _PARTS_A_SECOND)
+        if self._pending >= most or silence > frame.rate_hz:
             await self._flush()
 
     def _check_format(self, frame: AudioFrame) -> None:

@@ -74,7 +74,8 @@ class FileSrc(SourceElement):
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         first_chunk, done, reported_s = 0, 0, 0
-        chunks = max(1, _BLOCK_MS // self.settings.fitting_chunk_ms)
+        # What comes through a pipe may be spoken right now: nothing waits for the rest of a second.
+        chunks = 1 if self.settings.path == STDIO else max(1, _BLOCK_MS // self.settings.fitting_chunk_ms)
         while not self._finishing.is_set():
             edges = [self._edge(first_chunk + i, decoder.rate_hz) for i in range(chunks + 1)]
             block = await asyncio.to_thread(decoder.read, edges[-1] - edges[0])

@@ -38,9 +38,9 @@ class _Bell:
     def ring(self) -> None:
         """Wake whoever waits, now and later. Safe twice, and after :meth:`close`."""
         with self._lock:
-            if not self.rung and self._rope >= 0:
+            rung, self.rung = self.rung, True
+            if not rung and self._rope >= 0:
                 os.write(self._rope, b"!")
-            self.rung = True
 
     def wait(self, fd: int, events: int) -> bool:
         """Wait until ``fd`` is ready; False when somebody rang."""
@@ -51,7 +51,8 @@ class _Bell:
         poll = select.poll()
         poll.register(fd, events)
         poll.register(self._ear, select.POLLIN)
-        return all(ready != self._ear for ready, _ in poll.poll())
+        poll.poll()
+        return not self.rung
 
     def close(self) -> None:
         """Let go of its descriptors; nobody may wait any more. Safe twice."""

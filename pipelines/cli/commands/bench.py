@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tolmach.pipelines.cli.options import add_set, add_trust, includes_of, whole_number
 
 if TYPE_CHECKING:
+    from tolmach.pipelines.graph import Graph
     from tolmach.pipelines.language.include import Includes
     from tolmach.pipelines.language.source import GraphSource
     from tolmach.pipelines.runtime.runner import RunResult
@@ -74,9 +75,29 @@ def run(args: argparse.Namespace) -> int:
         if result.graph is None:
             print(format_text(result.diagnostics, result.sources, color=use_color(sys.stderr)), file=sys.stderr)
             return 2
+        _spare_files(result.graph, Path(folder))
         rounds = asyncio.run(_rounds(graph, values, overrides, includes, args.rounds))
     _print(ReportConsole(), str(args.graph), source, rounds)
     return 0 if all(r.ok for r in rounds) else 1
+
+
+def _spare_files(graph: Graph, folder: Path) -> None:
+    """Refuse to replace files that are not ours: what is measured is thrown away.
+
+    Raises:
+        GraphError: If a sink would, or would write to standard output.
+    """
+    from tolmach.pipelines.element import output_paths
+    from tolmach.pipelines.errors import GraphError
+    from tolmach.pipelines.stdio import STDIO
+
+    for node in graph.nodes.values():
+        for path in output_paths(node.settings).values():
+            if path == STDIO:
+                raise GraphError(f"{node.name} writes to standard output, where the figures are; measure a fake_sink")
+            if Path(path).expanduser().is_file() and not Path(path).is_relative_to(folder):
+                hint = "write below ${param:output}, or measure a fake_sink"
+                raise GraphError(f"{path} is there already, and {node.name} would replace it each round; {hint}")
 
 
 async def _rounds(

@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.language.launch_line import LaunchLine
 
     line = LaunchLine(joined(args.line))
+    _refuse_file(line.text.strip())
     params, overrides = parse_set(args.set)
     checked = check_graph(line, params=params, overrides=overrides, require_params=not args.print_yaml)
     if tell_problems(checked, warnings=not args.quiet) or checked.graph is None:
@@ -96,6 +98,16 @@ def run(args: argparse.Namespace) -> int:
         if record.status == "cancelled":
             return interrupts.status or EXIT_INTERRUPTED
     return EXIT_OK if record.ok else EXIT_FAILED
+
+
+def _refuse_file(text: str) -> None:
+    """Say what to do with a graph that is in a file."""
+    from tolmach.pipelines.errors import GraphError
+    from tolmach.pipelines.language.launch_line import is_line
+    from tolmach.pipelines.shipped import shipped_graphs
+
+    if not is_line(text) and (Path(text).is_file() or text in {path.stem for path in shipped_graphs()}):
+        raise GraphError(f"{text} is a graph file: tolmach run {text}; as a line: tolmach graph --as-launch {text}")
 
 
 def joined(words: Sequence[str]) -> str:
