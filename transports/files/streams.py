@@ -28,15 +28,21 @@ _HEAD = 4096
 
 
 class _Bell:
-    """Wakes up a thread that waits for a descriptor."""
+    """Wakes up a thread that waits for a descriptor, also one that will only begin to wait."""
 
     def __init__(self) -> None:
-        self._ear, self._rope = os.pipe()
+        self._ear = self._rope = -1
         self._lock = threading.Lock()
         self.rung = False
 
+    def hang(self) -> None:
+        """Get ready to be rung."""
+        with self._lock:
+            if self._rope < 0 and not self.rung:
+                self._ear, self._rope = os.pipe()
+
     def ring(self) -> None:
-        """Wake whoever waits, now and later. Safe twice, and after :meth:`close`."""
+        """Wake whoever waits, now and later. Safe twice, and at any moment."""
         with self._lock:
             rung, self.rung = self.rung, True
             if not rung and self._rope >= 0:
@@ -96,7 +102,7 @@ class StandardInput:
         self._fd = fd
         self._base = 0
         self._is_file = False
-        self._bell: _Bell | None = None
+        self._bell = _Bell()
 
     def open(self) -> str:
         """Take it; returns why that cannot be done, or ""."""
@@ -114,13 +120,12 @@ class StandardInput:
         self._is_file = stat.S_ISREG(mode)
         if self._is_file:
             self._base = os.lseek(self._fd, 0, os.SEEK_CUR)
-        self._bell = _Bell()
+        self._bell.hang()
         return ""
 
     def read(self, size: int) -> bytes:
         """Up to ``size`` bytes as soon as there are any; none at the end, or after :meth:`interrupt`."""
-        bell = self._bell
-        if bell is None or not bell.wait(self._fd, getattr(select, "POLLIN", 1)):
+        if not self._bell.wait(self._fd, getattr(select, "POLLIN", 1)):
             return b""
         try:
             data = os.read(self._fd, size)
@@ -149,13 +154,11 @@ class StandardInput:
 
     def interrupt(self) -> None:
         """End a read under way, and all later ones."""
-        if self._bell is not None:
-            self._bell.ring()
+        self._bell.ring()
 
     def close(self) -> None:
         """Leave it to others; no read may be under way. Safe twice."""
-        if self._bell is not None:
-            self._bell.close()
+        self._bell.close()
         with self._owner_lock:
             if StandardInput._owner is self:
                 StandardInput._owner = None
@@ -172,12 +175,12 @@ class StandardOutput:
 
     def __init__(self, fd: int = 1) -> None:
         self._fd = fd
-        self._bell: _Bell | None = None
+        self._bell = _Bell()
 
     def open(self) -> StandardOutput:
         """Get ready to write."""
         _binary(self._fd)
-        self._bell = _Bell()
+        self._bell.hang()
         return self
 
     def write(self, data: bytes) -> int:
@@ -189,7 +192,7 @@ class StandardOutput:
         """
         view = memoryview(data)
         while len(view):
-            if self._bell is None or not self._bell.wait(self._fd, getattr(select, "POLLOUT", 4)):
+            if not self._bell.wait(self._fd, getattr(select, "POLLOUT", 4)):
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             view = view[os.write(self._fd, view[:_PIECE]) :]
         return len(data)
@@ -200,16 +203,14 @@ class StandardOutput:
 
     def interrupt(self) -> None:
         """End a write under way, and all later ones."""
-        if self._bell is not None:
-            self._bell.ring()
+        self._bell.ring()
 
     def commit(self) -> None:
         """Nothing is left to do at the end."""
 
     def discard(self, *, keep: bool = False) -> None:
         """Let go of it; no write may be under way. Safe twice."""
-        if self._bell is not None:
-            self._bell.close()
+        self._bell.close()
 
 
 def standard_output(context: Context, *, binary: bool = False) -> StandardOutput:
