@@ -33,11 +33,13 @@ def line_as_yaml(line: LaunchLine) -> str:
         GraphError: If the line cannot be read.
     """
     problems = Diagnostics()
-    root = parse_line(line.text, str(line), problems)
+    root = parse_line(line, str(line), problems)
     if root is None:
         found = problems.sorted()
         raise GraphError(format_text(found, {str(line): line.text}).rstrip(), found)
     out = ["version: 1"]
+    if line.include:
+        out.append(f"include: {_yaml(root.entries['include'].value)}")
     params = _entries(root, "params")
     if params:
         out += ["params:", *(f"  {name}:" for name in params)]

@@ -134,14 +134,20 @@ def check_graph(
         text = read_source(path, file, problems)
     elif text is not None:
         text = text.removeprefix("\ufeff")  # spans do not count it, so neither may what they are shown in
-    if includes is None:
+    if includes is None and line is not None and line.include:
+        # Whoever writes the line names the files, so they may lie anywhere.
+        includes = Includes(Path.cwd(), tuple(Path(each).parent for each in line.include))
+    elif includes is None:
         includes = Includes(path.parent if path is not None else None)
     declared: dict[str, ParamDef] = {}
     included = Included()
     graph = None
     try:
-        parse = parse_document if line is None else parse_line
-        root = parse(text, file, problems) if text is not None else None
+        root: YamlValue | None = None
+        if line is not None:
+            root = parse_line(line, file, problems)
+        elif text is not None:
+            root = parse_document(text, file, problems)
         if root is not None and _check_root(root, problems):
             assert isinstance(root, YamlMapping)  # noqa: S101 -- checked by the line above
             declared = parse_params(root.get("params"), problems)

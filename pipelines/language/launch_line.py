@@ -50,9 +50,11 @@ class LaunchLine:
 
     Attributes:
         text: The line; it may have several lines.
+        include: Files whose bins it uses, ``bin/NAME``; paths start from the current folder.
     """
 
     text: str
+    include: tuple[str, ...] = ()
     name: ClassVar[str] = "line"
     """What its graph is called."""
 
@@ -77,11 +79,11 @@ def _in_line(found: re.Match[str]) -> str:
     return found[1] + re.sub(r", (\w+): ", r" \1=", found[2])
 
 
-def parse_line(text: str, file: str, problems: Diagnostics) -> YamlMapping | None:
+def parse_line(line: LaunchLine, file: str, problems: Diagnostics) -> YamlMapping | None:
     """Read a line.
 
     Args:
-        text: The line.
+        line: The line.
         file: Name used in spans.
         problems: Takes ``line-syntax``, and ``bad-value`` for what is missing; then nothing else of the line is known.
             ``duplicate-key`` for a setting that is given twice.
@@ -89,10 +91,11 @@ def parse_line(text: str, file: str, problems: Diagnostics) -> YamlMapping | Non
     Returns:
         What :func:`tolmach.pipelines.language.document.parse_document` gives for the same graph in a file, or None.
     """
+    text = line.text
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
         problems.add("line-syntax", Span(file, 1, 1), "the line is longer than 1 MiB")
         return None
-    return _Reader(text, file, problems).read()
+    return _Reader(line, file, problems).read()
 
 
 @dataclass(slots=True)
@@ -138,7 +141,7 @@ def _joined(first: Span, last: Span) -> Span:
     return replace(first, length=last.column + last.length - first.column)
 
 
-_TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_TYPE = re.compile(r"(?:bin/)?[A-Za-z_][A-Za-z0-9_-]*")
 _REFERENCE = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)\.([A-Za-z_][A-Za-z0-9_]*)?")
 _SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=")
 _CAPS = re.compile(r"(?!bin/)[a-z][a-z0-9-]*/[a-z]")
@@ -154,8 +157,9 @@ _IN_FLOW = re.compile(r"[\[\]{},:'\"]|[^\s\[\]{},:'\"]+|\s+")
 class _Reader:
     """Reads a line from left to right; every character once."""
 
-    def __init__(self, text: str, file: str, problems: Diagnostics) -> None:
-        self.text, self.file, self.problems = text, file, problems
+    def __init__(self, line: LaunchLine, file: str, problems: Diagnostics) -> None:
+        text = self.text = line.text
+        self.include, self.file, self.problems = line.include, file, problems
         self.starts = [0, *(found.end() for found in LINE_BREAK.finditer(text))]
         self.at = 0
         self.broken = False
@@ -387,7 +391,7 @@ class _Reader:
         counts: dict[str, int] = {}
         for element in self.declared:
             while not element.local:
-                kind = element.type.text
+                kind = element.type.text.removeprefix("bin/")
                 number = counts[kind] = counts.get(kind, -1) + 1
                 if (name := f"{kind}{number}") not in given:
                     element.local = name
@@ -402,10 +406,13 @@ class _Reader:
         links = tuple(self.chain(chain) for chain in self.chains if len(chain) > 1 or isinstance(chain[0].element, str))
         parts: dict[str, YamlValue] = {
             "version": YamlScalar(top, "1", 1, None),
+            "include": YamlSequence(top, tuple(YamlScalar(top, path, path, None) for path in self.include)),
             "params": YamlMapping(top, params),
             "elements": YamlMapping(top, elements),
             "links": YamlSequence(top, links),
         }
+        if not self.include:
+            del parts["include"]
         return YamlMapping(top, {key: YamlEntry(key, top, value) for key, value in parts.items()})
 
     def element(self, element: _Declared) -> YamlEntry:
@@ -440,8 +447,8 @@ class _Reader:
 def _advice(word: str) -> str:
     if "->" in word:
         return "in a line elements are joined by !"
-    if word.startswith("bin/") or word[0] in "()":
-        return "bins are written in a graph file; `tolmach launch LINE --print-yaml` begins one"
+    if word[0] in "()":
+        return "bins are written in a file: --include FILE, and bin/NAME in the line"
     if word[0] in "'\"":
         return "only values are quoted: path='my talk.wav'"
     if word[0] == ".":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.unit.graph_specs import GRAPHS, REGISTRY, check, document
 from tolmach.pipelines.cli.main import main
+from tolmach.pipelines.describe.written import line_as_yaml
 from tolmach.pipelines.errors import CODES
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import CheckResult, check_graph
@@ -166,7 +169,7 @@ NUMBERS = [st.integers().map(str), st.floats().map(str), st.text("0123456789eE+-
 @given(st.one_of(st.sampled_from(["true", "False", "null", "~", "no", "yes", ".5", "0x1F", "0o17", "017"]), *NUMBERS))
 def test_a_value_without_quotes_is_what_yaml_says(written):
     problems = Diagnostics()
-    tree = parse_line(f"resample rate_hz={written}", "x", problems)
+    tree = parse_line(LaunchLine(f"resample rate_hz={written}"), "x", problems)
     assert tree is not None
     assert problems.sorted() == ()
     elements = to_python(tree)["elements"]
@@ -202,7 +205,7 @@ MISTAKES = [
     ("test_src ! ! fake_sink", "!", "line-syntax", FRONT),
     (" \n ", " ", "line-syntax", "the line is empty"),
     ("test_src -> fake_sink", "->", "line-syntax", f"'->' {NOTHING}"),
-    ("test_src ! bin/voice ! fake_sink", "bin/voice", "line-syntax", f"'bin/voice' {NOTHING}"),
+    ("test_src ! bin/ ! fake_sink", "bin/", "line-syntax", f"'bin/' {NOTHING}"),
     ("test_src ! ( identity ) ! fake_sink", "(", "line-syntax", f"'(' {NOTHING}"),
     ("test_src ! tee .src_0 ! fake_sink", ".src_0", "line-syntax", f"'.src_0' {NOTHING}"),
     ("resample rate_hz =5", "=5", "line-syntax", f"'=5' {NOTHING}"),
@@ -397,3 +400,45 @@ def test_what_is_measured_replaces_no_file(tmp_path, monkeypatch, capsys):
 def test_a_server_is_told_to_take_files(capsys):
     assert main(["serve", "test_src ! fake_sink"]) == 2
     assert "--print-yaml" in capsys.readouterr().err
+
+
+BINS = """\
+version: 1
+bins:
+  quiet:
+    params: {freq: 440}
+    elements: {a: {type: identity}, b: {type: capsfilter, caps: "audio/raw, rate=${param:freq}"}}
+    links: [a -> b]
+    pads: {sink: a.sink, src: b.src}
+"""
+
+
+def test_a_line_uses_bins_of_files_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "bins.yaml").write_text(BINS, encoding="utf-8")
+    line = LaunchLine(
+        "test_src rate_hz=8000 ! bin/quiet freq=8000 ! bin/quiet name=q freq=8000 ! fake_sink", ("shared/bins.yaml",)
+    )
+    result = check_graph(line)
+    assert result.format_text() == ""
+    assert result.graph is not None
+    assert list(result.graph.nodes) == ["test_src0", "quiet0.a", "quiet0.b", "q.a", "q.b", "fake_sink0"]
+    wrong = check_graph(replace(line, text=line.text.replace("freq=8000 ! fake", "frq=8000 ! fake")))
+    assert "did you mean 'freq'?" in wrong.format_text()
+    (tmp_path / "line.yaml").write_text(line_as_yaml(line), encoding="utf-8")
+    from_file = check_graph(tmp_path / "line.yaml").graph
+    assert from_file is not None
+    assert list(from_file.nodes) == list(result.graph.nodes)
+    assert main(["launch", "--include", "shared/bins.yaml", "--print-yaml", line.text]) == 0
+    assert capsys.readouterr().out == line_as_yaml(line)
+    assert main(["launch", "-q", "--include", "shared/bins.yaml", line.text, "--set", "test_src0.duration_ms=100"]) == 0
+
+
+def test_a_bin_that_no_file_holds_is_unknown() -> None:
+    (found,) = check_graph(LaunchLine("test_src ! bin/quiet ! fake_sink")).diagnostics
+    assert (found.code, found.span.column if found.span else 0) == ("unknown-type", 12)
+    (found,) = check_graph(LaunchLine("test_src ! fake_sink", ("nowhere.yaml",))).diagnostics
+    assert found.code == "bad-include"

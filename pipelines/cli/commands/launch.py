@@ -31,6 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("line", metavar="LINE", nargs="+", help="the graph: type setting=value ! type ! …")
     add_set(parser)
+    parser.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a file whose bins the line uses as bin/NAME; may be repeated",
+    )
     parser.add_argument("--print-yaml", action="store_true", help="write the graph as a graph file, and do not run it")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     parser.add_argument("--trace", action="store_true", help="print time spent in each element")
@@ -43,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.language.check import check_graph, parse_set
     from tolmach.pipelines.language.launch_line import LaunchLine
 
-    line = LaunchLine(joined(args.line))
+    line = LaunchLine(joined(args.line), tuple(args.include))
     _refuse_file(line.text.strip())
     params, overrides = parse_set(args.set)
     checked = check_graph(line, params=params, overrides=overrides, require_params=not args.print_yaml)
