@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tolmach.pipelines.bus import InfoMessage, LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
-from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.canary.known import (
@@ -25,53 +21,10 @@ from tolmach.processors.canary.known import (
     read_embedded,
     verify,
 )
+from tolmach.processors.canary.request import CanaryRequest, pad_short, token_bound
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
 from tolmach.processors.hosting.device import resolve_device, torch_gpus
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryRequest:
-    """One utterance to translate.
-
-    Attributes:
-        samples: float32[n], mono, 16 kHz, [-1, 1].
-        source_lang: Language that is spoken.
-        target_lang: Language of the text; the same as ``source_lang`` transcribes.
-        max_tokens: Most tokens of the text, or None for the model's own bound.
-    """
-
-    samples: Samples
-    source_lang: str
-    target_lang: str
-    max_tokens: int | None = None
-
-    def padded(self, least: int) -> CanaryRequest:
-        """The same with silence on both sides up to a length, samples."""
-        return replace(self, samples=pad_short(self.samples, least))
-
-
-def pad_short(samples: Samples, least: int) -> Samples:
-    """Silence on both sides, the odd sample behind, as NeMo's transcribe() does for arrays; float32[max(n, least)]."""
-    missing = max(0, least - len(samples))
-    return np.pad(samples, (missing // 2, missing - missing // 2)) if missing else samples
-
-
-TOKENS_PER_S = 8.0
-"""Tokens that a second of speech may become. Speakers of the fastest languages make 7.8 syllables a second (Pellegrino,
-Coupe and Marsico, "Across-language perspective on speech information rate", Language 87, 2011), and a token of a
-vocabulary of 16384 holds a syllable or more."""
-
-TOKENS_AT_LEAST = 24
-"""What an utterance of no length may become: translations of short phrases are longer than these."""
-
-
-def token_bound(seconds: float) -> int:
-    """Most tokens of the text of an utterance, so that a model in a loop stops soon after the speech would have.
-
-    NeMo's own bound lets 20 s of audio become 290 tokens, 52 s of a CPU's time; this one 184.
-    """
-    return TOKENS_AT_LEAST + round(TOKENS_PER_S * seconds)
 
 
 class CanaryAst(SpeechTranslation[CanaryRequest]):

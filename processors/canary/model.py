@@ -40,9 +40,9 @@ from tolmach.pipelines.errors import ModelError  # noqa: E402
 from tolmach.processors.ast import RATE_HZ  # noqa: E402
 from tolmach.processors.ast.element import Hypothesis, without_tokens  # noqa: E402
 from tolmach.processors.canary import precision  # noqa: E402
-from tolmach.processors.canary.element import CanaryRequest  # noqa: E402
 from tolmach.processors.canary.known import KnownLanguages, Shape, download, recognise, verify  # noqa: E402
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
+from tolmach.processors.canary.request import CanaryRequest  # noqa: E402
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
 from tolmach.processors.hosting import report  # noqa: E402
 from tolmach.processors.hosting.device import explain_out_of_memory, is_out_of_memory  # noqa: E402

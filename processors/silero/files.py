@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
@@ -17,7 +17,6 @@ from tolmach.pipelines.models.caches import cache_dir
 
 if TYPE_CHECKING:
     from tolmach.pipelines.models.download import TellProgress
-    from tolmach.processors.silero.spec import SileroTtsSettings
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +159,23 @@ class Package:
     content: bytes
 
 
-def fetch(settings: SileroTtsSettings) -> Path:
+class ModelChoice(Protocol):
+    """What of the element's settings says which model is meant."""
+
+    @property
+    def model(self) -> str:
+        """Its name, path or address."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Its digest, where the user gives one."""
+
+    @property
+    def info(self) -> SileroModelInfo | None:
+        """What is known of it, where it is a published one."""
+
+
+def fetch(settings: ModelChoice) -> Path:
     """Have the model on this machine and check that it may be loaded; what ``tolmach fetch`` runs.
 
     Returns:
@@ -182,7 +197,7 @@ def fetch(settings: SileroTtsSettings) -> Path:
     return read_allowed(find_or_fetch(settings), settings).path
 
 
-def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, progress: TellProgress = log.info) -> Path:
+def find_or_fetch(settings: ModelChoice, base_dir: Path | None = None, progress: TellProgress = log.info) -> Path:
     """Path of the model file, downloaded when it has a URL and is not in the cache yet. Blocks.
 
     Args:
@@ -215,19 +230,19 @@ def find_or_fetch(settings: SileroTtsSettings, base_dir: Path | None = None, pro
     return path
 
 
-def expected_at(settings: SileroTtsSettings, base_dir: Path) -> Path:
+def expected_at(settings: ModelChoice, base_dir: Path) -> Path:
     """Where the model file is, or would be after a download."""
     url = _url(settings)
     return cache_dir() / "silero" / _cached_name(url) if url else base_dir / Path(settings.model).expanduser()
 
 
-def _url(settings: SileroTtsSettings) -> str | None:
+def _url(settings: ModelChoice) -> str | None:
     if settings.info:
         return settings.info.url
     return settings.model if "://" in settings.model else None
 
 
-def read_allowed(path: Path, settings: SileroTtsSettings) -> Package:
+def read_allowed(path: Path, settings: ModelChoice) -> Package:
     """Read a model file and check that it may be loaded. Blocks.
 
     Raises:

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
-from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
 from tolmach.processors.hosting.device import resolve_device
 from tolmach.processors.whisper import weights
+from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path
 
 MIN_LOGPROB = -1.25
 """Gate when none is set. Whisper base, Russian into English: human speech scored -0.79 to -1.17, noise, music and near
 silence -1.28 to -1.84. (Whisper's own -1.0 is where it tries again by sampling, not where it gives up.)"""
-
-
-@dataclass(frozen=True, slots=True)
-class WhisperRequest:
-    """One utterance to translate.
-
-    Attributes:
-        samples: float32[n], mono, 16 kHz, [-1, 1].
-        source_lang: Language that is spoken.
-        transcribe: Write it down in its own language instead of translating into English.
-        beam_size: Hypotheses kept in the search.
-        no_speech_threshold: Probability of no speech above which an improbable text is none.
-    """
-
-    samples: Samples
-    source_lang: str
-    transcribe: bool
-    beam_size: int
-    no_speech_threshold: float
 
 
 class WhisperAst(SpeechTranslation[WhisperRequest]):

@@ -33,8 +33,9 @@ from tolmach.pipelines.frames import (
 )
 from tolmach.pipelines.testing import Harness, chop
 from tolmach.processors.canary import known
-from tolmach.processors.canary.element import fetch, pad_short
+from tolmach.processors.canary.element import fetch
 from tolmach.processors.canary.known import CANARY_1B_V2
+from tolmach.processors.canary.request import pad_short
 from tolmach.processors.canary.spec import SPEC, CanarySettings
 from tolmach.processors.hosting import HOSTS
 

@@ -22,8 +22,8 @@ from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.pipelines.testing import Harness
 from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
 from tolmach.processors.canary import precision
-from tolmach.processors.canary.element import token_bound
 from tolmach.processors.canary.known import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
+from tolmach.processors.canary.request import token_bound
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, SPEC
 from tolmach.processors.hosting import HOSTS
 from tolmach.processors.hosting.device import OutOfMemoryError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +94,32 @@ def test_heavy_imports_are_found_through_other_modules(tmp_path: Path, monkeypat
     assert heavy_imports("sly_outer") == ("av",)
     with pytest.raises(AssertionError, match="module no_such_module_here cannot be imported alone"):
         heavy_imports("no_such_module_here")
+
+
+def imports_of_our_files(root: Path) -> dict[str, set[str]]:
+    """By module the modules of ours that it imports anywhere, in functions and for type checkers, too."""
+    rooms = ("pipelines", "processors", "transports", "web")
+    files = [path for room in rooms for path in (root / room).rglob("*.py") if "templates" not in path.parts]
+    modules = {
+        f"tolmach.{'.'.join(p.relative_to(root).with_suffix('').parts)}".removesuffix(".__init__"): p for p in files
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        imported = found[module] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                imported |= {name if name in modules else node.module for name in names}
+        imported &= modules.keys() - {module}
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle(root: Path) -> None:
+    imports = imports_of_our_files(root)
+    assert len(imports) > 150
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"imported in a circle: {' <- '.join(error.args[1])}")

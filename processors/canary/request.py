@@ -1,0 +1,55 @@
+"""What the Canary model is asked about one utterance; element and model both know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tolmach.pipelines.frames import Samples
+
+__all__ = ["CanaryRequest", "pad_short", "token_bound"]
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRequest:
+    """One utterance to translate.
+
+    Attributes:
+        samples: float32[n], mono, 16 kHz, [-1, 1].
+        source_lang: Language that is spoken.
+        target_lang: Language of the text; the same as ``source_lang`` transcribes.
+        max_tokens: Most tokens of the text, or None for the model's own bound.
+    """
+
+    samples: Samples
+    source_lang: str
+    target_lang: str
+    max_tokens: int | None = None
+
+    def padded(self, least: int) -> CanaryRequest:
+        """The same with silence on both sides up to a length, samples."""
+        return replace(self, samples=pad_short(self.samples, least))
+
+
+def pad_short(samples: Samples, least: int) -> Samples:
+    """Silence on both sides, the odd sample behind, as NeMo's transcribe() does for arrays; float32[max(n, least)]."""
+    missing = max(0, least - len(samples))
+    return np.pad(samples, (missing // 2, missing - missing // 2)) if missing else samples
+
+
+TOKENS_PER_S = 8.0
+"""Tokens that a second of speech may become. Speakers of the fastest languages make 7.8 syllables a second (Pellegrino,
+Coupe and Marsico, "Across-language perspective on speech information rate", Language 87, 2011), and a token of a
+vocabulary of 16384 holds a syllable or more."""
+
+TOKENS_AT_LEAST = 24
+"""What an utterance of no length may become: translations of short phrases are longer than these."""
+
+
+def token_bound(seconds: float) -> int:
+    """Most tokens of the text of an utterance, so that a model in a loop stops soon after the speech would have.
+
+    NeMo's own bound lets 20 s of audio become 290 tokens, 52 s of a CPU's time; this one 184.
+    """
+    return TOKENS_AT_LEAST + round(TOKENS_PER_S * seconds)

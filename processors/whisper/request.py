@@ -1,0 +1,28 @@
+"""What the Whisper model is asked about one utterance; element and model both know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tolmach.pipelines.frames import Samples
+
+__all__ = ["WhisperRequest"]
+
+
+@dataclass(frozen=True, slots=True)
+class WhisperRequest:
+    """One utterance to translate.
+
+    Attributes:
+        samples: float32[n], mono, 16 kHz, [-1, 1].
+        source_lang: Language that is spoken.
+        transcribe: Write it down in its own language instead of translating into English.
+        beam_size: Hypotheses kept in the search.
+        no_speech_threshold: Probability of no speech above which an improbable text is none.
+    """
+
+    samples: Samples
+    source_lang: str
+    transcribe: bool
+    beam_size: int
+    no_speech_threshold: float
