@@ -87,6 +87,11 @@ class Link:
         """Whether ``audio`` or ``text`` may travel here; over a link that allows everything, both may."""
         return self.caps.is_any or any(s.media.partition("/")[0] == media for s in self.caps)
 
+    @property
+    def segmented(self) -> bool:
+        """Whether what travels here is cut into utterances."""
+        return self.caps.value("segmented") is True
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:

@@ -24,7 +24,7 @@ from tolmach.pipelines.bus import (
     VoiceMessage,
 )
 from tolmach.pipelines.frames import Frame, TranslationFrame, UtteranceEnd, UtteranceStart
-from tolmach.pipelines.graph import Graph, Link, PadRef
+from tolmach.pipelines.graph import Graph, PadRef
 
 __all__ = ["Tap", "taps_of"]
 
@@ -37,11 +37,11 @@ def taps_of(graph: Graph) -> dict[PadRef, Tap]:
     taps: dict[PadRef, Tap] = dict.fromkeys(_text_points(graph), _text)
     for name in graph.order:
         takes_text = any(link.carries("text") for link in graph.links_to(name))
-        takes_utterances = any(_segmented(link) for link in graph.links_to(name))
+        takes_utterances = any(link.segmented for link in graph.links_to(name))
         for link in graph.links_from(name):
             if takes_text and link.carries("audio") and not link.carries("text"):
                 taps[link.src] = _voice
-            elif _segmented(link) and not (takes_text or takes_utterances):
+            elif link.segmented and not (takes_text or takes_utterances):
                 taps[link.src] = _utterance
     return taps
 
@@ -58,10 +58,6 @@ def _utterance(frame: Frame) -> Message | None:
 
 def _voice(frame: Frame) -> Message | None:
     return VoiceMessage(frame, pts_ns=frame.pts_ns) if isinstance(frame, UtteranceStart) else None
-
-
-def _segmented(link: Link) -> bool:
-    return link.caps.value("segmented") is True
 
 
 def _text_points(graph: Graph) -> set[PadRef]:

@@ -32,7 +32,7 @@ class Verdict:
     def __init__(self, graph: Graph) -> None:
         nodes = graph.nodes.values()
         self._live = any(node.spec.live for node in nodes)
-        self._segments = any(link.caps.value("segmented") is True for link in graph.links)
+        self._segments = any(link.segmented for link in graph.links)
         self._langs = sorted({lang for node in nodes for lang in heard_languages(node.settings)})
         self._utterances = 0
         self._texts = 0

@@ -71,7 +71,7 @@ class Run:
         self.state: RunState = "loading"
         self.text = ""
         self.error: TolmachError | None = None
-        self.hears_speech = any("segmented=true" in str(link.caps) for link in graph.links)
+        self.hears_speech = any(link.segmented for link in graph.links)
         self._on_message = on_message
         self._on_state = on_state
         self._seen: dict[str, int] = {}
