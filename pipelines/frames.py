@@ -87,6 +87,26 @@ class UtteranceStart:
     source_end_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UtterancePause:
+    """The speaker pauses and may have finished; what would belong to the utterance if it ended here has passed.
+
+    What follows of the utterance says what came of it: an :class:`UtteranceEnd` with the same ``end_ns`` confirms it,
+    audio refutes it. Only a detector that was asked to tells of pauses; whoever has no use for them skips them.
+
+    Attributes:
+        utterance: Number of the utterance.
+        pts_ns: Media time of its first sample, ns.
+        end_ns: Media time just after its last sample if it ends here, ns.
+        speech_end_ns: Media time at which its last speech so far ended, ns.
+    """
+
+    utterance: int
+    pts_ns: int
+    end_ns: int
+    speech_end_ns: int
+
+
 EndReason = Literal["silence", "maximum", "eos", "error"]
 
 
@@ -122,9 +142,16 @@ class TranslationFrame:
         target_lang: BCP-47 tag of ``text``.
         text: The translation; empty when the utterance was rejected.
         logprob: Mean log-probability of the generated tokens (natural log), or None when the engine has none.
-        final: False for a partial hypothesis that a later frame of the same utterance replaces.
+        final: False for a partial hypothesis that a later frame of the same utterance and part replaces.
         rejected: Why there is no text ("not in the phrasebook", "no speech", …); None when there is.
         engine: Which model spoke, as people should read it ("canary-1b-v2", "demonstration phrasebook").
+        part: Which piece of the utterance's text this is, from 0; an utterance that is translated while it is spoken,
+            or by segments, has several, each with its own span.
+        more: Whether further parts of the utterance follow. The last part may be empty when ``part`` is not 0.
+        speculative: Of a partial hypothesis: it is the whole text if the speaker has finished, and a voice may
+            prepare it; nobody may speak it.
+        source_text: What was understood, in the language that was spoken; None where nobody asked.
+        language_confidence: Probability that ``source_lang`` was spoken, 0 … 1; None where it was given, not found.
     """
 
     utterance: int
@@ -137,6 +164,11 @@ class TranslationFrame:
     final: bool = True
     rejected: str | None = None
     engine: str = ""
+    part: int = 0
+    more: bool = False
+    speculative: bool = False
+    source_text: str | None = None
+    language_confidence: float | None = None
 
 
-Frame: TypeAlias = AudioFrame | UtteranceStart | UtteranceEnd | TranslationFrame
+Frame: TypeAlias = AudioFrame | UtteranceStart | UtterancePause | UtteranceEnd | TranslationFrame

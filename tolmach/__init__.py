@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tolmach.pipelines.frames import Frame as Frame
     from tolmach.pipelines.frames import TranslationFrame as TranslationFrame
     from tolmach.pipelines.frames import UtteranceEnd as UtteranceEnd
+    from tolmach.pipelines.frames import UtterancePause as UtterancePause
     from tolmach.pipelines.frames import UtteranceStart as UtteranceStart
     from tolmach.pipelines.frames import ns_to_samples as ns_to_samples
     from tolmach.pipelines.frames import samples_to_ns as samples_to_ns
@@ -94,6 +95,7 @@ _HOMES = {
         "Frame",
         "TranslationFrame",
         "UtteranceEnd",
+        "UtterancePause",
         "UtteranceStart",
         "ns_to_samples",
         "samples_to_ns",

@@ -13,7 +13,8 @@ NAMES = """
     AppInput AppOutput AudioFrame Bus Cancelled Caps Context Element ElementError ElementSpec Ended ErrorMessage
     Field Frame Graph GraphBuilder GraphError GraphProcessor GraphRunner Heard InfoMessage Live MediaError Message
     ModelError OrderedJobs Output Pad PositionMessage Registry RunResult RunningGraph Settings SourceElement
-    StateMessage TolmachError TranslationFrame TranslationMessage UtteranceEnd UtteranceEndMessage UtteranceStart
+    StateMessage TolmachError TranslationFrame TranslationMessage UtteranceEnd UtteranceEndMessage UtterancePause
+    UtteranceStart
     UtteranceStartMessage WarningMessage check_graph load_graph ns_to_samples open samples_to_ns
 """
 """What programs and plug-ins are written against. A name that goes, or means something else, breaks them."""

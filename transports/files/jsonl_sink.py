@@ -17,6 +17,7 @@ from tolmach.pipelines.frames import (
     Frame,
     TranslationFrame,
     UtteranceEnd,
+    UtterancePause,
     UtteranceStart,
     samples_to_ns,
 )
@@ -173,6 +174,8 @@ class JsonlSink(TextSink):
             await self._begin(frame.utterance, frame.pts_ns)
         elif isinstance(frame, UtteranceEnd):
             await self._end(frame)
+        elif isinstance(frame, UtterancePause):
+            pass  # what came of it is written when the utterance has ended
         elif frame.utterance is None:
             await self._add_to_stream(frame)
         else:
