@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import zlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -15,142 +13,19 @@ import numpy as np
 from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
-from tolmach.pipelines.frames import (
-    AudioFrame,
-    Frame,
-    Samples,
-    TranslationFrame,
-    UtteranceEnd,
-    UtteranceStart,
-    samples_to_ns,
-)
+from tolmach.pipelines.frames import Frame, TranslationFrame, samples_to_ns
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.ast import RATE_HZ, AstSettings
+from tolmach.processors.ast.collector import Utterance, UtteranceCollector
+from tolmach.processors.ast.guards import compression_ratio, without_tokens
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.hosting import Lease
 from tolmach.processors.languages import is_in_script, script_of
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """A whole utterance.
-
-    Attributes:
-        number: Its number, as the VAD counted it.
-        pts_ns: Media time of the first sample, ns.
-        end_ns: Media time just after the last sample, ns.
-        samples: float32[n], mono, [-1, 1]; empty when there is a ``fault``.
-        fault: Why it cannot be used ("longer than 60 s", …), or None.
-    """
-
-    number: int
-    pts_ns: int
-    end_ns: int
-    samples: Samples
-    fault: str | None = None
-
-
-class UtteranceCollector:
-    """Puts the frames between an utterance's start and end together.
-
-    Audio outside an utterance is ignored, and so is the rest of an utterance whose start was dropped.
-
-    Args:
-        max_samples: Longest utterance kept, samples; of a longer one only its span is remembered, so that a VAD gone
-            wrong cannot fill the memory.
-        rate_hz: Rate of the audio, Hz.
-    """
-
-    def __init__(self, max_samples: int, rate_hz: int = 16000) -> None:
-        self._max_samples = max_samples
-        self._rate_hz = rate_hz
-        self._start: UtteranceStart | None = None
-        self._blocks: list[Samples] = []
-        self._total = 0
-
-    @property
-    def start_ns(self) -> int | None:
-        """Where the open utterance starts, ns; None when none is open."""
-        return self._start.pts_ns if self._start is not None else None
-
-    def take(self, frame: Frame) -> Utterance | None:
-        """Take the next frame; returns the utterance it completes.
-
-        Raises:
-            ValueError: If the audio is not mono at the collector's rate.
-        """
-        if isinstance(frame, UtteranceStart):
-            unfinished = self.flush()
-            self._start = frame
-            return unfinished
-        if self._start is None or frame.utterance != self._start.utterance:
-            return None
-        if isinstance(frame, AudioFrame):
-            self._append(frame)
-            return None
-        if isinstance(frame, UtteranceEnd):
-            fault = "lost to a failure upstream" if frame.reason == "error" else None
-            return self._finish(self._start, frame.end_ns, fault)
-        return None
-
-    def flush(self) -> Utterance | None:
-        """The utterance that is still open, as far as it came."""
-        if self._start is None:
-            return None
-        return self._finish(self._start, self._start.pts_ns + samples_to_ns(self._total, self._rate_hz), None)
-
-    def drop(self, number: int | None = None) -> None:
-        """Forget the open utterance, or only if it has this number."""
-        if self._start is not None and number in (None, self._start.utterance):
-            self._start = None
-            self._blocks = []
-            self._total = 0
-
-    def _append(self, frame: AudioFrame) -> None:
-        if frame.rate_hz != self._rate_hz or frame.channels != 1:
-            raise ValueError(
-                f"utterance audio must be mono at {self._rate_hz} Hz, got {frame.channels} channels at "
-                f"{frame.rate_hz} Hz; put a resample element before the VAD"
-            )
-        self._total += len(frame.samples)
-        if self._total <= self._max_samples:
-            self._blocks.append(frame.samples[:, 0])
-        else:
-            self._blocks = []
-
-    def _finish(self, start: UtteranceStart, end_ns: int, fault: str | None) -> Utterance:
-        if self._total > self._max_samples:
-            fault = f"longer than {self._max_samples / self._rate_hz:g} s"
-        whole = fault is None and self._blocks
-        samples = np.concatenate(self._blocks) if whole else np.zeros(0, np.float32)
-        self.drop()
-        return Utterance(start.utterance, start.pts_ns, end_ns, samples, fault)
-
 
 Item = TypeVar("Item")
 
 FAILED = "the engine failed"
 """Why an utterance has no text when its request raised an error, which is on the bus."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """What an engine says of one utterance.
-
-    Attributes:
-        text: The text, stripped; may be empty.
-        logprob: Mean log-probability of its tokens, end of sequence included (natural log), or None without tokens.
-        fault: Why the engine itself distrusts the text ("no speech"), or None.
-        retries: Why it was tried again, once for each time ("empty", "wrong script"), whichever try this is.
-    """
-
-    text: str
-    logprob: float | None
-    fault: str | None = None
-    retries: tuple[str, ...] = ()
-
-    def tried_again(self, why: str) -> Hypothesis:
-        """The same, one try more."""
-        return replace(self, retries=(*self.retries, why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,37 +207,3 @@ class SpeechTranslation(Element, Generic[Item]):
 
 def _usable(utterance: Utterance) -> bool:
     return utterance.fault is None and len(utterance.samples) > 0
-
-
-# What is wrong with a text whatever engine it came from: tokens that are no text, and loops.
-
-_TOKENS = re.compile(r"<\|[^|<>]*\|>|<(?:unk|pad|s|/s|bos|eos)>|⁇")
-"""Tokens as engines write them: Whisper's and Canary's ``<|…|>``, SentencePiece's own, and ``⁇``, which it writes for
-what it does not know (``unk_surface``)."""
-
-TAIL_CHARS = 240
-"""How much of the end is looked at apart: a loop goes on until the decoder is stopped, and a good beginning must not
-hide it."""
-
-
-def without_tokens(text: str) -> str:
-    """The text without special tokens, stripped, with single spaces where they stood."""
-    if not _TOKENS.search(text):
-        return text.strip()
-    return re.sub(r"\s+", " ", _TOKENS.sub(" ", text)).strip()
-
-
-def compression_ratio(text: str) -> float:
-    """How many times zlib shortens a text, or its end: above about 2.4 it repeats itself.
-
-    Measure and value are Whisper's (``whisper.decoding``: ``compression_ratio``), but here letters outside ASCII count
-    as one byte each, not as UTF-8's two: plain Russian of 800 letters would come to 2.2 for its first bytes alone.
-    """
-    return max(_ratio(text), _ratio(text[-TAIL_CHARS:]) if len(text) > TAIL_CHARS else 0.0)
-
-
-def _ratio(text: str) -> float:
-    letters = {letter: 128 + index for index, letter in enumerate(dict.fromkeys(c for c in text if ord(c) >= 128))}
-    many = len(letters) > 128  # Chinese and the like
-    data = text.encode() if many else bytes(letters.get(char) or ord(char) for char in text)
-    return len(data) / len(zlib.compress(data)) if data else 0.0

@@ -11,7 +11,9 @@ from tolmach.pipelines.bus import InfoMessage, LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast import RATE_HZ
-from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
+from tolmach.processors.ast.collector import Utterance
+from tolmach.processors.ast.element import SpeechTranslation
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.canary.known import (
     EMBEDDED,
     Embedded,

@@ -38,7 +38,8 @@ from nemo.collections.asr.modules.transformer.transformer_generators import (  #
 
 from tolmach.pipelines.errors import ModelError  # noqa: E402
 from tolmach.processors.ast import RATE_HZ  # noqa: E402
-from tolmach.processors.ast.element import Hypothesis, without_tokens  # noqa: E402
+from tolmach.processors.ast.guards import without_tokens  # noqa: E402
+from tolmach.processors.ast.hypothesis import Hypothesis  # noqa: E402
 from tolmach.processors.canary import precision  # noqa: E402
 from tolmach.processors.canary.known import KnownLanguages, Shape, download, recognise, verify  # noqa: E402
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402

@@ -8,7 +8,9 @@ from pathlib import Path
 from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
-from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
+from tolmach.processors.ast.collector import Utterance
+from tolmach.processors.ast.element import SpeechTranslation
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
 from tolmach.processors.hosting.device import resolve_device
 from tolmach.processors.whisper import weights

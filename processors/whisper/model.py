@@ -13,7 +13,7 @@ from faster_whisper import download_model
 
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast import RATE_HZ
-from tolmach.processors.ast.element import Hypothesis
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE
 from tolmach.processors.whisper.weights import INSTALL

@@ -30,7 +30,7 @@ from tolmach.pipelines.frames import (
     samples_to_ns,
 )
 from tolmach.pipelines.testing import Harness
-from tolmach.processors.ast.element import Utterance
+from tolmach.processors.ast.collector import Utterance
 from tolmach.transports.webrtc.session_line import RESOURCE
 
 RATE = 16000

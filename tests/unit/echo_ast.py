@@ -11,7 +11,9 @@ import numpy as np
 from tolmach.pipelines.element import ElementSpec
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast import AstSettings, ast_pads
-from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
+from tolmach.processors.ast.collector import Utterance
+from tolmach.processors.ast.element import SpeechTranslation
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.hosting import HostKey, HostPool, Lease
 
 

@@ -19,7 +19,9 @@ from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.testing import Harness, chop
-from tolmach.processors.ast.element import Hypothesis, UtteranceCollector, compression_ratio, without_tokens
+from tolmach.processors.ast.collector import UtteranceCollector
+from tolmach.processors.ast.guards import compression_ratio, without_tokens
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.languages import is_in_script, language_name, primary_language, script_of
 
 RATE = 16000

@@ -20,7 +20,9 @@ from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.pipelines.testing import Harness
-from tolmach.processors.ast.element import Hypothesis, SpeechTranslation, Utterance
+from tolmach.processors.ast.collector import Utterance
+from tolmach.processors.ast.element import SpeechTranslation
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.canary import precision
 from tolmach.processors.canary.known import CANARY_1B_V2, CANARY_FLASH, Shape, check_pair, recognise
 from tolmach.processors.canary.request import token_bound

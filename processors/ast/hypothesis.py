@@ -1,0 +1,28 @@
+"""What a speech translation engine answers for one utterance; element and models both know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["Hypothesis"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What an engine says of one utterance.
+
+    Attributes:
+        text: The text, stripped; may be empty.
+        logprob: Mean log-probability of its tokens, end of sequence included (natural log), or None without tokens.
+        fault: Why the engine itself distrusts the text ("no speech"), or None.
+        retries: Why it was tried again, once for each time ("empty", "wrong script"), whichever try this is.
+    """
+
+    text: str
+    logprob: float | None
+    fault: str | None = None
+    retries: tuple[str, ...] = ()
+
+    def tried_again(self, why: str) -> Hypothesis:
+        """The same, one try more."""
+        return replace(self, retries=(*self.retries, why))
