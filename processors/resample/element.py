@@ -11,7 +11,15 @@ import numpy as np
 from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.channels import OPPOSED_PHASE, ChannelMixer, layout_for, mix
 from tolmach.pipelines.element import Context, Element
-from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.frames import (
+    AudioFrame,
+    Frame,
+    Samples,
+    UtteranceEnd,
+    UtterancePause,
+    UtteranceStart,
+    samples_to_ns,
+)
 from tolmach.processors.resample.spec import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, ResampleSettings
 from tolmach.processors.resample.stream import StreamResampler, kernel
 
@@ -55,6 +63,8 @@ class Resample(Element):
         if isinstance(frame, AudioFrame):
             await self._audio(frame)
             return
+        if isinstance(frame, UtterancePause):
+            return  # the filter holds the last samples: what would belong to the utterance has not passed here
         if isinstance(frame, UtteranceStart | UtteranceEnd):
             await self._flush()
         await self.context.push(frame)

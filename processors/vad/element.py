@@ -18,10 +18,11 @@ from tolmach.pipelines.frames import (
     EndReason,
     Frame,
     UtteranceEnd,
+    UtterancePause,
     UtteranceStart,
     samples_to_ns,
 )
-from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Mono, Opened
+from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Mono, Opened, Paused
 from tolmach.processors.vad.spec import RATE_HZ, VadSettings
 
 Windows: TypeAlias = npt.NDArray[np.float32]
@@ -59,6 +60,7 @@ def endpointing(
         post_roll_ms=settings.fitting_post_roll_ms,
         max_utterance_ms=settings.max_utterance_ms,
         cut_search_ms=settings.fitting_cut_search_ms,
+        pause_ms=settings.fitting_pause_ms if settings.pauses else None,
     )
 
 
@@ -204,6 +206,9 @@ class VadElement(Element):
             elif isinstance(event, Closed):
                 start_ns, end_ns, speech_end_ns = map(self._at_ns, (event.start, event.end, event.speech_end))
                 await self.context.push(UtteranceEnd(event.utterance, start_ns, end_ns, event.reason, speech_end_ns))
+            elif isinstance(event, Paused):
+                start_ns, end_ns, speech_end_ns = map(self._at_ns, (event.start, event.end, event.speech_end))
+                await self.context.push(UtterancePause(event.utterance, start_ns, end_ns, speech_end_ns))
             else:
                 samples = np.ascontiguousarray(event.samples[:, None])
                 await self.context.push(AudioFrame(samples, RATE_HZ, self._at_ns(event.start), event.utterance))

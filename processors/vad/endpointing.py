@@ -48,6 +48,7 @@ class Endpointing:
         post_roll_ms: Audio after its last speech that belongs to it; at most ``hangover_ms``.
         max_utterance_ms: Longest utterance.
         cut_search_ms: Where a longer one may be cut: this much before ``max_utterance_ms``.
+        pause_ms: Silence at which an open utterance is said to pause, at least ``post_roll_ms``, or None.
     """
 
     rate_hz: int
@@ -62,6 +63,7 @@ class Endpointing:
     post_roll_ms: int
     max_utterance_ms: int
     cut_search_ms: int
+    pause_ms: int | None = None
 
     def samples(self, duration_ms: int) -> int:
         """Sample periods in a duration, rounded down."""
@@ -86,6 +88,19 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """All samples from ``start`` up to ``end`` have passed, where the utterance ends if no speech follows.
+
+    Said once in each silence, unless the utterance ends at the same window.
+    """
+
+    utterance: int
+    start: int
+    end: int
+    speech_end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """All samples from ``start`` up to, not including, ``end`` have passed; the last speech ended at ``speech_end``."""
 
@@ -96,7 +111,7 @@ class Closed:
     reason: EndReason
 
 
-Event: TypeAlias = Opened | Passed | Closed
+Event: TypeAlias = Opened | Passed | Paused | Closed
 
 
 class Endpointer:
@@ -117,6 +132,7 @@ class Endpointer:
         self._speech = 0  # samples of speech in the run (idle) or in the utterance (tentative)
         self._speech_end = 0  # end of the last window of speech
         self._confident = False  # whether a decision in the run left no doubt
+        self._paused_at = -1  # end of the speech whose pause was told
 
     def _adopt(self, parameters: Endpointing) -> None:
         samples = parameters.samples
@@ -128,6 +144,8 @@ class Endpointer:
         self._hangover = samples(parameters.hangover_ms)
         self._pre_roll = samples(parameters.pre_roll_ms)
         self._post_roll = samples(parameters.post_roll_ms)
+        pause_ms = parameters.pause_ms
+        self._pause = None if pause_ms is None else max(samples(pause_ms), self._post_roll)
         self._maximum = samples(parameters.max_utterance_ms)
         self._cut.search = samples(parameters.cut_search_ms)
 
@@ -190,6 +208,7 @@ class Endpointer:
                 yield from self._close("silence")
             else:
                 yield from self._release()
+                yield from self._tell_pause()
 
     def _finish(self, reason: EndReason) -> Iterator[Event]:
         if self._state == "tentative" and self._speech_end == self._held.end:
@@ -225,6 +244,19 @@ class Endpointer:
             # Silence past the post-roll belongs to it only if speech resumes, audio past the best cut only if a later
             # cut is found.
             yield from self._pass(min(self._owned(), self._cut.earliest))
+
+    def _tell_pause(self) -> Iterator[Event]:
+        if self._pause is None or self._state != "open" or self._paused_at == self._speech_end:
+            return
+        if self._held.end - self._speech_end < self._pause:
+            return
+        end = self._owned()
+        if end - self._start > self._maximum:
+            return  # it is about to be cut before that
+        self._paused_at = self._speech_end
+        self._cut.pass_by(end)
+        yield from self._pass(end)
+        yield Paused(self._utterance, self._start, end, self._speech_end)
 
     def _pass(self, until: int) -> Iterator[Event]:
         for start, samples in self._held.take(until):
@@ -320,9 +352,16 @@ class CutSearch:
         self._recent.clear()
         self._limit = limit
         self._position = position
+        self._passed = 0
         self._quietest: tuple[bool, float] | None = None
         self.best = limit
         self.earliest = limit - self.search
+
+    def pass_by(self, position: int) -> None:
+        """Audio up to ``position``, in silence, passes on now: cut there at the earliest."""
+        self._passed = position
+        self.best = max(self.best, position)
+        self.earliest = max(self.earliest, position)
 
     def push(self, window: Mono, speech: bool) -> None:
         """Look at the next window."""
@@ -333,7 +372,7 @@ class CutSearch:
         while len(self._recent) > 1 and self._recent[1][0] <= self._position - 2 * self._context - 2 * len(window):
             self._recent.popleft()
         boundary = max((end for end, _, _ in self._recent if end <= self._position - self._context), default=0)
-        if not self._limit - self.search <= boundary <= self._limit:
+        if not max(self._limit - self.search, self._passed) <= boundary <= self._limit:
             return
         around = [(s, e) for end, s, e in self._recent if end > boundary - self._context]
         loudness = (any(s for s, _ in around), sum(e for _, e in around))

@@ -47,7 +47,20 @@ class VadSettings(Settings):
         ge=0,
         le=10_000,
         title="Kept after the speech",
-        description="Audio after the last speech that is passed on too (at most hangover_ms), ms.",
+        description="Audio after the last speech that is passed on too (at most hangover_ms, and pause_ms if pauses "
+        "are told), ms.",
+    )
+    pauses: bool = Field(
+        False,
+        description="Tell those behind of the first short pause in each silence (pause_ms), so that they can begin "
+        "with what they would do if the utterance ended there.",
+    )
+    pause_ms: Live[int] = Field(
+        200,
+        ge=30,
+        le=5000,
+        title="Short pause that may be an end",
+        description="Silence at which a pause is told, ms.",
     )
     max_utterance_ms: Live[int] = Field(
         20_000,
@@ -77,6 +90,8 @@ class VadSettings(Settings):
         written = self.model_fields_set
         if "post_roll_ms" in written and self.post_roll_ms > self.hangover_ms:
             raise ValueError(f"post_roll_ms ({self.post_roll_ms}) must not exceed hangover_ms ({self.hangover_ms})")
+        if self.pauses and {"post_roll_ms", "pause_ms"} <= written and self.post_roll_ms > self.pause_ms:
+            raise ValueError(f"post_roll_ms ({self.post_roll_ms}) must not exceed pause_ms ({self.pause_ms})")
         if "cut_search_ms" in written and self.cut_search_ms * 2 > self.max_utterance_ms:
             raise ValueError(
                 f"cut_search_ms ({self.cut_search_ms}) must not exceed half of max_utterance_ms "
@@ -86,8 +101,16 @@ class VadSettings(Settings):
 
     @property
     def fitting_post_roll_ms(self) -> int:
-        """The post-roll that holds: a default is no longer than the hangover, ms."""
-        return min(self.post_roll_ms, self.hangover_ms)
+        """The post-roll that holds: a default is no longer than the hangover, nor than a pause that is told, ms."""
+        bounds = [self.hangover_ms]
+        if self.pauses and "post_roll_ms" not in self.model_fields_set:
+            bounds.append(self.pause_ms)
+        return min(self.post_roll_ms, *bounds)
+
+    @property
+    def fitting_pause_ms(self) -> int:
+        """The pause that is told: a default is no shorter than the post-roll, which has passed by then, ms."""
+        return max(self.pause_ms, self.fitting_post_roll_ms)
 
     @property
     def fitting_cut_search_ms(self) -> int:
@@ -168,7 +191,8 @@ is open. All times are counted in samples, so the same recording gives the same 
 is cut into frames. An utterance still open at the end of the stream is closed with reason `eos`, one that reaches
 `max_utterance_ms` with reason `maximum` at the quietest point of its last `cut_search_ms`; its rest goes on as the next
 utterance and no sample is lost. A gap in time stamps closes an utterance like silence. Each utterance is posted on the
-bus when it ends.
+bus when it ends. With `pauses` an `UtterancePause` frame follows the audio when it has been silent for `pause_ms`, once
+in each silence: the end of the utterance with the same `end_ns` confirms it, more audio refutes it.
 """
 
 SILERO = ElementSpec(

@@ -63,6 +63,7 @@ VAD: Mapping[str, Change] = {
     "max_utterance_ms": Change(2000, {"hangover_ms": 5000}),
     "cut_search_ms": Change(5000, {"hangover_ms": 5000, "max_utterance_ms": 10_000, "cut_search_ms": 500}),
     "max_gain_db": Change(0, {"max_gain_db": 60}, gain=0.002, exact=False),
+    "pause_ms": Change(100, {"pauses": True}),
 }
 SILERO = VAD | {
     "threshold": Change(0.99),

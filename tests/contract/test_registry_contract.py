@@ -91,6 +91,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
 VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_ms", "max_utterance_ms"} | {
     "cut_search_ms",
     "max_gain_db",
+    "pause_ms",
 }
 LIVE: Mapping[str, set[str]] = {
     "canary_ast": {"min_logprob", "max_compression_ratio"},

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Opened, Passed
+from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Opened, Passed, Paused
 
 RATE_HZ = 1000  # one sample a millisecond: the tests read in milliseconds
 WINDOW = 10
@@ -62,6 +62,7 @@ def check(events: list[Event], stream: np.ndarray, parameters: Endpointing) -> N
     open_since: int | None = None
     passed: list[np.ndarray] = []
     at = 0
+    paused_at = -1
     for event in events:
         if isinstance(event, Opened):
             assert open_since is None
@@ -76,6 +77,10 @@ def check(events: list[Event], stream: np.ndarray, parameters: Endpointing) -> N
             assert len(event.samples)
             at += len(event.samples)
             passed.append(event.samples)
+        elif isinstance(event, Paused):
+            assert (event.utterance, event.start, event.end) == (number, open_since, at), "not all of it has passed"
+            assert paused_at < event.speech_end <= event.end, "a silence is told of once"
+            paused_at = event.speech_end
         else:
             assert (event.utterance, event.start, event.end) == (number, open_since, at)
             assert np.array_equal(np.concatenate(passed), stream[event.start : event.end])
@@ -95,6 +100,46 @@ def test_a_pause_shorter_than_the_hangover_stays_inside():
         (400, 880, "silence"),
         (900, 1380, "silence"),
     ]
+
+
+def pauses(events: list[Event]) -> list[tuple[int, int, int]]:
+    return [(e.start, e.end, e.speech_end) for e in events if isinstance(e, Paused)]
+
+
+TELLING = replace(PARAMETERS, pause_ms=100)
+
+
+def test_a_pause_is_told_when_what_may_be_the_end_has_passed():
+    """Confirmed by an end at the same place, refuted by more audio."""
+    events = run(decisions_of((500, 0), (300, 1), (150, 0), (300, 1), (400, 0)), TELLING)
+    check(events, stream_of(1650), TELLING)
+    assert pauses(events) == [(400, 880, 800), (400, 1330, 1250)]
+    assert closed(events) == [(400, 1330, "silence")]
+    first, second = (events.index(e) for e in events if isinstance(e, Paused))
+    assert isinstance(events[first + 1], Passed)
+    assert isinstance(events[second + 1], Closed)
+
+
+def test_pauses_change_no_utterance_that_is_not_too_long():
+    decisions = decisions_of((500, 0), (300, 1), (150, 0), (400, 1), (110, 0), (300, 1), (400, 0))
+    told = run(decisions, TELLING)
+    assert len(pauses(told)) == 3
+    assert closed(told) == closed(run(decisions))
+
+
+def test_silence_shorter_than_the_pause_is_not_told():
+    assert pauses(run(decisions_of((300, 1), (90, 0), (300, 1), (90, 0)), TELLING)) == []
+
+
+def test_a_pause_told_at_the_place_for_cuts_is_not_cut_in_two():
+    """What passed with the pause cannot be given to the next utterance any more."""
+    audio = np.ones(4000, np.float32)
+    audio[1600:1750] = 0.0
+    decisions = decisions_of((1600, 1.0), (150, 0.1), (1500, 1.0), (400, 0.0))
+    events = run(decisions, TELLING, stream=audio)
+    check(events, audio, TELLING)
+    assert pauses(events)[0] == (0, 1680, 1600)
+    assert closed(events)[0] == (0, 1700, "maximum")
 
 
 def test_pre_roll_never_takes_samples_of_the_utterance_before():
@@ -243,7 +288,7 @@ def test_empty_windows_are_nothing():
 
 
 parameters = st.builds(
-    lambda onset, doubtful, least, post, more, pre, longest, part: Endpointing(
+    lambda onset, doubtful, least, post, more, pre, longest, part, pause: Endpointing(
         rate_hz=RATE_HZ,
         onset_threshold=0.5,
         offset_threshold=0.3,
@@ -256,6 +301,7 @@ parameters = st.builds(
         post_roll_ms=post,
         max_utterance_ms=longest,
         cut_search_ms=longest // part,
+        pause_ms=pause,
     ),
     st.integers(0, 60),
     st.integers(0, 60),
@@ -265,6 +311,7 @@ parameters = st.builds(
     st.integers(0, 300),
     st.integers(600, 2000),
     st.integers(2, 4),
+    st.none() | st.integers(0, 300),
 )
 speech = st.lists(
     st.tuples(st.integers(1, 60), st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.95])), min_size=1, max_size=40

@@ -26,6 +26,7 @@ from tolmach.pipelines.frames import (
     Samples,
     TranslationFrame,
     UtteranceEnd,
+    UtterancePause,
     UtteranceStart,
     ns_to_samples,
     samples_to_ns,
@@ -129,6 +130,31 @@ async def test_frames_do_not_depend_on_chunks(spec):
     assert len(spans(whole)) == 2
     for chunk in (160, 320, 592, 1600, 4801):
         same_frames(await run(spec, *chop(talk(), chunk)), whole)
+
+
+@SPECS
+async def test_pauses_are_told_when_asked_for_and_change_nothing_else(spec):
+    source = AudioFrame(np.concatenate([vowels(1.5), silence(0.4), vowels(1.0, 1), silence(1.5, 1)]), RATE_HZ, 123)
+    plain = await run(spec, source, post_roll_ms=200)
+    told = await run(spec, source, post_roll_ms=200, pauses=True)
+    found = [f for f in told if isinstance(f, UtterancePause)]
+    assert found
+    assert not any(isinstance(f, UtterancePause) for f in plain)
+    same_frames([f for f in told if not isinstance(f, UtterancePause)], plain)
+    (end,) = (f for f in told if isinstance(f, UtteranceEnd))
+    # The last one is confirmed, the others were hesitations.
+    assert (found[-1].pts_ns, found[-1].end_ns, found[-1].speech_end_ns) == (end.pts_ns, end.end_ns, end.speech_end_ns)
+    assert all(isinstance(told[told.index(f) + 1], AudioFrame) for f in found[:-1])
+    for chunk in (160, 592, 4801):
+        same_frames(await run(spec, *chop(source, chunk), post_roll_ms=200, pauses=True), told)
+
+
+def test_what_was_written_of_pauses_must_fit_and_defaults_give_way():
+    assert SileroVadSettings(pauses=True).fitting_post_roll_ms == 200
+    assert SileroVadSettings(pauses=True, post_roll_ms=300).fitting_pause_ms == 300
+    assert SileroVadSettings(pause_ms=100).fitting_post_roll_ms == 300
+    with pytest.raises(ValidationError, match=r"post_roll_ms \(300\) must not exceed pause_ms \(200\)"):
+        SileroVadSettings(pauses=True, post_roll_ms=300, pause_ms=200)
 
 
 def same_frames(some: list[Frame], others: list[Frame]) -> None:
