@@ -121,6 +121,8 @@ class UtteranceEnd:
         reason: ``silence`` (hangover elapsed), ``maximum`` (cut at the longest allowed length), ``eos``, or
             ``error`` (an element failed and skipped the rest).
         speech_end_ns: Media time at which its last speech ended, before any post-roll, ns; None where nobody knows.
+        decided_ns: Media time up to which audio had been heard when this was decided, the silence that decided it
+            included, ns; None where nobody knows. What a live listener waits for before any computing.
     """
 
     utterance: int
@@ -128,6 +130,7 @@ class UtteranceEnd:
     end_ns: int
     reason: EndReason = "silence"
     speech_end_ns: int | None = None
+    decided_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,9 @@ class TranslationFrame:
             prepare it; nobody may speak it.
         source_text: What was understood, in the language that was spoken; None where nobody asked.
         language_confidence: Probability that ``source_lang`` was spoken, 0 … 1; None where it was given, not found.
+        decided_ns: Media time up to which audio had been heard when this text was settled, ns: that of the utterance's
+            end, or of the step that committed the part; None where nobody knows. It is what latency is measured by
+            where computing does not count, so it is never read off a clock.
     """
 
     utterance: int
@@ -169,6 +175,7 @@ class TranslationFrame:
     speculative: bool = False
     source_text: str | None = None
     language_confidence: float | None = None
+    decided_ns: int | None = None
 
 
 Frame: TypeAlias = AudioFrame | UtteranceStart | UtterancePause | UtteranceEnd | TranslationFrame

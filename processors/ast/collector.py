@@ -21,6 +21,7 @@ class Utterance:
         end_ns: Media time just after the last sample, ns.
         samples: float32[n], mono, [-1, 1]; empty when there is a ``fault``.
         fault: Why it cannot be used ("longer than 60 s", …), or None.
+        decided_ns: Media time up to which audio had been heard when it was whole, ns, or None.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Utterance:
     end_ns: int
     samples: Samples
     fault: str | None = None
+    decided_ns: int | None = None
 
 
 class UtteranceCollector:
@@ -70,7 +72,7 @@ class UtteranceCollector:
             return None
         if isinstance(frame, UtteranceEnd):
             fault = "lost to a failure upstream" if frame.reason == "error" else None
-            return self._finish(self._start, frame.end_ns, fault)
+            return self._finish(self._start, frame.end_ns, fault, frame.decided_ns)
         return None
 
     def flush(self) -> Utterance | None:
@@ -98,10 +100,12 @@ class UtteranceCollector:
         else:
             self._blocks = []
 
-    def _finish(self, start: UtteranceStart, end_ns: int, fault: str | None) -> Utterance:
+    def _finish(
+        self, start: UtteranceStart, end_ns: int, fault: str | None, decided_ns: int | None = None
+    ) -> Utterance:
         if self._total > self._max_samples:
             fault = f"longer than {self._max_samples / self._rate_hz:g} s"
         whole = fault is None and self._blocks
         samples = np.concatenate(self._blocks) if whole else np.zeros(0, np.float32)
         self.drop()
-        return Utterance(start.utterance, start.pts_ns, end_ns, samples, fault)
+        return Utterance(start.utterance, start.pts_ns, end_ns, samples, fault, decided_ns)

@@ -143,15 +143,17 @@ class SpeechTranslation(Element, Generic[Item]):
 
     async def _emit(self, answers: list[_UtteranceOutcome]) -> None:
         failure: ElementError | None = None
+        # A text waits for the last utterance of its group.
+        decided_ns = max((a.utterance.decided_ns for a in answers if a.utterance.decided_ns is not None), default=None)
         for answer in answers:
             if isinstance(answer.outcome, Exception):
                 # It leaves a trace, and its neighbours come out before the failure: one bad utterance costs one.
-                await self._push(answer.utterance, Hypothesis("", None, FAILED))
+                await self._push(answer.utterance, Hypothesis("", None, FAILED), decided_ns)
                 failure = failure or self._failure(answer.utterance, answer.outcome)
             else:
                 # Whatever the engine: a token that is no text must not be read out.
                 clean = replace(answer.outcome, text=without_tokens(answer.outcome.text))
-                await self._push(answer.utterance, clean)
+                await self._push(answer.utterance, clean, decided_ns)
         if failure is not None:
             raise failure
 
@@ -185,7 +187,7 @@ class SpeechTranslation(Element, Generic[Item]):
         """Why there is no text when the model gave none."""
         return "no speech"
 
-    async def _push(self, utterance: Utterance, hypothesis: Hypothesis) -> None:
+    async def _push(self, utterance: Utterance, hypothesis: Hypothesis, decided_ns: int | None) -> None:
         rejected = self._judge(utterance, hypothesis)
         self.retries.update(hypothesis.retries)
         frame = TranslationFrame(
@@ -198,6 +200,7 @@ class SpeechTranslation(Element, Generic[Item]):
             logprob=hypothesis.logprob,
             rejected=rejected,
             engine=self.engine,
+            decided_ns=decided_ns,
         )
         if utterance.fault:
             text = f"Utterance {utterance.number} was not translated: {utterance.fault}."

@@ -204,8 +204,11 @@ class VadElement(Element):
             if isinstance(event, Opened):
                 await self.context.push(UtteranceStart(event.utterance, self._at_ns(event.start)))
             elif isinstance(event, Closed):
-                start_ns, end_ns, speech_end_ns = map(self._at_ns, (event.start, event.end, event.speech_end))
-                await self.context.push(UtteranceEnd(event.utterance, start_ns, end_ns, event.reason, speech_end_ns))
+                places = (event.start, event.end, event.speech_end, self._endpointer.heard)
+                start_ns, end_ns, speech_end_ns, decided_ns = map(self._at_ns, places)
+                await self.context.push(
+                    UtteranceEnd(event.utterance, start_ns, end_ns, event.reason, speech_end_ns, decided_ns)
+                )
             elif isinstance(event, Paused):
                 start_ns, end_ns, speech_end_ns = map(self._at_ns, (event.start, event.end, event.speech_end))
                 await self.context.push(UtterancePause(event.utterance, start_ns, end_ns, speech_end_ns))

@@ -169,6 +169,11 @@ class Endpointer:
         return self._state == "idle" and not self._speech
 
     @property
+    def heard(self) -> int:
+        """Samples of the stream that were decided on."""
+        return self._held.end
+
+    @property
     def settled(self) -> int:
         """No later event starts before this sample: what lies before it was passed on or thrown away."""
         return self._held.start

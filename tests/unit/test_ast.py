@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,18 @@ async def test_groups_are_closed_by_count_or_the_end_of_the_stream(group: int, b
     harness, seen = await run(frames, group=group)
     assert seen == batches
     assert [t[0] for t in texts(harness)] == list(range(1, 8))
+
+
+@pytest.mark.parametrize(("group", "expected"), [(1, [90, 190, None]), (2, [190, 190, None])])
+async def test_a_text_says_how_much_was_heard_before_it(group: int, expected: list[int | None]):
+    """In a group it waits for the last one; who was not told says nothing."""
+    frames: list[Frame] = []
+    for number in (1, 2, 3):
+        *said, end = speech(number, 0.5, number * 1600)
+        assert isinstance(end, UtteranceEnd)
+        frames += [*said, replace(end, decided_ns=number * 100 - 10 if number < 3 else None)]
+    harness, _ = await run(frames, group=group)
+    assert [f.decided_ns for f in harness.output() if isinstance(f, TranslationFrame)] == expected
 
 
 async def test_an_utterance_still_open_at_the_end_is_translated():

@@ -211,6 +211,20 @@ async def test_the_end_says_when_speech_ended(spec):
 
 
 @SPECS
+@pytest.mark.parametrize("chunk", [137, 16000])
+async def test_the_end_says_how_much_had_been_heard_when_it_was_decided(spec, chunk):
+    """A live listener waits for the hangover too, whatever the frames the audio came in."""
+    async with Harness(spec) as h:
+        await h.push(*chop(talk(), chunk))
+        await h.eos()
+        ends = [f for f in h.output() if isinstance(f, UtteranceEnd)]
+        hangover_ms = h.element.settings.hangover_ms
+    first, last = ends
+    assert hangover_ms <= (first.decided_ns - first.speech_end_ns) / 1e6 < hangover_ms + 33  # a window more
+    assert abs(last.decided_ns - talk().end_ns) <= 1
+
+
+@SPECS
 async def test_it_says_whether_somebody_may_be_speaking(spec):
     """What a live source asks before it is handed to another graph."""
     async with Harness(spec) as h:
