@@ -20,10 +20,9 @@ from tolmach.pipelines.bus import Bus, Message, StateMessage
 from tolmach.pipelines.errors import Cancelled, Ended, GraphError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.builder import GraphBuilder
-from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.language.check import graph_source, load_graph
 from tolmach.pipelines.language.diagnostics import suggest
 from tolmach.pipelines.language.launch_line import is_line
-from tolmach.pipelines.language.source import graph_source
 from tolmach.pipelines.registry import Registry, load_runtime
 
 if TYPE_CHECKING:

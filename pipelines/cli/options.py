@@ -14,8 +14,8 @@ from tolmach.pipelines.errors import GraphError
 
 if TYPE_CHECKING:
     # Not at run time: it brings the YAML reader, which not every command needs.
+    from tolmach.pipelines.language.check import GraphSource
     from tolmach.pipelines.language.include import Includes
-    from tolmach.pipelines.language.source import GraphSource
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 

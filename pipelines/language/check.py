@@ -9,16 +9,16 @@ no element: what it needs stands in the specs of the registry.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tolmach.pipelines.errors import Diagnostic, GraphError, Span
 from tolmach.pipelines.graph import Graph, Link, Node
-from tolmach.pipelines.language.bins import expand_bins
-from tolmach.pipelines.language.declared import Level, Override, Setting
+from tolmach.pipelines.language.bins import Level, Override, Setting, expand_bins
 from tolmach.pipelines.language.diagnostics import (
     CheckStopped,
     Diagnostics,
@@ -41,19 +41,22 @@ from tolmach.pipelines.language.document import (
 )
 from tolmach.pipelines.language.drafts import DraftElement, make_drafts
 from tolmach.pipelines.language.include import Included, IncludedFile, Includes, read_includes
-from tolmach.pipelines.language.launch_line import LaunchLine, in_line_words, parse_line
+from tolmach.pipelines.language.launch_line import LaunchLine, in_line_words, is_line, parse_line
 from tolmach.pipelines.language.links import Linked, make_links
 from tolmach.pipelines.language.negotiate import negotiate
 from tolmach.pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, topological_order
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, parse_params, resolve_params
 from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.shipped import shipped_graph
 
 __all__ = [
     "COMMAND_LINE",
     "CheckResult",
     "Description",
+    "GraphSource",
     "assemble",
     "check_graph",
+    "graph_source",
     "load_graph",
     "parse_set",
     "plain_value",
@@ -393,3 +396,30 @@ def _nodes(drafts: Mapping[str, DraftElement], linked: Linked) -> dict[str, Node
         span, inside = draft.declared.span, draft.declared.bin
         nodes[name] = Node(name, draft.spec, draft.settings, linked.pads[name], draft.on_error, inside, span)
     return nodes
+
+
+GraphSource: TypeAlias = Path | LaunchLine
+"""Where a graph is written; :func:`tolmach.pipelines.language.check.check_graph` takes it."""
+
+
+def graph_source(name: str | Path) -> GraphSource:
+    """What ``name`` stands for: a file, ``phrasebook``, or ``test_src ! fake_sink``.
+
+    An existing file wins, whatever it is called. A line is known by a ``!`` that stands by itself; what is
+    wrong with it, the check says.
+
+    Raises:
+        GraphError: If it is none of them; says which graphs ship.
+    """
+    if isinstance(name, str) and is_line(name) and not _is_file(name):
+        return LaunchLine(name)
+    return shipped_graph(name)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # a line may be longer than any name
+            raise
+        return False

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings, code_settings
-from tolmach.pipelines.language.declared import DeclaredElement, Setting
+from tolmach.pipelines.language.bins import DeclaredElement, Setting
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, show_value, suggest
 from tolmach.pipelines.language.variables import Expanded
 from tolmach.pipelines.registry import Registry

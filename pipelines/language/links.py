@@ -15,7 +15,7 @@ from itertools import pairwise
 from tolmach.pipelines.element import Direction, Pad
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.graph import PadRef
-from tolmach.pipelines.language.declared import Level
+from tolmach.pipelines.language.bins import Level
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, line_of
 from tolmach.pipelines.language.document import YamlScalar
 from tolmach.pipelines.language.drafts import DraftElement

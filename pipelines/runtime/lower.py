@@ -21,7 +21,7 @@ from tolmach.pipelines.bus import Bus, EosMessage, LatencyMessage
 from tolmach.pipelines.element import Element, SourceElement
 from tolmach.pipelines.errors import Cancelled, GraphError, ModelMissingError, TolmachError
 from tolmach.pipelines.graph import Graph
-from tolmach.pipelines.models.needs import missing_besides
+from tolmach.pipelines.models.caches import missing_besides
 from tolmach.pipelines.runtime.pipecat_api import (
     BasePipeline,
     CancelFrame,

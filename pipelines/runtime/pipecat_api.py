@@ -52,12 +52,7 @@ from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.base_pipeline import BasePipeline
 from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.frame_processor import (
-    FrameCallback,
-    FrameDirection,
-    FrameProcessor,
-    FrameProcessorSetup,
-)
+from pipecat.processors.frame_processor import FrameCallback, FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.transcriptions.language import Language
 from pipecat.utils.asyncio.task_manager import TaskManager
 from pipecat.utils.time import time_now_iso8601

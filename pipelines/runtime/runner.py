@@ -16,7 +16,7 @@ from tolmach.pipelines.bus import Bus, ErrorMessage, Message, PositionMessage, S
 from tolmach.pipelines.element import Element
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.graph import Graph
-from tolmach.pipelines.language.changes import change_settings
+from tolmach.pipelines.language.builder import change_settings
 from tolmach.pipelines.runtime.lower import GraphPipeline
 from tolmach.pipelines.runtime.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
 from tolmach.pipelines.runtime.tracing import Tracer

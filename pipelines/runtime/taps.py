@@ -16,13 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tolmach.pipelines.bus import (
-    Message,
-    TranslationMessage,
-    UtteranceEndMessage,
-    UtteranceStartMessage,
-    VoiceMessage,
-)
+from tolmach.pipelines.bus import Message, TranslationMessage, UtteranceEndMessage, UtteranceStartMessage, VoiceMessage
 from tolmach.pipelines.frames import Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.graph import Graph, PadRef
 

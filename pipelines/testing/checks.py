@@ -24,8 +24,8 @@ from tolmach.pipelines.describe.reference import example_settings
 from tolmach.pipelines.element import ElementSpec, Pad, Settings, SourceElement, is_live_setting
 from tolmach.pipelines.frames import Frame
 from tolmach.pipelines.registry import load_runtime
-from tolmach.pipelines.testing.harness import Harness
-from tolmach.pipelines.testing.media import (
+from tolmach.pipelines.testing.harness import (
+    Harness,
     StreamRules,
     make_frames,
     private_copy,

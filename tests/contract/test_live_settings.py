@@ -17,7 +17,7 @@ import tolmach
 from tests.contract.test_registry_contract import LIVE, spec_of
 from tests.unit.webrtc_lines import a_line
 from tests.until import until
-from tolmach.pipelines.builtin.test_src import _speech_sample
+from tolmach.pipelines.builtin.trial_ends import _speech_sample
 from tolmach.pipelines.element import Element, ElementSpec, Field, Live, Pad, Settings
 from tolmach.pipelines.errors import ElementError, Ended, GraphError
 from tolmach.pipelines.frames import (

@@ -15,7 +15,7 @@ import soundfile
 from tests.integration.served_peer import server
 from tests.integration.webrtc_peer import babble
 from tests.until import until
-from tolmach.pipelines.builtin.identity import Identity
+from tolmach.pipelines.builtin.pass_through import Identity
 from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import Samples
 

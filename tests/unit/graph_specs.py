@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tolmach.pipelines.builtin.capsfilter import SPEC as CAPSFILTER
+from tolmach.pipelines.builtin.pass_through import CAPSFILTER
 from tolmach.pipelines.element import ElementSpec, Output, Pad, Settings
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import CheckResult, check_graph

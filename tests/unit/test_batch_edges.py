@@ -126,7 +126,7 @@ async def test_a_folder_that_another_run_writes_into_is_left_alone(make: Any, tm
 
 
 async def test_a_damaged_recording_is_not_done_again_for_ever(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tolmach.pipelines.builtin.test_src import TestSrc
+    from tolmach.pipelines.builtin.trial_ends import TestSrc
 
     whole = TestSrc.produce
 
@@ -145,7 +145,7 @@ async def test_a_damaged_recording_is_not_done_again_for_ever(make: Any, monkeyp
 
 
 async def test_a_failure_of_an_element_is_tried_again(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tolmach.pipelines.builtin.test_src import TestSrc
+    from tolmach.pipelines.builtin.trial_ends import TestSrc
 
     whole = TestSrc.produce
 
@@ -325,7 +325,7 @@ async def test_outputs_of_a_folder_within_are_not_counted_twice(make: Any, tmp_p
 async def test_an_error_names_element_and_media_time(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tolmach.pipelines.builtin.test_src import TestSrc
+    from tolmach.pipelines.builtin.trial_ends import TestSrc
 
     async def breaks(self: TestSrc) -> None:
         raise MediaError("a.wav: broken", at_ns=1_500_000_000)

@@ -8,10 +8,9 @@ import itertools
 import numpy as np
 import pytest
 
-from tolmach.pipelines.builtin.fake_sink import SPEC as FAKE_SINK
 from tolmach.pipelines.builtin.queue import SPEC as QUEUE
 from tolmach.pipelines.builtin.queue import Queue
-from tolmach.pipelines.builtin.test_src import SPEC as TEST_SRC
+from tolmach.pipelines.builtin.trial_ends import FAKE_SINK, TEST_SRC
 from tolmach.pipelines.bus import DroppedMessage, InfoMessage, PositionMessage
 from tolmach.pipelines.frames import AudioFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, chop, tone

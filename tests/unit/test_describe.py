@@ -8,8 +8,15 @@ from typing import Literal
 
 import pytest
 
-from tolmach.pipelines.describe.markdown import element_markdown, types_markdown
-from tolmach.pipelines.describe.reference import describe, describe_settings, example_settings, example_values, unit_of
+from tolmach.pipelines.describe.reference import (
+    describe,
+    describe_settings,
+    element_markdown,
+    example_settings,
+    example_values,
+    types_markdown,
+    unit_of,
+)
 from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings
 from tolmach.pipelines.registry import Registry
 

@@ -17,11 +17,10 @@ from tolmach.pipelines.cli.main import main
 from tolmach.pipelines.describe.written import line_as_yaml
 from tolmach.pipelines.errors import CODES
 from tolmach.pipelines.graph import Graph
-from tolmach.pipelines.language.check import CheckResult, check_graph
+from tolmach.pipelines.language.check import CheckResult, check_graph, graph_source
 from tolmach.pipelines.language.diagnostics import Diagnostics
 from tolmach.pipelines.language.document import MAX_VALUES, parse_value, to_python
 from tolmach.pipelines.language.launch_line import LaunchLine, is_line, parse_line
-from tolmach.pipelines.language.source import graph_source
 from tolmach.pipelines.shipped import shipped_graph
 
 

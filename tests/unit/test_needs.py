@@ -14,8 +14,7 @@ import pytest
 from tolmach.pipelines.element import Extra, Missing
 from tolmach.pipelines.errors import ModelMissingError
 from tolmach.pipelines.language.check import load_graph
-from tolmach.pipelines.models.caches import cache_dir, cache_folders
-from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.pipelines.models.caches import cache_dir, cache_folders, missing_in, missing_text
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.shipped import shipped_graph, shipped_graphs
@@ -97,7 +96,7 @@ def test_the_question_is_cheap() -> None:
     """No model library, no hub client: it is asked for every graph, by every reload of the page."""
     program = (
         "import sys; from tolmach.pipelines.language.check import load_graph\n"
-        "from tolmach.pipelines.models.needs import missing_in\n"
+        "from tolmach.pipelines.models.caches import missing_in\n"
         f"for path in {[str(path) for path in shipped_graphs()]!r}: missing_in(load_graph(path))\n"
         "heavy = ('torch', 'nemo', 'faster_whisper', 'huggingface_hub', 'av', 'pipecat')\n"
         "print([m for m in heavy if m in sys.modules])"

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from tolmach.pipelines.builtin.identity import SPEC as IDENTITY
+from tolmach.pipelines.builtin.pass_through import IDENTITY
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.pipelines.testing import Harness

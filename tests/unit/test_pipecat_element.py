@@ -23,7 +23,7 @@ from tolmach.pipelines.element import is_live_setting
 from tolmach.pipelines.errors import ElementError, GraphError
 from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.language.check import check_graph, load_graph
-from tolmach.pipelines.models.needs import missing_in
+from tolmach.pipelines.models.caches import missing_in
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.pipecat.spec import SPEC
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
@@ -427,7 +427,7 @@ def test_a_package_that_is_not_here_is_known_without_importing_anything():
     gone = GRAPH.format(processor="no_such_package:X", settings="max_in_flight: 2")
     code = (
         "import sys; from tolmach.pipelines.language.check import load_graph; "
-        "from tolmach.pipelines.models.needs import missing_in; "
+        "from tolmach.pipelines.models.caches import missing_in; "
         f"graph = load_graph('a.yaml', text={gone!r}); "
         "print([m.what for m in missing_in(graph)], 'pipecat' in sys.modules)"
     )

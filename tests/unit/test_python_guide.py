@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.contract.test_registry_contract import LIVE
-from tolmach.pipelines.builtin.test_src import _speech_sample
+from tolmach.pipelines.builtin.trial_ends import _speech_sample
 from tolmach.pipelines.language.check import check_graph
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "PYTHON.md").read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ def test_an_unknown_type_is_a_key_error():
         REGISTRY.get("vad9000")
 
 
-@pytest.mark.parametrize("target", ["tolmach.pipelines.builtin.tee:SPEC", "tolmach.pipelines.caps:Caps"])
+@pytest.mark.parametrize("target", ["tolmach.pipelines.builtin.pass_through:TEE", "tolmach.pipelines.caps:Caps"])
 def test_an_entry_that_gives_another_spec_is_refused(target):
     registry = Registry({"identity": Entry(target, "plug-in")})
     with pytest.raises(RegistryError, match="is not the spec of 'identity'"):

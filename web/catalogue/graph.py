@@ -24,7 +24,7 @@ from tolmach.pipelines.language.diagnostics import Diagnostics, format_json
 from tolmach.pipelines.language.document import read_source
 from tolmach.pipelines.language.include import Includes, text_now
 from tolmach.pipelines.language.variables import ParamDef
-from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.pipelines.models.caches import missing_in, missing_text
 from tolmach.pipelines.shipped import SUFFIXES
 from tolmach.web.catalogue.live_settings import (
     in_words,

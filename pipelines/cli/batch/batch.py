@@ -33,9 +33,8 @@ from tolmach.pipelines.cli.batch.records import (
 from tolmach.pipelines.element import output_paths
 from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
 from tolmach.pipelines.graph import Graph
-from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.language.check import GraphSource, load_graph
 from tolmach.pipelines.language.include import Includes
-from tolmach.pipelines.language.source import GraphSource
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult

@@ -18,8 +18,8 @@ from tolmach.pipelines.cli.options import add_set, add_trust, includes_of, whole
 
 if TYPE_CHECKING:
     from tolmach.pipelines.graph import Graph
+    from tolmach.pipelines.language.check import GraphSource
     from tolmach.pipelines.language.include import Includes
-    from tolmach.pipelines.language.source import GraphSource
     from tolmach.pipelines.runtime.runner import RunResult
 
 DEMO = "demo/phrasebook-en.flac"
@@ -46,9 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.cli.batch.jobs import Job, job_params
     from tolmach.pipelines.cli.commands.check import use_color
     from tolmach.pipelines.errors import GraphError
-    from tolmach.pipelines.language.check import check_graph, parse_set
+    from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
     from tolmach.pipelines.language.diagnostics import format_text
-    from tolmach.pipelines.language.source import graph_source
     from tolmach.pipelines.language.variables import param_with_role
     from tolmach.pipelines.shipped import shipped_file
 

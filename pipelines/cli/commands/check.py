@@ -15,9 +15,8 @@ from typing import Any, TextIO
 from tolmach.pipelines.cli.main import EXIT_OK, EXIT_USAGE
 from tolmach.pipelines.cli.options import add_set, add_trust, includes_of
 from tolmach.pipelines.errors import Diagnostic, GraphError
-from tolmach.pipelines.language.check import CheckResult, check_graph, parse_set
+from tolmach.pipelines.language.check import CheckResult, check_graph, graph_source, parse_set
 from tolmach.pipelines.language.diagnostics import format_github, format_json, format_text
-from tolmach.pipelines.language.source import graph_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -30,8 +30,7 @@ from tolmach.pipelines.element import ElementSpec, Extra
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import check_graph
-from tolmach.pipelines.models.caches import cache_folders, files_in, size_text
-from tolmach.pipelines.models.needs import missing_in, missing_text
+from tolmach.pipelines.models.caches import cache_folders, files_in, missing_in, missing_text, size_text
 from tolmach.pipelines.registry import Registry, load_runtime
 from tolmach.pipelines.shipped import config_dir, shipped_graphs
 

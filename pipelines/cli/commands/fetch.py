@@ -22,9 +22,8 @@ from tolmach.pipelines.describe.reference import example_values
 from tolmach.pipelines.element import ElementSpec, Settings
 from tolmach.pipelines.errors import GraphError, TolmachError
 from tolmach.pipelines.graph import Graph
-from tolmach.pipelines.language.check import check_graph, load_graph, parse_set
+from tolmach.pipelines.language.check import GraphSource, check_graph, graph_source, load_graph, parse_set
 from tolmach.pipelines.language.include import Includes
-from tolmach.pipelines.language.source import GraphSource, graph_source
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.models.caches import added, files_in, size_text, snapshot
 from tolmach.pipelines.registry import Registry

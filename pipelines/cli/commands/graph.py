@@ -13,9 +13,8 @@ from tolmach.pipelines.cli.commands.check import use_color
 from tolmach.pipelines.cli.main import EXIT_OK, EXIT_USAGE
 from tolmach.pipelines.cli.options import add_set, add_trust, includes_of
 from tolmach.pipelines.errors import GraphError
-from tolmach.pipelines.language.check import check_graph, parse_set
+from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
 from tolmach.pipelines.language.diagnostics import format_text
-from tolmach.pipelines.language.source import graph_source
 
 SUFFIXES = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".svg": "svg"}
 

@@ -12,8 +12,14 @@ import textwrap
 from collections.abc import Iterator
 
 from tolmach.pipelines.cli.main import distribution_version
-from tolmach.pipelines.describe.markdown import element_markdown, types_markdown
-from tolmach.pipelines.describe.reference import ElementInfo, PadInfo, SettingInfo, describe
+from tolmach.pipelines.describe.reference import (
+    ElementInfo,
+    PadInfo,
+    SettingInfo,
+    describe,
+    element_markdown,
+    types_markdown,
+)
 from tolmach.pipelines.element import ElementSpec
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.registry import Entry, Registry

@@ -51,9 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, job_params, plan_jobs
     from tolmach.pipelines.errors import GraphError
-    from tolmach.pipelines.language.check import check_graph, parse_set
+    from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
     from tolmach.pipelines.language.launch_line import is_line
-    from tolmach.pipelines.language.source import graph_source
     from tolmach.pipelines.language.variables import param_with_role
     from tolmach.pipelines.stdio import STDOUT, stdout_for_media, writes_stdout
 

@@ -14,17 +14,9 @@ from dataclasses import dataclass, field
 
 from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import Context
-from tolmach.pipelines.frames import (
-    AudioFrame,
-    Frame,
-    TranslationFrame,
-    UtteranceEnd,
-    UtteranceStart,
-    samples_to_ns,
-)
+from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
 from tolmach.pipelines.runtime.pipecat.audio import input_audio
-from tolmach.pipelines.runtime.pipecat.bridge import Bridge, Feed
-from tolmach.pipelines.runtime.pipecat.frames import from_pcm, is_spoken, language_of
+from tolmach.pipelines.runtime.pipecat.frames import Bridge, Feed, from_pcm, is_spoken, language_of
 from tolmach.pipelines.runtime.pipecat.spec import AUDIO, PipecatSettings
 from tolmach.pipelines.runtime.pipecat_api import (
     EagerTranscriptionFrame,

@@ -17,8 +17,7 @@ from tolmach.pipelines.frames import (
     ns_to_samples,
     samples_to_ns,
 )
-from tolmach.pipelines.runtime.pipecat.bridge import Bridge, Feed
-from tolmach.pipelines.runtime.pipecat.frames import StreamClock, from_pcm, to_pcm
+from tolmach.pipelines.runtime.pipecat.frames import Bridge, Feed, StreamClock, from_pcm, to_pcm
 from tolmach.pipelines.runtime.pipecat.spec import PipecatSettings
 from tolmach.pipelines.runtime.pipecat_api import (
     InputAudioRawFrame,

@@ -12,10 +12,9 @@ from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.frames import Frame
 from tolmach.pipelines.runtime.pipecat.answers import AnswerBridge
 from tolmach.pipelines.runtime.pipecat.audio import AudioBridge
-from tolmach.pipelines.runtime.pipecat.bridge import Bridge
 from tolmach.pipelines.runtime.pipecat.cell import Cell, NotStartedError
-from tolmach.pipelines.runtime.pipecat.imports import called, load, made
-from tolmach.pipelines.runtime.pipecat.spec import AUDIO, TEXT, PipecatSettings
+from tolmach.pipelines.runtime.pipecat.frames import Bridge
+from tolmach.pipelines.runtime.pipecat.spec import AUDIO, TEXT, PipecatSettings, called, load, made
 from tolmach.pipelines.runtime.pipecat_api import (
     ErrorFrame,
     FrameProcessor,

@@ -20,8 +20,17 @@ from typing import Literal
 import numpy as np
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, Samples
-from tolmach.transports.webrtc.echo.echo_path import AUDIBLE, FIRST_LAG, SLOT, EchoPath, Reference
-from tolmach.transports.webrtc.echo.lag_search import FACTOR, NARROW_HZ, Decimator, narrow_index
+from tolmach.transports.webrtc.echo.echo_path import (
+    AUDIBLE,
+    FACTOR,
+    FIRST_LAG,
+    NARROW_HZ,
+    SLOT,
+    Decimator,
+    EchoPath,
+    Reference,
+    narrow_index,
+)
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ, rtp_ns
 
 _MS = NARROW_HZ // 1000

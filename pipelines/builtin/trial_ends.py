@@ -1,4 +1,4 @@
-"""test_src: audio out of nothing, for trying graphs and for benchmarks."""
+"""test_src and fake_sink: audio out of nothing, and a sink that only counts; for trying graphs and for benchmarks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from typing import Literal
 
 import numpy as np
 
-from tolmach.pipelines.bus import PositionMessage
-from tolmach.pipelines.element import ElementSpec, Field, Pad, Settings, SourceElement
+from tolmach.pipelines.bus import InfoMessage, PositionMessage
+from tolmach.pipelines.element import Element, ElementSpec, Field, Pad, Settings, SourceElement
 from tolmach.pipelines.errors import MediaError
-from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, samples_to_ns
+from tolmach.pipelines.frames import (
+    NS_PER_MS,
+    NS_PER_S,
+    AudioFrame,
+    Frame,
+    Samples,
+    TranslationFrame,
+    UtteranceEnd,
+    samples_to_ns,
+)
 from tolmach.pipelines.shipped import shipped_file
 
 SPEECH_SAMPLE = "demo/phrasebook-en.flac"
@@ -138,11 +147,66 @@ def _pads(settings: TestSrcSettings) -> tuple[Pad, ...]:
     return (Pad.src(f"audio/raw, rate={settings.rate_hz}, channels={settings.channels}, segmented=false"),)
 
 
-SPEC = ElementSpec(
+TEST_SRC = ElementSpec(
     type="test_src",
     summary="Make a tone, silence, noise or speech.",
     settings=TestSrcSettings,
     pads=_pads,
-    build="tolmach.pipelines.builtin.test_src:TestSrc",
+    build="tolmach.pipelines.builtin.trial_ends:TestSrc",
     example="{type: test_src, wave: speech, duration_ms: 30000}",
+)
+
+
+class FakeSinkSettings(Settings):
+    """Settings of fake_sink."""
+
+    report: bool = Field(False, description="Post the counts on the bus at end of stream.")
+
+
+class FakeSink(Element):
+    """Throws frames away and counts them.
+
+    Attributes:
+        frames: Frames of any kind.
+        samples: Audio samples per channel.
+        utterances: Utterances that ended.
+        translations: Final translations with text.
+    """
+
+    frames = 0
+    samples = 0
+    utterances = 0
+    translations = 0
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Count."""
+        self.frames += 1
+        if isinstance(frame, AudioFrame):
+            self.samples += len(frame.samples)
+        elif isinstance(frame, UtteranceEnd):
+            self.utterances += 1
+        elif isinstance(frame, TranslationFrame) and frame.final and frame.text:
+            self.translations += 1
+
+    async def drain(self) -> None:
+        """Report, if asked to."""
+        if self.settings.report:
+            counts = {
+                "frames": self.frames,
+                "samples": self.samples,
+                "utterances": self.utterances,
+                "translations": self.translations,
+            }
+            text = ", ".join(f"{value} {name}" for name, value in counts.items())
+            self.context.post(InfoMessage(f"took {text}", counts))
+
+
+FAKE_SINK = ElementSpec(
+    type="fake_sink",
+    summary="Take everything, keep nothing but counts.",
+    doc="Ends a branch whose output nobody wants: for benchmarks, and while a graph is being built.",
+    settings=FakeSinkSettings,
+    pads=(Pad.sink(),),
+    build="tolmach.pipelines.builtin.trial_ends:FakeSink",
+    example="{type: fake_sink, report: true}",
 )
