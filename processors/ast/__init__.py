@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import field_validator
 
@@ -59,6 +60,52 @@ class AstSettings(Settings):
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
             raise ValueError(f"no device {value!r}: use auto, cpu, cuda or cuda:N")
         return value
+
+
+AstMode = Literal["utterance", "segments", "simultaneous"]
+
+
+class GrowingSettings(AstSettings):
+    """Settings of an engine that can translate while somebody still speaks."""
+
+    mode: AstMode = Field(
+        "utterance",
+        description="utterance: one text when an utterance has ended. segments: several, each with the span that the "
+        "model's own timestamps say, when it has ended. simultaneous: clause by clause while it is spoken; what was "
+        "given out is never taken back.",
+    )
+    step_ms: int = Field(
+        1000,
+        ge=200,
+        le=10_000,
+        description="mode simultaneous: how often the model is asked about an utterance that is open, ms of its audio.",
+    )
+    policy: Literal["auto", "local_agreement", "align_att"] = Field(
+        "auto",
+        description="mode simultaneous: which words are stable. local_agreement: those that two answers in a row agree "
+        "on. align_att: those that the model made from audio well behind the end of what was heard. auto: the better "
+        "one for this engine.",
+    )
+    align_threshold_ms: int = Field(
+        600,
+        ge=0,
+        le=5000,
+        description="policy align_att: how near the end of what was heard the audio of a stable word may not come, ms.",
+    )
+    max_clause_ms: int = Field(
+        4000,
+        ge=500,
+        le=30_000,
+        description="mode simultaneous: stable words go out at the end of a clause, or when the first of them has "
+        "waited this long, ms of audio.",
+    )
+    max_buffer_ms: int = Field(
+        25_000,
+        ge=5000,
+        le=30_000,  # what Whisper hears at once (Radford et al. 2022, section 2.2); Canary hears 40 s well
+        description="mode simultaneous: longest audio that the model is asked about at a time, ms; what was translated "
+        "is dropped at the ends of sentences.",
+    )
 
 
 def ast_pads(settings: AstSettings) -> tuple[Pad, ...]:

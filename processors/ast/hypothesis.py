@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tolmach.processors.ast.policies import Word
+
 __all__ = ["Hypothesis"]
 
 
@@ -16,12 +18,15 @@ class Hypothesis:
         logprob: Mean log-probability of its tokens, end of sequence included (natural log), or None without tokens.
         fault: Why the engine itself distrusts the text ("no speech"), or None.
         retries: Why it was tried again, once for each time ("empty", "wrong script"), whichever try this is.
+        words: The text in words, of an answer to a :class:`tolmach.processors.ast.growing.GrowingRequest`: behind the
+            prefix, as ``text`` is then too. The last word may still change.
     """
 
     text: str
     logprob: float | None
     fault: str | None = None
     retries: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
 
     def tried_again(self, why: str) -> Hypothesis:
         """The same, one try more."""
