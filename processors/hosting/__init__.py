@@ -61,10 +61,12 @@ class Lease(Generic[Item, Result]):
         """Run the model, so that the first real request is not the slow one; see :meth:`ThreadHost.warm`."""
         await self._host.warm(items, once=once)
 
-    async def submit(self, items: Sequence[Item], *, merge: bool = False) -> list[Outcome[Result]]:
+    async def submit(
+        self, items: Sequence[Item], *, merge: bool = False, spent: Callable[[float], None] | None = None
+    ) -> list[Outcome[Result]]:
         """Run items as one batch; see :meth:`ThreadHost.submit`. Cancelled by: the caller."""
         async with self._room:
-            return await self._host.submit(items, merge=merge, owner=self)
+            return await self._host.submit(items, merge=merge, owner=self, spent=spent)
 
     def release(self) -> None:
         """Give the host back. Safe twice. What was submitted is still answered."""

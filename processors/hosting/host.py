@@ -84,14 +84,23 @@ def report(text: str) -> None:
 
 
 class _HostRequest(Generic[Item, Result]):
-    __slots__ = ("abandoned", "future", "items", "merge", "owner")
+    __slots__ = ("abandoned", "future", "items", "merge", "owner", "spent", "spent_s")
 
-    def __init__(self, items: Sequence[Item], merge: bool, owner: Hashable) -> None:
+    def __init__(
+        self, items: Sequence[Item], merge: bool, owner: Hashable, spent: Callable[[float], None] | None
+    ) -> None:
         self.items = tuple(items)
         self.merge = merge
         self.owner = owner
+        self.spent = spent
+        self.spent_s = 0.0
         self.abandoned = False
         self.future: Future[list[Outcome[Result]]] = Future()
+
+    def leave(self) -> None:
+        """The host is done with it, one way or the other."""
+        if self.spent is not None:
+            self.spent(self.spent_s)
 
 
 class _BegunBatch(Generic[Item, Result]):
@@ -108,6 +117,12 @@ class _BegunBatch(Generic[Item, Result]):
     @property
     def abandoned(self) -> bool:
         return all(request.abandoned for request in self.requests)
+
+    def add(self, seconds: float) -> None:
+        """A step has taken so long; who shares a batch shares its time."""
+        items = sum(len(request.items) for request in self.requests)
+        for request in self.requests:
+            request.spent_s += seconds * len(request.items) / items
 
 
 class ThreadHost(Generic[Item, Result]):
@@ -215,7 +230,12 @@ class ThreadHost(Generic[Item, Result]):
             raise
 
     async def submit(
-        self, items: Sequence[Item], *, merge: bool = False, owner: Hashable = None
+        self,
+        items: Sequence[Item],
+        *,
+        merge: bool = False,
+        owner: Hashable = None,
+        spent: Callable[[float], None] | None = None,
     ) -> list[Outcome[Result]]:
         """Run items as one batch (in pieces of the host's largest batch, always cut at the same places).
 
@@ -227,6 +247,8 @@ class ThreadHost(Generic[Item, Result]):
             owner: Who asks.
             merge: Allow requests that wait at the same time to share a batch. Faster on a GPU, but the last digits of
                 the results then depend on timing.
+            spent: Called once, on any thread, when the host is done with the request: with the seconds that its steps
+                have taken of the model's time. A request that was cancelled while it ran is done when its step is.
 
         Returns:
             One outcome an item, in order: a request never fails because of another one, nor an item because of its
@@ -240,7 +262,7 @@ class ThreadHost(Generic[Item, Result]):
         await self.loaded()
         if not items:
             return []
-        request: _HostRequest[Item, Result] = _HostRequest(items, merge, owner)
+        request: _HostRequest[Item, Result] = _HostRequest(items, merge, owner, spent)
         with self._lock:
             self._refuse_if_closed()
             self._waiting.append(request)
@@ -263,6 +285,7 @@ class ThreadHost(Generic[Item, Result]):
         for request in waiting:
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(ModelError(f"the model host of {self.key} was closed"))
+            request.leave()
 
     def tell(self, text: str) -> None:
         """Pass a line of progress on to all who wait for the load."""
@@ -290,8 +313,11 @@ class ThreadHost(Generic[Item, Result]):
     def _abandon(self, request: _HostRequest[Item, Result]) -> None:
         with self._lock:
             request.abandoned = True
-            if request in self._waiting:
+            waits = request in self._waiting
+            if waits:
                 self._waiting.remove(request)
+        if waits:
+            request.leave()
 
     # In the worker thread -----------------------------------------------------------------------------------------
 
@@ -336,11 +362,14 @@ class ThreadHost(Generic[Item, Result]):
         if run.abandoned:
             run.steps.close()
         else:
+            started_s = time.monotonic()
             try:
                 next(run.steps)
             except StopIteration as end:
+                run.add(time.monotonic() - started_s)
                 _answer(run.requests, end.value)
             else:
+                run.add(time.monotonic() - started_s)
                 with self._lock:
                     self._begun[owner] = run
                     self._line_up()  # who came during the step goes before who had it
@@ -349,6 +378,8 @@ class ThreadHost(Generic[Item, Result]):
         with self._lock:
             self._begun.pop(owner, None)
             self._line_up()
+        for request in run.requests:
+            request.leave()
 
     def _line_up(self) -> None:
         """Give every owner of a waiting request a turn. The lock is held."""
@@ -373,10 +404,13 @@ class ThreadHost(Generic[Item, Result]):
                 size += len(other.items)
         for request in batch:
             self._waiting.remove(request)
-        batch = [request for request in batch if request.future.set_running_or_notify_cancel()]
-        if not batch:
+        wanted = [request for request in batch if request.future.set_running_or_notify_cancel()]
+        for request in batch:
+            if request not in wanted:
+                request.leave()
+        if not wanted:
             return None
-        return _BegunBatch(batch, self._steps([item for request in batch for item in request.items]))
+        return _BegunBatch(wanted, self._steps([item for request in wanted for item in request.items]))
 
     def _steps(self, items: list[Item]) -> Generator[None, None, list[Outcome[Result]]]:
         outcomes: list[Outcome[Result]] = []

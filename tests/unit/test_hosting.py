@@ -428,6 +428,38 @@ async def test_a_request_that_nobody_waits_for_ends_with_its_step():
     host.close()
 
 
+async def test_whoever_asks_is_told_what_a_request_has_cost_answered_abandoned_or_never_begun():
+    model = Stepper()
+    host: ThreadHost[int, int] = ThreadHost(KEY, lambda: model)
+    spent_s: dict[str, list[float]] = {name: [] for name in ("unwanted", "never begun", "wanted", "too late")}
+    unwanted = asyncio.create_task(host.submit([1000], spent=spent_s["unwanted"].append))
+    assert await asyncio.to_thread(model.entered.wait, 30)
+    never = asyncio.create_task(host.submit([1], spent=spent_s["never begun"].append))
+    await queued(host, 1)
+    for task in (never, unwanted):
+        task.cancel()
+    await asyncio.gather(never, unwanted, return_exceptions=True)
+    assert spent_s["never begun"] == [0.0]
+    assert spent_s["unwanted"] == []  # its step goes on
+    model.gate.set()
+    assert await host.submit([1], spent=spent_s["wanted"].append) == [2]
+    await until(lambda: len(spent_s["wanted"]) == 1)
+    assert [spent_s[name][0] > 0 for name in ("unwanted", "wanted")] == [True, True]
+    model.entered.clear()
+    model.gate.clear()
+    last = asyncio.create_task(host.submit([1]))
+    assert await asyncio.to_thread(model.entered.wait, 30)
+    late = asyncio.create_task(host.submit([1], spent=spent_s["too late"].append))
+    await queued(host, 1)
+    host.close()
+    with pytest.raises(ModelError, match="closed"):
+        await late
+    model.gate.set()
+    await last
+    assert spent_s["too late"] == [0.0]
+    assert {len(told) for told in spent_s.values()} == {1}
+
+
 async def test_an_error_in_a_later_step_is_its_requests_alone():
     model = Stepper()
     model.gate.set()
