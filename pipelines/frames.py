@@ -10,7 +10,7 @@ and is always derived from sample counts, never from a clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -88,6 +88,51 @@ class UtteranceStart:
 
 
 @dataclass(frozen=True, slots=True)
+class TranslationEvidence:
+    """What a translation of the audio so far says about whether the sentence is finished.
+
+    Attributes:
+        ends_sentence: Whether the text ends like a sentence (a full stop, a question mark, …).
+        end_logprob: Log-probability (natural) of the end of the text behind its last token; None where the engine does
+            not say.
+        rejected: Whether the text was not trusted: words of half a sentence often are not.
+    """
+
+    ends_sentence: bool
+    end_logprob: float | None = None
+    rejected: bool = False
+
+
+class PauseAnswer:
+    """A mailbox in which a detector that told of a pause finds what a translator makes of the audio so far.
+
+    What is in it depends on timing, so it may decide nothing where the same media must give the same output. Of several
+    translators the first answer stays. Used on one event loop.
+    """
+
+    __slots__ = ("_evidence", "_given")
+
+    def __init__(self) -> None:
+        self._given = False
+        self._evidence: TranslationEvidence | None = None
+
+    def give(self, evidence: TranslationEvidence | None) -> None:
+        """Put an answer in: what was found, or None when there will be none."""
+        if not self._given:
+            self._given, self._evidence = True, evidence
+
+    @property
+    def given(self) -> bool:
+        """Whether somebody has answered."""
+        return self._given
+
+    @property
+    def evidence(self) -> TranslationEvidence | None:
+        """What was found, so far."""
+        return self._evidence
+
+
+@dataclass(frozen=True, slots=True)
 class UtterancePause:
     """The speaker pauses and may have finished; what would belong to the utterance if it ended here has passed.
 
@@ -99,12 +144,14 @@ class UtterancePause:
         pts_ns: Media time of its first sample, ns.
         end_ns: Media time just after its last sample if it ends here, ns.
         speech_end_ns: Media time at which its last speech so far ended, ns.
+        answer: Where a translator may say what it makes of the audio so far; None where nobody asks.
     """
 
     utterance: int
     pts_ns: int
     end_ns: int
     speech_end_ns: int
+    answer: PauseAnswer | None = field(default=None, compare=False, repr=False)
 
 
 EndReason = Literal["silence", "maximum", "eos", "error"]
