@@ -166,7 +166,7 @@ def leave_now(status: int) -> None:
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # the progress bars hide the cursor
         print("tolmach: ended at once; what was under way is lost", file=sys.stderr, flush=True)
-    end_process(status, now=True)
+    end_process(status)
 
 
 def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
