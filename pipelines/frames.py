@@ -202,6 +202,7 @@ class TranslationFrame:
             prepare it; nobody may speak it.
         source_text: What was understood, in the language that was spoken; None where nobody asked.
         language_confidence: Probability that ``source_lang`` was spoken, 0 … 1; None where it was given, not found.
+        language_kept: Whether that was too little to go by, and ``source_lang`` is what was spoken before.
         decided_ns: Media time up to which audio had been heard when this text was settled, ns: that of the utterance's
             end, or of the step that committed the part; None where nobody knows. It is what latency is measured by
             where computing does not count, so it is never read off a clock.
@@ -222,6 +223,7 @@ class TranslationFrame:
     speculative: bool = False
     source_text: str | None = None
     language_confidence: float | None = None
+    language_kept: bool = False
     decided_ns: int | None = None
 
 

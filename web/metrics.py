@@ -64,7 +64,7 @@ _STATES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
     ("round_trip", "Round trip to the client.", lambda f: f.round_trip_ms),
 )
 _LABELS = ("graph", "element")
-_FIRST_AUDIO_S = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
+_FIRST_AUDIO_S = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 _LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -121,7 +121,7 @@ class Metrics(Collector):
         )
         self._first_audio = Histogram(
             "tolmach_first_audio_seconds",
-            "From the end of an utterance to the first sound of its translation.",
+            "From the end of an utterance to the first sound of its translation; 0 where that was heard before.",
             buckets=_FIRST_AUDIO_S,
             registry=self._registry,
         )
@@ -134,8 +134,11 @@ class Metrics(Collector):
         self._outcomes.labels(outcome).inc()
 
     def first_audio(self, seconds: float) -> None:
-        """Note how long after the end of an utterance its translation began to be heard, s."""
-        self._first_audio.observe(seconds)
+        """Note how long after the end of an utterance its translation began to be heard, s.
+
+        Less than 0 where it began before, which counts as 0: a sum that falls would look like a restart.
+        """
+        self._first_audio.observe(max(0.0, seconds))
 
     def lag(self, seconds: float) -> None:
         """Note one lateness of the event loop, s; for :class:`tolmach.web.event_loop.LoopLag`."""

@@ -47,7 +47,7 @@ class Verdict:
         elif isinstance(message, TranslationMessage) and message.frame.final:
             if message.frame.text:
                 self._texts += 1
-            else:
+            elif not message.frame.more:  # an utterance is counted once, with its last part
                 self._rejections[message.frame.rejected or "no text"] += 1
         elif isinstance(message, PositionMessage):
             self._loud_ns = max(self._loud_ns, message.loud_ns)

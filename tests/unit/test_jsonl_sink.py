@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,28 @@ async def test_behind_a_translator_there_is_a_line_per_translation(tmp_path: Pat
     assert (tmp_path / "text.jsonl").read_text() == (
         '{"v":1,"event":"translation","utterance":1,"start_ns":1000000000,"end_ns":3000000000,"source_lang":"en",'
         '"target_lang":"ru","text":"Где вокзал?","logprob":-0.1235,"final":true,"rejected":null,'
-        '"engine":"demonstration phrasebook"}\n'
+        '"engine":"demonstration phrasebook","part":0,"more":false,"source_text":null,"language_confidence":null,'
+        '"language_kept":false}\n'
         '{"v":1,"event":"utterance","utterance":1,"start_ns":1000000000,"end_ns":3000000000,"reason":"silence",'
         '"audio":null}\n'
         '{"v":1,"event":"translation","utterance":2,"start_ns":4000000000,"end_ns":5000000000,"source_lang":"en",'
-        '"target_lang":"ru","text":"","logprob":null,"final":true,"rejected":"no speech","engine":"canary-1b-v2"}\n'
+        '"target_lang":"ru","text":"","logprob":null,"final":true,"rejected":"no speech","engine":"canary-1b-v2",'
+        '"part":0,"more":false,"source_text":null,"language_confidence":null,"language_kept":false}\n'
     )
+
+
+async def test_parts_stand_in_lines_of_their_own_and_guesses_in_none(tmp_path: Path) -> None:
+    first = replace(TRANSLATION, text="Где", end_ns=2 * S, more=True, source_text="Where is")
+    guess = replace(TRANSLATION, text="вокзал", pts_ns=2 * S, part=1, final=False, speculative=True)
+    last = replace(
+        guess, text="вокзал?", final=True, speculative=False, language_confidence=0.98765, language_kept=True
+    )
+    lines = await save(tmp_path / "text.jsonl", first, guess, last)
+    told = ("part", "more", "start_ns", "end_ns", "text", "source_text", "language_confidence", "language_kept")
+    assert [tuple(line[name] for name in told) for line in lines] == [
+        (0, True, S, 2 * S, "Где", "Where is", None, False),
+        (1, False, 2 * S, 3 * S, "вокзал?", None, 0.9877, True),
+    ]
 
 
 async def test_the_document_shows_what_is_written(tmp_path: Path) -> None:

@@ -6,15 +6,26 @@ import io
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from tolmach.pipelines.bus import TranslationMessage
 from tolmach.pipelines.cli.batch.console import Lines, Pace, print_summary, print_utterances
 from tolmach.pipelines.cli.batch.jobs import Job
-from tolmach.pipelines.cli.batch.records import Record, RecordedUtterance, clock, load_record, save_record, save_summary
+from tolmach.pipelines.cli.batch.records import (
+    Notes,
+    Record,
+    RecordedUtterance,
+    clock,
+    load_record,
+    save_record,
+    save_summary,
+)
+from tolmach.pipelines.frames import NS_PER_S as S
+from tolmach.pipelines.frames import TranslationFrame
 from tolmach.transports.files.atomic import AtomicFile
 
 
@@ -57,6 +68,40 @@ def test_a_sentence_in_two_languages_is_one_utterance(tmp_path: Path) -> None:
     assert record(utterances=(*two, RecordedUtterance(1, 9000, 9500, "en", "ru", "Да."))).spoken == 3
     data = json.loads(save_summary(tmp_path, "g", [record(utterances=two)]).read_text())
     assert (data["utterances"], data["texts"]) == (2, 2)
+
+
+def noted(*frames: TranslationFrame) -> list[RecordedUtterance]:
+    notes = Notes()
+    for frame in frames:
+        notes.take(TranslationMessage(frame, element="ast"))
+    return notes.utterances
+
+
+def test_the_parts_of_an_utterance_are_one_line() -> None:
+    first = TranslationFrame(
+        1, 0, 2 * S, "en", "ru", "Мы приехали", -0.1, more=True, source_text="We came", language_confidence=0.98
+    )
+    other = TranslationFrame(1, 0, 4 * S, "en", "de", "Wir kamen.")
+    grey = TranslationFrame(1, 2 * S, 3 * S, "en", "ru", "по", final=False, part=1)
+    second = TranslationFrame(1, 2 * S, 4 * S, "en", "ru", "поздно.", -0.3, part=1, more=True, source_text="late.")
+    end = TranslationFrame(1, 4 * S, 5 * S, "en", "ru", "", part=2)
+    again = replace(end, utterance=2, part=0, text="Да.")
+    joined, german, last = noted(first, grey, other, second, end, again)
+    assert (joined.start_ms, joined.end_ms, joined.text) == (0, 5000, "Мы приехали поздно.")
+    assert (joined.source_text, joined.rejected, joined.language_confidence) == ("We came late.", None, 0.98)
+    assert joined.logprob == pytest.approx((11 * -0.1 + 7 * -0.3) / 18, abs=1e-4)
+    assert (german.text, last.text) == ("Wir kamen.", "Да.")
+    out = io.StringIO()
+    print_utterances(Console(file=out, width=120), record(utterances=(joined,)))
+    assert "Мы приехали поздно." in out.getvalue()
+    assert "We came late." in out.getvalue()
+
+
+def test_an_utterance_is_rejected_when_none_of_its_parts_has_a_text() -> None:
+    fault = TranslationFrame(1, 0, S, "en", "ru", "", rejected="repetition", more=True)
+    text = TranslationFrame(1, S, 2 * S, "en", "ru", "Да.", part=1)
+    assert [(u.text, u.rejected) for u in noted(fault, text)] == [("Да.", None)]
+    assert [(u.text, u.rejected) for u in noted(fault, replace(text, text=""))] == [("", "repetition")]
 
 
 def test_fields_of_a_later_version_are_skipped(tmp_path: Path) -> None:

@@ -217,6 +217,19 @@ async def test_srt_file(tmp_path: Path) -> None:
     )
 
 
+async def test_each_final_part_of_an_utterance_is_a_cue_at_its_own_time(tmp_path: Path) -> None:
+    written = await save(
+        tmp_path / "a.srt",
+        said(1, 1, 3, "Мы приехали", more=True),
+        said(1, 3, 4, "по", part=1, final=False),
+        said(1, 3, 5.5, "поздно вечером.", part=1, more=True),
+        said(1, 5.5, 6, "", part=2),
+    )
+    assert written == (
+        "1\n00:00:01,000 --> 00:00:03,000\nМы приехали\n\n2\n00:00:03,000 --> 00:00:05,500\nпоздно вечером.\n\n"
+    )
+
+
 async def test_vtt_file(tmp_path: Path) -> None:
     written = await save(tmp_path / "a.VTT", said(1, 1, 3, "Fish & chips"))
     assert written == "WEBVTT\n\n00:00:01.000 --> 00:00:03.000\nFish &amp; chips\n\n"

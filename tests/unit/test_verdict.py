@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ def told(text: str, why: str | None = None) -> Message:
     return TranslationMessage(TranslationFrame(1, 0, 1, "en", "ru", text, rejected=why))
 
 
+def part(text: str, **more: Any) -> Message:
+    return TranslationMessage(TranslationFrame(1, 0, 1, "en", "ru", text, **more))
+
+
 def rejected(why: str) -> Message:
     return told("", why)
 
@@ -49,6 +54,14 @@ def test_ten_rejections_are_explained() -> None:
     assert "track" not in text
 
 
+def test_an_utterance_in_parts_is_counted_once() -> None:
+    text = verdict(
+        "phrasebook", UTTERANCE, part("", more=True, rejected="repetition"), part("", part=1, rejected="wrong script")
+    )
+    assert text is not None
+    assert text.startswith("Its only utterance was rejected (1 × wrong script)")
+
+
 def test_other_tracks_are_named() -> None:
     text = verdict("phrasebook", TRACKS, UTTERANCE, rejected("low confidence"))
     assert text is not None
@@ -60,6 +73,7 @@ def test_other_tracks_are_named() -> None:
     ("graph", "messages"),
     [
         ("phrasebook", [UTTERANCE, rejected("no speech"), UTTERANCE, TEXT, LOUD]),
+        ("phrasebook", [part("Спасибо", more=True), part("", part=1)]),
         ("phrasebook", [QUIET]),
         ("phrasebook", []),
         ("vad", [UTTERANCE, LOUD]),

@@ -109,11 +109,12 @@ def test_latency_and_lag_are_histograms():
     metrics = Metrics(list, loop_lag_s=lambda: 0.125)
     metrics.first_audio(1.1)
     metrics.first_audio(20)
+    metrics.first_audio(-2.5)
     metrics.lag(0.004)
     read = scrape(metrics)
-    assert read["tolmach_first_audio_seconds_count",] == 2
-    assert read["tolmach_first_audio_seconds_bucket", "1.0"] == 0
-    assert read["tolmach_first_audio_seconds_bucket", "1.25"] == 1
+    assert read["tolmach_first_audio_seconds_count",] == 3
+    assert read["tolmach_first_audio_seconds_bucket", "0.0"] == read["tolmach_first_audio_seconds_bucket", "1.0"] == 1
+    assert read["tolmach_first_audio_seconds_bucket", "1.25"] == 2
     assert read["tolmach_loop_lag_seconds_bucket", "0.005"] == 1
     assert read["tolmach_loop_lag_max_seconds",] == 0.125
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, TranslationFrame
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, TranslationFrame, UtteranceEnd
 from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, OpusEncoder
 from tolmach.web.errors import AsciiJson
 from tolmach.web.sessions import dub as dub_module
@@ -94,25 +94,90 @@ def test_a_dub_of_nothing_is_silence() -> None:
     assert not read(Dub(), NS_PER_S).any()
 
 
+END = UtteranceEnd(7, 10 * NS_PER_S, 12_300 * NS_PER_MS, "silence", 12 * NS_PER_S)
+
+
 def test_the_waterfall_counts_from_the_end_of_speech() -> None:
     timings = Timings()
-    closed = timings.closed(7, 10 * NS_PER_S, 12 * NS_PER_S, 12_520 * NS_PER_MS)
+    closed = timings.closed(7, END, 12_520 * NS_PER_MS)
+    assert closed is not None
     assert (closed.start_ms, closed.end_ms, closed.vad_ms, closed.ast_ms) == (10_000, 12_000, 520, None)
-    translated = timings.translated(7, 12_600 * NS_PER_MS)
-    voiced = timings.voiced(7, 12_610 * NS_PER_MS)
+    timings.translated(7, 12_600 * NS_PER_MS)
+    timings.voiced(7, 12_610 * NS_PER_MS)
     heard = timings.heard(7, 12_650 * NS_PER_MS)
-    assert translated is voiced is heard
     assert heard is not None
     assert heard.as_json() == {
         "utterance": 7,
         "start_ms": 10_000,
         "end_ms": 12_000,
+        "reason": "silence",
         "vad_ms": 520,
         "ast_ms": 600,
         "tts_ms": 610,
         "heard_ms": 650,
     }
     assert timings.heard(7, 0) is None, "told once"
+
+
+def test_what_is_heard_before_the_end_of_speech_is_told_at_its_end() -> None:
+    timings = Timings()
+    early = (
+        (timings.translated, 10_900),
+        (timings.voiced, 10_950),
+        (timings.heard, 11_000),
+        (timings.translated, 11_500),
+    )
+    assert [step(7, at_ms * NS_PER_MS) for step, at_ms in early] == [None] * 4
+    closed = timings.closed(7, END, 12_520 * NS_PER_MS)
+    assert closed is not None
+    assert (closed.vad_ms, closed.ast_ms, closed.tts_ms, closed.heard_ms) == (520, -1100, -1050, -1000)
+    assert timings.translated(7, 12_700 * NS_PER_MS) is None, "its later parts are another matter"
+    assert timings.voiced(7, 12_700 * NS_PER_MS) is timings.heard(7, 12_800 * NS_PER_MS) is None
+
+
+def part(number: int, text: str, start_ms: int = 1000, **more: Any) -> Caption:
+    return Caption.of(translation(start_ms, text, part=number, **more), 1)
+
+
+def test_final_parts_stay_and_the_partial_text_behind_them_is_replaced() -> None:
+    transcript = Transcript()
+    transcript.add(part(0, "Мы при", final=False))
+    transcript.add(part(0, "Мы приехали", more=True))
+    transcript.add(part(1, "позд", 2500, final=False))
+    transcript.add(part(1, "поздно вечером,", 2500, final=False))
+    assert [(c.text, c.final) for c in transcript] == [("Мы приехали", True), ("поздно вечером,", False)]
+    assert "вечером" not in transcript.subtitles(vtt=False)
+    transcript.add(part(1, "поздно вечером.", 2500, more=True))
+    transcript.add(part(2, "", 4000))
+    assert [c.text for c in transcript if c.text] == ["Мы приехали", "поздно вечером."]
+    srt = transcript.subtitles(vtt=False)
+    assert srt.startswith("1\n00:00:01,000 --> 00:00:02,500\nМы приехали\n\n2\n00:00:02,500 --> ")
+    assert "3\n" not in srt, "an empty last part is no cue"
+
+
+def test_partial_texts_go_when_the_utterance_ends_without_them() -> None:
+    transcript = Transcript()
+    for number in (0, 1):
+        transcript.add(part(number, "так", 1000 + number, final=False))
+    transcript.add(part(0, "Так."))
+    assert [c.text for c in transcript] == ["Так."]
+
+
+def test_partial_texts_go_when_another_language_is_found() -> None:
+    transcript = Transcript()
+    transcript.add(part(0, "Да", final=False))
+    other = replace(translation(1000, "Yes"), source_lang="ru", target_lang="en", language_confidence=0.9)
+    transcript.add(Caption.of(replace(other, text="Ja", source_lang="ru", target_lang="de", final=False), 1))
+    transcript.add(Caption.of(other, 1))
+    assert [c.text for c in transcript] == ["Ja", "Yes"], "a second translator of the same language goes on"
+    assert transcript.size < 1000
+
+
+def test_what_was_understood_and_how_sure_the_language_is_are_kept() -> None:
+    caption = part(0, "Да", source_text="Y\ud800es", language_confidence=0.4, language_kept=True)
+    told = caption.as_json()
+    assert (told["source_text"], told["language_confidence"], told["language_kept"]) == ("Y?es", 0.4, True)
+    assert part(0, "Да", language_confidence=float("nan")).language_confidence is None
 
 
 def test_two_translators_of_one_utterance_give_two_captions() -> None:

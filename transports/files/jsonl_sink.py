@@ -103,6 +103,11 @@ def translation_event(frame: TranslationFrame) -> dict[str, Any]:
         "final": frame.final,
         "rejected": frame.rejected,
         "engine": frame.engine,
+        "part": frame.part,
+        "more": frame.more,
+        "source_text": frame.source_text,
+        "language_confidence": _number(frame.language_confidence),
+        "language_kept": frame.language_kept,
     }
 
 
@@ -169,7 +174,8 @@ class JsonlSink(TextSink):
             ElementError: If the rate or the channels change within an utterance, or the disk refuses the lines.
         """
         if isinstance(frame, TranslationFrame):
-            await self.write(dumps(translation_event(frame)))
+            if not frame.speculative:  # what comes of it is told by the text that replaces it
+                await self.write(dumps(translation_event(frame)))
         elif isinstance(frame, UtteranceStart):
             await self._begin(frame.utterance, frame.pts_ns)
         elif isinstance(frame, UtteranceEnd):

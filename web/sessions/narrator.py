@@ -21,7 +21,7 @@ from tolmach.pipelines.bus import (
     UtteranceStartMessage,
     VoiceMessage,
 )
-from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, EndReason, UtteranceEnd
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.session_line import Line
 from tolmach.transports.webrtc.signalling import messages
@@ -35,58 +35,101 @@ _REMEMBERED = 200
 """Utterances under way at a time; far more than the engines hold."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Timing:
     """A ``timeline`` message of docs/LIVE.md, ms."""
 
     utterance: int
     start_ms: int
     end_ms: int
-    vad_ms: int | None = None
-    ast_ms: int | None = None
-    tts_ms: int | None = None
-    heard_ms: int | None = None
+    reason: EndReason
+    vad_ms: int | None
+    ast_ms: int | None
+    tts_ms: int | None
+    heard_ms: int | None
 
     def as_json(self) -> dict[str, Any]:
         """The fields of the message."""
         return asdict(self)
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """When the steps of an utterance were done, on the session's clock, ns."""
+
+    end: UtteranceEnd | None = None
+    vad_ns: int | None = None
+    ast_ns: int | None = None
+    tts_ns: int | None = None
+    heard_ns: int | None = None
+
+
 class Timings:
-    """The utterances that are on their way."""
+    """The utterances that are on their way.
+
+    Of an utterance that is translated while it is spoken, text and sound may be there before it ends. They are kept
+    until then, for all is told from its end; what comes of its later parts is not told.
+    """
 
     def __init__(self) -> None:
-        self._under_way: dict[int, Timing] = {}
+        self._under_way: dict[int, _UnderWay] = {}
 
-    def closed(self, utterance: int, start_ns: int, speech_end_ns: int, now_ns: int) -> Timing:
+    def closed(self, utterance: int, end: UtteranceEnd, now_ns: int) -> Timing | None:
         """The detector has decided that the utterance is over."""
-        timing = Timing(utterance, start_ns // NS_PER_MS, speech_end_ns // NS_PER_MS)
-        timing.vad_ms = now_ns // NS_PER_MS - timing.end_ms
-        if len(self._under_way) >= _REMEMBERED:
-            del self._under_way[next(iter(self._under_way))]
-        self._under_way[utterance] = timing
-        return timing
+        found = self._of(utterance)
+        found.end, found.vad_ns = end, now_ns
+        return _told(utterance, found)
 
     def translated(self, utterance: int, now_ns: int) -> Timing | None:
-        """Its final text (or the reason why there is none) is there."""
-        timing = self._under_way.get(utterance)
-        if timing is not None:
-            timing.ast_ms = now_ns // NS_PER_MS - timing.end_ms
-        return timing
+        """Its first final text (or the reason why there is none) is there; None where that is nothing to tell."""
+        found = self._of(utterance)
+        if found.ast_ns is not None:
+            return None
+        found.ast_ns = now_ns
+        return _told(utterance, found)
 
     def voiced(self, utterance: int, now_ns: int) -> Timing | None:
         """Its first audio is made."""
-        timing = self._under_way.get(utterance)
-        if timing is not None:
-            timing.tts_ms = now_ns // NS_PER_MS - timing.end_ms
-        return timing
+        found = self._of(utterance)
+        if found.tts_ns is not None:
+            return None
+        found.tts_ns = now_ns
+        return _told(utterance, found)
 
     def heard(self, utterance: int, heard_ns: int) -> Timing | None:
         """Its first audio has now been sent."""
-        timing = self._under_way.pop(utterance, None)
-        if timing is not None:
-            timing.heard_ms = heard_ns // NS_PER_MS - timing.end_ms
-        return timing
+        found = self._of(utterance)
+        if found.heard_ns is not None:
+            return None
+        found.heard_ns = heard_ns
+        return _told(utterance, found)
+
+    def _of(self, utterance: int) -> _UnderWay:
+        if utterance not in self._under_way and len(self._under_way) >= _REMEMBERED:
+            del self._under_way[next(iter(self._under_way))]
+        return self._under_way.setdefault(utterance, _UnderWay())
+
+
+def _told(utterance: int, found: _UnderWay) -> Timing | None:
+    """What is to be told of it; nothing before its end."""
+    end = found.end
+    if end is None:
+        return None
+    end_ms = (end.end_ns if end.speech_end_ns is None else end.speech_end_ns) // NS_PER_MS
+
+    def since(at_ns: int | None) -> int | None:
+        return None if at_ns is None else at_ns // NS_PER_MS - end_ms
+
+    return Timing(
+        utterance,
+        end.pts_ns // NS_PER_MS,
+        end_ms,
+        end.reason,
+        since(found.vad_ns),
+        since(found.ast_ns),
+        since(found.tts_ns),
+        since(found.heard_ns),
+    )
 
 
 PAGE = 50
@@ -98,7 +141,8 @@ class Narrator:
 
     Args:
         line: Its connection, if there is one, takes the messages.
-        on_first_audio: Takes the time from the end of speech to its first translated audio, s.
+        on_first_audio: Takes the time from the end of speech to its first translated audio, s; less than 0 where that
+            was heard before.
 
     Attributes:
         transcript: The captions so far.
@@ -192,8 +236,8 @@ class Narrator:
                 self._tell_speech(True, start.pts_ns)
             case UtteranceEndMessage(frame=end):
                 self._tell_speech(False, end.end_ns)
-                speech_end_ns = end.end_ns if end.speech_end_ns is None else end.speech_end_ns
-                timing = self._timings.closed(run.numbers[end.utterance], end.pts_ns, speech_end_ns, now_ns)
+                timing = self._timings.closed(run.numbers[end.utterance], end, now_ns)
+                self._tell_first_audio(timing)
             case TranslationMessage(frame=translation):
                 caption = Caption.of(translation, run.numbers[translation.utterance])
                 self.transcript.add(caption)
@@ -203,12 +247,15 @@ class Narrator:
                 timing = self._timings.voiced(run.numbers[voice.utterance], now_ns)
             case HeardMessage():
                 timing = self._timings.heard(run.numbers[message.utterance], message.heard_ns)
-                if timing is not None and timing.heard_ms is not None:
-                    self._on_first_audio(timing.heard_ms / 1000)
+                self._tell_first_audio(timing)
             case NoticeMessage() if self._line.connection is not None:
                 self._line.connection.send(messages.event(replace(message, text=without_paths(message.text))))
         if timing is not None:
             self.send("timeline", **timing.as_json())
+
+    def _tell_first_audio(self, timing: Timing | None) -> None:
+        if timing is not None and timing.heard_ms is not None:
+            self._on_first_audio(timing.heard_ms / 1000)
 
     def _tell_speech(self, active: bool, at_ns: int) -> None:
         self.speaking = active

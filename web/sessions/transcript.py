@@ -22,13 +22,13 @@ _REMEMBERED = 1000
 """Utterances of one run whose numbers are remembered; what comes later for an older one has long been heard."""
 
 
-CaptionKey = tuple[int, str, str]
-"""Utterance, target language, engine: two translators of one utterance give two captions."""
+CaptionKey = tuple[int, str, str, int]
+"""Utterance, target language, engine and part: two translators of one utterance give two captions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A ``caption`` message of docs/LIVE.md; times are media time of the session, ms."""
+    """A ``caption`` message of docs/LIVE.md: a part of what was said; times are media time of the session, ms."""
 
     utterance: int
     start_ms: int
@@ -40,6 +40,12 @@ class Caption:
     rejected: str | None
     logprob: float | None
     engine: str
+    part: int
+    more: bool
+    speculative: bool
+    source_text: str | None
+    language_confidence: float | None
+    language_kept: bool
 
     @classmethod
     def of(cls, frame: TranslationFrame, utterance: int) -> Caption:
@@ -54,21 +60,51 @@ class Caption:
             end_ms=frame.end_ns // NS_PER_MS,
             source_lang=frame.source_lang,
             target_lang=frame.target_lang,
-            text=frame.text.encode("utf-8", "replace").decode(),
+            text=_tellable(frame.text),
             final=frame.final,
             rejected=frame.rejected,
-            logprob=frame.logprob if frame.logprob is not None and math.isfinite(frame.logprob) else None,
+            logprob=_number(frame.logprob),
             engine=frame.engine,
+            part=frame.part,
+            more=frame.more,
+            speculative=frame.speculative,
+            source_text=None if frame.source_text is None else _tellable(frame.source_text),
+            language_confidence=_number(frame.language_confidence),
+            language_kept=frame.language_kept,
         )
 
     @property
     def key(self) -> CaptionKey:
-        """What it is a caption of: a later one with this key replaces it. The page has the same (captions.js)."""
-        return self.utterance, self.target_lang, self.engine
+        """What it is a caption of: a later one with this key replaces it."""
+        return self.utterance, self.target_lang, self.engine, self.part
+
+    def outdates(self, other: Caption) -> bool:
+        """Whether the partial text ``other`` means nothing any more. The page has the same rule (captions.js).
+
+        The last part of an utterance ends what was expected behind it, and an engine that has found another language
+        than at first has withdrawn what it made of that.
+        """
+        if other.final or (other.utterance, other.engine) != (self.utterance, self.engine):
+            return False
+        ended = self.final and not self.more and other.target_lang == self.target_lang and other.part > self.part
+        return ended or other.source_lang != self.source_lang
+
+    @property
+    def characters(self) -> int:
+        """Length of its texts."""
+        return len(self.text) + len(self.source_text or "")
 
     def as_json(self) -> dict[str, Any]:
         """The fields of the message."""
         return asdict(self)
+
+
+def _tellable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 class Numbers:
@@ -103,19 +139,37 @@ class RunNumbers:
 
 
 class Transcript:
-    """Captions in the order of their utterances; of those with one key the last stands."""
+    """Captions in the order of their utterances and parts; of those with one key the last stands."""
 
     def __init__(self) -> None:
         self._captions: dict[CaptionKey, Caption] = {}
+        self._partial: dict[int, dict[CaptionKey, Caption]] = {}  # those that are not final, by utterance
         self._characters = 0
 
     def add(self, caption: Caption) -> None:
-        """Take a caption; the oldest go when there is no room."""
+        """Take a caption; partial ones that it outdates go, and the oldest when there is no room."""
+        partial = self._partial.get(caption.utterance, {})
+        for outdated in [key for key, other in partial.items() if caption.outdates(other)]:
+            self._remove(outdated)
         former = self._captions.get(caption.key)
-        self._characters += len(caption.text) - (len(former.text) if former else 0)
+        self._characters += caption.characters - (former.characters if former else 0)
         self._captions[caption.key] = caption
+        if caption.final:
+            self._forget_partial(caption.key)
+        else:
+            self._partial.setdefault(caption.utterance, {})[caption.key] = caption
         while len(self._captions) > MAX_CAPTIONS or (self._characters > MAX_CHARACTERS and len(self._captions) > 1):
-            self._characters -= len(self._captions.pop(next(iter(self._captions))).text)
+            self._remove(next(iter(self._captions)))
+
+    def _remove(self, key: CaptionKey) -> None:
+        self._characters -= self._captions.pop(key).characters
+        self._forget_partial(key)
+
+    def _forget_partial(self, key: CaptionKey) -> None:
+        utterance = key[0]
+        partial = self._partial.get(utterance, {})
+        if partial.pop(key, None) is not None and not partial:
+            del self._partial[utterance]
 
     def get(self, key: CaptionKey) -> Caption | None:
         """The caption with this key, or None."""
@@ -127,7 +181,9 @@ class Transcript:
         return 2 * self._characters + _CAPTION_BYTES * len(self._captions)
 
     def __iter__(self) -> Iterator[Caption]:
-        return iter(sorted(self._captions.values(), key=lambda caption: (caption.start_ms, caption.utterance)))
+        return iter(
+            sorted(self._captions.values(), key=lambda caption: (caption.start_ms, caption.utterance, caption.part))
+        )
 
     def __len__(self) -> int:
         return len(self._captions)

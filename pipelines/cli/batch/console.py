@@ -248,7 +248,7 @@ class ReportConsole(Console):
 
 
 def print_utterances(console: Console, record: Record) -> None:
-    """What was said when: time, source language, translation."""
+    """What was said when: time, languages, translation, and below it what was understood where somebody asked."""
     if not record.utterances:
         return
     table = Table(title=escape(record.name or "utterances"), title_justify="left", expand=False)
@@ -341,7 +341,7 @@ def _counts(record: Record) -> str:
 def _text(utterance: RecordedUtterance) -> str:
     if utterance.rejected:
         return f"[dim]({escape(utterance.rejected)})[/]"
-    return escape(utterance.text)
+    return escape(utterance.text) + (f"\n[dim]{escape(utterance.source_text)}[/]" if utterance.source_text else "")
 
 
 def _stamp(ms: int) -> str:

@@ -55,9 +55,12 @@ class RecordedUtterance:
         end_ms: End in the recording, ms.
         source_lang: What was spoken.
         target_lang: Language of ``text``.
-        text: The translation; "" when rejected.
+        text: The translation; "" when rejected. Of an utterance in parts all of them, joined.
         rejected: Why there is no text, or None.
-        logprob: Mean token log-probability, or None.
+        logprob: Mean token log-probability, or None; of several parts the mean weighted by length of text.
+        source_text: What was understood, or None where nobody asked.
+        language_confidence: Probability that ``source_lang`` was spoken, or None where it was given.
+        language_kept: Whether that was too little to go by, and ``source_lang`` is what was spoken before.
     """
 
     utterance: int
@@ -68,6 +71,9 @@ class RecordedUtterance:
     text: str
     rejected: str | None = None
     logprob: float | None = None
+    source_text: str | None = None
+    language_confidence: float | None = None
+    language_kept: bool = False
 
     @classmethod
     def of(cls, frame: TranslationFrame) -> RecordedUtterance:
@@ -80,8 +86,34 @@ class RecordedUtterance:
             target_lang=frame.target_lang,
             text=frame.text,
             rejected=frame.rejected,
-            logprob=round(frame.logprob, 4) if frame.logprob is not None else None,
+            logprob=_rounded(frame.logprob),
+            source_text=frame.source_text,
+            language_confidence=_rounded(frame.language_confidence),
+            language_kept=frame.language_kept,
         )
+
+    def joined(self, part: RecordedUtterance) -> RecordedUtterance:
+        """The same with one more part of its text."""
+        text = _joined(self.text, part.text)
+        known = [(len(each.text), each.logprob) for each in (self, part) if each.text and each.logprob is not None]
+        total = sum(length for length, _ in known)
+        sources = [each.source_text for each in (self, part) if each.source_text is not None]
+        return replace(
+            self,
+            end_ms=max(self.end_ms, part.end_ms),
+            text=text,
+            rejected=None if text else self.rejected or part.rejected,
+            logprob=_rounded(sum(length * logprob for length, logprob in known) / total) if total else self.logprob,
+            source_text=_joined(*sources) if sources else None,
+        )
+
+
+def _joined(*texts: str) -> str:
+    return " ".join(text.strip() for text in texts if text.strip())
+
+
+def _rounded(value: float | None) -> float | None:
+    return round(value, 4) if value is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +324,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.utterances: list[RecordedUtterance] = []
+        self._open: dict[tuple[str, int, str, str], int] = {}  # place of those of which further parts are expected
         self.warnings: list[str] = []
         self.segments = 0
         self.position_ns = 0
@@ -302,7 +335,7 @@ class Notes:
         """Subscribe this to the bus."""
         match message:
             case TranslationMessage(frame=frame) if frame.final:
-                self.utterances.append(RecordedUtterance.of(frame))
+                self._note(message.element, frame)
             case UtteranceEndMessage():
                 self.segments += 1
             case PositionMessage():
@@ -315,6 +348,17 @@ class Notes:
                 self.warnings.append(describe_message(message))
             case ErrorMessage(error=OutputError.__name__):  # somebody else's file took the name while it ran
                 self.opened = False
+
+    def _note(self, element: str, frame: TranslationFrame) -> None:
+        key, noted = (element, frame.utterance, frame.target_lang, frame.engine), RecordedUtterance.of(frame)
+        place = self._open.pop(key, None)
+        if frame.part == 0 or place is None:
+            place = len(self.utterances)
+            self.utterances.append(noted)
+        else:
+            self.utterances[place] = self.utterances[place].joined(noted)
+        if frame.more:
+            self._open[key] = place
 
     def record(
         self,
