@@ -42,6 +42,7 @@ def build(
     width: int = WIDTH,
     layers: int = 1,
     bias: Callable[[str], float] | None = None,
+    pre_ln: bool = True,
 ) -> Path:
     """Make ``tiny.nemo`` in ``folder``.
 
@@ -53,6 +54,7 @@ def build(
         width: Of all layers.
         layers: Of the encoder and of the decoder.
         bias: What is added to the logit of a token, by its piece, after :func:`_enliven`.
+        pre_ln: Whether the decoder's layers normalise what goes in (as the published ones do) or what comes out.
     """
     import torch
     from nemo.collections.asr.models import EncDecMultiTaskModel
@@ -60,7 +62,9 @@ def build(
 
     _tokenizer(folder / "tokenizer")
     torch.manual_seed(seed)
-    config = OmegaConf.create(_config(folder / "tokenizer", beam_size, width, layers))
+    plain = _config(folder / "tokenizer", beam_size, width, layers)
+    plain["transf_decoder"]["config_dict"]["pre_ln"] = pre_ln
+    config = OmegaConf.create(plain)
     model = EncDecMultiTaskModel(config)
     _enliven(model)
     if bias is not None:

@@ -20,6 +20,8 @@ class Hypothesis:
         retries: Why it was tried again, once for each time ("empty", "wrong script"), whichever try this is.
         words: The text in words, of an answer to a :class:`tolmach.processors.ast.growing.GrowingRequest`: behind the
             prefix, as ``text`` is then too. The last word may still change.
+        end_logprob: Log-probability that the text ends where it does (natural log), or None where an engine has none:
+            near 0 when the model takes the sentence for finished.
     """
 
     text: str
@@ -27,6 +29,7 @@ class Hypothesis:
     fault: str | None = None
     retries: tuple[str, ...] = ()
     words: tuple[Word, ...] = ()
+    end_logprob: float | None = None
 
     def tried_again(self, why: str) -> Hypothesis:
         """The same, one try more."""

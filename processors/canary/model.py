@@ -1,12 +1,15 @@
 """The Canary model itself: loading, and one batch from samples to texts with their log-probabilities.
 
-The only module, with :mod:`tolmach.processors.canary.nemo_file`, that imports NeMo; it is imported on the host's
-thread.
+Imported on the host's thread: this module and those it stands on (:mod:`.decoding`, :mod:`.nemo_file`) are the only
+ones that import NeMo.
 
 **Steps.** A batch is computed in steps, between which another caller's may have one
-(:meth:`tolmach.processors.hosting.Model.run`): the encoder's pass over the batch is one, then every :data:`STEP_TOKENS`
-tokens. So nobody waits for a long utterance; with one utterance a batch (the default) the longest step is the encoder's
-pass over the longest utterance. A beam of more than one is searched by NeMo, in one step.
+(:meth:`tolmach.processors.hosting.Model.run`): the encoder's pass over the batch is one, then every
+:data:`.decoding.STEP_TOKENS` tokens. So nobody waits for a long utterance; with one utterance a batch (the default) the
+longest step is the encoder's pass over the longest utterance. A beam of more than one is searched by NeMo, in one step.
+
+**Rooms.** What the decoder begins with is in :mod:`.prompts`, how it goes on in :mod:`.decoding` (greedy, as published)
+and :mod:`.search` (NeMo's own search, for the rest).
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ import logging
 import re
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import Any
 
 # Before NeMo is imported, because they speak while it is: its telemetry says that it is off, and hydra calls a factory
 # function that NeMo's configurations name an error. None of it is for the user of a graph.
@@ -41,30 +45,24 @@ from tolmach.processors.ast import RATE_HZ  # noqa: E402
 from tolmach.processors.ast.guards import without_tokens  # noqa: E402
 from tolmach.processors.ast.hypothesis import Hypothesis  # noqa: E402
 from tolmach.processors.canary import precision  # noqa: E402
+from tolmach.processors.canary.decoding import Decoded, GreedyDecoder  # noqa: E402
 from tolmach.processors.canary.known import KnownLanguages, Shape, download, recognise, verify  # noqa: E402
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
+from tolmach.processors.canary.prompts import PROMPT_FORMAT, Prompts  # noqa: E402
 from tolmach.processors.canary.request import CanaryRequest  # noqa: E402
+from tolmach.processors.canary.search import search  # noqa: E402
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
 from tolmach.processors.hosting import report  # noqa: E402
 from tolmach.processors.hosting.device import explain_out_of_memory, is_out_of_memory  # noqa: E402
 from tolmach.processors.hosting.torch_threads import use_threads  # noqa: E402
-from tolmach.processors.languages import LANGUAGES, is_in_script, letters_of, script_of  # noqa: E402
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tolmach.processors.languages import is_in_script, letters_of, script_of  # noqa: E402
 
 # NeMo restores through a process-wide state (AppState): two at a time would mix their files up.
 _RESTORING = threading.Lock()
 
-PROMPT_FORMAT = "canary2"
-"""The prompt of canary-1b-v2, canary-1b-flash and canary-180m-flash."""
-
 SMALL = 50_000_000
 """Parameters below which one thread is the fastest: the embedded model (4.5 M) takes 50 ms an utterance with one thread
 on an idle machine and with two, but ten times as long with two when another program wants the cores (barriers)."""
-
-STEP_TOKENS = 8
-"""Tokens a step. canary-1b-v2 on two CPU threads takes 0.05 s a token of a short utterance, 0.18 s of one of 20 s."""
 
 WARM_TOKENS = 8
 """Tokens that a warm-up decodes, whether or not the model has anything to say."""
@@ -76,16 +74,6 @@ short clips that Canary leaves empty often decode when more silence stands aroun
 
 RETRY_SILENCE = 2 * RATE_HZ
 """Samples of silence that a second try adds, half of it on each side."""
-
-_SLOTS = {
-    "decodercontext": "",
-    "emotion": "<|emo:undefined|>",
-    "pnc": "<|pnc|>",
-    "itn": "<|noitn|>",
-    "timestamp": "<|notimestamp|>",
-    "diarize": "<|nodiarize|>",
-}
-"""What NeMo's ``canary2`` prompt function fills in where a model has no ``prompt_defaults``."""
 
 _SPECIAL = re.compile(r"<\|.*>|<(?:unk|pad|s|/s)>")
 """Pieces of the vocabulary that are no text."""
@@ -192,9 +180,10 @@ class CanaryModel:
         self._tokenizer = model.tokenizer
         self._pieces = [str(model.tokenizer.ids_to_tokens([i])[0]) for i in range(model.tokenizer.vocab_size)]
         self._special = frozenset(i for i, piece in enumerate(self._pieces) if _SPECIAL.fullmatch(piece))
-        self._tokens = _language_tokens(model.tokenizer)
-        self._known = _known(model, name, self._tokens)
-        self._prompts: dict[tuple[str, str], torch.Tensor] = {}
+        self._classes = int(model.log_softmax.mlp.last_linear_layer.out_features)
+        self._prompts = Prompts(model, self._device)
+        self._known = _known(model, name, self._prompts.languages)
+        self._greedy = GreedyDecoder(model) if GreedyDecoder.fits(model) else None
         self._allowed: dict[str, torch.Tensor] = {}
         # transcribe() sets both for its own time only: noise in the features, and padding that depends on the batch.
         model.preprocessor.featurizer.dither = 0.0
@@ -211,7 +200,7 @@ class CanaryModel:
         return {
             "languages": list(self._known.languages),
             "sure": self._known.sure,
-            "tokens": list(self._tokens),
+            "tokens": list(self._prompts.languages),
             "published": self._known.published,
             "device": str(self._device),
             "dtype": str(self._dtype).removeprefix("torch."),
@@ -220,17 +209,15 @@ class CanaryModel:
 
     @torch.inference_mode()
     def warm(self, items: Sequence[CanaryRequest] = ()) -> None:
-        """Everything that a request needs once: encode, a handful of tokens whatever the audio is, their scores."""
-        lang = self._tokens[0]
+        """Everything that a request needs once: encode, and a handful of tokens whatever the audio is."""
+        lang = self._prompts.languages[0]
         items = items or [CanaryRequest(torch.zeros(RATE_HZ).numpy(), lang, lang)]
         self._begin()
-        prompts = self._prompts_of(items)
         states, mask = self._encode(items)
-        limits = [WARM_TOKENS] * len(items)
-        not_the_end = torch.ones(len(self._pieces), dtype=torch.bool, device=self._device)
+        not_the_end = torch.ones(self._classes, dtype=torch.bool, device=self._device)
         not_the_end[self._tokenizer.eos_id] = False
-        tokens = _result(self._decode(states, mask, prompts, limits, not_the_end))
-        self._score(states, mask, prompts, tokens)
+        few = [replace(item, max_tokens=WARM_TOKENS) for item in items]
+        _exhausted(self._decode(few, states, mask, not_the_end))
 
     @torch.inference_mode()
     def run(self, items: Sequence[CanaryRequest]) -> Generator[None, None, list[Hypothesis]]:
@@ -244,7 +231,7 @@ class CanaryModel:
           letters of others; kept if the model finds it likely nevertheless.
         """
         found = yield from self._translate(items)
-        again = [n for n, each in enumerate(found) if not each.text and len(items[n].samples) < RETRY_SAMPLES]
+        again = [n for n, each in enumerate(found) if not each.text and _may_be_too_short(items[n])]
         if again:
             yield
             padded = [items[n].padded(len(items[n].samples) + RETRY_SILENCE) for n in again]
@@ -254,20 +241,22 @@ class CanaryModel:
 
     def _translate(self, items: Sequence[CanaryRequest]) -> Generator[None, None, list[Hypothesis]]:
         self._begin()
-        prompts = self._prompts_of(items)
         states, mask = self._encode(items)
         yield
-        found = yield from self._hypotheses(items, states, mask, prompts)
+        found = yield from self._hypotheses(items, states, mask)
         scripts = [script_of(item.target_lang) for item in items]
         for script in sorted(set(scripts)):
-            wrong = [n for n, each in enumerate(found) if scripts[n] == script and not is_in_script(each.text, script)]
+            # What continues a text may be a full stop and no more.
+            wrong = [
+                n
+                for n, each in enumerate(found)
+                if scripts[n] == script and not items[n].prefix and not is_in_script(each.text, script)
+            ]
             allowed = self._allowed_in(script)
-            if not wrong or allowed is None:
+            if not wrong or allowed is None or self._greedy is None:
                 continue
             rows = torch.tensor(wrong, device=self._device)
-            seconds = yield from self._hypotheses(
-                [items[n] for n in wrong], states[rows], mask[rows], prompts[rows], allowed
-            )
+            seconds = yield from self._hypotheses([items[n] for n in wrong], states[rows], mask[rows], allowed)
             for n, second in zip(wrong, seconds, strict=True):
                 likely = second.logprob is not None and second.logprob >= DEFAULT_MIN_LOGPROB
                 better = likely and any(map(str.isalpha, second.text))  # not some dots and dashes
@@ -297,128 +286,79 @@ class CanaryModel:
             )
         return states, mask
 
-    def _prompts_of(self, items: Sequence[CanaryRequest]) -> torch.Tensor:
-        """Prompt tokens, int64[n, p]."""
-        return torch.stack([self._prompt(item.source_lang, item.target_lang) for item in items])
-
-    def _prompt(self, source_lang: str, target_lang: str) -> torch.Tensor:
-        """Prompt tokens, int64[p]."""
-        pair = (source_lang, target_lang)
-        if pair not in self._prompts:
-            for lang in pair:
-                if lang not in self._tokens:
-                    raise ModelError(f"the model has no language {lang!r}; it has {', '.join(self._tokens)}")
-            turn = self._model.prompt.get_default_dialog_slots()[0]
-            given = {slot: value for slot, value in turn["slots"].items() if value is not None}
-            slots = {**_SLOTS, **given, "source_lang": source_lang, "target_lang": target_lang}
-            encoded = self._model.prompt.encode_dialog(turns=[{"role": turn["role"], "slots": slots}])
-            self._prompts[pair] = encoded["context_ids"].to(self._device)
-        return self._prompts[pair]
-
     def _hypotheses(
         self,
         items: Sequence[CanaryRequest],
         states: torch.Tensor,
         mask: torch.Tensor,
-        prompts: torch.Tensor,
         allowed: torch.Tensor | None = None,
     ) -> Generator[None, None, list[Hypothesis]]:
-        limits = [item.max_tokens for item in items]
-        tokens = yield from self._decode(states, mask, prompts, limits, allowed)
-        scores = self._score(states, mask, prompts, tokens)
-        decode = self._model.decoding.decode_ids_to_str
-        texts = [without_tokens(decode([token for token in row if token not in self._special])) for row in tokens]
+        decoded = yield from self._decode(items, states, mask, allowed)
         yield
-        return [Hypothesis(text, score) for text, score in zip(texts, scores, strict=True)]
+        return [self._hypothesis(item, each) for item, each in zip(items, decoded, strict=True)]
+
+    def _hypothesis(self, item: CanaryRequest, decoded: Decoded) -> Hypothesis:
+        """The text, its mean log-probability (tokens that are no text left out, the end among them) and its end's."""
+        text = self._text(decoded.tokens, self._prompts.tokens(item.prefix, item.target_lang))
+        counted = [
+            logprob
+            for token, logprob in zip(decoded.tokens, decoded.logprobs, strict=True)
+            if token not in self._special
+        ]
+        logprob = fmean([*counted, decoded.end_logprob])
+        return Hypothesis(text, logprob, end_logprob=decoded.end_logprob)
+
+    def _text(self, tokens: Sequence[int], prefix: Sequence[int] = ()) -> str:
+        """What the tokens say behind the prefix's."""
+        decode = self._model.decoding.decode_ids_to_str
+        plain = [token for token in tokens if token not in self._special]
+        # Whether a word begins with the first token is known only from both together.
+        whole = decode([*prefix, *plain]) if plain else ""
+        return without_tokens(whole[len(decode(list(prefix))) :] if prefix else whole)
 
     def _decode(
         self,
+        items: Sequence[CanaryRequest],
         states: torch.Tensor,
         mask: torch.Tensor,
-        prompts: torch.Tensor,
-        limits: Sequence[int | None],
-        allowed: torch.Tensor | None,
-    ) -> Generator[None, None, list[list[int]]]:
+        allowed: torch.Tensor | None = None,
+    ) -> Generator[None, None, list[Decoded]]:
         """Tokens of each text up to the first end of sequence, which is left out.
 
         Args:
+            items: What is asked.
             states: Of the encoder.
             mask: Theirs.
-            prompts: What the decoder begins with.
-            limits: Most tokens of each; None for the model's own bound.
-            allowed: bool[vocabulary], or None: which tokens may come.
+            allowed: bool[classes], or None: which tokens may come.
         """
-        inference = self._model.decoding.decoding
-        search = getattr(inference, "greedy_search", None) or inference.beam_search
+        prompts = [self._prompts(item) for item in items]
+        limits = [item.max_tokens for item in items]
+        nemos = self._model.decoding.decoding
+        nemos = getattr(nemos, "greedy_search", None) or nemos.beam_search
         # A beam of one is greedy, except that NeMo's goes on behind an end that comes first. (Exact types: those with a
         # language model search otherwise.)
-        beam = type(search) is BeamSearchSequenceGenerator
-        if type(search) is GreedySequenceGenerator and search.temperature is None:
-            most = 0
-        elif beam and (search.beam_size == 1 or allowed is not None):
-            most = 1  # NeMo's beam is one token longer
-        else:
-            return self._search(search, states, mask, prompts, limits)
-        most += search._prepare_for_search(prompts, states)[2]
-        bounds = [most if limit is None else min(most, limit) for limit in limits]
-        end, pad = self._tokenizer.eos_id, self._tokenizer.pad_id
-        tokens: list[list[int]] = [[] for _ in bounds]
-        under_way = {n for n, bound in enumerate(bounds) if bound > 0}
-        inputs, memory, at = prompts, None, 0
-        for step in range(max(bounds, default=0)):
-            if step and step % STEP_TOKENS == 0:
-                yield
+        beam = type(nemos) is BeamSearchSequenceGenerator
+        greedy = (type(nemos) is GreedySequenceGenerator and nemos.temperature is None) or (
+            beam and (nemos.beam_size == 1 or allowed is not None)
+        )
+        if self._greedy is None or not greedy:
             with self._arithmetic():
-                scores, memory, _ = search._one_step_forward(inputs, states, mask, memory, at, return_scores=False)
-            last = scores[:, -1] if allowed is None else scores[:, -1].masked_fill(~allowed, -torch.inf)
-            best = last.argmax(dim=-1).tolist()
-            for n in tuple(under_way):
-                if best[n] == end:
-                    under_way.remove(n)
-                    continue
-                tokens[n].append(best[n])
-                if len(tokens[n]) == bounds[n]:
-                    under_way.remove(n)
-            if not under_way:
-                break
-            following = [best[n] if n in under_way else pad for n in range(len(best))]
-            inputs, at = torch.tensor(following, device=self._device)[:, None], prompts.shape[1] + step
-        return tokens
-
-    def _search(
-        self,
-        search: Any,
-        states: torch.Tensor,
-        mask: torch.Tensor,
-        prompts: torch.Tensor,
-        limits: Sequence[int | None],
-    ) -> list[list[int]]:
-        """NeMo's own search, bounded by the largest limit; in one step."""
-        with self._bound(search, limits, prompts.shape[1]), self._arithmetic():
-            decoded = self._model.decoding.decode_predictions_tensor(
-                encoder_hidden_states=states, encoder_input_mask=mask, decoder_input_ids=prompts
-            )
-        self._model.eval()
-        best = [each[0] if isinstance(each, list) else each for each in decoded]
-        rows = [[int(token) for token in each.y_sequence] for each in best]
-        end = self._tokenizer.eos_id
-        return [row[: row.index(end)] if end in row else row for row in rows]
-
-    @contextmanager
-    def _bound(self, search: Any, limits: Sequence[int | None], prompt_length: int) -> Iterator[None]:
-        """Bound NeMo's search to the largest limit, if there is one for all."""
-        if None in limits:
+                return search(self._model, states, mask, prompts, limits)
+        bounds = []
+        for prompt, limit in zip(prompts, limits, strict=True):
+            own = nemos._prepare_for_search(prompt[None], states)[2] + beam  # NeMo's beam is one token longer
+            bounds.append(own if limit is None else min(own, limit))
+        steps = self._greedy.decode(states, mask, prompts, bounds, allowed)
+        while True:
+            try:
+                with self._arithmetic():
+                    next(steps)
+            except StopIteration as end:
+                return list(end.value)
             yield
-            return
-        own = search.max_seq_length
-        search.max_seq_length = min(own, prompt_length + max(limit for limit in limits if limit is not None))
-        try:
-            yield
-        finally:
-            search.max_seq_length = own
 
     def _allowed_in(self, script: str) -> torch.Tensor | None:
-        """bool[vocabulary]: tokens without letters of another script, and the end; None for scripts not told apart."""
+        """bool[classes]: tokens without letters of another script, and the end; None for scripts not told apart."""
         if script not in self._allowed:
             belongs = letters_of(script)
             if belongs is None:
@@ -428,56 +368,20 @@ class CanaryModel:
                 for n, piece in enumerate(self._pieces)
             ]
             fits[self._tokenizer.eos_id] = True
+            fits += [False] * (self._classes - len(fits))
             self._allowed[script] = torch.tensor(fits, device=self._device)
         return self._allowed[script]
 
-    def _score(
-        self, states: torch.Tensor, mask: torch.Tensor, prompts: torch.Tensor, tokens: Sequence[Sequence[int]]
-    ) -> list[float]:
-        """Mean log-probability of each text's tokens (special ones left out) and of its end, natural log.
 
-        NeMo's ``token_confidence`` returns zeros for this model (3.0.0), so the decoder reads its own text once more
-        (teacher forcing), with the encoder's states at hand: one step instead of one a token.
-        """
-        model = self._model
-        end = model.tokenizer.eos_id
-        start = prompts.shape[1]
-        lengths = torch.tensor([start + len(row) for row in tokens], device=self._device)
-        inputs = torch.full((len(tokens), int(lengths.max())), model.tokenizer.pad_id, device=self._device)
-        for into, prompt, row in zip(inputs, prompts, tokens, strict=True):
-            into[: start + len(row)] = torch.cat([prompt, torch.tensor(row, dtype=prompt.dtype, device=self._device)])
-        valid = torch.arange(inputs.shape[1], device=self._device)[None] < lengths[:, None]
-        with self._arithmetic():
-            hidden = model.transf_decoder(
-                input_ids=inputs,
-                decoder_mask=valid.to(inputs.dtype),
-                encoder_embeddings=states,
-                encoder_mask=mask,
-            )
-            logprobs = model.log_softmax(hidden_states=hidden)
-        means = []
-        for each, row in zip(logprobs, tokens, strict=True):
-            wanted = torch.tensor([*row, end], device=self._device)
-            steps = each[start - 1 : start + len(row)].gather(1, wanted[:, None])
-            text = [n for n, token in enumerate(row) if token not in self._special] + [len(row)]
-            means.append(float(steps[text].double().mean()))
-        return means
+def _may_be_too_short(item: CanaryRequest) -> bool:
+    # Behind a prefix nothing is a good answer: all was said before.
+    return len(item.samples) < RETRY_SAMPLES and not item.prefix
 
 
-def _result(steps: Generator[None, None, list[list[int]]]) -> list[list[int]]:
-    """What a generator returns, all its steps taken at once."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return list(end.value)
-
-
-def _language_tokens(tokenizer: Any) -> tuple[str, ...]:
-    """Languages that the tokenizer has a token for (``<|ru|>``), sorted."""
-    special = getattr(tokenizer, "special_tokens", None) or tokenizer.vocab
-    codes = {found.group(1) for token in special if (found := re.fullmatch(r"<\|([a-z]{2,3})\|>", token))}
-    return tuple(sorted(code for code in codes if code in LANGUAGES))
+def _exhausted(steps: Generator[None, None, object]) -> None:
+    """Take all steps at once."""
+    for _ in steps:
+        pass
 
 
 def _known(model: Any, name: str, tokens: Sequence[str]) -> KnownLanguages:

@@ -20,12 +20,19 @@ class CanaryRequest:
         source_lang: Language that is spoken.
         target_lang: Language of the text; the same as ``source_lang`` transcribes.
         max_tokens: Most tokens of the text, or None for the model's own bound.
+        prefix: What the text begins with, in the target language, or its tokens: forced as the first tokens of the
+            decoder's output; the answer is what follows it. A text should not end with a full stop, behind which texts
+            end.
+        context: What was said before, in the target language, or its tokens, for the prompt's slot ``decodercontext``:
+            a hint that the model may have learnt to use, where ``prefix`` is a fact it cannot escape.
     """
 
     samples: Samples
     source_lang: str
     target_lang: str
     max_tokens: int | None = None
+    prefix: str | tuple[int, ...] = ""
+    context: str | tuple[int, ...] = ""
 
     def padded(self, least: int) -> CanaryRequest:
         """The same with silence on both sides up to a length, samples."""

@@ -49,9 +49,9 @@ def texts(harness: Harness) -> list[str]:
 def _retries_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     push = SpeechTranslation._push
 
-    async def noting(self: SpeechTranslation[Any], utterance: Utterance, hypothesis: Hypothesis) -> None:
+    async def noting(self: SpeechTranslation[Any], utterance: Utterance, hypothesis: Hypothesis, *more: Any) -> None:
         self.__dict__.setdefault("noted", []).append(list(hypothesis.retries))
-        await push(self, utterance, hypothesis)
+        await push(self, utterance, hypothesis, *more)
 
     monkeypatch.setattr(SpeechTranslation, "_push", noting)
 
@@ -170,7 +170,9 @@ def test_the_bound_of_tokens_follows_the_audio():
 
 
 @pytest.mark.models
-async def test_a_model_that_never_ends_is_stopped_by_the_length_of_its_audio(tmp_path: Path):
+async def test_a_model_that_never_ends_is_stopped_by_the_length_of_its_audio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def no_end(piece: str) -> float:
         return -100.0 if piece == "<|endoftext|>" else 0.0
 
@@ -181,21 +183,18 @@ async def test_a_model_that_never_ends_is_stopped_by_the_length_of_its_audio(tmp
     )
     await answers(path, CLIPS[:1])
     model = next(iter(HOSTS._entries.values())).host._model  # type: ignore[attr-defined]
-    lengths: list[list[int]] = []
-    score = CanaryModel._score
+    lengths: list[int] = []
+    read = CanaryModel._hypothesis
 
-    def spy(self: CanaryModel, states: Any, mask: Any, prompts: Any, tokens: Any) -> Any:
-        lengths.append([len(row) for row in tokens])
-        return score(self, states, mask, prompts, tokens)
+    def spy(self: CanaryModel, item: Any, decoded: Any) -> Any:
+        lengths.append(len(decoded.tokens))
+        return read(self, item, decoded)
 
-    CanaryModel._score = spy  # type: ignore[method-assign]
-    try:
-        await answers(path, [clip(RATE, 300), clip(3 * RATE, 300)], target_lang="en", batch_utterances=2)
-        await answers(path, [clip(RATE, 300)], target_lang="en", max_tokens=5)
-    finally:
-        CanaryModel._score = score  # type: ignore[method-assign]
+    monkeypatch.setattr(CanaryModel, "_hypothesis", spy)
+    await answers(path, [clip(RATE, 300), clip(3 * RATE, 300)], target_lang="en", batch_utterances=2)
+    await answers(path, [clip(RATE, 300)], target_lang="en", max_tokens=5)
     assert model is not None
-    assert lengths == [[32, 48], [5]]
+    assert lengths == [32, 48, 5]
 
 
 @pytest.mark.models
@@ -203,7 +202,8 @@ async def test_another_callers_utterance_is_answered_in_the_middle_of_a_long_one
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The declared bound: it waits for one step, the encoder's pass or eight tokens, not for the utterance."""
-    from tolmach.processors.canary.model import STEP_TOKENS, CanaryModel
+    from tolmach.processors.canary.decoding import STEP_TOKENS
+    from tolmach.processors.canary.model import CanaryModel
 
     def no_end(piece: str) -> float:
         return -100.0 if piece == "<|endoftext|>" else 0.0
@@ -248,23 +248,25 @@ async def test_another_callers_utterance_is_answered_in_the_middle_of_a_long_one
 async def test_warm_is_a_request_between_the_graphs_own_languages_and_some_tokens_whatever_the_audio_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    from tolmach.processors.canary.decoding import GreedyDecoder
     from tolmach.processors.canary.model import WARM_TOKENS, CanaryModel
 
     path = build(tmp_path, seed=6, decoding=FAMILY_DECODING)  # answers the end at once
     asked: list[tuple[str, str]] = []
     lengths: list[int] = []
-    warm, score = CanaryModel.warm, CanaryModel._score
+    warm, decode = CanaryModel.warm, GreedyDecoder.decode
 
     def spy(self: CanaryModel, items: Sequence[Any] = ()) -> None:
         asked.extend((item.source_lang, item.target_lang) for item in items)
         warm(self, items)
 
-    def count(self: CanaryModel, states: Any, mask: Any, prompts: Any, tokens: Any) -> Any:
-        lengths.extend(len(row) for row in tokens)
-        return score(self, states, mask, prompts, tokens)
+    def count(self: GreedyDecoder, *args: Any, **options: Any) -> Any:
+        found = yield from decode(self, *args, **options)
+        lengths.extend(len(each.tokens) for each in found)
+        return found
 
     monkeypatch.setattr(CanaryModel, "warm", spy)
-    monkeypatch.setattr(CanaryModel, "_score", count)
+    monkeypatch.setattr(GreedyDecoder, "decode", count)
     for source, target in (("en", "ru"), ("en", "ru"), ("ru", "en")):
         async with Harness(SPEC, model=str(path), source_lang=source, target_lang=target) as harness:
             await harness.element.warm()
