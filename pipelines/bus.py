@@ -31,6 +31,7 @@ __all__ = [
     "NoticeMessage",
     "PlacedMessage",
     "PositionMessage",
+    "SpeculationMessage",
     "StateMessage",
     "Subscriber",
     "TranslationMessage",
@@ -163,6 +164,22 @@ class LatencyMessage(Message):
 @dataclass(frozen=True, slots=True)
 class EosMessage(Message):
     """Every sink has written everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculationMessage(Message):
+    """What became of work that an element began at a pause, before it was known whether the speaker had finished.
+
+    Attributes:
+        utterance: Number of the utterance.
+        outcome: ``hit`` (the speaker had finished, and it was used), ``miss`` (it was thrown away) or ``failed`` (it
+            was done again).
+        wasted_s: What was thrown away has taken of a model's time, s; of a voice: until it was thrown away.
+    """
+
+    utterance: int
+    outcome: Literal["hit", "miss", "failed"]
+    wasted_s: float = 0.0
 
 
 # What flows ---------------------------------------------------------------------------------------------------------

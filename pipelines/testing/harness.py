@@ -44,6 +44,7 @@ class Harness:
         base_dir: Folder that relative paths start from.
         languages: What the elements behind it expect to hear.
         resources: What it finds by name, as :class:`tolmach.pipelines.runtime.runner.GraphRunner` would be handed it.
+        live: Whether it stands behind a source that keeps the pace of the world.
         **settings: Settings of the element.
     """
 
@@ -55,6 +56,7 @@ class Harness:
         base_dir: Path | None = None,
         languages: tuple[str, ...] = (),
         resources: Mapping[str, object] | None = None,
+        live: bool = False,
         **settings: Any,
     ) -> None:
         self.spec = spec
@@ -73,6 +75,7 @@ class Harness:
             base_dir=base_dir or Path.cwd(),
             languages=languages,
             resources=resources or {},
+            live=live,
         )
         self.element = load_runtime(spec)(self.settings, self.context)
 

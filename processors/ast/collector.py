@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tolmach.pipelines.frames import AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.frames import (
+    AudioFrame,
+    Frame,
+    Samples,
+    UtteranceEnd,
+    UtterancePause,
+    UtteranceStart,
+    samples_to_ns,
+)
 
 __all__ = ["Utterance", "UtteranceCollector"]
 
@@ -75,6 +83,12 @@ class UtteranceCollector:
             return self._finish(self._start, frame.end_ns, fault, frame.decided_ns)
         return None
 
+    def so_far(self, pause: UtterancePause) -> Utterance | None:
+        """What :meth:`take` will return if the open utterance ends at this pause; None where it is not the open one."""
+        if self._start is None or pause.utterance != self._start.utterance:
+            return None
+        return self._whole(self._start, pause.end_ns, None)
+
     def flush(self) -> Utterance | None:
         """The utterance that is still open, as far as it came."""
         if self._start is None:
@@ -103,9 +117,13 @@ class UtteranceCollector:
     def _finish(
         self, start: UtteranceStart, end_ns: int, fault: str | None, decided_ns: int | None = None
     ) -> Utterance:
+        utterance = self._whole(start, end_ns, fault, decided_ns)
+        self.drop()
+        return utterance
+
+    def _whole(self, start: UtteranceStart, end_ns: int, fault: str | None, decided_ns: int | None = None) -> Utterance:
         if self._total > self._max_samples:
             fault = f"longer than {self._max_samples / self._rate_hz:g} s"
         whole = fault is None and self._blocks
         samples = np.concatenate(self._blocks) if whole else np.zeros(0, np.float32)
-        self.drop()
         return Utterance(start.utterance, start.pts_ns, end_ns, samples, fault, decided_ns)

@@ -6,19 +6,27 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
 from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
-from tolmach.pipelines.frames import Frame, TranslationFrame, samples_to_ns
+from tolmach.pipelines.frames import (
+    AudioFrame,
+    Frame,
+    TranslationEvidence,
+    TranslationFrame,
+    UtterancePause,
+    samples_to_ns,
+)
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.ast import RATE_HZ, AstSettings
 from tolmach.processors.ast.collector import Utterance, UtteranceCollector
 from tolmach.processors.ast.guards import compression_ratio, without_tokens
 from tolmach.processors.ast.hypothesis import Hypothesis
+from tolmach.processors.ast.speculation import Speculation, Speculations, ends_sentence
 from tolmach.processors.hosting import Lease
 from tolmach.processors.languages import is_in_script, script_of
 
@@ -34,12 +42,28 @@ class _UtteranceOutcome:
     outcome: Hypothesis | Exception
 
 
+_Answers: TypeAlias = list[_UtteranceOutcome]
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """A text that is there before it is known whether the utterance has ended."""
+
+    speculation: Speculation[_Answers]
+    hypothesis: Hypothesis
+
+
 class SpeechTranslation(Element, Generic[Item]):
     """Base of the speech translation elements.
 
     Utterances are grouped by counting alone, ``group_size`` at a time and the rest at the end of the stream, and each
     group is one request to the host. What is batched with what therefore depends on the recording only, never on
     timing, and neither does the output.
+
+    Where the detector tells of pauses, an utterance that may have ended is asked about at once
+    (:mod:`tolmach.processors.ast.speculation`); groups of more than one would gain nothing by it. In live graphs the
+    text is pushed as a partial one for voices to prepare as soon as it is there. Headless nothing is: whether it came
+    in time would be for the machine's load to say.
     """
 
     settings: AstSettings
@@ -55,7 +79,8 @@ class SpeechTranslation(Element, Generic[Item]):
         self._collector = UtteranceCollector(settings.max_utterance_ms * RATE_HZ // 1000, RATE_HZ)
         self._group: list[Utterance] = []
         self.retries: Counter[str] = Counter()  # of utterances so far, by reason
-        self._jobs: OrderedJobs[list[_UtteranceOutcome]] = OrderedJobs(context, settings.max_in_flight, self._emit)
+        self._jobs: OrderedJobs[_Answers | _Early] = OrderedJobs(context, settings.max_in_flight, self._emit)
+        self._speculations: Speculations[_Answers] = Speculations(context, self._speculate, self._consider)
 
     @abstractmethod
     async def open(self) -> Lease[Item, Hypothesis]:
@@ -82,6 +107,11 @@ class SpeechTranslation(Element, Generic[Item]):
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Collect; when a group is complete, hand it to the host (waits when too many are under way)."""
+        if isinstance(frame, UtterancePause):
+            self._pause(frame)
+            return
+        if isinstance(frame, AudioFrame):
+            self._speculations.refute(frame.utterance)
         try:
             utterance = self._collector.take(frame)
         except ValueError as error:
@@ -109,6 +139,7 @@ class SpeechTranslation(Element, Generic[Item]):
         self._collector.drop()
         self._group = []
         await self._jobs.close()
+        await self._speculations.close()
         if self._lease is not None:
             self._lease.release()
             self._lease = None
@@ -120,8 +151,60 @@ class SpeechTranslation(Element, Generic[Item]):
         to do with it. Forgetting that too would lose good utterances, and which ones would depend on timing.
         """
         if utterance is not None:
+            self._speculations.refute(utterance)
             self._collector.drop(utterance)
             self._group = [u for u in self._group if u.number != utterance]
+
+    def change_settings(self, settings: Any) -> None:
+        """Ask and judge otherwise from the next utterance on, one that is open included."""
+        if settings != self.settings:
+            self._speculations.refute()  # asked with the former ones
+        super().change_settings(settings)
+
+    def _pause(self, pause: UtterancePause) -> None:
+        so_far = self._collector.so_far(pause)
+        if so_far is not None and _usable(so_far) and self.group_size == 1:
+            self._speculations.begin(so_far, pause.answer)
+        elif pause.answer is not None:
+            pause.answer.give(None)
+
+    async def _speculate(self, speculation: Speculation[_Answers]) -> _Answers:
+        return await self._ask([speculation.utterance], speculation)
+
+    def _consider(self, speculation: Speculation[_Answers], answers: _Answers) -> None:
+        """A speculation has its answer, and the speaker has neither gone on nor finished."""
+        [answer] = answers
+        if isinstance(answer.outcome, Exception):
+            speculation.answered(None)
+            return
+        hypothesis = _clean(answer.outcome)
+        rejected = self._judge(answer.utterance, hypothesis) is not None
+        ends = ends_sentence(hypothesis.text)
+        speculation.answered(TranslationEvidence(ends, hypothesis.end_logprob, rejected))
+        if self.context.live and not rejected:
+            self.context.spawn(self._offer(_Early(speculation, hypothesis)), "offer")
+
+    async def _offer(self, early: _Early) -> None:
+        """Have it pushed behind the texts of earlier utterances."""
+
+        async def there() -> _Early:
+            return early
+
+        await self._jobs.submit(there())
+
+    async def _confirmed(self, speculation: Speculation[_Answers], utterance: Utterance) -> _Answers:
+        """The answer of a speculation about an utterance that has ended as it was asked about."""
+        assert speculation.task is not None  # noqa: S101 -- it was begun
+        try:
+            [answer] = await speculation.task
+            failed = isinstance(answer.outcome, Exception)
+        except Exception:
+            failed = True
+        if failed:
+            speculation.settle("failed")
+            return await self._ask([utterance])  # and this decides
+        speculation.settle("hit")
+        return [replace(answer, utterance=utterance)]
 
     async def _add(self, utterance: Utterance) -> None:
         self._group.append(utterance)
@@ -131,17 +214,24 @@ class SpeechTranslation(Element, Generic[Item]):
     async def _submit(self) -> None:
         if self._group:
             group, self._group = self._group, []
-            await self._jobs.submit(self._ask(group))
+            speculation = self._speculations.confirm(group[-1])  # of groups of one alone
+            await self._jobs.submit(self._ask(group) if speculation is None else self._confirmed(speculation, group[0]))
 
-    async def _ask(self, group: Sequence[Utterance]) -> list[_UtteranceOutcome]:
+    async def _ask(self, group: Sequence[Utterance], speculation: Speculation[_Answers] | None = None) -> _Answers:
         if self._lease is None:
             raise RuntimeError(f"{self.context.name} was not started")
         items = [self.request(utterance) for utterance in group if _usable(utterance)]
-        outcomes = iter(await self._lease.submit(items, merge=self.merge))
+        spent = speculation.spent() if speculation is not None else None
+        outcomes = iter(await self._lease.submit(items, merge=self.merge, spent=spent))
         silent = Hypothesis("", None, "no speech")
         return [_UtteranceOutcome(utterance, next(outcomes) if _usable(utterance) else silent) for utterance in group]
 
-    async def _emit(self, answers: list[_UtteranceOutcome]) -> None:
+    async def _emit(self, answers: _Answers | _Early) -> None:
+        if isinstance(answers, _Early):
+            if answers.speculation.open:
+                frame = self._frame(answers.speculation.utterance, answers.hypothesis, None)
+                await self.context.push(replace(frame, final=False, speculative=True))
+            return
         failure: ElementError | None = None
         # A text waits for the last utterance of its group.
         decided_ns = max((a.utterance.decided_ns for a in answers if a.utterance.decided_ns is not None), default=None)
@@ -151,9 +241,7 @@ class SpeechTranslation(Element, Generic[Item]):
                 await self._push(answer.utterance, Hypothesis("", None, FAILED), decided_ns)
                 failure = failure or self._failure(answer.utterance, answer.outcome)
             else:
-                # Whatever the engine: a token that is no text must not be read out.
-                clean = replace(answer.outcome, text=without_tokens(answer.outcome.text))
-                await self._push(answer.utterance, clean, decided_ns)
+                await self._push(answer.utterance, _clean(answer.outcome), decided_ns)
         if failure is not None:
             raise failure
 
@@ -190,7 +278,16 @@ class SpeechTranslation(Element, Generic[Item]):
     async def _push(self, utterance: Utterance, hypothesis: Hypothesis, decided_ns: int | None) -> None:
         rejected = self._judge(utterance, hypothesis)
         self.retries.update(hypothesis.retries)
-        frame = TranslationFrame(
+        frame = self._frame(utterance, hypothesis, rejected, decided_ns)
+        if utterance.fault:
+            text = f"Utterance {utterance.number} was not translated: {utterance.fault}."
+            self.context.post(WarningMessage(text, pts_ns=frame.pts_ns))
+        await self.context.push(frame)
+
+    def _frame(
+        self, utterance: Utterance, hypothesis: Hypothesis, rejected: str | None, decided_ns: int | None = None
+    ) -> TranslationFrame:
+        return TranslationFrame(
             utterance=utterance.number,
             pts_ns=utterance.pts_ns,
             end_ns=utterance.end_ns,
@@ -202,10 +299,11 @@ class SpeechTranslation(Element, Generic[Item]):
             engine=self.engine,
             decided_ns=decided_ns,
         )
-        if utterance.fault:
-            text = f"Utterance {utterance.number} was not translated: {utterance.fault}."
-            self.context.post(WarningMessage(text, pts_ns=frame.pts_ns))
-        await self.context.push(frame)
+
+
+def _clean(hypothesis: Hypothesis) -> Hypothesis:
+    """Whatever the engine: a token that is no text must not be read out."""
+    return replace(hypothesis, text=without_tokens(hypothesis.text))
 
 
 def _usable(utterance: Utterance) -> bool:

@@ -65,8 +65,16 @@ class Lease(Generic[Item, Result]):
         self, items: Sequence[Item], *, merge: bool = False, spent: Callable[[float], None] | None = None
     ) -> list[Outcome[Result]]:
         """Run items as one batch; see :meth:`ThreadHost.submit`. Cancelled by: the caller."""
-        async with self._room:
+        try:
+            await self._room.acquire()
+        except asyncio.CancelledError:
+            if spent is not None:
+                spent(0.0)
+            raise
+        try:
             return await self._host.submit(items, merge=merge, owner=self, spent=spent)
+        finally:
+            self._room.release()
 
     def release(self) -> None:
         """Give the host back. Safe twice. What was submitted is still answered."""
