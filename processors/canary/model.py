@@ -44,7 +44,9 @@ from tolmach.pipelines.errors import ModelError  # noqa: E402
 from tolmach.processors.ast import RATE_HZ  # noqa: E402
 from tolmach.processors.ast.guards import without_tokens  # noqa: E402
 from tolmach.processors.ast.hypothesis import Hypothesis  # noqa: E402
+from tolmach.processors.ast.policies import Word  # noqa: E402
 from tolmach.processors.canary import precision  # noqa: E402
+from tolmach.processors.canary.alignment import looked_at, words_of  # noqa: E402
 from tolmach.processors.canary.decoding import Decoded, GreedyDecoder  # noqa: E402
 from tolmach.processors.canary.known import KnownLanguages, Shape, download, recognise, verify  # noqa: E402
 from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
@@ -179,6 +181,7 @@ class CanaryModel:
         self._cpu_threads = cpu_threads or (1 if self._parameters < SMALL else 0)
         self._tokenizer = model.tokenizer
         self._pieces = [str(model.tokenizer.ids_to_tokens([i])[0]) for i in range(model.tokenizer.vocab_size)]
+        self._frame_samples = int(model.encoder.subsampling_factor * model.cfg.preprocessor.window_stride * RATE_HZ)
         self._special = frozenset(i for i, piece in enumerate(self._pieces) if _SPECIAL.fullmatch(piece))
         self._classes = int(model.log_softmax.mlp.last_linear_layer.out_features)
         self._prompts = Prompts(model, self._device)
@@ -246,11 +249,10 @@ class CanaryModel:
         found = yield from self._hypotheses(items, states, mask)
         scripts = [script_of(item.target_lang) for item in items]
         for script in sorted(set(scripts)):
-            # What continues a text may be a full stop and no more.
             wrong = [
                 n
                 for n, each in enumerate(found)
-                if scripts[n] == script and not items[n].prefix and not is_in_script(each.text, script)
+                if scripts[n] == script and _may_be_tried_again(items[n]) and not is_in_script(each.text, script)
             ]
             allowed = self._allowed_in(script)
             if not wrong or allowed is None or self._greedy is None:
@@ -299,22 +301,40 @@ class CanaryModel:
 
     def _hypothesis(self, item: CanaryRequest, decoded: Decoded) -> Hypothesis:
         """The text, its mean log-probability (tokens that are no text left out, the end among them) and its end's."""
-        text = self._text(decoded.tokens, self._prompts.tokens(item.prefix, item.target_lang))
+        prefix = self._prompts.tokens(item.prefix, item.target_lang)
+        text = self._text(decoded.tokens, prefix)
         counted = [
             logprob
             for token, logprob in zip(decoded.tokens, decoded.logprobs, strict=True)
             if token not in self._special
         ]
         logprob = fmean([*counted, decoded.end_logprob])
-        return Hypothesis(text, logprob, end_logprob=decoded.end_logprob)
+        words = self._words(item, decoded, prefix) if item.words else ()
+        return Hypothesis(without_tokens(text), logprob, end_logprob=decoded.end_logprob, words=words)
 
     def _text(self, tokens: Sequence[int], prefix: Sequence[int] = ()) -> str:
-        """What the tokens say behind the prefix's."""
+        """What the tokens say behind the prefix's, with the space between them if there is one."""
         decode = self._model.decoding.decode_ids_to_str
         plain = [token for token in tokens if token not in self._special]
         # Whether a word begins with the first token is known only from both together.
-        whole = decode([*prefix, *plain]) if plain else ""
-        return without_tokens(whole[len(decode(list(prefix))) :] if prefix else whole)
+        whole = str(decode([*prefix, *plain])) if plain else ""
+        return whole[len(decode(list(prefix))) :] if prefix else whole
+
+    def _words(self, item: CanaryRequest, decoded: Decoded, prefix: Sequence[int]) -> tuple[Word, ...]:
+        if decoded.attention is None:
+            raise RuntimeError("words were wanted and the decoder was not watched")
+        looks = looked_at(decoded.attention)
+        kept = [n for n, token in enumerate(decoded.tokens) if token not in self._special]
+        tokens = [decoded.tokens[n] for n in kept]
+        return words_of(
+            tokens,
+            [self._pieces[token] for token in tokens],
+            [decoded.logprobs[n] for n in kept],
+            [looks[n] for n in kept],
+            self._frame_samples,
+            len(item.samples),
+            lambda some: self._text(some, prefix),
+        )
 
     def _decode(
         self,
@@ -341,14 +361,17 @@ class CanaryModel:
         greedy = (type(nemos) is GreedySequenceGenerator and nemos.temperature is None) or (
             beam and (nemos.beam_size == 1 or allowed is not None)
         )
-        if self._greedy is None or not greedy:
+        watch = any(item.words for item in items)
+        if self._greedy is None and watch:
+            raise ModelError("the decoder of this model is not known well enough to see where it looks")
+        if self._greedy is None or not (greedy or watch):
             with self._arithmetic():
                 return search(self._model, states, mask, prompts, limits)
         bounds = []
         for prompt, limit in zip(prompts, limits, strict=True):
             own = nemos._prepare_for_search(prompt[None], states)[2] + beam  # NeMo's beam is one token longer
             bounds.append(own if limit is None else min(own, limit))
-        steps = self._greedy.decode(states, mask, prompts, bounds, allowed)
+        steps = self._greedy.decode(states, mask, prompts, bounds, allowed, watch=watch)
         while True:
             try:
                 with self._arithmetic():
@@ -373,9 +396,13 @@ class CanaryModel:
         return self._allowed[script]
 
 
+def _may_be_tried_again(item: CanaryRequest) -> bool:
+    # Behind a prefix nothing, or a full stop, is a good answer: all was said before.
+    return not item.prefix and not item.words
+
+
 def _may_be_too_short(item: CanaryRequest) -> bool:
-    # Behind a prefix nothing is a good answer: all was said before.
-    return len(item.samples) < RETRY_SAMPLES and not item.prefix
+    return len(item.samples) < RETRY_SAMPLES and _may_be_tried_again(item)
 
 
 def _exhausted(steps: Generator[None, None, object]) -> None:

@@ -25,6 +25,8 @@ class CanaryRequest:
             end.
         context: What was said before, in the target language, or its tokens, for the prompt's slot ``decodercontext``:
             a hint that the model may have learnt to use, where ``prefix`` is a fact it cannot escape.
+        words: Whether the answer is wanted in words, with where the sound of each ends. Such a request is about audio
+            that grows: there are no second tries.
     """
 
     samples: Samples
@@ -33,6 +35,7 @@ class CanaryRequest:
     max_tokens: int | None = None
     prefix: str | tuple[int, ...] = ""
     context: str | tuple[int, ...] = ""
+    words: bool = False
 
     def padded(self, least: int) -> CanaryRequest:
         """The same with silence on both sides up to a length, samples."""

@@ -213,3 +213,48 @@ def test_the_end_is_likelier_behind_a_whole_sentence_than_in_the_middle(
             assert found.end_logprob is not None
             into.append(found.end_logprob)
     assert np.mean(whole) > np.mean(cut)
+
+
+# Words, and where they come from ----------------------------------------------------------------------------------
+
+
+def test_the_words_of_an_answer_make_its_text_and_say_where_their_sound_ends(
+    phrasebook: Any, demo: dict[str, list[Samples]]
+):
+    for source, clips in demo.items():
+        for samples in clips[:8]:
+            item = CanaryRequest(samples, source, OTHER[source])
+            (plain,) = answers(phrasebook, item)
+            (found,) = answers(phrasebook, replace(item, words=True))
+            assert "".join(word.text for word in found.words).strip() == plain.text
+            assert found.logprob == pytest.approx(plain.logprob, abs=1e-3)
+            assert all(word.end is not None and 0 < word.end <= len(samples) for word in found.words)
+            total = sum(word.logprob or 0.0 for word in found.words) + (found.end_logprob or 0.0)
+            assert total == pytest.approx(found.logprob * (1 + sum(len(word.tokens) for word in found.words)), abs=1e-3)  # type: ignore[operator]
+            # Forced to begin with the first words' own tokens, it goes on with the rest, spaces and all.
+            first, rest = found.words[:2], found.words[2:]
+            prefix = tuple(token for word in first for token in word.tokens)
+            (behind,) = answers(phrasebook, replace(item, words=True, prefix=prefix))
+            assert [word.text for word in behind.words] == [word.text for word in rest]
+
+
+def test_a_decoder_that_looks_where_it_should_says_so(tmp_path: Path):
+    """Against NeMo's own cross-attention, of the layer that its streaming decoder reads."""
+    import torch
+
+    model = loaded(build(tmp_path, layers=3))
+    items = [CanaryRequest(samples, "en", "ru") for samples in CLIPS[:3]]
+    with torch.inference_mode():
+        model._begin()
+        states, mask = model._encode(items)
+        prompts = [model._prompts(item) for item in items]
+        found = finished(model._greedy.decode(states, mask, prompts, [12] * 3, watch=True))
+        for n, each in enumerate(found):
+            frames = int(mask[n].sum())
+            own = model._model.decoding.decoding
+            own = getattr(own, "greedy_search", None) or own.beam_search
+            text = torch.cat([prompts[n], torch.tensor(each.tokens)])[None]
+            _, _, seen = own._one_step_forward(text, states[n : n + 1, :frames], mask[n : n + 1, :frames])
+            theirs = seen[-2].mean(1)[0, len(prompts[n]) - 1 :]
+            assert each.attention.shape == theirs.shape
+            assert torch.allclose(each.attention, theirs, atol=1e-4)
