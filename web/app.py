@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.frames import NS_PER_S
+from tolmach.transports.files.specs import Show
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
 from tolmach.web.errors import ApiError, AsciiJson, install_errors
 from tolmach.web.security import Guard, client_address
@@ -193,12 +194,12 @@ def _add_sessions(app: FastAPI) -> None:
 
 def _add_downloads(app: FastAPI) -> None:
     @app.get("/api/sessions/{session}/subtitles.srt")
-    async def srt(found: PastSession) -> Response:
-        return _download(PlainTextResponse(found.transcript.subtitles(vtt=False)), "subtitles.srt")
+    async def srt(found: PastSession, show: Show = "translation") -> Response:
+        return _download(PlainTextResponse(found.transcript.subtitles(vtt=False, show=show)), "subtitles.srt")
 
     @app.get("/api/sessions/{session}/subtitles.vtt")
-    async def vtt(found: PastSession) -> Response:
-        text = found.transcript.subtitles(vtt=True)
+    async def vtt(found: PastSession, show: Show = "translation") -> Response:
+        text = found.transcript.subtitles(vtt=True, show=show)
         return _download(Response(text, media_type="text/vtt; charset=utf-8"), "subtitles.vtt")
 
     @app.get("/api/sessions/{session}/transcript.json")

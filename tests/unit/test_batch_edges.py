@@ -379,15 +379,17 @@ def test_a_link_to_a_recording_is_a_recording_and_a_broken_one_is_not(tmp_path: 
 # Subtitles beside recordings ------------------------------------------------------------------------------------------
 
 SPEAKS = """
-from tolmach.pipelines.element import Element, ElementSpec, Pad, Settings
+from tolmach.pipelines.element import Element, ElementSpec, Heard, Pad, Settings
 from tolmach.pipelines.frames import TranslationFrame
 
 class S(Settings):
+    source_lang: Heard[str] = "de"
     target_lang: str = "ru"
 
 class Says(Element):
     async def drain(self):
-        await self.context.push(TranslationFrame(1, 0, 1_000_000_000, "en", self.settings.target_lang, "!"))
+        said = TranslationFrame(1, 0, 1_000_000_000, "de", self.settings.target_lang, "!", source_text="Ach!")
+        await self.context.push(said)
     async def process(self, frame, pad):
         pass
 
@@ -434,6 +436,14 @@ async def test_subtitles_are_put_beside_the_recording_for_players(subtitled: Any
     assert beside_of(tmp_path) == beside
     assert beside[0].read_bytes() == (tmp_path / "out/talk/subtitles.srt").read_bytes()
     assert beside[1].read_text().startswith("WEBVTT")
+    # What was understood is in the language that was spoken.
+    graph = tmp_path / "tone.yaml"
+    graph.write_text(SUBTITLED.replace('other.VTT"', 'other.VTT", show: source'))
+    await subtitled(beside=True, overwrite=True).run()
+    assert (tmp_path / "talk.de.vtt").read_text().endswith("Ach!\n\n")
+    (tmp_path / "talk.de.vtt").unlink()
+    graph.write_text(SUBTITLED)
+    await subtitled(beside=True, overwrite=True).run()
     # What we put there is ours to replace.
     beside[0].write_text("an earlier translation")
     (record,) = await subtitled(beside=True).run()

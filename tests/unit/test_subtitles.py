@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, tone
 from tolmach.transports.files.specs import SUBTITLE_SINK
@@ -20,6 +22,7 @@ from tolmach.transports.files.subtitles import (
     Cue,
     Layout,
     break_text,
+    break_texts,
     format_srt,
     format_vtt,
     on_one_line,
@@ -327,3 +330,91 @@ async def test_a_skipped_utterance_is_left_out(tmp_path: Path) -> None:
 
 async def test_audio_is_ignored(tmp_path: Path) -> None:
     assert await save(tmp_path / "a.srt", tone(0.1)) == ""
+
+
+# --- two languages ----------------------------------------------------------------------------------------------------
+
+LONG_EN = (
+    "We came to the city late in the evening, when all the shops were already closed. So we had to go to the "
+    "restaurant of the hotel, which was very expensive and not very tasty, but warm and light."
+)
+
+
+def joined(lines: Iterable[tuple[str, ...]]) -> str:
+    return " ".join(line for cue in lines for line in cue)
+
+
+def test_both_languages_of_a_cue_say_the_same() -> None:
+    cues = break_texts(LONG, LONG_EN, LAYOUT)
+    assert joined(a for a, _ in cues) == LONG
+    assert joined(b for _, b in cues) == LONG_EN
+    assert cues[0] == (
+        ("Мы приехали в город поздно вечером,", "когда все магазины были уже закрыты."),
+        ("We came to the city late in the evening,", "when all the shops were already closed."),
+    )
+
+
+def test_a_short_text_beside_a_long_one_is_spread_over_its_cues() -> None:
+    cues = break_texts(LONG, "Late; closed. We ate badly, but warm.", LAYOUT)
+    assert len(cues) == len(break_text(LONG, LAYOUT))
+    assert cues[0][1] == ("Late; closed.",)
+    assert joined(below for _, below in cues) == "Late; closed. We ate badly, but warm."
+    flipped = break_texts("Late; closed. We ate badly, but warm.", LONG, LAYOUT)
+    assert flipped == [(below, above) for above, below in cues]
+
+
+@given(texts, texts, layouts)
+def test_two_texts_fit_and_lose_nothing(text: str, below: str, layout: Layout) -> None:
+    cues = break_texts(text, below, layout)
+    for number, whole in enumerate((text, below)):
+        mine = [cue[number] for cue in cues]
+        assert all(len(lines) <= layout.max_lines for lines in mine)
+        assert all(1 <= len(line) <= layout.max_chars_per_line for lines in mine for line in lines)
+        assert "".join(line for lines in mine for line in lines).replace(" ", "") == on_one_line(whole).replace(" ", "")
+    assert len(cues) == max(len(break_text(text, layout)), len(break_text(below, layout)))
+    assert all(above or under for above, under in cues)
+
+
+def test_words_that_do_not_pack_are_cut_all_the_same() -> None:
+    """One text whose words fill lines badly in its first half, far from where they stand in the other."""
+    bad = " ".join(["x" * 22] * 40 + ["y"] * 440)
+    even = " ".join(["слово"] * 360)
+    cues = break_texts(bad, even, LAYOUT)
+    assert joined(a for a, _ in cues) == bad
+    assert all(len(lines) <= 2 for cue in cues for lines in cue)
+
+
+async def test_a_bilingual_file(tmp_path: Path) -> None:
+    frames = [
+        said(1, 1, 3, "Привет, мир!", source_text="Hello & <b>welcome</b>"),
+        said(2, 4, 5, "Да.", source_text=None),
+        said(3, 6, 7, "", source_text="unsure", rejected="low confidence"),
+        said(4, 8, 9, "", part=1, source_text="and so on"),
+    ]
+    assert await save(tmp_path / "1" / "a.srt", *frames, show="both") == (
+        "1\n00:00:01,000 --> 00:00:03,000\nПривет, мир!\n<i>Hello & <b>welcome</b></i>\n\n"
+        "2\n00:00:04,000 --> 00:00:05,000\nДа.\n\n"
+        "3\n00:00:08,000 --> 00:00:09,000\n<i>and so on</i>\n\n"
+    )
+    assert await save(tmp_path / "2" / "a.vtt", *frames, show="both") == (
+        "WEBVTT\n\n00:00:01.000 --> 00:00:03.000\nПривет, мир!\n<i>Hello &amp; &lt;b&gt;welcome&lt;/b&gt;</i>\n\n"
+        "00:00:04.000 --> 00:00:05.000\nДа.\n\n"
+        "00:00:08.000 --> 00:00:09.000\n<i>and so on</i>\n\n"
+    )
+    assert await save(tmp_path / "3" / "a.srt", *frames, show="source") == (
+        "1\n00:00:01,000 --> 00:00:03,000\nHello & <b>welcome</b>\n\n2\n00:00:08,000 --> 00:00:09,000\nand so on\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("show", "asked", "warned"), [("both", False, 1), ("both", True, 0), ("translation", False, 0)]
+)
+async def test_a_translator_that_was_not_asked_for_the_source_is_told_of(
+    tmp_path: Path, show: str, asked: bool, warned: int
+) -> None:
+    async with Harness(SUBTITLE_SINK, path=str(tmp_path / "a.srt"), show=show) as harness:
+        await harness.push(said(1, 1, 3, "Привет", source_text="Hello" if asked else None))
+        await harness.eos()
+        told = [message.text for message in harness.messages if isinstance(message, WarningMessage)]
+    assert len(told) == warned
+    assert all("transcript: true" in text for text in told)

@@ -55,6 +55,15 @@ def test_subtitles_hold_what_was_translated() -> None:
     assert transcript.subtitles(vtt=True).startswith("WEBVTT\n\n00:00:01.000 --> ")
 
 
+def test_subtitles_can_hold_what_was_understood() -> None:
+    transcript = Transcript()
+    transcript.add(Caption.of(translation(1000, "Привет", source_text="Hello"), 1))
+    assert "\nПривет\n<i>Hello</i>\n" in transcript.subtitles(vtt=True, show="both")
+    srt = transcript.subtitles(vtt=False, show="source")
+    assert "\nHello\n" in srt
+    assert "Привет" not in srt
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcript_module, "MAX_CAPTIONS", 3)
     monkeypatch.setattr(dub_module, "MAX_PACKETS", 3)

@@ -24,6 +24,7 @@ __all__ = [
     "FileSinkSettings",
     "FileSrcSettings",
     "JsonlSinkSettings",
+    "Show",
     "SubtitleSinkSettings",
 ]
 
@@ -183,12 +184,21 @@ unknown, which ffmpeg, sox and browsers read; nothing is taken back when the run
 )
 
 
+Show = Literal["translation", "source", "both"]
+"""What stands in subtitles: the translation, the text that was understood, or the latter below the former."""
+
+
 class SubtitleSinkSettings(Settings):
     """Settings of ``subtitle_sink``."""
 
     path: Output[SubtitlePath] = Field(description="The file to write; .srt or .vtt chooses the format.")
+    show: Show = Field(
+        "translation",
+        description="`translation`; `source`: what was understood, in the language that was spoken; `both`: that in "
+        "italics below the translation. The latter two want a translator with `transcript: true`.",
+    )
     max_chars_per_line: int = Field(42, ge=10, le=200, description="Longest line, characters.")
-    max_lines: int = Field(2, ge=1, le=4, description="Most lines on screen at once.")
+    max_lines: int = Field(2, ge=1, le=4, description="Most lines on screen at once, in each language.")
     max_chars_per_s: int = Field(
         17, ge=5, le=100, description="Reading speed; a cue stays longer for it where there is room, characters/s."
     )
@@ -196,15 +206,17 @@ class SubtitleSinkSettings(Settings):
 
 SUBTITLE_SINK = ElementSpec(
     type="subtitle_sink",
-    summary="Write translations as subtitles (SubRip or WebVTT).",
+    summary="Write translations, what was understood, or both as subtitles (SubRip or WebVTT).",
     settings=SubtitleSinkSettings,
     pads=(Pad.sink("text/x-translation"),),
     build="tolmach.transports.files.subtitles:SubtitleSink",
     doc="""\
-One cue per translated utterance, in balanced lines broken after punctuation where possible; a text too long for one
-cue becomes several that share its time in proportion to their length. A cue that is too short to read stays into the
-following silence but not over the next one. Cues of people who speak at the same time overlap, each at its own time,
-and players show one above the other. Partial and rejected translations are left out.
+One cue per translated utterance, or per part of one that is translated while it is spoken, in balanced lines broken
+after punctuation where possible; a text too long for one cue becomes several that share its time in proportion to their
+length. A cue that is too short to read stays into the following silence but not over the next one. Cues of people who
+speak at the same time overlap, each at its own time, and players show one above the other. Partial and rejected
+translations are left out. With `show: both` a text that needs several cues is cut so that each shows the same of both
+languages.
 
 Until the stream has ended the file is called `subtitles.partial.srt`; a run that is interrupted leaves that.""",
     timed=True,

@@ -1,4 +1,6 @@
-"""``subtitle_sink``: translations as subtitles, SubRip or WebVTT: line breaking, timing, and how they are written.
+"""``subtitle_sink``: what was said as subtitles, SubRip or WebVTT: line breaking, timing, and how they are written.
+
+They hold the translation, the text that was understood, or both, one below the other.
 
 The numbers are those of the Netflix Timed Text Style Guide (General Requirements; English Template): 42 characters a
 line, two lines, 17 characters a second for adult programmes, at least 5/6 s an event (here a round second), breaks
@@ -9,15 +11,17 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import accumulate
 
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, Frame, TranslationFrame
 from tolmach.transports.files.atomic import TextSink
-from tolmach.transports.files.specs import SubtitleSinkSettings
+from tolmach.transports.files.specs import Show, SubtitleSinkSettings
 
 __all__ = [
     "Cue",
@@ -25,6 +29,7 @@ __all__ = [
     "SubtitleSink",
     "SubtitleWriter",
     "break_text",
+    "break_texts",
     "format_srt",
     "format_vtt",
     "on_one_line",
@@ -45,7 +50,7 @@ class Layout:
 
     Attributes:
         max_chars_per_line: Longest line, characters.
-        max_lines: Most lines of a cue.
+        max_lines: Most lines of a cue, in each language.
         max_chars_per_s: Reading speed, characters/s, spaces included.
     """
 
@@ -56,11 +61,12 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """Some lines on the screen from ``start_ns`` to ``end_ns`` (media time)."""
+    """Some lines on the screen from ``start_ns`` to ``end_ns`` (media time), those of a second language below them."""
 
     start_ns: int
     end_ns: int
     lines: tuple[str, ...]
+    below: tuple[str, ...] = ()
 
 
 # Breakable white space only: a no-break space (U+00A0, U+202F) keeps "10 000" together, which str.split() would not.
@@ -89,8 +95,35 @@ def break_text(text: str, layout: Layout) -> list[tuple[str, ...]]:
     words = _words(on_one_line(text), layout.max_chars_per_line)
     if not words:
         return []
-    cues = _split(words, layout.max_chars_per_line, layout.max_lines)
-    return [tuple(" ".join(line) for line in _split(cue, layout.max_chars_per_line, 1)) for cue in cues]
+    return [_lines(cue, layout) for cue in _split(words, layout.max_chars_per_line, layout.max_lines)]
+
+
+def break_texts(text: str, below: str, layout: Layout) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Cut a text in two languages into cues that show the same of both, and these into lines.
+
+    The one that needs more cues is cut as it would be alone, and the other one beside it: into as many pieces, where
+    they are in proportion and better after a sentence or a clause. A piece may be empty where one text is much shorter.
+
+    Args:
+        text: Any text; it is cleaned first.
+        below: The same in another language.
+        layout: What fits, of each.
+
+    Returns:
+        The lines of each cue: those of ``text`` and those of ``below``.
+    """
+    limit, most = layout.max_chars_per_line, layout.max_lines
+    words, others = _words(on_one_line(text), limit), _words(on_one_line(below), limit)
+    cues, beside = [_split(each, limit, most) if each else [] for each in (words, others)]
+    if len(cues) < len(beside):
+        cues = _split_beside(words, beside, limit, most)
+    elif len(beside) < len(cues):
+        beside = _split_beside(others, cues, limit, most)
+    return [(_lines(cue, layout), _lines(other, layout)) for cue, other in zip(cues, beside, strict=True)]
+
+
+def _lines(cue: list[str], layout: Layout) -> tuple[str, ...]:
+    return tuple(" ".join(line) for line in _split(cue, layout.max_chars_per_line, 1)) if cue else ()
 
 
 def schedule(
@@ -138,14 +171,19 @@ def schedule(
 def format_srt(number: int, cue: Cue) -> str:
     """A cue in SubRip form, with the empty line behind it. ``number`` counts from 1."""
     # SubRip has no escapes; an arrow inside a text would be read as a time line.
-    lines = "\n".join(line.replace("-->", "→") for line in cue.lines)
+    lines = "\n".join(line.replace("-->", "→") for line in (*cue.lines, *_slanted(cue.below)))
     return f"{number}\n{_clock(cue.start_ns, ',')} --> {_clock(cue.end_ns, ',')}\n{lines}\n\n"
 
 
 def format_vtt(cue: Cue) -> str:
     """A cue in WebVTT form, with the empty line behind it; ``&``, ``<`` and ``>`` are escaped (W3C WebVTT, 4.2.2)."""
-    lines = "\n".join(html.escape(line, quote=False) for line in cue.lines)
+    below = _slanted([html.escape(line, quote=False) for line in cue.below])
+    lines = "\n".join((*(html.escape(line, quote=False) for line in cue.lines), *below))
     return f"{_clock(cue.start_ns, '.')} --> {_clock(cue.end_ns, '.')}\n{lines}\n\n"
+
+
+def _slanted(lines: Sequence[str]) -> list[str]:
+    return [f"<i>{line}</i>" for line in lines]  # a tag of WebVTT, which players of SubRip know as well
 
 
 def _clock(time_ns: int, point: str) -> str:
@@ -187,6 +225,48 @@ def _split(words: list[str], line: int, lines: int) -> list[list[str]]:
     return groups_found
 
 
+def _split_beside(words: list[str], cues: list[list[str]], line: int, lines: int) -> list[list[str]]:
+    """Cut ``words`` into as many groups as there are ``cues``, which need at least as many as they do.
+
+    The same dynamic programming, over the group and the word at which it starts. A group ends near where its cue does
+    in the other text: a cue's length away at most, or further where words do not fit otherwise.
+    """
+    at = [0, *accumulate(len(word) + 1 for word in words)]
+    sizes = list(accumulate(sum(len(word) + 1 for word in cue) for cue in cues))
+    wanted = [size * at[-1] / sizes[-1] for size in sizes]
+    even = at[-1] / len(cues)
+    last, away = len(cues) - 1, line * lines
+    while True:
+        best: list[dict[int, tuple[float, int]]] = [{} for _ in cues]  # by start: badness from there on, end
+        for group in range(last, -1, -1):
+            starts = _near(at, wanted[group - 1], away) if group else range(1)
+            ends = _near(at, wanted[group], away) if group < last else range(len(words), len(words) + 1)
+            for start in starts:
+                options = []
+                for end in range(max(start, ends.start), min(_reach(words, start, line, lines) + 1, ends.stop)):
+                    if group < last and end not in best[group + 1]:
+                        continue
+                    onward = best[group + 1][end][0] if group < last else 0.0
+                    broken = 0.0 if end in (start, len(words)) else _penalty(words[end - 1], even)
+                    options.append(((at[end] - wanted[group]) ** 2 + broken + onward, end))
+                if options:
+                    best[group][start] = min(options)
+        if 0 in best[0]:
+            break
+        away *= 2
+    groups_found, start = [], 0
+    for found in best:
+        end = found[start][1]
+        groups_found.append(words[start:end])
+        start = end
+    return groups_found
+
+
+def _near(at: list[int], wanted: float, away: int) -> range:
+    """Indexes of ``at``, which grows, that are no further than ``away`` from ``wanted``."""
+    return range(bisect_left(at, wanted - away), bisect_right(at, wanted + away))
+
+
 def _penalty(word: str, even: float) -> float:
     """What a break behind ``word`` costs, in squared characters, for groups of about ``even`` characters."""
     ending = word.rstrip("\"'»”’)]}")[-1:]
@@ -222,6 +302,7 @@ class _HeldText:
     start_ns: int
     end_ns: int
     text: str
+    below: str
 
 
 class SubtitleWriter:
@@ -234,20 +315,26 @@ class SubtitleWriter:
     Args:
         layout: What fits on the screen.
         vtt: WebVTT instead of SubRip.
+        show: What stands in it: the translation, the text that was understood, or the latter below the former.
     """
 
-    def __init__(self, layout: Layout, *, vtt: bool) -> None:
+    def __init__(self, layout: Layout, *, vtt: bool, show: Show = "translation") -> None:
         self.head = "WEBVTT\n\n" if vtt else ""
         self._layout = layout
         self._vtt = vtt
+        self._show = show
         self._held: list[_HeldText] = []
         self._ready: list[tuple[int, int, Cue]] = []  # a heap: start, count, cue that an earlier one may still precede
         self._scheduled = 0
         self._number = 0
 
-    def add(self, utterance: int, start_ns: int, end_ns: int, text: str) -> str:
-        """Take an utterance's span (media time, ns) and text; returns what may now be written."""
-        self._held.append(_HeldText(utterance, start_ns, end_ns, text))
+    def add(self, utterance: int, start_ns: int, end_ns: int, text: str, source_text: str | None = None) -> str:
+        """Take an utterance's span (media time, ns), its text and what was understood; returns what may be written."""
+        source = source_text or ""
+        text, below = {"translation": (text, ""), "source": (source, ""), "both": (text, source)}[self._show]
+        if not (on_one_line(text) or on_one_line(below)):
+            return ""
+        self._held.append(_HeldText(utterance, start_ns, end_ns, text, below))
         while len(self._held) > 1 and (self._held[0].end_ns <= start_ns or len(self._held) > MAX_HELD):
             self._schedule()
         # Behind one that is spoken on, others may be over already; they wait for it, which keeps the order.
@@ -271,10 +358,13 @@ class SubtitleWriter:
         starts = [held.start_ns for held in self._held]
         following = min((s for s in starts if s >= max(first.end_ns, first.start_ns + 1)), default=None)
         overlap = min((s for s in starts if first.start_ns <= s < first.end_ns), default=None)
-        lines = break_text(first.text, self._layout)
-        for cue in schedule(lines, first.start_ns, first.end_ns, following, self._layout, overlap):
+        cues = break_texts(first.text, first.below, self._layout)
+        # Who reads needs the time for one of them, the longer one.
+        read = [max(both, key=lambda lines: sum(len(line) for line in lines)) for both in cues]
+        timed = schedule(read, first.start_ns, first.end_ns, following, self._layout, overlap)
+        for cue, (lines, below) in zip(timed, cues, strict=True):
             self._scheduled += 1
-            heappush(self._ready, (cue.start_ns, self._scheduled, cue))
+            heappush(self._ready, (cue.start_ns, self._scheduled, replace(cue, lines=lines, below=below)))
 
     def _write(self, until_ns: int | None) -> str:
         """Cues that start no later than ``until_ns``, where no earlier one can come any more."""
@@ -287,18 +377,19 @@ class SubtitleWriter:
 
 
 class SubtitleSink(TextSink):
-    """Writes final translations as cues."""
+    """Writes final translations as cues, or what was understood, or both."""
 
     settings: SubtitleSinkSettings
 
     def __init__(self, settings: SubtitleSinkSettings, context: Context) -> None:
         super().__init__(settings, context)
         self._writer = self._new_writer()
+        self._taken = self._understood = 0
 
     def _new_writer(self) -> SubtitleWriter:
         s = self.settings
         layout = Layout(s.max_chars_per_line, s.max_lines, s.max_chars_per_s)
-        return SubtitleWriter(layout, vtt=s.path.lower().endswith(".vtt"))
+        return SubtitleWriter(layout, vtt=s.path.lower().endswith(".vtt"), show=s.show)
 
     async def start(self, head: str = "") -> None:
         """Open the file under its partial name.
@@ -309,14 +400,23 @@ class SubtitleSink(TextSink):
         writer = self._new_writer()
         await super().start(head or writer.head)
         self._writer = writer
+        self._taken = self._understood = 0
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Take a translation; partial, rejected and empty ones and other frames are left out."""
-        if isinstance(frame, TranslationFrame) and frame.final and frame.rejected is None and frame.text.strip():
-            await self.write(self._writer.add(frame.utterance, frame.pts_ns, frame.end_ns, frame.text))
+        if isinstance(frame, TranslationFrame) and frame.final and frame.rejected is None:
+            self._taken += 1
+            self._understood += frame.source_text is not None
+            source = frame.source_text
+            await self.write(self._writer.add(frame.utterance, frame.pts_ns, frame.end_ns, frame.text, source))
 
     async def drain(self) -> None:
         """Write the last cues and give the file its name."""
+        if self.settings.show != "translation" and self._taken and not self._understood:
+            text = f"No text of what was spoken came to {self.context.name}, which was to show it (show: "
+            self.context.post(
+                WarningMessage(f"{text}{self.settings.show}). Ask the translator for it: transcript: true.")
+            )
         await self.write(self._writer.finish())
         await super().drain()
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tolmach.pipelines.frames import NS_PER_MS, TranslationFrame
+from tolmach.transports.files.specs import Show
 from tolmach.transports.files.subtitles import Layout, SubtitleWriter
 
 __all__ = ["Caption", "Numbers", "Transcript"]
@@ -192,12 +193,12 @@ class Transcript:
         """All captions, as messages hold them."""
         return [caption.as_json() for caption in self]
 
-    def subtitles(self, *, vtt: bool) -> str:
-        """A subtitle file of the final texts: WebVTT, or else SubRip."""
-        writer = SubtitleWriter(Layout(), vtt=vtt)
+    def subtitles(self, *, vtt: bool, show: Show = "translation") -> str:
+        """A subtitle file of the final texts, of what was understood, or of both: WebVTT, or else SubRip."""
+        writer = SubtitleWriter(Layout(), vtt=vtt, show=show)
         parts = [writer.head]
         for caption in self:
-            if caption.final and caption.rejected is None and caption.text.strip():
+            if caption.final and caption.rejected is None:
                 start_ns, end_ns = caption.start_ms * NS_PER_MS, caption.end_ms * NS_PER_MS
-                parts.append(writer.add(caption.utterance, start_ns, end_ns, caption.text))
+                parts.append(writer.add(caption.utterance, start_ns, end_ns, caption.text, caption.source_text))
         return "".join([*parts, writer.finish()])

@@ -30,7 +30,7 @@ from tolmach.pipelines.cli.batch.records import (
     save_record,
     write_whole,
 )
-from tolmach.pipelines.element import output_paths
+from tolmach.pipelines.element import heard_languages, output_paths
 from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import GraphSource, load_graph
@@ -80,7 +80,9 @@ def _subtitles(graph: Graph) -> Iterator[tuple[Path, str]]:
     for node in graph.nodes.values():
         for path in output_paths(node.settings).values():
             if Path(path).suffix.lower() in SUBTITLES:
-                langs = {link.caps.value("lang") for link in graph.links_to(node.name)}
+                langs: set[object] = {link.caps.value("lang") for link in graph.links_to(node.name)}
+                if getattr(node.settings, "show", None) == "source":  # they are in the language that was spoken
+                    langs = {lang for each in graph.nodes.values() for lang in heard_languages(each.settings)}
                 lang = next(iter(langs)) if len(langs) == 1 else None
                 yield Path(path).expanduser().absolute(), lang if isinstance(lang, str) else ""
 
