@@ -6,7 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from tolmach import AudioFrame, Context, Element, Frame, OrderedJobs, TranslationFrame, UtteranceEnd, UtteranceStart
 
-from tolmach_my_element.spec import RATE_HZ, MyElementSettings
+from tolmach_my_element.spec import (
+    RATE_HZ,
+    MyElementSettings,
+)
 
 
 def translate(samples: npt.NDArray[np.float32], source_lang: str, target_lang: str) -> str:
