@@ -112,13 +112,18 @@ class _HeardMark:
 
 Heard = Annotated[_Value, _HeardMark()]
 """The type of a setting that names the language an element expects to hear, a BCP-47 tag: ``source_lang: Heard[str]``.
-What stands before the element is told (:attr:`Context.languages`): of a film ``file_src`` takes that sound track."""
+Where that may be ``auto``, the languages that it is found among are ``languages: Heard[tuple[str, ...]]``. What stands
+before the element is told (:attr:`Context.languages`): of a film ``file_src`` takes that sound track."""
 
 
 def heard_languages(settings: Settings) -> tuple[str, ...]:
     """The languages that an element with these settings expects to hear, in the order of declaration."""
-    marked = _marked(type(settings), _HeardMark)
-    return tuple(value for name in marked if isinstance(value := getattr(settings, name), str))
+    values = [getattr(settings, name) for name in _marked(type(settings), _HeardMark)]
+    given = tuple(value for value in values if isinstance(value, str))
+    if "auto" not in given:
+        return given
+    found_among = [lang for value in values if isinstance(value, tuple) for lang in value]
+    return tuple(dict.fromkeys([*(lang for lang in given if lang != "auto"), *found_among]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Harness:
         spec: The element's spec.
         caps: Negotiated caps by pad name, as the graph would give them; written form or :class:`Caps`.
         base_dir: Folder that relative paths start from.
-        languages: What the elements behind it expect to hear.
+        languages_behind: What the elements behind it expect to hear.
         resources: What it finds by name, as :class:`tolmach.pipelines.runtime.runner.GraphRunner` would be handed it.
         live: Whether it stands behind a source that keeps the pace of the world.
         **settings: Settings of the element.
@@ -54,7 +54,7 @@ class Harness:
         *,
         caps: Mapping[str, Caps | str] | None = None,
         base_dir: Path | None = None,
-        languages: tuple[str, ...] = (),
+        languages_behind: tuple[str, ...] = (),
         resources: Mapping[str, object] | None = None,
         live: bool = False,
         **settings: Any,
@@ -73,7 +73,7 @@ class Harness:
             spawn=self._spawn,
             caps={k: Caps.parse(v) if isinstance(v, str) else v for k, v in (caps or {}).items()},
             base_dir=base_dir or Path.cwd(),
-            languages=languages,
+            languages=languages_behind,
             resources=resources or {},
             live=live,
         )

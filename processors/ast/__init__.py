@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import Field, Heard, Live, Pad, Settings
+from tolmach.processors.ast.direction import AUTO, Direction, directions
 from tolmach.processors.languages import script_of
 
 RATE_HZ = 16000
@@ -15,10 +17,40 @@ RATE_HZ = 16000
 
 
 class AstSettings(Settings):
-    """Settings of an element that turns utterances into text in a target language."""
+    """Settings of an element that turns utterances into text in a target language.
 
-    source_lang: Heard[str] = Field("en", description="Language that is spoken, a BCP-47 tag.")
-    target_lang: str = Field("ru", description="Language of the text, a BCP-47 tag; the source language transcribes.")
+    An engine that can find the language sets :attr:`finds_language`, and weighs the sources of a request's
+    ``directions`` against each other.
+    """
+
+    finds_language: ClassVar[bool] = False
+    """Whether ``source_lang`` may be ``auto``."""
+    target_of_auto: ClassVar[str] = AUTO
+    """The target where ``source_lang`` is ``auto`` and nothing is said of the target."""
+
+    source_lang: Heard[str] = Field(
+        "en",
+        description="Language that is spoken, a BCP-47 tag; auto finds it among `languages` for each utterance.",
+    )
+    target_lang: str = Field(
+        "ru",
+        description="Language of the text, a BCP-47 tag; the source language transcribes. auto is the other one of two "
+        "`languages`, and what nothing means where source_lang is auto.",
+    )
+    languages: Heard[tuple[str, ...]] = Field(
+        (), max_length=8, description="Languages of the conversation, for `auto`: [en, ru]."
+    )
+    min_language_confidence: Live[float] = Field(
+        0.8,
+        ge=0,
+        le=1,
+        title="Certainty that the language changed",
+        description="With source_lang auto: probability of another language than the last utterance's that it takes to "
+        "turn the direction round; below it the last one is kept.",
+    )
+    transcript: bool = Field(
+        False, description="Whether what was understood is wanted beside the translation, in the language spoken."
+    )
     device: str = Field("auto", description="Where the model runs: auto (a GPU if there is one), cpu, cuda or cuda:N.")
     cpu_threads: int = Field(
         0, ge=0, le=256, description="CPU threads the model computes with; 0 lets the engine decide."
@@ -48,11 +80,38 @@ class AstSettings(Settings):
         4, ge=1, le=64, description="Requests to the model under way at a time before the stream waits."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _target_follows(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("source_lang") == AUTO and "target_lang" not in data:
+            return {**data, "target_lang": cls.target_of_auto}
+        return data
+
     @field_validator("source_lang", "target_lang")
     @classmethod
     def _known_language(cls, value: str) -> str:
-        script_of(value)
+        if value.lower() != AUTO:
+            script_of(value)
         return value.lower()
+
+    @field_validator("languages")
+    @classmethod
+    def _known_languages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for lang in value:
+            script_of(lang)
+        return tuple(lang.lower() for lang in value)
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> AstSettings:
+        if self.source_lang == AUTO and not self.finds_language:
+            raise ValueError(f"this engine does not find the language: source_lang must be one, not {AUTO}")
+        directions(self.source_lang, self.target_lang, self.languages)
+        return self
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """From which language into which: one direction, or one for each language that may be spoken."""
+        return directions(self.source_lang, self.target_lang, self.languages)
 
     @field_validator("device")
     @classmethod
@@ -109,12 +168,27 @@ class GrowingSettings(AstSettings):
 
 
 def ast_pads(settings: AstSettings) -> tuple[Pad, ...]:
-    """Utterances in, text in the target language and its script out."""
-    lang = settings.target_lang
+    """Utterances in, text in the target language and its script out.
+
+    Where the target follows from what is spoken, the languages stay a set until somebody speaks: whatever is linked
+    there must take all of them.
+    """
+    targets = dict.fromkeys(direction.target_lang for direction in settings.directions)
     return (
         Pad.sink(f"audio/raw, rate={RATE_HZ}, channels=1, segmented=true"),
-        Pad.src(f"text/x-translation, lang={lang}, script={script_of(lang)}"),
+        Pad.src(text_caps(targets), dynamic=len(targets) > 1),
     )
+
+
+def text_caps(langs: Iterable[str]) -> str:
+    """Written caps of texts in any of some languages: ``text/x-translation, lang={en, ru}, script={cyrl, latn}``."""
+    langs = sorted(set(langs))
+    scripts = sorted({script_of(lang) for lang in langs})
+    return f"text/x-translation, lang={_any_of(langs)}, script={_any_of(scripts)}"
+
+
+def _any_of(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else "{" + ", ".join(values) + "}"
 
 
 def require_language(role: str, lang: str, known: tuple[str, ...], model: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
-from tolmach.pipelines.bus import LoadingMessage, WarningMessage
+from tolmach.pipelines.bus import InfoMessage, LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
@@ -24,11 +24,12 @@ from tolmach.pipelines.frames import (
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.ast import RATE_HZ, AstSettings
 from tolmach.processors.ast.collector import Utterance, UtteranceCollector
+from tolmach.processors.ast.direction import Decision, Direction, DirectionFinder
 from tolmach.processors.ast.guards import compression_ratio, without_tokens
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.ast.speculation import Speculation, Speculations, ends_sentence
-from tolmach.processors.hosting import Lease
-from tolmach.processors.languages import is_in_script, script_of
+from tolmach.processors.hosting import Lease, Outcome
+from tolmach.processors.languages import is_in_script, language_name, script_of
 
 Item = TypeVar("Item")
 
@@ -40,6 +41,7 @@ FAILED = "the engine failed"
 class _UtteranceOutcome:
     utterance: Utterance
     outcome: Hypothesis | Exception
+    item: Any = None  # what was asked; None where nothing was
 
 
 _Answers: TypeAlias = list[_UtteranceOutcome]
@@ -50,7 +52,7 @@ class _Early:
     """A text that is there before it is known whether the utterance has ended."""
 
     speculation: Speculation[_Answers]
-    hypothesis: Hypothesis
+    answer: _UtteranceOutcome
 
 
 class SpeechTranslation(Element, Generic[Item]):
@@ -79,6 +81,8 @@ class SpeechTranslation(Element, Generic[Item]):
         self._collector = UtteranceCollector(settings.max_utterance_ms * RATE_HZ // 1000, RATE_HZ)
         self._group: list[Utterance] = []
         self.retries: Counter[str] = Counter()  # of utterances so far, by reason
+        self._directions = {each.source_lang: each for each in settings.directions}
+        self._finder = DirectionFinder()
         self._jobs: OrderedJobs[_Answers | _Early] = OrderedJobs(context, settings.max_in_flight, self._emit)
         self._speculations: Speculations[_Answers] = Speculations(context, self._speculate, self._consider)
 
@@ -89,6 +93,14 @@ class SpeechTranslation(Element, Generic[Item]):
     @abstractmethod
     def request(self, utterance: Utterance) -> Item:
         """What the model is asked about an utterance."""
+
+    def directed(self, item: Item, direction: Direction) -> Item:
+        """The same request with the direction given; written by engines that find the language.
+
+        An answer to a request that leaves the language open says which one was taken (:attr:`Hypothesis.source_lang`)
+        and how likely each was (:attr:`Hypothesis.languages`). Where another one is decided upon, this is asked.
+        """
+        raise NotImplementedError(f"{type(self).__name__} finds languages and has no directed()")
 
     async def start(self) -> None:
         """Acquire the model."""
@@ -103,7 +115,8 @@ class SpeechTranslation(Element, Generic[Item]):
         noise = (0.05 * np.random.default_rng(0).standard_normal(RATE_HZ)).astype(np.float32)
         self.context.post(LoadingMessage(f"warming {self.engine}"))
         item = self.request(Utterance(0, 0, samples_to_ns(RATE_HZ, RATE_HZ), noise))
-        await self._lease.warm([item], once=f"{settings.source_lang} to {settings.target_lang}")
+        between = " ".join([f"{settings.source_lang} to {settings.target_lang}", *settings.languages])
+        await self._lease.warm([item], once=between)
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Collect; when a group is complete, hand it to the host (waits when too many are under way)."""
@@ -178,11 +191,11 @@ class SpeechTranslation(Element, Generic[Item]):
             speculation.answered(None)
             return
         hypothesis = _clean(answer.outcome)
-        rejected = self._judge(answer.utterance, hypothesis) is not None
+        rejected = self._judge(answer.utterance, hypothesis, self._direction(hypothesis.source_lang).target_lang)
         ends = ends_sentence(hypothesis.text)
-        speculation.answered(TranslationEvidence(ends, hypothesis.end_logprob, rejected))
+        speculation.answered(TranslationEvidence(ends, hypothesis.end_logprob, rejected is not None))
         if self.context.live and not rejected:
-            self.context.spawn(self._offer(_Early(speculation, hypothesis)), "offer")
+            self.context.spawn(self._offer(_Early(speculation, answer)), "offer")
 
     async def _offer(self, early: _Early) -> None:
         """Have it pushed behind the texts of earlier utterances."""
@@ -218,32 +231,83 @@ class SpeechTranslation(Element, Generic[Item]):
             await self._jobs.submit(self._ask(group) if speculation is None else self._confirmed(speculation, group[0]))
 
     async def _ask(self, group: Sequence[Utterance], speculation: Speculation[_Answers] | None = None) -> _Answers:
-        if self._lease is None:
-            raise RuntimeError(f"{self.context.name} was not started")
         items = [self.request(utterance) for utterance in group if _usable(utterance)]
         spent = speculation.spent() if speculation is not None else None
-        outcomes = iter(await self._lease.submit(items, merge=self.merge, spent=spent))
+        answers = iter(zip(items, await self._answers(items, spent), strict=True))
         silent = Hypothesis("", None, "no speech")
-        return [_UtteranceOutcome(utterance, next(outcomes) if _usable(utterance) else silent) for utterance in group]
+        found: _Answers = []
+        for utterance in group:
+            item, outcome = next(answers) if _usable(utterance) else (None, silent)
+            found.append(_UtteranceOutcome(utterance, outcome, item))
+        return found
+
+    async def _answers(
+        self, items: Sequence[Item], spent: Callable[[float], None] | None = None
+    ) -> list[Outcome[Hypothesis]]:
+        if self._lease is None:
+            raise RuntimeError(f"{self.context.name} was not started")
+        return await self._lease.submit(items, merge=self.merge, spent=spent)
 
     async def _emit(self, answers: _Answers | _Early) -> None:
         if isinstance(answers, _Early):
-            if answers.speculation.open:
-                frame = self._frame(answers.speculation.utterance, answers.hypothesis, None)
-                await self.context.push(replace(frame, final=False, speculative=True))
+            await self._emit_early(answers)
             return
         failure: ElementError | None = None
         # A text waits for the last utterance of its group.
         decided_ns = max((a.utterance.decided_ns for a in answers if a.utterance.decided_ns is not None), default=None)
         for answer in answers:
-            if isinstance(answer.outcome, Exception):
+            outcome, decision = await self._directed(answer)
+            if isinstance(outcome, Exception):
                 # It leaves a trace, and its neighbours come out before the failure: one bad utterance costs one.
-                await self._push(answer.utterance, Hypothesis("", None, FAILED), decided_ns)
-                failure = failure or self._failure(answer.utterance, answer.outcome)
+                await self._push(answer.utterance, Hypothesis("", None, FAILED), decided_ns, decision)
+                failure = failure or self._failure(answer.utterance, outcome)
             else:
-                await self._push(answer.utterance, _clean(answer.outcome), decided_ns)
+                await self._push(answer.utterance, _clean(outcome), decided_ns, decision)
         if failure is not None:
             raise failure
+
+    async def _directed(self, answer: _UtteranceOutcome) -> tuple[Outcome[Hypothesis], Decision | None]:
+        """The answer in the direction that is decided upon, and the decision; None where the language is given.
+
+        Called in the order of the utterances, one at a time: a decision rests on the one before. It is not confirmed
+        here.
+        """
+        outcome = answer.outcome
+        if isinstance(outcome, Exception) or not outcome.languages:
+            return outcome, None
+        decision = self._finder.decide(outcome.languages, self.settings.min_language_confidence)
+        if decision.language != outcome.source_lang and answer.item is not None:
+            [outcome] = await self._answers([self.directed(answer.item, self._directions[decision.language])])
+        return outcome, decision
+
+    async def _emit_early(self, early: _Early) -> None:
+        # Behind the texts of earlier utterances, so it is decided from what the text itself will be decided from.
+        outcome, decision = await self._directed(early.answer)
+        if isinstance(outcome, Exception) or not early.speculation.open:
+            return
+        frame = self._frame(early.speculation.utterance, _clean(outcome), decision)
+        if not frame.rejected:
+            await self.context.push(replace(frame, final=False, speculative=True))
+
+    def _direction(self, source_lang: str | None) -> Direction:
+        """From a language, or from the last one that was spoken, into the one that follows from it."""
+        spoken = source_lang or self._finder.last
+        return self._directions.get(spoken or "", self.settings.directions[0])
+
+    def _tell_kept(self, utterance: Utterance, decision: Decision) -> None:
+        sounded, kept = language_name(decision.likeliest), language_name(decision.language)
+        text = (
+            f"Utterance {utterance.number} sounded more like {sounded} than {kept} ({decision.evidence:.2f}), but "
+            f"not enough to turn the direction round (min_language_confidence): taken for {kept}, as before."
+        )
+        data = {
+            "utterance": utterance.number,
+            "source_lang": decision.language,
+            "likeliest": decision.likeliest,
+            "confidence": round(decision.confidence, 4),
+            "evidence": round(decision.evidence, 4),
+        }
+        self.context.post(InfoMessage(text, data, pts_ns=utterance.pts_ns))
 
     def _failure(self, utterance: Utterance, error: Exception) -> ElementError:
         text = f"utterance {utterance.number} could not be translated: {type(error).__name__}: {error}"
@@ -251,7 +315,7 @@ class SpeechTranslation(Element, Generic[Item]):
         failure.__cause__ = error
         return failure
 
-    def _judge(self, utterance: Utterance, hypothesis: Hypothesis) -> str | None:
+    def _judge(self, utterance: Utterance, hypothesis: Hypothesis, target_lang: str) -> str | None:
         if utterance.fault or hypothesis.fault:
             return utterance.fault or hypothesis.fault
         if not hypothesis.text:
@@ -262,7 +326,7 @@ class SpeechTranslation(Element, Generic[Item]):
         if gate is not None and logprob is not None and logprob < gate:
             return self.rejection
         # Both engines may answer in the source language; the src pad has promised another script.
-        return None if is_in_script(hypothesis.text, script_of(self.settings.target_lang)) else "wrong script"
+        return None if is_in_script(hypothesis.text, script_of(target_lang)) else "wrong script"
 
     @property
     def min_logprob(self) -> float | None:
@@ -275,28 +339,39 @@ class SpeechTranslation(Element, Generic[Item]):
         """Why there is no text when the model gave none."""
         return "no speech"
 
-    async def _push(self, utterance: Utterance, hypothesis: Hypothesis, decided_ns: int | None) -> None:
-        rejected = self._judge(utterance, hypothesis)
+    async def _push(
+        self, utterance: Utterance, hypothesis: Hypothesis, decided_ns: int | None, decision: Decision | None
+    ) -> None:
         self.retries.update(hypothesis.retries)
-        frame = self._frame(utterance, hypothesis, rejected, decided_ns)
+        frame = self._frame(utterance, hypothesis, decision, decided_ns)
         if utterance.fault:
             text = f"Utterance {utterance.number} was not translated: {utterance.fault}."
             self.context.post(WarningMessage(text, pts_ns=frame.pts_ns))
+        if decision is not None:
+            if decision.kept:
+                self._tell_kept(utterance, decision)
+            if frame.rejected is None:
+                self._finder.confirm(decision)  # what has no text may have been no speech
         await self.context.push(frame)
 
     def _frame(
-        self, utterance: Utterance, hypothesis: Hypothesis, rejected: str | None, decided_ns: int | None = None
+        self, utterance: Utterance, hypothesis: Hypothesis, decision: Decision | None, decided_ns: int | None = None
     ) -> TranslationFrame:
+        source_lang, target_lang = self._direction(decision.language if decision else None)
+        rejected = self._judge(utterance, hypothesis, target_lang)
         return TranslationFrame(
             utterance=utterance.number,
             pts_ns=utterance.pts_ns,
             end_ns=utterance.end_ns,
-            source_lang=self.settings.source_lang,
-            target_lang=self.settings.target_lang,
+            source_lang=source_lang,
+            target_lang=target_lang,
             text="" if rejected else hypothesis.text,
             logprob=hypothesis.logprob,
             rejected=rejected,
             engine=self.engine,
+            source_text=hypothesis.source_text if self.settings.transcript and not rejected else None,
+            language_confidence=decision.confidence if decision else None,
+            language_kept=decision.kept if decision else False,
             decided_ns=decided_ns,
         )
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tolmach.pipelines.bus import InfoMessage, LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.collector import Utterance
+from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.canary.known import (
@@ -100,8 +102,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         claimed = settings.trained_languages
         known = [lang for lang in claimed if lang in info["tokens"]] if claimed else info["languages"]
         looks_like = "" if published is None or published_name(settings.model) else f", which looks like {published}"
-        for role in ("source_lang", "target_lang"):
-            lang = getattr(settings, role)
+        for role, lang in ((role, getattr(each, role)) for each in settings.directions for role in each._fields):
             if lang not in known:
                 own = "; name the languages of a model of your own in `trained_languages`" if looks_like else ""
                 raise ModelError(
@@ -112,25 +113,39 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             return
         if published is not None:
             try:
-                check_pair(published, settings.source_lang, settings.target_lang, f"{self.engine}{looks_like},")
+                for direction in settings.directions:
+                    check_pair(published, *direction, f"{self.engine}{looks_like},")
             except ValueError as error:
                 raise ModelError(f"{self.context.name}: {error}") from None
         elif not info["sure"] and self._embedded is None:
+            wanted = " and ".join(sorted({lang for direction in settings.directions for lang in direction}))
             text = (
                 f"{self.engine} is no published model: it has tokens for {len(known)} languages, and whether it has "
-                f"learnt {settings.source_lang} and {settings.target_lang} is not known (`trained_languages`)"
+                f"learnt {wanted} is not known (`trained_languages`)"
             )
             self.context.post(WarningMessage(text))
 
+    @property
+    def _evidence(self) -> Literal["prompt", "transcripts"]:
+        if self.settings.language_evidence == "auto":
+            return "prompt" if self.settings.model.startswith(EMBEDDED) else "transcripts"
+        return self.settings.language_evidence
+
     def request(self, utterance: Utterance) -> CanaryRequest:
         """The samples, padded, and the languages."""
-        settings, samples = self.settings, utterance.samples
+        settings, samples, directions = self.settings, utterance.samples, self.settings.directions
         return CanaryRequest(
             pad_short(samples, settings.min_utterance_ms * RATE_HZ // 1000),
-            settings.source_lang,
-            settings.target_lang,
+            *directions[0],
             settings.max_tokens or token_bound(len(samples) / RATE_HZ),
+            directions=directions if len(directions) > 1 else (),
+            evidence=self._evidence,
+            transcript=settings.transcript,
         )
+
+    def directed(self, item: CanaryRequest, direction: Direction) -> CanaryRequest:
+        """The same request with the language given."""
+        return replace(item, source_lang=direction.source_lang, target_lang=direction.target_lang, directions=())
 
 
 def _load(

@@ -42,6 +42,7 @@ from nemo.collections.asr.modules.transformer.transformer_generators import (  #
 
 from tolmach.pipelines.errors import ModelError  # noqa: E402
 from tolmach.processors.ast import RATE_HZ  # noqa: E402
+from tolmach.processors.ast.direction import Likelihoods  # noqa: E402
 from tolmach.processors.ast.guards import without_tokens  # noqa: E402
 from tolmach.processors.ast.hypothesis import Hypothesis  # noqa: E402
 from tolmach.processors.ast.policies import Word  # noqa: E402
@@ -54,6 +55,7 @@ from tolmach.processors.canary.prompts import PROMPT_FORMAT, Prompts  # noqa: E4
 from tolmach.processors.canary.request import CanaryRequest  # noqa: E402
 from tolmach.processors.canary.search import search  # noqa: E402
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
+from tolmach.processors.canary.spoken import TRANSCRIPT_TOKENS, by_prompt, by_transcripts  # noqa: E402
 from tolmach.processors.hosting import report  # noqa: E402
 from tolmach.processors.hosting.device import explain_out_of_memory, is_out_of_memory  # noqa: E402
 from tolmach.processors.hosting.torch_threads import use_threads  # noqa: E402
@@ -246,6 +248,7 @@ class CanaryModel:
         self._begin()
         states, mask = self._encode(items)
         yield
+        items, spoken = yield from self._find_languages(items, states, mask)
         found = yield from self._hypotheses(items, states, mask)
         scripts = [script_of(item.target_lang) for item in items]
         for script in sorted(set(scripts)):
@@ -263,7 +266,47 @@ class CanaryModel:
                 likely = second.logprob is not None and second.logprob >= DEFAULT_MIN_LOGPROB
                 better = likely and any(map(str.isalpha, second.text))  # not some dots and dashes
                 found[n] = (second if better else found[n]).tried_again("wrong script")
+        found = yield from self._with_transcripts(items, found, states, mask)
+        for n, likelihoods in spoken.items():
+            found[n] = replace(found[n], source_lang=items[n].source_lang, languages=likelihoods)
         return found
+
+    def _find_languages(
+        self, items: Sequence[CanaryRequest], states: torch.Tensor, mask: torch.Tensor
+    ) -> Generator[None, None, tuple[list[CanaryRequest], dict[int, Likelihoods]]]:
+        """The items with one direction each, and how likely the languages of those were that had several."""
+        decided, spoken = list(items), dict[int, Likelihoods]()
+        for n, item in enumerate(items):
+            if not item.directions:
+                continue
+            langs = [direction.source_lang for direction in item.directions]
+            if item.evidence == "prompt" and self._greedy is not None:
+                prompts = [self._prompts.of(*direction) for direction in item.directions]
+                with self._arithmetic():
+                    spoken[n] = by_prompt(self._greedy, states[n : n + 1], mask[n : n + 1], prompts, langs)
+            else:
+                few = [replace(_transcript(item, lang), max_tokens=TRANSCRIPT_TOKENS) for lang in langs]
+                rows = torch.full((len(few),), n, device=self._device)
+                heard = yield from self._hypotheses(few, states[rows], mask[rows])
+                spoken[n] = by_transcripts(langs, [each.logprob if each.text else None for each in heard])
+            source_lang = max(spoken[n], key=lambda each: each[1])[0]
+            target_lang = dict(item.directions)[source_lang]
+            decided[n] = replace(item, source_lang=source_lang, target_lang=target_lang, directions=())
+        return decided, spoken
+
+    def _with_transcripts(
+        self, items: Sequence[CanaryRequest], found: list[Hypothesis], states: torch.Tensor, mask: torch.Tensor
+    ) -> Generator[None, None, list[Hypothesis]]:
+        """What was found, with what was understood where that is wanted: written down from the same states."""
+        wanted = [n for n, item in enumerate(items) if item.transcript]
+        other = [n for n in wanted if items[n].source_lang != items[n].target_lang]
+        said = {n: found[n].text for n in wanted}
+        if other:
+            rows = torch.tensor(other, device=self._device)
+            texts = [_transcript(items[n], items[n].source_lang) for n in other]
+            heard = yield from self._hypotheses(texts, states[rows], mask[rows])
+            said.update(zip(other, (each.text for each in heard), strict=True))
+        return [replace(each, source_text=said.get(n)) for n, each in enumerate(found)]
 
     def _begin(self) -> None:
         use_threads(self._cpu_threads)
@@ -399,6 +442,13 @@ class CanaryModel:
 def _may_be_tried_again(item: CanaryRequest) -> bool:
     # Behind a prefix nothing, or a full stop, is a good answer: all was said before.
     return not item.prefix and not item.words
+
+
+def _transcript(item: CanaryRequest, lang: str) -> CanaryRequest:
+    """The request for what was said, in the language that was spoken."""
+    return replace(
+        item, source_lang=lang, target_lang=lang, directions=(), transcript=False, prefix="", context="", words=False
+    )
 
 
 def _may_be_too_short(item: CanaryRequest) -> bool:

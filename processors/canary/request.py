@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from tolmach.pipelines.frames import Samples
+from tolmach.processors.ast.direction import Direction
 
 __all__ = ["CanaryRequest", "pad_short", "token_bound"]
 
@@ -27,6 +29,9 @@ class CanaryRequest:
             a hint that the model may have learnt to use, where ``prefix`` is a fact it cannot escape.
         words: Whether the answer is wanted in words, with where the sound of each ends. Such a request is about audio
             that grows: there are no second tries.
+        directions: Languages one of which is spoken, with the target of each; empty where ``source_lang`` is.
+        evidence: What the spoken language is found by (:mod:`tolmach.processors.canary.spoken`).
+        transcript: Whether what was understood is wanted too.
     """
 
     samples: Samples
@@ -36,6 +41,9 @@ class CanaryRequest:
     prefix: str | tuple[int, ...] = ""
     context: str | tuple[int, ...] = ""
     words: bool = False
+    directions: tuple[Direction, ...] = ()
+    evidence: Literal["prompt", "transcripts"] = "prompt"
+    transcript: bool = False
 
     def padded(self, least: int) -> CanaryRequest:
         """The same with silence on both sides up to a length, samples."""

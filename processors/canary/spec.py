@@ -25,6 +25,8 @@ text."""
 class CanarySettings(AstSettings):
     """Settings of ``canary_ast``."""
 
+    finds_language = True
+
     model: str = Field(
         DEFAULT_MODEL,
         description="Hub name (downloaded once, by NeMo), path of a .nemo file, or embedded:phrasebook.",
@@ -60,6 +62,12 @@ class CanarySettings(AstSettings):
         description="Arithmetic of the weights. auto: float32 on a CPU, and on a GPU with room for it; else what "
         "the GPU has of bfloat16 and float16.",
     )
+    language_evidence: Literal["auto", "prompt", "transcripts"] = Field(
+        "auto",
+        description="With source_lang auto: what the language is found by. prompt: the model's own word for it, for "
+        "models that have learnt to say it; next to free. transcripts: what is likelier when written down in each "
+        "language; a search for each. auto: prompt for the embedded model, transcripts for others.",
+    )
     trained_languages: tuple[str, ...] = Field(
         (),
         description="Languages that a model of your own has learnt, if it is not a published one. Empty: what is known "
@@ -83,15 +91,16 @@ class CanarySettings(AstSettings):
 
     @model_validator(mode="after")
     def _pair(self) -> CanarySettings:
-        if not self.trained_languages:
-            check_pair(self.model, self.source_lang, self.target_lang)
+        for direction in self.directions if not self.trained_languages else ():
+            check_pair(self.model, *direction)
         if self.model.startswith(EMBEDDED):
             try:
                 known = read_embedded(self.model).languages
             except ModelError:
                 return self  # start() says what is wrong with the installation
-            require_language("source_lang", self.source_lang, known, self.model)
-            require_language("target_lang", self.target_lang, known, self.model)
+            for direction in self.directions:
+                require_language("source_lang", direction.source_lang, known, self.model)
+                require_language("target_lang", direction.target_lang, known, self.model)
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast.collector import Utterance
+from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
@@ -52,25 +54,34 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         self.context.post(InfoMessage(f"loading {self.engine}"))
         lease = await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight)
         known = lease.info["languages"]
-        if settings.source_lang not in known:
+        unknown = [spoken for spoken, _ in settings.directions if spoken not in known]
+        if unknown:
             lease.release()
             raise ModelError(
-                f"{self.context.name}: source_lang {settings.source_lang!r} is not a language of {self.engine}; it "
-                f"has {', '.join(known)}"
+                f"{self.context.name}: source_lang {unknown[0]!r} is not a language of {self.engine}; it has "
+                f"{', '.join(known)}"
             )
         self.context.post(InfoMessage(f"loaded {self.engine}", {"device": lease.info["device"]}))
         return lease
 
     def request(self, utterance: Utterance) -> WhisperRequest:
         """The samples, the language and the search."""
-        settings = self.settings
+        settings, directions = self.settings, self.settings.directions
+        source_lang, target_lang = directions[0]
         return WhisperRequest(
             utterance.samples,
-            settings.source_lang,
-            settings.target_lang == settings.source_lang,
+            source_lang,
+            source_lang == target_lang,
             settings.beam_size,
             settings.no_speech_threshold,
+            directions=directions if len(directions) > 1 else (),
+            transcript=settings.transcript,
         )
+
+    def directed(self, item: WhisperRequest, direction: Direction) -> WhisperRequest:
+        """The same request with the language given."""
+        source_lang, target_lang = direction
+        return replace(item, source_lang=source_lang, transcribe=source_lang == target_lang, directions=())
 
 
 def fetch(settings: WhisperSettings) -> list[Path]:

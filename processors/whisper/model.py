@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from faster_whisper import WhisperModel as FasterWhisper
 from faster_whisper import download_model
+from faster_whisper.audio import pad_or_trim
 
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast import RATE_HZ
+from tolmach.processors.ast.direction import Likelihoods
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE
@@ -81,7 +84,7 @@ def load(folder: Path, device: str, compute_type: str, cpu_threads: int) -> Whis
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder} has no tokenizer.json, which faster-whisper would fetch from the hub; add it")
     try:
-        model = FasterWhisper(
+        model = _EncodeOnce(
             str(folder), device=kind, device_index=int(index or 0), compute_type=compute_type, cpu_threads=cpu_threads
         )
     except (RuntimeError, ValueError, OSError) as error:
@@ -89,6 +92,28 @@ def load(folder: Path, device: str, compute_type: str, cpu_threads: int) -> Whis
     if not model.model.is_multilingual:
         raise ModelError(f"{folder} knows English alone and cannot translate; use a multilingual Whisper model")
     return WhisperModel(model, device)
+
+
+class _EncodeOnce(FasterWhisper):  # type: ignore[misc]  # it has no types
+    """Remembers the last window it encoded, so that what is asked about it besides costs no second pass.
+
+    The encoder hears 30 s whatever was said, and is most of the cost of a short utterance; finding the language,
+    translating and writing down begin with the same pass.
+    """
+
+    _heard: Any = None
+    _states: Any = None
+
+    def encode(self, features: Any) -> Any:
+        """The encoder's states of a window, features float32[80 or 128, 3000]."""
+        if self._heard is None or not np.array_equal(self._heard, features):
+            self._states = super().encode(features)
+            self._heard = np.array(features)
+        return self._states
+
+    def forget(self) -> None:
+        """Free what was remembered."""
+        self._heard = self._states = None
 
 
 class WhisperModel:
@@ -116,9 +141,43 @@ class WhisperModel:
 
     def run(self, items: Sequence[WhisperRequest]) -> list[Hypothesis]:
         """Translate utterances, one after the other: a result does not depend on its neighbours."""
-        return [self._translate(item) for item in items]
+        try:
+            return [self._answer(item) for item in items]
+        finally:
+            self._model.forget()
 
-    def _translate(self, item: WhisperRequest) -> Hypothesis:
+    def _answer(self, item: WhisperRequest) -> Hypothesis:
+        languages = self._likelihoods(item)
+        if languages:
+            spoken = max(languages, key=lambda each: each[1])[0]
+            item = replace(item, source_lang=spoken, transcribe=dict(item.directions)[spoken] == spoken)
+        found = self._read(item)
+        if languages:
+            found = replace(found, languages=languages, source_lang=item.source_lang)
+        if item.transcript:
+            said = found if item.transcribe else self._read(replace(item, transcribe=True))
+            found = replace(found, source_text=said.text)
+        return found
+
+    def _likelihoods(self, item: WhisperRequest) -> Likelihoods:
+        """How likely each language in question is that was spoken in the first window; empty if one was given.
+
+        Whisper's language head: the decoder's probabilities of the language tokens behind the token that begins a
+        transcript (Radford et al. 2022, section 2.3; ``whisper.decoding.detect_language``), of which those in question
+        are taken as if there were no others.
+        """
+        if not item.directions:
+            return ()
+        features = self._model.feature_extractor(item.samples)
+        # The last frame left out, as transcribe() does: otherwise it is another window, and encoded anew.
+        window = pad_or_trim(features[:, : min(features.shape[-1] - 1, self._model.feature_extractor.nb_max_frames)])
+        [found] = self._model.model.detect_language(self._model.encode(window))
+        by_code = {token.strip("<|>"): float(probability) for token, probability in found}
+        likely = [by_code.get(WHISPER_CODES.get(lang, lang), 0.0) for lang, _ in item.directions]
+        total = sum(likely) or 1.0
+        return tuple((lang, each / total) for (lang, _), each in zip(item.directions, likely, strict=True))
+
+    def _read(self, item: WhisperRequest) -> Hypothesis:
         found, _ = self._model.transcribe(
             item.samples,
             language=WHISPER_CODES.get(item.source_lang, item.source_lang),

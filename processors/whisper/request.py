@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tolmach.pipelines.frames import Samples
+from tolmach.processors.ast.direction import Direction
 
 __all__ = ["WhisperRequest"]
 
@@ -19,6 +20,8 @@ class WhisperRequest:
         transcribe: Write it down in its own language instead of translating into English.
         beam_size: Hypotheses kept in the search.
         no_speech_threshold: Probability of no speech above which an improbable text is none.
+        directions: Languages one of which is spoken, with the target of each; empty where ``source_lang`` is.
+        transcript: Whether what was understood is wanted too.
     """
 
     samples: Samples
@@ -26,3 +29,5 @@ class WhisperRequest:
     transcribe: bool
     beam_size: int
     no_speech_threshold: float
+    directions: tuple[Direction, ...] = ()
+    transcript: bool = False

