@@ -92,7 +92,8 @@ ENGINES: Mapping[str, Mapping[str, Any]] = {
 
 def test_every_live_setting_is_tried() -> None:
     tried = {name: set(changes) for name, changes in (DETECTORS | VOICES).items()}
-    tried |= {"canary_ast": {"min_logprob", "max_compression_ratio"}, "webrtc_src": {"gate_playback"}}
+    engines = {"min_logprob", "max_compression_ratio", "min_language_confidence"}
+    tried |= {"canary_ast": engines, "webrtc_src": {"gate_playback"}}
     tried["whisper_ast"] = tried["canary_ast"] | {"no_speech_threshold"}
     assert tried == LIVE
 
@@ -226,6 +227,21 @@ async def test_an_engine(name: str, root: Path) -> None:
     assert [bool(frame.text) for frame in said] == [True, False, False]
     assert said[1].rejected in ("low confidence", "not in the phrasebook")
     assert said[2].rejected == "repetition"
+
+
+@pytest.mark.models
+async def test_how_certain_another_language_must_be(root: Path) -> None:
+    settings = {"model": "embedded:phrasebook", "source_lang": "auto", "languages": ("en", "ru"), "cpu_threads": 1}
+    spoken = []
+    async with Harness(spec_of("canary_ast"), **settings) as harness:
+        for number, (lang, least) in enumerate((("en", 1), ("ru", 1), ("ru", 0.5)), 1):
+            take(harness, min_language_confidence=least)
+            samples = clip(root / "config/demo/clips" / f"{lang}-03.flac")
+            await harness.push(UtteranceStart(number, 0), AudioFrame(samples[:, None], RATE, 0, number))
+            await harness.push(UtteranceEnd(number, 0, samples_to_ns(len(samples), RATE)))
+            await harness.eos()
+            spoken.append([f.source_lang for f in harness.output() if isinstance(f, TranslationFrame)][-1])
+    assert spoken == ["en", "en", "ru"]
 
 
 async def test_whisper_is_asked_with_the_threshold_of_the_moment() -> None:
