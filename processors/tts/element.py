@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from tolmach.pipelines.bus import SpeculationMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.frames import (
     AudioFrame,
@@ -47,6 +49,11 @@ class SpeechElement(Element):
     sound. An utterance whose engine yields no sound leaves nothing. A failure half-way still closes the utterance
     (``reason="error"``) before it meets the element's failure policy.
 
+    A speculative partial text (:attr:`TranslationFrame.speculative`) is prepared and not spoken: its first blocks are
+    made, as far ahead as of any other text, and nothing leaves. The final text of that utterance takes them over if it
+    is the same; a different one, or a newer partial one, throws them away, and so do other settings. What is heard is
+    therefore the same with or without it, and begins earlier.
+
     Subclasses set :attr:`rate_hz` before the first frame and write :meth:`synthesise`; their settings have
     ``chunk_ms``.
     """
@@ -58,6 +65,7 @@ class SpeechElement(Element):
         super().__init__(settings, context)
         self._jobs: OrderedJobs[_Speech] = OrderedJobs(context, _AHEAD, self._deliver)
         self._speeches: set[_Speech] = set()
+        self._prepared: _Speech | None = None
 
     def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
         """Speak ``frame.text``; blocks of any length, float32[n], mono, [-1, 1], at :attr:`rate_hz`.
@@ -72,7 +80,7 @@ class SpeechElement(Element):
             pass
 
     async def process(self, frame: Frame, pad: str) -> None:
-        """Start to speak a translation; waits while two utterances are under way.
+        """Start to speak a translation, or prepare it; waits while two utterances are under way.
 
         Raises:
             ElementError: If the text is longer than :data:`MAX_TEXT_CHARS`.
@@ -80,7 +88,11 @@ class SpeechElement(Element):
         """
         if not isinstance(frame, TranslationFrame):
             raise TypeError(f"{self.context.name}: a voice takes translations, not {type(frame).__name__}")
-        if not frame.final or frame.rejected is not None or not frame.text.strip():
+        if not frame.final:
+            self._prepare(frame)
+            return
+        prepared = self._take(frame)
+        if not _is_spoken(frame):
             return
         if len(frame.text) > MAX_TEXT_CHARS:
             raise self.context.error(
@@ -88,7 +100,7 @@ class SpeechElement(Element):
                 f"{MAX_TEXT_CHARS}: cut the source into shorter utterances (the VAD's maximum length)",
                 frame.pts_ns,
             )
-        await self._jobs.submit(self._begin(frame))
+        await self._jobs.submit(self._speech(frame, prepared))
 
     async def progress(self, time_ns: int, pad: str) -> None:
         """Pass it on behind what is being spoken."""
@@ -97,20 +109,69 @@ class SpeechElement(Element):
     async def drain(self) -> None:
         """Wait until everything has been spoken."""
         await self._jobs.drain()
+        self._discard("miss")
 
     async def stop(self) -> None:
         """Silence: throw away what is under way."""
+        self._prepared = None
         speeches = list(self._speeches)
         for speech in speeches:
             speech.task.cancel()
         await self._jobs.close()
         await asyncio.gather(*(speech.task for speech in speeches), return_exceptions=True)
 
-    async def _begin(self, frame: TranslationFrame) -> _Speech:
+    def reset(self, utterance: int | None) -> None:
+        """Forget what was prepared of an utterance."""
+        if self._prepared is not None and utterance in (None, self._prepared.frame.utterance):
+            self._discard("miss")
+
+    def change_settings(self, settings: Any) -> None:
+        """Speak otherwise from the next utterance on, one that is only prepared included."""
+        if settings != self.settings:
+            self._discard("miss")
+        super().change_settings(settings)
+
+    def _prepare(self, frame: TranslationFrame) -> None:
+        """Begin to make a text that may become final; an earlier one of its place is thrown away."""
+        held = self._prepared
+        if held is not None and not held.failed and _is_same(held.frame, frame):
+            return
+        if held is not None and (frame.speculative or _place(held.frame) == _place(frame)):
+            self._discard("miss")
+        if frame.speculative and _is_spoken(frame) and len(frame.text) <= MAX_TEXT_CHARS:
+            self._prepared = self._begin(frame)
+
+    def _take(self, frame: TranslationFrame) -> _Speech | None:
+        """What was prepared of a final text, if it was just this; another of its place is thrown away."""
+        held = self._prepared
+        if held is None or _place(held.frame) != _place(frame):
+            return None
+        if held.failed or not _is_spoken(frame) or not _is_same(held.frame, frame):
+            self._discard("failed" if held.failed else "miss")
+            return None
+        self._prepared = None
+        self._count(held, "hit")
+        held.frame = frame
+        return held
+
+    def _discard(self, outcome: Literal["miss", "failed"]) -> None:
+        held, self._prepared = self._prepared, None
+        if held is not None:
+            held.task.cancel()
+            self._count(held, outcome)
+
+    def _count(self, speech: _Speech, outcome: Literal["hit", "miss", "failed"]) -> None:
+        frame, wasted_s = speech.frame, 0.0 if outcome == "hit" else speech.made_in_s
+        self.context.post(SpeculationMessage(frame.utterance, outcome, wasted_s, pts_ns=frame.end_ns))
+
+    def _begin(self, frame: TranslationFrame) -> _Speech:
         speech = _Speech(frame, self.synthesise(frame), self.rate_hz * _AHEAD_S)
         self._speeches.add(speech)
         speech.task.add_done_callback(lambda _: self._speeches.discard(speech))
         return speech
+
+    async def _speech(self, frame: TranslationFrame, prepared: _Speech | None) -> _Speech:
+        return prepared or self._begin(frame)
 
     async def _deliver(self, speech: _Speech) -> None:
         frame, push = speech.frame, self.context.push
@@ -146,6 +207,21 @@ class SpeechElement(Element):
             await push(UtteranceEnd(frame.utterance, frame.pts_ns, frame.pts_ns + samples_to_ns(spoken, self.rate_hz)))
 
 
+def _is_spoken(frame: TranslationFrame) -> bool:
+    """Whether there is anything to say of it."""
+    return frame.rejected is None and bool(frame.text.strip())
+
+
+def _place(frame: TranslationFrame) -> tuple[int, int]:
+    """What of the whole a text is: a later frame of one place replaces an earlier one."""
+    return frame.utterance, frame.part
+
+
+def _is_same(one: TranslationFrame, other: TranslationFrame) -> bool:
+    """Whether two texts are one to a voice."""
+    return (*_place(one), one.text, one.target_lang) == (*_place(other), other.text, other.target_lang)
+
+
 def _from_first_sound(samples: Samples, rate_hz: int) -> tuple[Samples, bool]:
     """What of float32[n] need be heard, and whether there is any sound in it."""
     loud = np.abs(samples) > _SILENT_PEAK
@@ -155,7 +231,12 @@ def _from_first_sound(samples: Samples, rate_hz: int) -> tuple[Samples, bool]:
 
 
 class _Speech:
-    """An utterance whose blocks are made in a task of its own, a bounded number ahead of who takes them."""
+    """An utterance whose blocks are made in a task of its own, a bounded number ahead of who takes them.
+
+    Attributes:
+        frame: Whose text it is.
+        task: Makes the blocks.
+    """
 
     def __init__(self, frame: TranslationFrame, blocks: AsyncIterator[Samples], most_samples: int) -> None:
         self.frame = frame
@@ -163,7 +244,20 @@ class _Speech:
         self._held_samples = 0
         self._room = asyncio.Event()
         self._blocks: asyncio.Queue[Samples | None] = asyncio.Queue()
+        self._made_in_s = 0.0
+        self._waiting_since_s: float | None = time.monotonic()
         self.task = asyncio.create_task(self._produce(blocks), name=f"speech-{frame.utterance}")
+
+    @property
+    def made_in_s(self) -> float:
+        """How long the engine has been waited for so far, s."""
+        since_s = self._waiting_since_s
+        return self._made_in_s + (0.0 if since_s is None else time.monotonic() - since_s)
+
+    @property
+    def failed(self) -> bool:
+        """Whether making it has failed."""
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
 
     async def next(self) -> Samples | None:
         """The next block, or None after the last (or when making them failed: await :attr:`task`)."""
@@ -176,12 +270,15 @@ class _Speech:
     async def _produce(self, blocks: AsyncIterator[Samples]) -> None:
         try:
             async for block in blocks:
+                self._made_in_s, self._waiting_since_s = self.made_in_s, None
                 while self._held_samples >= self._most_samples:
                     self._room.clear()
                     await self._room.wait()
                 self._held_samples += len(block)
                 self._blocks.put_nowait(block)
+                self._waiting_since_s = time.monotonic()
         finally:
+            self._made_in_s, self._waiting_since_s = self.made_in_s, None
             self._blocks.put_nowait(None)
             close = getattr(blocks, "aclose", None)
             if close is not None:

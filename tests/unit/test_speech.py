@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.until import until
+from tolmach.pipelines.bus import SpeculationMessage
 from tolmach.pipelines.element import Context, ElementSpec, Field, Pad, Settings
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, tone
+from tolmach.pipelines.testing.harness import without_chunking
 from tolmach.processors.tts.element import MAX_TEXT_CHARS, SpeechElement, split_text
 
 RATE_HZ = 1000
@@ -197,6 +201,187 @@ async def test_stop_cancels_what_is_under_way_and_the_element_can_start_again() 
         await h.push(says(3, "c"), says(4, "d"), says(5, "e"))
         await h.eos()
         assert [f.utterance for f in h.output() if isinstance(f, UtteranceEnd)] == [3, 4, 5]
+
+
+# Prepared before it is known whether the speaker has finished ----------------------------------------------------
+
+
+def maybe(number: int, text: str, **fields: object) -> TranslationFrame:
+    return says(number, text, final=False, speculative=True, **fields)
+
+
+def outcomes(h: Harness) -> list[tuple[int, str]]:
+    return [(m.utterance, m.outcome) for m in h.messages if isinstance(m, SpeculationMessage)]
+
+
+async def made(h: Harness, text: str) -> None:
+    element = h.element
+    assert isinstance(element, Beeps)
+    await until(lambda: "".join(element.made) == text)
+
+
+async def spoken(*frames: TranslationFrame) -> list[tuple[object, ...]]:
+    async with Harness(SPEC) as h:
+        await h.push(*frames)
+        await h.eos()
+        return without_chunking(h.output())
+
+
+async def test_a_text_that_may_be_whole_is_made_and_not_heard_until_it_is() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "abc"))
+        await made(h, "abc")
+        assert h.output() == []
+        await h.push(says(1, "abc"))
+        await h.eos()
+        assert outcomes(h) == [(1, "hit")]
+        await made(h, "abc")  # and no second time
+        assert without_chunking(h.output()) == await spoken(says(1, "abc"))
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        says(1, "abx"),
+        says(1, ""),
+        says(1, "", rejected="low confidence"),
+        replace(says(1, "abc"), target_lang="uk"),
+    ],
+)
+async def test_what_turned_out_otherwise_is_thrown_away(final: TranslationFrame) -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "abc"))
+        await made(h, "abc")
+        await h.push(final, says(2, "d"))
+        await h.eos()
+        assert outcomes(h) == [(1, "miss")]
+        assert without_chunking(h.output()) == await spoken(final, says(2, "d"))
+
+
+async def test_a_newer_text_takes_the_place_of_an_earlier_one_and_the_same_again_changes_nothing() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "ab"))
+        await made(h, "ab")
+        await h.push(maybe(1, "ab"), maybe(1, "abc"))
+        await made(h, "ababc")
+        await h.push(says(1, "abc"))
+        await h.eos()
+        assert outcomes(h) == [(1, "miss"), (1, "hit")]
+        assert without_chunking(h.output()) == await spoken(says(1, "abc"))
+
+
+async def test_a_partial_text_of_its_place_replaces_it_and_one_of_another_does_not() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "ab", part=1), says(1, "so", final=False, part=2))
+        await made(h, "ab")
+        assert outcomes(h) == []
+        await h.push(says(1, "so far", final=False, part=1))
+        assert outcomes(h) == [(1, "miss")]
+
+
+async def test_it_goes_no_further_ahead_than_any_other_text() -> None:
+    async with Harness(SPEC) as h:
+        element = h.element
+        assert isinstance(element, Beeps)
+        await h.push(maybe(1, "x" * 1000))  # 70 s of audio
+        for _ in range(5000):
+            await asyncio.sleep(0)
+        assert 10_000 <= 70 * len(element.made) <= 10_300
+        await h.push(maybe(1, "y"))
+        await until(lambda: element.made[-1] == "y")
+        await h.push(says(1, "y"))
+        await h.eos()
+        assert outcomes(h) == [(1, "miss"), (1, "hit")]
+
+
+async def test_a_voice_that_was_changed_meanwhile_speaks_with_the_new_one() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "abc"))
+        await made(h, "abc")
+        h.element.change_settings(BeepSettings(chunk_ms=50))
+        await h.push(says(1, "abc"))
+        await h.eos()
+        assert outcomes(h) == [(1, "miss")]
+        assert [len(f.samples) for f in h.output() if isinstance(f, AudioFrame)] == [50, 50, 50, 50, 10]
+
+
+async def test_a_failure_while_preparing_is_nobodys_until_the_text_is_final() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "a!b"))
+        await made(h, "a")
+        await asyncio.sleep(0)
+        assert h.failures == []
+        await h.push(says(1, "a!b"), says(2, "c"))
+        with pytest.raises(ValueError, match="stumbled"):
+            await h.eos()
+        assert outcomes(h) == [(1, "failed")]
+        assert len(h.failures) == 1
+        assert [(f.utterance, f.reason) for f in h.output() if isinstance(f, UtteranceEnd)] == [
+            (1, "error"),
+            (2, "silence"),
+        ]
+
+
+async def test_what_was_prepared_is_spoken_in_its_turn() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(says(1, "ab"), says(2, "cd"), maybe(3, "ef"))
+        await h.push(says(3, "ef"), maybe(4, "gh"))
+        await h.eos()
+        expected = await spoken(says(1, "ab"), says(2, "cd"), says(3, "ef"))
+        assert without_chunking(h.output()) == expected
+        assert outcomes(h) == [(3, "hit"), (4, "miss")]
+
+
+async def test_a_text_too_long_or_empty_is_not_prepared() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "a" * (MAX_TEXT_CHARS + 1)), maybe(1, "  "), maybe(1, "", rejected="no speech"))
+        await h.eos()
+        assert outcomes(h) == []
+
+
+@pytest.mark.parametrize("utterance", [1, None])
+async def test_what_was_prepared_of_a_skipped_utterance_is_forgotten(utterance: int | None) -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "abc"))
+        h.element.reset(2)
+        assert outcomes(h) == []
+        h.element.reset(utterance)
+        await h.push(says(1, "abc"))
+        await h.eos()
+        assert outcomes(h) == [(1, "miss")]
+        assert without_chunking(h.output()) == await spoken(says(1, "abc"))
+
+
+async def test_stop_throws_away_what_was_prepared() -> None:
+    async with Harness(SPEC) as h:
+        await h.push(maybe(1, "abc"))
+        await h.stop()
+        assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("speech-")]
+        await h.element.start()
+        await h.push(says(1, "abc"))
+        await h.eos()
+        assert without_chunking(h.output()) == await spoken(says(1, "abc"))
+
+
+@given(
+    plan=st.lists(st.lists(st.sampled_from(["a", "ab", "b", "...", "", "a_"]), min_size=1, max_size=4), max_size=4),
+    turns=st.integers(0, 30),
+)
+def test_what_is_heard_does_not_depend_on_what_was_prepared(plan: list[list[str]], turns: int) -> None:
+    finals = [says(number, texts[-1]) for number, texts in enumerate(plan, 1)]
+
+    async def run() -> list[tuple[object, ...]]:
+        async with Harness(SPEC) as h:
+            for final, texts in zip(finals, plan, strict=True):
+                for text in texts:
+                    await h.push(maybe(final.utterance, text))
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                await h.push(final)
+            await h.eos()
+            return without_chunking(h.output())
+
+    assert asyncio.run(run()) == asyncio.run(spoken(*finals))
 
 
 @pytest.mark.parametrize(
