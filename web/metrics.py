@@ -52,6 +52,8 @@ _ELEMENT = {
     "audio_s": ("audio_seconds", "Audio an element was given."),
     "frames": ("frames", "Frames an element was given."),
 }
+_OUTCOMES = ("hit", "miss", "failed")
+_WASTED = "wasted_s"
 _QUEUE_NOW = {
     "ms": ("waiting_seconds", "Audio that waits in a queue.", 1e-3),
     "frames": ("waiting_frames", "Frames that wait in a queue.", 1.0),
@@ -79,6 +81,8 @@ class Snapshot:
         round_trip_ms: Round trip to the client, ms; None until it is known.
         elements: :meth:`tolmach.pipelines.runtime.tracing.Tracer.table`.
         queues: What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``.
+        speculations: By element, how many there were of each outcome of
+            :class:`tolmach.pipelines.bus.SpeculationMessage`, and ``wasted_s``.
     """
 
     graph: str
@@ -87,6 +91,7 @@ class Snapshot:
     round_trip_ms: float | None = None
     elements: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     queues: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    speculations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Metrics(Collector):
@@ -178,6 +183,7 @@ class Metrics(Collector):
             yield self._by_element(CounterMetricFamily(f"tolmach_element_{name}", text, labels=_LABELS), totals, key)
         dropped = CounterMetricFamily("tolmach_queue_dropped_frames", "Frames that queues dropped.", labels=_LABELS)
         yield self._by_element(dropped, totals, "dropped")
+        yield from self._speculations(totals)
         yield from self._waiting(running)
         yield from _states(running)
 
@@ -193,6 +199,22 @@ class Metrics(Collector):
             if key in counts:
                 family.add_metric(label, counts[key])
         return family
+
+    def _speculations(self, totals: _Totals) -> Iterator[Metric]:
+        counts = CounterMetricFamily(
+            "tolmach_speculations",
+            "Work begun at a pause, by what came of it: used (hit), thrown away (miss), done again (failed).",
+            labels=(*_LABELS, "outcome"),
+        )
+        for label, found in totals.elements.items():
+            for outcome in _OUTCOMES:
+                if outcome in found:
+                    counts.add_metric((*label, outcome), found[outcome])
+        yield counts
+        wasted = CounterMetricFamily(
+            "tolmach_speculation_wasted_seconds", "Computing that was thrown away with it.", labels=_LABELS
+        )
+        yield self._by_element(wasted, totals, _WASTED)
 
     def _waiting(self, running: Iterable[Snapshot]) -> Iterator[Metric]:
         for key, (name, text, unit) in _QUEUE_NOW.items():
@@ -224,6 +246,9 @@ class _Totals:
                 self.elements[label(figures.graph, element)][name] += counts.get(name) or 0
         for element, queue in figures.queues.items():
             self.elements[label(figures.graph, element)]["dropped"] += queue.get("dropped", 0)
+        for element, counts in figures.speculations.items():
+            for name in (*_OUTCOMES, _WASTED):
+                self.elements[label(figures.graph, element)][name] += counts.get(name, 0)
 
     def merge(self, other: _Totals) -> None:
         for name, value in other.receiver.items():

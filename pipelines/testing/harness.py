@@ -28,6 +28,7 @@ from tolmach.pipelines.frames import (
     Samples,
     TranslationFrame,
     UtteranceEnd,
+    UtterancePause,
     UtteranceStart,
     ns_to_samples,
     samples_to_ns,
@@ -251,6 +252,27 @@ def rechunk(frames: Iterable[Frame], chunk_ms: int) -> list[Frame]:
     return out
 
 
+def with_guesses(frames: Iterable[Frame]) -> list[Frame]:
+    """The same stream with what may turn out otherwise: pauses, refuted and confirmed, and speculative texts."""
+    out: list[Frame] = []
+    start: UtteranceStart | None = None
+    for frame in frames:
+        if isinstance(frame, TranslationFrame) and frame.final and frame.text:
+            guess = dataclasses.replace(frame, final=False, speculative=True)
+            out += [dataclasses.replace(guess, text=frame.text.split()[0]), guess]
+        out.append(frame)
+        if isinstance(frame, UtteranceStart):
+            start = frame
+        elif isinstance(frame, AudioFrame) and start is not None and frame.utterance == start.utterance:
+            out.append(UtterancePause(start.utterance, start.pts_ns, frame.end_ns, frame.end_ns))
+    return out
+
+
+def is_guess(frame: Frame) -> bool:
+    """Whether it says only what may be (:func:`with_guesses`)."""
+    return isinstance(frame, UtterancePause) or (isinstance(frame, TranslationFrame) and frame.speculative)
+
+
 def private_copy(frames: Sequence[Frame]) -> list[Frame]:
     """Frames whose samples nobody else holds, so that a write into them can be told."""
     return [dataclasses.replace(f, samples=f.samples.copy()) if isinstance(f, AudioFrame) else f for f in frames]
@@ -339,6 +361,11 @@ class StreamRules:
                 f"UtteranceStart runs backwards to {frame.pts_ns} ns",
             )
             self._open, self._start_ns, self._audio_ns = frame.utterance, frame.pts_ns, -1
+        elif isinstance(frame, UtterancePause):
+            self._segmented(frame)
+            self._require(
+                self._open == frame.utterance, f"utterance {frame.utterance} pauses, but {self._open} is the open one"
+            )
         elif isinstance(frame, UtteranceEnd):
             self._segmented(frame)
             self._require(

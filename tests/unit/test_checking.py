@@ -13,7 +13,7 @@ from pydantic import create_model
 
 from tolmach.pipelines.element import Element, ElementSpec, Field, Live, Pad, Settings, SourceElement
 from tolmach.pipelines.errors import MediaError
-from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
+from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtterancePause, UtteranceStart
 from tolmach.pipelines.testing import tone
 from tolmach.pipelines.testing.checks import check_element, check_spec
 
@@ -175,6 +175,27 @@ class Marks(Element):
         await self.context.push(UtteranceStart(1, 0))
 
 
+class Hasty(Element):
+    """A voice that speaks whatever text comes."""
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        if isinstance(frame, TranslationFrame) and frame.text and (frame.final or frame.speculative):
+            await self.context.push(UtteranceStart(frame.utterance, frame.pts_ns))
+            await self.context.push(AudioFrame(np.ones((10, 1), np.float32), 16000, frame.pts_ns, frame.utterance))
+            await self.context.push(UtteranceEnd(frame.utterance, frame.pts_ns, frame.end_ns))
+
+
+class Jumpy(Element):
+    """Takes every pause for the end."""
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        if isinstance(frame, UtterancePause):
+            await self.context.push(UtteranceEnd(frame.utterance, frame.pts_ns, frame.end_ns))
+            await self.context.push(UtteranceStart(frame.utterance, frame.pts_ns))
+        else:
+            await self.context.push(frame)
+
+
 class ByFrames(Element):
     """Fades every frame in: its output depends on where frames begin."""
 
@@ -299,6 +320,8 @@ class NegativeLatency(Element):
         (spec("NoStart", CUT, CUT), "audio carries utterance=1 while None is the open one"),
         (spec("Unmarked", CUT, CUT), "segmented=false, but the pad promises .*segmented=true"),
         (spec("Marks"), "utterances belong to segmented streams"),
+        (spec("Hasty", TEXT, CUT), "depends on speculative texts or pauses"),
+        (spec("Jumpy", CUT, CUT), "depends on speculative texts or pauses"),
         (spec("ByFrames"), r"output 'src' depends on the chunking of the input \(20 and 37 ms differ\)"),
         (spec("LeavesTask"), "tasks are still running .*: left-behind; start them with context.spawn"),
         (spec("NeedsStart"), r"stop\(\) without start\(\) raised AttributeError"),

@@ -19,6 +19,7 @@ ECHO = Snapshot(
     round_trip_ms=30.0,
     elements={"vad": {"frames": 50, "busy_s": 0.25, "audio_s": 1.0, "rtf": 0.25, "slowest_ms": 9.0}},
     queues={"wait": {"frames": 3, "ms": 60.0, "dropped": 4}},
+    speculations={"ast": {"hit": 7, "miss": 2, "wasted_s": 0.5}},
 )
 
 
@@ -48,6 +49,11 @@ def test_running_sessions_are_read_at_the_scrape():
     assert read["tolmach_queue_waiting_seconds", "wait", "echo"] == pytest.approx(0.06)
     assert read["tolmach_queue_waiting_frames", "wait", "echo"] == 3
     assert read["tolmach_queue_dropped_frames_total", "wait", "echo"] == 4
+    assert read["tolmach_speculations_total", "ast", "echo", "hit"] == 7
+    assert read["tolmach_speculations_total", "ast", "other", "miss"] == 2
+    assert read["tolmach_speculations_total", "ast", "echo", "failed"] == 0
+    assert read["tolmach_speculation_wasted_seconds_total", "ast", "echo"] == 0.5
+    assert ("tolmach_speculation_wasted_seconds_total", "vad", "echo") not in read  # it has none
     assert read["tolmach_round_trip_seconds", "mean"] == pytest.approx(0.06)
     assert read["tolmach_round_trip_seconds", "max"] == pytest.approx(0.09)
     assert read["tolmach_receiver_jitter_seconds", "max"] == pytest.approx(0.004)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message, PositionMessage, StateMessage
+from tolmach.pipelines.bus import (
+    Bus,
+    InfoMessage,
+    LoadingMessage,
+    Message,
+    PositionMessage,
+    SpeculationMessage,
+    StateMessage,
+)
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import NS_PER_MS
 from tolmach.pipelines.graph import Graph
@@ -75,6 +84,7 @@ class Run:
         self._on_message = on_message
         self._on_state = on_state
         self._seen: dict[str, int] = {}
+        self._speculations: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         bus = Bus()
         bus.subscribe(self._note)
         self._runner = GraphRunner(graph, bus=bus, trace=True, resources={RESOURCE: line})
@@ -123,6 +133,10 @@ class Run:
         elif isinstance(message, InfoMessage | LoadingMessage) and self.state == "loading":
             self.text = message.text
             self._on_state(self)
+        elif isinstance(message, SpeculationMessage):
+            counts = self._speculations[message.element]
+            counts[message.outcome] += 1
+            counts["wasted_s"] += message.wasted_s
         self._on_message(self, message)
 
     def _set(self, state: RunState) -> None:
@@ -143,7 +157,12 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """What its elements have done, and what waits in its queues; what they have dropped counts on after its end."""
-        return Snapshot(self.choice.graph, elements=self._runner.figures(), queues=self._queues())
+        return Snapshot(
+            self.choice.graph,
+            elements=self._runner.figures(),
+            queues=self._queues(),
+            speculations=self._speculations,
+        )
 
     def _queues(self) -> dict[str, dict[str, float]]:
         """What waits in each queue now, and what it has dropped in all."""
