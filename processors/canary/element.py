@@ -15,6 +15,7 @@ from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.collector import Utterance
 from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
+from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.canary.known import (
     EMBEDDED,
@@ -25,7 +26,7 @@ from tolmach.processors.canary.known import (
     read_embedded,
     verify,
 )
-from tolmach.processors.canary.request import CanaryRequest, pad_short, token_bound
+from tolmach.processors.canary.request import CanaryRequest, pad_behind, pad_short, token_bound
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
 from tolmach.processors.hosting.device import resolve_device, torch_gpus
@@ -141,6 +142,19 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             directions=directions if len(directions) > 1 else (),
             evidence=self._evidence,
             transcript=settings.transcript,
+        )
+
+    def growing_request(self, request: GrowingRequest) -> CanaryRequest:
+        """What follows the prefix, word by word; nothing is put around audio that others will follow."""
+        settings, samples, directions = self.settings, request.samples, self.settings.directions
+        return CanaryRequest(
+            pad_behind(samples, settings.min_utterance_ms * RATE_HZ // 1000) if request.complete else samples,
+            *directions[0],
+            settings.max_tokens or token_bound(len(samples) / RATE_HZ),
+            prefix=request.prefix,
+            words=True,
+            directions=directions if len(directions) > 1 else (),
+            evidence=self._evidence,
         )
 
     def directed(self, item: CanaryRequest, direction: Direction) -> CanaryRequest:

@@ -10,7 +10,7 @@ import numpy as np
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast.direction import Direction
 
-__all__ = ["CanaryRequest", "pad_short", "token_bound"]
+__all__ = ["CanaryRequest", "pad_behind", "pad_short", "token_bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ def pad_short(samples: Samples, least: int) -> Samples:
     """Silence on both sides, the odd sample behind, as NeMo's transcribe() does for arrays; float32[max(n, least)]."""
     missing = max(0, least - len(samples))
     return np.pad(samples, (missing // 2, missing - missing // 2)) if missing else samples
+
+
+def pad_behind(samples: Samples, least: int) -> Samples:
+    """Silence behind, so that what is said of the audio's samples stays true; float32[max(n, least)]."""
+    return np.pad(samples, (0, max(0, least - len(samples))))
 
 
 TOKENS_PER_S = 8.0

@@ -14,8 +14,12 @@ import pytest
 from tests.nemo_models import build
 from tests.unit.test_canary import CLIPS, RATE
 from tolmach.pipelines.frames import Samples
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
+from tolmach.processors.canary.element import CanaryAst
 from tolmach.processors.canary.request import CanaryRequest
+from tolmach.processors.canary.spec import SPEC
 
 pytestmark = pytest.mark.models
 
@@ -258,3 +262,20 @@ def test_a_decoder_that_looks_where_it_should_says_so(tmp_path: Path):
             theirs = seen[-2].mean(1)[0, len(prompts[n]) - 1 :]
             assert each.attention.shape == theirs.shape
             assert torch.allclose(each.attention, theirs, atol=1e-4)
+
+
+async def test_the_element_asks_for_words_behind_what_was_committed(root: Path, demo: dict[str, list[Samples]]):
+    async with Harness(SPEC, model="embedded:phrasebook") as harness:
+        element = harness.element
+        assert isinstance(element, CanaryAst)
+        whole = element.growing_request(GrowingRequest(demo["en"][0], complete=True))
+        [found] = await element._answers([whole])
+        assert isinstance(found, Hypothesis)
+        first, *rest = found.words
+        [behind] = await element._answers([element.growing_request(GrowingRequest(demo["en"][0], first.tokens))])
+        assert isinstance(behind, Hypothesis)
+        assert [word.text for word in behind.words] == [word.text for word in rest]
+        short = demo["en"][0][:4000]
+        assert len(element.growing_request(GrowingRequest(short)).samples) == 4000
+        padded = element.growing_request(GrowingRequest(short, complete=True)).samples
+        assert (len(padded), padded[:4000].tolist()) == (RATE, short.tolist())
