@@ -10,13 +10,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from tolmach.pipelines.cli.main import distribution_version
+from tolmach.processors.hosting.figures import BOUNDS_S, HostFigures, Times
 
 __all__ = ["Metrics", "Snapshot"]
 
@@ -101,6 +103,7 @@ class Metrics(Collector):
         provider: Gives the figures of what runs now. A session may give several: one for its connection, and one for
             each graph while it changes from one to another.
         sessions: How many sessions there are; by default one for each that ``provider`` gives.
+        hosts: The figures of the model hosts.
         loop_lag_s: The greatest lateness of the event loop in the last second, s.
     """
 
@@ -109,10 +112,12 @@ class Metrics(Collector):
         provider: Callable[[], Iterable[Snapshot]],
         *,
         sessions: Callable[[], int] | None = None,
+        hosts: Callable[[], Iterable[HostFigures]] = tuple,
         loop_lag_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._provider = provider
         self._sessions = sessions
+        self._hosts = hosts
         self._loop_lag_s = loop_lag_s
         self._ended = _Totals()
         self._labels: set[tuple[str, str]] = set()
@@ -186,6 +191,7 @@ class Metrics(Collector):
         yield from self._speculations(totals)
         yield from self._waiting(running)
         yield from _states(running)
+        yield from _models(self._hosts())
 
     def _label(self, graph: str, element: str) -> tuple[str, str]:
         label = (graph, element)
@@ -277,3 +283,38 @@ def _states(running: Iterable[Snapshot]) -> Iterator[Metric]:
             family.add_metric(["mean"], sum(values) / len(values))
             family.add_metric(["max"], max(values))
         yield family
+
+
+def _models(hosts: Iterable[HostFigures]) -> Iterator[Metric]:
+    """What waits for the models, and how long it had to; a series a model, whoever asks it."""
+    now = {
+        "waiting": GaugeMetricFamily("tolmach_model_waiting", "Requests that wait for a model.", labels=["model"]),
+        "under_way": GaugeMetricFamily(
+            "tolmach_model_under_way", "Requests that a model has begun to answer.", labels=["model"]
+        ),
+    }
+    dropped = CounterMetricFamily(
+        "tolmach_model_dropped", "Requests whose caller was gone before the answer.", labels=["model"]
+    )
+    busy = CounterMetricFamily(
+        "tolmach_model_busy_seconds", "Time that a model has computed for requests.", labels=["model"]
+    )
+    times = {
+        "waits": HistogramMetricFamily(
+            "tolmach_model_wait_seconds", "From a request to a model to its first step.", labels=["model"]
+        ),
+        "answers": HistogramMetricFamily(
+            "tolmach_model_answer_seconds", "From a request to a model to its answer.", labels=["model"]
+        ),
+    }
+    for host in hosts:
+        for name, gauge in now.items():
+            gauge.add_metric([host.model], getattr(host, name))
+        dropped.add_metric([host.model], host.dropped)
+        busy.add_metric([host.model], host.busy_s)
+        for name, histogram in times.items():
+            found: Times = getattr(host, name)
+            counts = accumulate(found.counts)
+            bounds = [*map(str, BOUNDS_S), "+Inf"]
+            histogram.add_metric([host.model], list(zip(bounds, counts, strict=True)), found.sum_s)
+    yield from (*now.values(), dropped, busy, *times.values())

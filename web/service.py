@@ -12,6 +12,7 @@ from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message
 from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.errors import GraphError, TolmachError
 from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.processors.hosting import HOSTS
 from tolmach.transports.webrtc.aiortc_hooks import preload_libraries
 from tolmach.transports.webrtc.connection import ConnectionSettings
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
@@ -140,7 +141,12 @@ class Service:
         self.catalogue = GraphCatalogue(
             settings.graphs, default=settings.default_graph, trust_params=settings.trust_params
         )
-        self.metrics = Metrics(self._snapshots, sessions=lambda: len(self.pool), loop_lag_s=lambda: self.loop_lag.max_s)
+        self.metrics = Metrics(
+            self._snapshots,
+            sessions=lambda: len(self.pool),
+            hosts=HOSTS.figures,
+            loop_lag_s=lambda: self.loop_lag.max_s,
+        )
         self.loop_lag = LoopLag(self.metrics.lag)
         self._garbage = Garbage()
         self._ice = settings.ice()

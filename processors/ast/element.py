@@ -232,8 +232,9 @@ class SpeechTranslation(Element, Generic[Item]):
 
     async def _ask(self, group: Sequence[Utterance], speculation: Speculation[_Answers] | None = None) -> _Answers:
         items = [self.request(utterance) for utterance in group if _usable(utterance)]
+        size = max(len(utterance.samples) for utterance in group)
         spent = speculation.spent() if speculation is not None else None
-        answers = iter(zip(items, await self._answers(items, spent), strict=True))
+        answers = iter(zip(items, await self._answers(items, spent, size), strict=True))
         silent = Hypothesis("", None, "no speech")
         found: _Answers = []
         for utterance in group:
@@ -242,11 +243,11 @@ class SpeechTranslation(Element, Generic[Item]):
         return found
 
     async def _answers(
-        self, items: Sequence[Item], spent: Callable[[float], None] | None = None
+        self, items: Sequence[Item], spent: Callable[[float], None] | None = None, size: float = 1.0
     ) -> list[Outcome[Hypothesis]]:
         if self._lease is None:
             raise RuntimeError(f"{self.context.name} was not started")
-        return await self._lease.submit(items, merge=self.merge, spent=spent)
+        return await self._lease.submit(items, merge=self.merge, size=size, spent=spent)
 
     async def _emit(self, answers: _Answers | _Early) -> None:
         if isinstance(answers, _Early):
@@ -277,7 +278,8 @@ class SpeechTranslation(Element, Generic[Item]):
             return outcome, None
         decision = self._finder.decide(outcome.languages, self.settings.min_language_confidence)
         if decision.language != outcome.source_lang and answer.item is not None:
-            [outcome] = await self._answers([self.directed(answer.item, self._directions[decision.language])])
+            item = self.directed(answer.item, self._directions[decision.language])
+            [outcome] = await self._answers([item], size=len(answer.utterance.samples))
         return outcome, decision
 
     async def _emit_early(self, early: _Early) -> None:

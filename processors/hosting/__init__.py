@@ -17,7 +17,7 @@ the step that is under way (the encoder's pass over one utterance, or some token
 
 **Determinism.** What is in a batch changes the last digits of what comes out of it, so a batch holds exactly the items
 of one request unless the caller says ``merge=True``. Headless graphs make their batches by counting utterances and
-never merge; live sessions may.
+never merge; live sessions may, and are still served fairly (:class:`ThreadHost`, docs/adr/0034).
 
 **Plain values.** Items, results and :attr:`ThreadHost.info` are numpy arrays, numbers and strings, so that a host may
 as well live in another process or in a Ray actor.
@@ -30,9 +30,22 @@ import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic
 
-from tolmach.processors.hosting.host import HostKey, Item, Model, Outcome, Result, ThreadHost, off_loop, report
+from tolmach.processors.hosting.batches import Item, Outcome, Result
+from tolmach.processors.hosting.figures import HostFigures
+from tolmach.processors.hosting.host import HostKey, Model, ThreadHost, off_loop, report
 
-__all__ = ["HOSTS", "HostKey", "HostPool", "Lease", "Model", "Outcome", "ThreadHost", "off_loop", "report"]
+__all__ = [
+    "HOSTS",
+    "HostFigures",
+    "HostKey",
+    "HostPool",
+    "Lease",
+    "Model",
+    "Outcome",
+    "ThreadHost",
+    "off_loop",
+    "report",
+]
 
 MAX_IN_FLIGHT = 8
 """Most requests of one lease at a time unless told otherwise: one graph cannot fill a host's queue for the others."""
@@ -62,7 +75,12 @@ class Lease(Generic[Item, Result]):
         await self._host.warm(items, once=once)
 
     async def submit(
-        self, items: Sequence[Item], *, merge: bool = False, spent: Callable[[float], None] | None = None
+        self,
+        items: Sequence[Item],
+        *,
+        merge: bool = False,
+        size: float = 1.0,
+        spent: Callable[[float], None] | None = None,
     ) -> list[Outcome[Result]]:
         """Run items as one batch; see :meth:`ThreadHost.submit`. Cancelled by: the caller."""
         try:
@@ -72,7 +90,7 @@ class Lease(Generic[Item, Result]):
                 spent(0.0)
             raise
         try:
-            return await self._host.submit(items, merge=merge, owner=self, spent=spent)
+            return await self._host.submit(items, merge=merge, owner=self, size=size, spent=spent)
         finally:
             self._room.release()
 
@@ -149,6 +167,15 @@ class HostPool:
         with self._lock:
             entry = self._entries.get(key)
             return entry.leases if entry else 0
+
+    def figures(self) -> list[HostFigures]:
+        """What all hosts have counted; those of models with the same label are one, so that labels stay few."""
+        with self._lock:
+            hosts = [entry.host for entry in self._entries.values()]
+        found: dict[str, HostFigures] = {}
+        for each in (host.figures() for host in hosts):
+            found[each.model] = found[each.model] + each if each.model in found else each
+        return list(found.values())
 
     def __contains__(self, key: object) -> bool:
         with self._lock:

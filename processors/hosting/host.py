@@ -10,10 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
+from pathlib import PurePath
+from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from tolmach.pipelines.errors import ModelError
+from tolmach.processors.hosting.batches import BegunBatch, HostRequest, Outcome, joinable
 from tolmach.processors.hosting.device import explain_out_of_memory, give_back, is_out_of_memory
+from tolmach.processors.hosting.figures import HostCounts, HostFigures
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +25,6 @@ Result = TypeVar("Result")
 Args = ParamSpec("Args")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
-
-Outcome: TypeAlias = Result | Exception
-"""What became of one item: its result, or why it has none."""
 
 
 class HostKey(NamedTuple):
@@ -43,8 +43,16 @@ class HostKey(NamedTuple):
     variant: str = ""
 
     def __str__(self) -> str:
+        return self._with_model(self.model)
+
+    @property
+    def label(self) -> str:
+        """The same for figures, which may be read by those whom paths are no business of."""
+        return self._with_model(PurePath(self.model).name)
+
+    def _with_model(self, model: str) -> str:
         variant = f" ({self.variant})" if self.variant else ""
-        return f"{self.engine} {self.model} on {self.device}{variant}"
+        return f"{self.engine} {model} on {self.device}{variant}"
 
 
 class Model(Protocol[ItemIn, ResultOut]):
@@ -62,11 +70,15 @@ class Model(Protocol[ItemIn, ResultOut]):
                 nothing at all does a handful of steps nevertheless.
         """
 
-    def run(self, items: Sequence[ItemIn]) -> Sequence[ResultOut] | Generator[None, None, Sequence[ResultOut]]:
+    def run(
+        self, items: Sequence[ItemIn]
+    ) -> Sequence[ResultOut] | Generator[Mapping[int, ResultOut] | None, None, Sequence[ResultOut]]:
         """One result an item, in order. An exception fails the whole batch; the host then tries the items singly.
 
         A model whose requests take long is a generator: each ``yield`` ends a step, after which another caller's
         request may have its own, and the results are returned. No step may depend on what happens between steps.
+        It may yield results that are final, by the index of their item: who asked for them is answered at once and
+        does not wait for a longer utterance of the same batch. They are returned at the end with the others.
         """
 
 
@@ -83,46 +95,7 @@ def report(text: str) -> None:
         host.tell(text)
 
 
-class _HostRequest(Generic[Item, Result]):
-    __slots__ = ("abandoned", "future", "items", "merge", "owner", "spent", "spent_s")
-
-    def __init__(
-        self, items: Sequence[Item], merge: bool, owner: Hashable, spent: Callable[[float], None] | None
-    ) -> None:
-        self.items = tuple(items)
-        self.merge = merge
-        self.owner = owner
-        self.spent = spent
-        self.spent_s = 0.0
-        self.abandoned = False
-        self.future: Future[list[Outcome[Result]]] = Future()
-
-    def leave(self) -> None:
-        """The host is done with it, one way or the other."""
-        if self.spent is not None:
-            self.spent(self.spent_s)
-
-
-class _BegunBatch(Generic[Item, Result]):
-    """Requests that are one batch and have begun."""
-
-    __slots__ = ("requests", "steps")
-
-    def __init__(
-        self, requests: list[_HostRequest[Item, Result]], steps: Generator[None, None, list[Outcome[Result]]]
-    ) -> None:
-        self.requests = requests
-        self.steps = steps
-
-    @property
-    def abandoned(self) -> bool:
-        return all(request.abandoned for request in self.requests)
-
-    def add(self, seconds: float) -> None:
-        """A step has taken so long; who shares a batch shares its time."""
-        items = sum(len(request.items) for request in self.requests)
-        for request in self.requests:
-            request.spent_s += seconds * len(request.items) / items
+_Turn: TypeAlias = "Hashable | BegunBatch[Item, Result]"
 
 
 class ThreadHost(Generic[Item, Result]):
@@ -137,6 +110,10 @@ class ThreadHost(Generic[Item, Result]):
     Callers take turns: each has at most one request begun, and after every step of it (:meth:`Model.run`) the next
     caller's goes on. A caller therefore waits for its first step no longer than one step of every other caller takes,
     however long their utterances are. What is computed does not depend on the turns.
+
+    Requests that may be merged keep that bound. A batch holds one request of a caller, and only requests of about the
+    same size (:data:`tolmach.processors.hosting.batches.MAX_PADDING`), so its step is at most that factor longer than
+    theirs would have been one after the other. Each is answered when its own results are there.
 
     Args:
         key: What is loaded.
@@ -154,9 +131,10 @@ class ThreadHost(Generic[Item, Result]):
         self._wake = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()  # load, warm: before any request
-        self._waiting: deque[_HostRequest[Item, Result]] = deque()
-        self._begun: dict[Hashable, _BegunBatch[Item, Result]] = {}  # by owner
-        self._turns: deque[Hashable] = deque()
+        self._waiting: deque[HostRequest[Item, Result]] = deque()
+        self._begun: list[BegunBatch[Item, Result]] = []
+        self._turns: deque[_Turn[Item, Result]] = deque()
+        self._counts = HostCounts()
         self._loading: Future[None] | None = None
         self._warming: dict[Hashable, Future[None]] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -174,6 +152,12 @@ class ThreadHost(Generic[Item, Result]):
     def info(self) -> Mapping[str, Any]:
         """What the model says of itself; empty until it is loaded."""
         return self._model.info if self._model is not None else {}
+
+    def figures(self) -> HostFigures:
+        """What waits now and what has been counted so far; safe in any thread."""
+        with self._lock:
+            under_way = sum(len(batch.pending) for batch in self._begun)
+            return self._counts.figures(self.key.label, len(self._waiting), under_way)
 
     async def loaded(self, on_progress: Callable[[str], None] | None = None) -> None:
         """Wait until the model is loaded, starting to load it if nobody did.
@@ -235,6 +219,7 @@ class ThreadHost(Generic[Item, Result]):
         *,
         merge: bool = False,
         owner: Hashable = None,
+        size: float = 1.0,
         spent: Callable[[float], None] | None = None,
     ) -> list[Outcome[Result]]:
         """Run items as one batch (in pieces of the host's largest batch, always cut at the same places).
@@ -245,8 +230,9 @@ class ThreadHost(Generic[Item, Result]):
         Args:
             items: What to run. Must not change until this returns.
             owner: Who asks.
-            merge: Allow requests that wait at the same time to share a batch. Faster on a GPU, but the last digits of
-                the results then depend on timing.
+            merge: Allow requests of several owners that wait at the same time to share a batch. Faster on a GPU, but
+                the last digits of the results then depend on timing.
+            size: How long the longest item is, in whatever unit; requests are merged with those of about their size.
             spent: Called once, on any thread, when the host is done with the request: with the seconds that its steps
                 have taken of the model's time. A request that was cancelled while it ran is done when its step is.
 
@@ -262,7 +248,7 @@ class ThreadHost(Generic[Item, Result]):
         await self.loaded()
         if not items:
             return []
-        request: _HostRequest[Item, Result] = _HostRequest(items, merge, owner, spent)
+        request: HostRequest[Item, Result] = HostRequest(items, merge, owner, size, spent)
         with self._lock:
             self._refuse_if_closed()
             self._waiting.append(request)
@@ -310,9 +296,10 @@ class ThreadHost(Generic[Item, Result]):
             self._thread.start()
         return future
 
-    def _abandon(self, request: _HostRequest[Item, Result]) -> None:
+    def _abandon(self, request: HostRequest[Item, Result]) -> None:
         with self._lock:
             request.abandoned = True
+            self._counts.dropped += 1
             waits = request in self._waiting
             if waits:
                 self._waiting.remove(request)
@@ -352,105 +339,133 @@ class ThreadHost(Generic[Item, Result]):
         return self._model
 
     def _take_turn(self) -> None:
-        """One step for the owner whose turn it is."""
+        """One step of a batch, or the first one for the owner whose turn it is."""
         with self._lock:
             self._line_up()
-            owner = self._turns.popleft()
-            run = self._begun.get(owner) or self._begin(owner)
-        if run is None:  # its requests were cancelled, or went along with somebody else's
+            turn = self._turns.popleft()
+            batch = turn if isinstance(turn, BegunBatch) else self._begin(turn)
+        if batch is None:  # its requests were cancelled, or went along with somebody else's
             return
-        if run.abandoned:
-            run.steps.close()
-        else:
-            started_s = time.monotonic()
-            try:
-                next(run.steps)
-            except StopIteration as end:
-                run.add(time.monotonic() - started_s)
-                _answer(run.requests, end.value)
-            else:
-                run.add(time.monotonic() - started_s)
-                with self._lock:
-                    self._begun[owner] = run
-                    self._line_up()  # who came during the step goes before who had it
-                    self._turns.append(owner)
-                return
+        began_s = time.monotonic()
+        if batch.wanted:
+            batch.step()
+        now_s = time.monotonic()
         with self._lock:
-            self._begun.pop(owner, None)
-            self._line_up()
-        for request in run.requests:
+            answers = batch.take_whole()
+            left = list(answers)
+            self._counts.busy_s += now_s - began_s
+            for request in answers:
+                if not request.abandoned:
+                    self._counts.answers = self._counts.answers.with_time(now_s - request.came_s)
+            self._line_up()  # who came during the step goes before who had it
+            if batch.wanted:
+                self._turns.append(batch)
+            else:
+                self._begun.remove(batch)
+                left += batch.pending
+        for request, outcomes in answers.items():
+            request.future.set_result(outcomes)
+        if not batch.wanted:
+            batch.close()
+        for request in left:
             request.leave()
 
     def _line_up(self) -> None:
         """Give every owner of a waiting request a turn. The lock is held."""
+        served = self._served()
         for request in self._waiting:
-            if request.owner not in self._turns and request.owner not in self._begun:
+            if request.owner not in served and request.owner not in self._turns:
                 self._turns.append(request.owner)
 
-    def _begin(self, owner: Hashable) -> _BegunBatch[Item, Result] | None:
+    def _served(self) -> set[Hashable]:
+        """Owners who have a request begun that they still want. The lock is held."""
+        return {request.owner for batch in self._begun for request in batch.pending if not request.abandoned}
+
+    def _begin(self, owner: Hashable) -> BegunBatch[Item, Result] | None:
         """Begin an owner's oldest request, with those that may join it. The lock is held."""
-        first = next((request for request in self._waiting if request.owner == owner), None)
+        served = self._served()
+        oldest: dict[Hashable, HostRequest[Item, Result]] = {}
+        for request in self._waiting:
+            if request.owner not in served:
+                oldest.setdefault(request.owner, request)
+        first = oldest.pop(owner, None)
         if first is None:
             return None
-        batch: list[_HostRequest[Item, Result]] = [first]
-        if first.merge:
-            size = len(first.items)
-            for other in self._waiting:
-                if other is first:
-                    continue
-                if not other.merge or size + len(other.items) > self._max_batch:
-                    break
-                batch.append(other)
-                size += len(other.items)
-        for request in batch:
+        requests = joinable(first, oldest.values(), self._max_batch)
+        for request in requests:
             self._waiting.remove(request)
-        wanted = [request for request in batch if request.future.set_running_or_notify_cancel()]
-        for request in batch:
+        wanted = [request for request in requests if request.future.set_running_or_notify_cancel()]
+        for request in requests:
             if request not in wanted:
                 request.leave()
         if not wanted:
             return None
-        return _BegunBatch(wanted, self._steps([item for request in wanted for item in request.items]))
+        for request in wanted:
+            self._counts.waits = self._counts.waits.with_time(time.monotonic() - request.came_s)
+        batch = BegunBatch(wanted, self._steps([item for request in wanted for item in request.items]))
+        self._begun.append(batch)
+        return batch
 
-    def _steps(self, items: list[Item]) -> Generator[None, None, list[Outcome[Result]]]:
-        outcomes: list[Outcome[Result]] = []
+    def _steps(self, items: list[Item]) -> Generator[Mapping[int, Outcome[Result]], None, None]:
+        """Compute a batch; each step gives what is final by then, by the index of the item."""
         for at in range(0, len(items), self._max_batch):
-            if at:
-                yield
-            outcomes += yield from self._batch(items[at : at + self._max_batch])
-        return outcomes
+            yield from self._batch(dict(enumerate(items[at : at + self._max_batch], at)))
 
-    def _batch(self, items: list[Item]) -> Generator[None, None, list[Outcome[Result]]]:
+    def _batch(self, items: Mapping[int, Item]) -> Generator[Mapping[int, Outcome[Result]], None, None]:
+        left = dict(items)
+        outcomes: dict[int, Outcome[Result]] = {}
         try:
-            found = self._the_model().run(items)
-            results = (yield from found) if isinstance(found, Generator) else found
-            if len(results) != len(items):
-                raise ModelError(f"{self.key} gave {len(results)} results for {len(items)} items")
+            for found in self._results(items):
+                for number in found:
+                    left.pop(number, None)
+                yield found
+            return
         except Exception as error:
-            if len(items) == 1:
-                return [explain_out_of_memory(error, str(self.key)) if is_out_of_memory(error) else error]
-            log.warning("a batch of %d failed on %s (%s); trying its items singly", len(items), self.key, error)
-        else:
-            return list(results)
+            if len(left) == 1:
+                outcome = explain_out_of_memory(error, str(self.key)) if is_out_of_memory(error) else error
+                outcomes = dict.fromkeys(left, outcome)
+            else:
+                log.warning("a batch of %d failed on %s (%s); trying its items singly", len(items), self.key, error)
         # Outside the handler: an error keeps what was on the card when it was raised.
-        singly: list[Outcome[Result]] = []
-        for item in items:
-            yield
-            singly += yield from self._batch([item])
-        return singly
+        if outcomes:
+            yield outcomes
+            return
+        for number, item in left.items():
+            yield {}
+            yield from self._batch({number: item})
+
+    def _results(self, items: Mapping[int, Item]) -> Generator[Mapping[int, Result], None, None]:
+        """What the model finds, by number of the item, as it becomes final; raises what the model does."""
+        numbers = list(items)
+        found = self._the_model().run(list(items.values()))
+        if isinstance(found, Generator):
+            results = yield from _numbered(found, numbers)
+        else:
+            results = found
+        if len(results) != len(items):
+            raise ModelError(f"{self.key} gave {len(results)} results for {len(items)} items")
+        yield dict(zip(numbers, results, strict=True))
+
+
+def _numbered(
+    run: Generator[Mapping[int, Result] | None, None, Sequence[Result]], numbers: Sequence[int]
+) -> Generator[Mapping[int, Result], None, Sequence[Result]]:
+    """A model's steps, with the numbers that its items have in the batch."""
+    try:
+        while True:
+            try:
+                early = next(run)
+            except StopIteration as end:
+                return cast("Sequence[Result]", end.value)
+            yield {numbers[n]: result for n, result in (early or {}).items()}
+    finally:
+        run.close()
 
 
 def _retrieve(future: asyncio.Future[None]) -> None:
     """Take note of an error, which asyncio reports as never retrieved when the caller was cancelled meanwhile."""
     if not future.cancelled():
         future.exception()
-
-
-def _answer(requests: Sequence[_HostRequest[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
-    at = 0
-    for request in requests:
-        request.future.set_result(list(outcomes[at : at + len(request.items)]))
-        at += len(request.items)
 
 
 async def off_loop(function: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from tests.until import until
 from tolmach.pipelines.errors import ModelError
 from tolmach.processors.hosting import HostKey, HostPool, ThreadHost, off_loop, report
 from tolmach.processors.hosting.device import OutOfMemoryError, is_out_of_memory
+from tolmach.processors.hosting.figures import BOUNDS_S, Times
 
 KEY = HostKey("doubler", "test", "cpu")
 
@@ -91,11 +92,32 @@ async def test_requests_share_a_batch_only_when_asked(merge: bool, batches: list
     host = host_of(model, max_batch=3)
     first = asyncio.create_task(host.submit([0]))
     await entered(model)
-    waiting = [asyncio.create_task(host.submit(items, merge=merge)) for items in ([1, 2], [3], [4])]
+    waiting = [
+        asyncio.create_task(host.submit(items, merge=merge, owner=owner))
+        for owner, items in (("a", [1, 2]), ("b", [3]), ("c", [4]))
+    ]
     await queued(host, 3)
     gate.set()
     assert await asyncio.gather(first, *waiting) == [[0], [2, 4], [6], [8]]
     assert model.batches == batches
+    host.close()
+
+
+async def test_a_shared_batch_holds_one_request_of_each_caller_and_only_those_of_about_its_size():
+    gate = threading.Event()
+    model = Doubler(gate)
+    host = host_of(model)
+    first = asyncio.create_task(host.submit([0]))
+    await entered(model)
+    asked = (("a", 1, 1.0), ("a", 2, 1.0), ("a", 3, 1.0), ("b", 4, 2.0), ("c", 5, 4.1), ("d", 6, 0.9), ("e", 7, 8.0))
+    waiting = [
+        asyncio.create_task(host.submit([item], merge=True, owner=owner, size=size)) for owner, item, size in asked
+    ]
+    await queued(host, len(asked))
+    gate.set()
+    await asyncio.gather(first, *waiting)
+    # 6 fits 1 but not 4; 5 and 7 fit each other. When it is a's turn again, 2 and then 3 are alone.
+    assert model.batches == [[0], [1, 4], [5, 7], [6, 2], [3]]
     host.close()
 
 
@@ -129,9 +151,9 @@ async def test_a_bad_request_does_not_poison_the_one_it_was_merged_with():
     host = host_of(model)
     first = asyncio.create_task(host.submit([0]))
     await entered(model)
-    bad = asyncio.create_task(host.submit([-1], merge=True))
+    bad = asyncio.create_task(host.submit([-1], merge=True, owner="bad"))
     await queued(host, 1)
-    good = asyncio.create_task(host.submit([7], merge=True))
+    good = asyncio.create_task(host.submit([7], merge=True, owner="good"))
     await queued(host, 2)
     gate.set()
     await first
@@ -468,6 +490,114 @@ async def test_an_error_in_a_later_step_is_its_requests_alone():
     assert isinstance(bad[0], ValueError)
     assert good == [6]
     host.close()
+
+
+FOREVER = 1 << 40
+"""Steps that nobody lives to see."""
+
+
+class EarlyStepper(Stepper):
+    """Gives each item's result as soon as it has taken its steps; the batch goes on until the longest has."""
+
+    def run(self, items: Sequence[int]) -> Generator[dict[int, int] | None, None, list[int]]:
+        for step in range(max(map(abs, items))):
+            self.entered.set()
+            assert self.gate.wait(30)
+            self.log.append(step)
+            if step == 1 and any(item < 0 for item in items):
+                raise ValueError("negative")
+            yield {n: 2 * item for n, item in enumerate(items) if item == step + 1} or None
+        return [2 * item for item in items]
+
+
+async def merged(host: Any, **items: int) -> list[asyncio.Task[Any]]:
+    """Requests of callers of these names, which wait together behind one that runs."""
+    host._model.gate.clear()
+    host._model.entered.clear()
+    running = asyncio.create_task(host.submit([1]))
+    await entered(host._model)
+    tasks = [asyncio.create_task(host.submit([item], merge=True, owner=owner)) for owner, item in items.items()]
+    await queued(host, len(items))
+    host._model.gate.set()
+    await running
+    return tasks
+
+
+@pytest.fixture
+async def early() -> AsyncIterator[ThreadHost[int, int]]:
+    model = EarlyStepper()
+    host: ThreadHost[int, int] = ThreadHost(KEY, lambda: model)
+    await host.loaded()
+    yield host
+    host.close()
+
+
+async def test_a_short_request_does_not_wait_for_a_long_one_in_its_batch(early: ThreadHost[int, int]):
+    short, long = await merged(early, short=2, long=FOREVER)
+    assert await short == [4]
+    assert await early.submit([1], owner="short") == [2]  # and its next one has its turn
+    assert not long.done()
+    long.cancel()
+
+
+async def test_who_has_left_a_shared_batch_may_ask_again_before_its_end(early: ThreadHost[int, int]):
+    impatient, patient = await merged(early, impatient=FOREVER, patient=FOREVER)
+    await until(lambda: early.figures().under_way == 2)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    assert await early.submit([1], owner="impatient") == [2]
+    assert not patient.done()
+    patient.cancel()
+
+
+async def test_a_batch_that_only_those_who_left_were_waiting_for_ends_with_its_step(early: ThreadHost[int, int]):
+    first, second = await merged(early, first=FOREVER, second=FOREVER)
+    await until(lambda: early.figures().under_way == 2)
+    for task in (first, second):
+        task.cancel()
+    await asyncio.wait([first, second])
+    assert await early.submit([1]) == [2]
+    await until(lambda: early.figures().under_way == 0)
+
+
+async def test_an_answer_that_was_given_stands_when_its_batch_fails_later(early: ThreadHost[int, int]):
+    good, bad, other = await merged(early, good=1, bad=-3, other=3)
+    assert await good == [2]
+    (outcome,) = await bad
+    assert isinstance(outcome, ValueError)
+    assert await other == [6]
+
+
+# Figures ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_host_tells_who_waits_how_long_and_who_has_left():
+    model = Stepper()
+    host: ThreadHost[int, int] = ThreadHost(HostKey("canary", "/home/someone/phrasebook.nemo", "cpu"), lambda: model)
+    running = asyncio.create_task(host.submit([3]))
+    assert await asyncio.to_thread(model.entered.wait, 30)
+    waiting = [asyncio.create_task(host.submit([1])) for _ in range(3)]
+    await queued(host, 3)
+    now = host.figures()
+    assert (now.model, now.waiting, now.under_way, now.dropped) == ("canary phrasebook.nemo on cpu", 3, 1, 0)
+    assert (sum(now.waits.counts), sum(now.answers.counts)) == (1, 0)
+    waiting.pop().cancel()
+    await asyncio.sleep(0.06)
+    model.gate.set()
+    await asyncio.gather(running, *waiting)
+    after = host.figures()
+    assert (after.waiting, after.under_way, after.dropped) == (0, 0, 1)
+    assert (sum(after.waits.counts), sum(after.answers.counts)) == (3, 3)
+    assert after.answers.sum_s > after.waits.sum_s > 2 * 0.06
+    assert after.busy_s > 0
+    host.close()
+
+
+def test_times_are_counted_by_class():
+    times = Times().with_time(0.005).with_time(0.0051).with_time(1000)
+    assert times.counts == (1, 1, *[0] * (len(BOUNDS_S) - 2), 1)
+    assert times.sum_s == pytest.approx(1000.0101)
+    assert (times + times).counts == tuple(2 * count for count in times.counts)
 
 
 # Loading ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tests.unit.documented import commands, inline_code, parse, shell_lines
 from tolmach.pipelines.cli.commands import serve
 from tolmach.pipelines.language.check import check_graph
 from tolmach.pipelines.shipped import shipped_graphs
+from tolmach.processors.hosting.figures import HostFigures
 from tolmach.web.metrics import Metrics, Snapshot
 from tolmach.web.security import PROBES
 from tolmach.web.settings import ServerSettings
@@ -107,7 +108,7 @@ def test_metrics_are_given():
     snapshot = Snapshot(
         "g", elements=busy, queues={"wait": {"ms": 1.0, "frames": 1.0, "dropped": 0.0}}, round_trip_ms=1.0
     )
-    metrics = Metrics(lambda: [snapshot])
+    metrics = Metrics(lambda: [snapshot], hosts=lambda: [HostFigures("m")])
     metrics.session_ended("closed")
     text = metrics.render()[0].decode()
     for name in re.findall(r"`(tolmach_\w+)`", RUNBOOK):

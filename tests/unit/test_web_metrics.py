@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tolmach.processors.hosting.figures import HostFigures, Times
 from tolmach.transports.webrtc.incoming.receiver import Receiver
 from tolmach.transports.webrtc.outgoing.sender import Sender
 from tolmach.web import metrics as metrics_module
@@ -109,6 +110,21 @@ def test_names_of_graphs_are_escaped():
     hostile = 'a"b\\c\nd'
     read = scrape(Metrics(lambda: [replace(ECHO, graph=hostile)]))
     assert read["tolmach_element_frames_total", "vad", hostile] == 50
+
+
+def test_what_waits_for_a_model_is_told_by_model():
+    waits = Times().with_time(0.02).with_time(0.2).with_time(60)
+    host = HostFigures("canary a on cpu", 3, 1, 2, waits, Times().with_time(0.5), 0.75)
+    read = scrape(Metrics(list, hosts=lambda: [host, replace(host, model="b", waiting=0)]))
+    assert read["tolmach_model_waiting", "canary a on cpu"] == 3
+    assert read["tolmach_model_waiting", "b"] == 0
+    assert read["tolmach_model_under_way", "b"] == 1
+    assert read["tolmach_model_dropped_total", "b"] == 2
+    assert read["tolmach_model_busy_seconds_total", "b"] == 0.75
+    buckets = [read["tolmach_model_wait_seconds_bucket", bound, "b"] for bound in ("0.01", "0.025", "0.25", "+Inf")]
+    assert buckets == [0, 1, 2, 3]
+    assert read["tolmach_model_wait_seconds_sum", "b"] == pytest.approx(60.22)
+    assert read["tolmach_model_answer_seconds_count", "b"] == 1
 
 
 def test_latency_and_lag_are_histograms():
