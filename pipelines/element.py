@@ -261,6 +261,9 @@ class ElementSpec:
         missing: What of the files it needs is not on this machine, from its settings and the folder that relative paths
             start from. It looks at names and sizes alone: a look takes milliseconds, imports nothing heavy, asks no
             network.
+        settle: What the settings come to once it is known what travels over the pads, from the settings and the caps by
+            pad name; ``missing`` and ``prefetch`` are asked with that. For an element that has more than this graph
+            can make use of: of the voices for five languages the two that may come. None keeps them.
         on_error: Failure policy unless the graph says otherwise: ``fail`` the graph, ``skip`` the utterance in hand, or
             ``restart`` the element.
         live: Whether a source produces at the pace of the world rather than as fast as it is asked.
@@ -284,6 +287,7 @@ class ElementSpec:
     prefetch: str | None = None
     extra: Extra | None = None
     missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
+    settle: Callable[[Any, Mapping[str, Caps]], Settings] | None = None
     on_error: OnError = "fail"
     live: bool = False
     role: ElementRole | None = None

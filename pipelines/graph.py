@@ -127,6 +127,15 @@ class Graph:
         """Links that arrive at ``node``, in the order written."""
         return tuple(link for link in self.links if link.sink.node == node)
 
+    def settled(self, node: str) -> Settings:
+        """A node's settings as far as they matter in this graph (``ElementSpec.settle``)."""
+        found = self.nodes[node]
+        if found.spec.settle is None:
+            return found.settings
+        caps = {link.sink.pad: link.caps for link in self.links_to(node)}
+        caps |= {link.src.pad: link.caps for link in self.links_from(node)}
+        return found.spec.settle(found.settings, caps)
+
     def languages_behind(self, node: str) -> tuple[str, ...]:
         """What the elements that frames from ``node`` reach expect to hear, as their settings declare it; sorted."""
         reached, found = {node}, set[str]()

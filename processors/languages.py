@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["LANGUAGES", "is_in_script", "language_name", "letters_of", "primary_language", "script_of"]
+__all__ = ["LANGUAGES", "is_in_script", "language_name", "letters_of", "primary_language", "script_of", "text_caps"]
 
 _TABLE = """
 af Afrikaans latn;       am Amharic ethi;         ar Arabic arab;          as Assamese beng;        az Azerbaijani latn
@@ -78,6 +78,20 @@ def script_of(lang: str) -> str:
     if entry is None:
         raise ValueError(f"unknown language {lang!r}: use a BCP-47 tag such as en, ru or pt-BR")
     return entry[1]
+
+
+def text_caps(langs: Iterable[str]) -> str:
+    """Written caps of texts in any of some languages: ``text/x-translation, lang={en, ru}, script={cyrl, latn}``.
+
+    Raises:
+        ValueError: As :func:`script_of`.
+    """
+    langs = sorted(set(langs))
+    return f"text/x-translation, lang={_any_of(langs)}, script={_any_of(sorted(set(map(script_of, langs))))}"
+
+
+def _any_of(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else "{" + ", ".join(values) + "}"
 
 
 _LETTERS = {"latn": "LATIN", "cyrl": "CYRILLIC", "grek": "GREEK"}

@@ -141,7 +141,14 @@ def _hint(link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset
         else:
             advice.append(f"{link.sink.node} takes the stream before it is cut: link it in front of the VAD")
     spoken = [n for n in ("lang", "script") if n in conflicts]
-    if spoken:
+    lacking = _values(mine.get("lang")) - _values(conflicts.get("lang"))
+    if spoken and open_fields is not None and "lang" in conflicts and len(_values(mine.get("lang"))) > 1:
+        named = ", ".join(f"{lang}: …" for lang in sorted(_values(mine.get("lang"))))
+        advice.append(
+            f"the language of what {link.src.node} gives follows from what is spoken, and {link.sink.node} lacks "
+            f"{' and '.join(sorted(lacking))}: give it a voice for each, voices: {{{named}}}"
+        )
+    elif spoken:
         given = ", ".join(f"{n}={_value(mine.get(n))}" for n in spoken)
         taken = ", ".join(f"{n}={_value(conflicts[n])}" for n in spoken)
         advice.append(f"{link.src.node} gives {given} and {link.sink.node} takes {taken}: make the two agree")
@@ -185,6 +192,11 @@ def _nearest(accepted: FieldValue, offered: FieldValue | None, default: int) -> 
         return min(max(wanted, accepted.low), accepted.high)
     numbers = [v for v in accepted if isinstance(v, int) and not isinstance(v, bool)]
     return min(numbers, key=lambda v: (abs(v - wanted), v)) if numbers else _value(accepted)
+
+
+def _values(value: FieldValue | None) -> set[str]:
+    """The words that a field may be."""
+    return {str(each) for each in value} if isinstance(value, frozenset) else set()
 
 
 def _value(value: FieldValue | None) -> str:

@@ -86,7 +86,7 @@ def missing_in(graph: Graph, base_dir: Path | None = None) -> dict[Missing, list
         if extra is not None and not extra.installed:
             found.setdefault(Missing(extra.requirement, remedy=extra.command), []).append(node.name)
         if node.spec.missing is not None:
-            for each in node.spec.missing(node.settings, base_dir or Path.cwd()):
+            for each in node.spec.missing(graph.settled(node.name), base_dir or Path.cwd()):
                 found.setdefault(each, []).append(node.name)
     return found
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import Field, Heard, Live, Pad, Settings
 from tolmach.processors.ast.direction import AUTO, Direction, directions
-from tolmach.processors.languages import script_of
+from tolmach.processors.languages import script_of, text_caps
 
 RATE_HZ = 16000
 """Rate that the engines take, Hz."""
@@ -178,17 +177,6 @@ def ast_pads(settings: AstSettings) -> tuple[Pad, ...]:
         Pad.sink(f"audio/raw, rate={RATE_HZ}, channels=1, segmented=true"),
         Pad.src(text_caps(targets), dynamic=len(targets) > 1),
     )
-
-
-def text_caps(langs: Iterable[str]) -> str:
-    """Written caps of texts in any of some languages: ``text/x-translation, lang={en, ru}, script={cyrl, latn}``."""
-    langs = sorted(set(langs))
-    scripts = sorted({script_of(lang) for lang in langs})
-    return f"text/x-translation, lang={_any_of(langs)}, script={_any_of(scripts)}"
-
-
-def _any_of(values: Sequence[str]) -> str:
-    return values[0] if len(values) == 1 else "{" + ", ".join(values) + "}"
 
 
 def require_language(role: str, lang: str, known: tuple[str, ...], model: str) -> None:

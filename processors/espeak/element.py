@@ -57,7 +57,9 @@ class EspeakTts(SpeechElement):
             GraphError: If the library has no such voice.
             ModelError: If the library is missing or does not start.
         """
-        await check_voice(self.settings.voice_name)
+        for voice in self.settings.by_language.values():
+            await check_voice(voice)
+        self.languages = tuple(self.settings.by_language)
         found_hz = await rate_hz()
         if found_hz != RATE_HZ:
             raise ModelError(
@@ -66,13 +68,12 @@ class EspeakTts(SpeechElement):
 
     async def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
         """Speak sentence by sentence. See :meth:`SpeechElement.synthesise`."""
-        settings = self.settings
+        settings, voices = self.settings, self.settings.by_language
+        voice = voices.get(frame.target_lang) or next(iter(voices.values()))
         pieces = [p for p in split_text(sanitise(frame.text), PIECE_CHARS) if _AUDIBLE.search(p)]
         for at, piece in enumerate(pieces):
             pause = at + 1 < len(pieces) and piece.rstrip("\"'»”’)]").endswith((".", "!", "?", "…"))
-            request = Request(
-                piece, settings.voice_name, settings.rate_wpm, settings.pitch, settings.volume, end_pause=pause
-            )
+            request = Request(piece, voice, settings.rate_wpm, settings.pitch, settings.volume, end_pause=pause)
             async with aclosing(speak(request)) as blocks:
                 async for block in blocks:
                     yield block

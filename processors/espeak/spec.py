@@ -30,6 +30,12 @@ class EspeakSettings(Settings):
         description="espeak-ng voice by its language code, with a variant if wanted (en-gb, ru+f2); empty for the "
         "language's usual one.",
     )
+    voices: dict[str, str | None] = Field(
+        {},
+        max_length=8,
+        description="In place of lang and voice: a voice for each language that may come, empty for its usual one: "
+        "{en: en-gb, ru: ru+f2}. Behind a translator that finds the direction itself.",
+    )
     rate_wpm: Live[int] = Field(175, ge=80, le=450, title="Speaking rate", description="Speaking rate, words a minute.")
     pitch: Live[int] = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
     volume: Live[int] = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")
@@ -51,20 +57,33 @@ class EspeakSettings(Settings):
             raise ValueError(f"{value!r} is no voice: use an espeak-ng language code such as en-gb, ru or ru+f2")
         return value
 
+    @field_validator("voices")
+    @classmethod
+    def _voice_names(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        return {cls._known_language(lang): cls._voice_name(voice) for lang, voice in value.items()}
+
     @model_validator(mode="after")
     def _speaks_the_language(self) -> Self:
-        if self.voice is not None and primary_language(self.voice.partition("+")[0]) != self.lang:
-            raise ValueError(f"voice {self.voice!r} does not speak {self.lang!r}: set lang and voice to one language")
+        if self.voices and (given := {"lang", "voice"} & self.model_fields_set):
+            raise ValueError(f"voices says all: remove {' and '.join(sorted(given))}")
+        for lang, voice in self.by_language.items():
+            if primary_language(voice.partition("+")[0]) != lang:
+                raise ValueError(f"voice {voice!r} does not speak {lang!r}: set {self._remedy} to one language")
         return self
 
     @property
-    def voice_name(self) -> str:
-        """The voice that speaks."""
-        return self.voice or VOICES[self.lang]
+    def _remedy(self) -> str:
+        return "language and voice in voices" if self.voices else "lang and voice"
+
+    @property
+    def by_language(self) -> dict[str, str]:
+        """The voice of each language that may come."""
+        given = self.voices or {self.lang: self.voice}
+        return {lang: voice or VOICES[lang] for lang, voice in given.items()}
 
 
 def _pads(settings: EspeakSettings) -> tuple[Pad, ...]:
-    return speech_pads(settings.lang, RATE_HZ)
+    return speech_pads(tuple(settings.by_language), RATE_HZ)
 
 
 SPEC = ElementSpec(
@@ -77,7 +96,8 @@ SPEC = ElementSpec(
     doc=(
         "Speaks each final translation, streamed while it is made, thousands of times faster than real time. The same "
         "text gives the same samples whatever was spoken before it and by whom. Markup and phoneme codes in the text "
-        "are read out, not obeyed. Library and data come with the package `espeakng-loader`; nothing is downloaded."
+        "are read out, not obeyed. With `voices` each text is spoken by the voice of its language. Library and data "
+        "come with the package `espeakng-loader`; nothing is downloaded."
     ),
     licence="espeak-ng: GPL-3.0-or-later, loaded at run time from the package espeakng-loader",
     example="{type: espeak_tts, lang: ru, rate_wpm: 160}",

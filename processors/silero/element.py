@@ -4,41 +4,64 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from tolmach.pipelines.bus import LoadingMessage, WarningMessage
+from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
 from tolmach.processors.hosting.device import resolve_device, torch_gpus
+from tolmach.processors.silero import files
 from tolmach.processors.silero import model as silero
 from tolmach.processors.silero.files import Package, find_or_fetch, read_allowed
-from tolmach.processors.silero.spec import SileroTtsSettings
+from tolmach.processors.silero.spec import SileroTtsSettings, settle
 from tolmach.processors.silero.text import fit_symbols, prepare
 from tolmach.processors.tts.element import SpeechElement, split_text
 
 
-class SileroTts(SpeechElement):
-    """Speaks translations with a Silero model, which all graphs of the process share."""
+@dataclass(slots=True)
+class _Voice:
+    """A model that is loaded, and who speaks with it."""
 
     settings: SileroTtsSettings
-    _lease: Lease[silero.Utterable, silero.Spoken] | None = None
-    _speaker = ""
-    _file = ""
+    lease: Lease[silero.Utterable, silero.Spoken]
+    file: str
+    speaker: str
+
+
+class SileroTts(SpeechElement):
+    """Speaks translations with a Silero model of each language, which all graphs of the process share."""
+
+    settings: SileroTtsSettings
+
+    def __init__(self, settings: SileroTtsSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self._voices: dict[str, _Voice] = {}
 
     async def start(self) -> None:
-        """Find, check, load and warm up the model.
+        """Find, check, load and warm up the models of the languages that may come.
 
         Raises:
-            GraphError: If the model has no such speaker.
+            GraphError: If a model has no such speaker.
             ModelMissingError: If it is not on this machine and cannot be downloaded.
             ModelRefusedError: If its SHA-256 is neither pinned nor allowed.
             ModelError: If it cannot be loaded, or not on this device.
         """
-        settings, context = self.settings, self.context
-        self.rate_hz = settings.rate_hz
-        loop = asyncio.get_running_loop()
+        self.rate_hz = self.settings.rate_hz
+        self.languages = tuple(settle(self.settings, self.context.caps).by_language)
+        for lang in self.languages:
+            self._voices[lang] = voice = await self._load(self.settings.single(lang))
+            # Which may have changed while it was loaded.
+            voice.settings = self.settings.single(lang)
+            voice.speaker = _speaker_of(voice.settings, voice.lease, voice.file)
+            await voice.lease.warm()
+
+    async def _load(self, settings: SileroTtsSettings) -> _Voice:
+        context, loop = self.context, asyncio.get_running_loop()
 
         def progress(line: str) -> None:
             loop.call_soon_threadsafe(context.post, LoadingMessage(line))
@@ -55,37 +78,31 @@ class SileroTts(SpeechElement):
 
         threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)
-        self._lease = await HOSTS.acquire(key, load)
+        lease = await HOSTS.acquire(key, load)
         packages.clear()
-        self._file = path.name
-        self._speaker = self._speaker_of(self.settings, self._lease)  # which may have changed while it was loaded
-        await self._lease.warm()
+        return _Voice(settings, lease, path.name, "")
 
     def change_settings(self, settings: SileroTtsSettings) -> None:
         """Speak otherwise from the next utterance on. Raises GraphError if the model has no such speaker."""
-        if self._lease is not None:
-            self._speaker = self._speaker_of(settings, self._lease)
+        changed = {lang: settings.single(lang) for lang in self._voices}
+        speakers = {lang: _speaker_of(changed[lang], voice.lease, voice.file) for lang, voice in self._voices.items()}
+        for lang, voice in self._voices.items():
+            voice.settings, voice.speaker = changed[lang], speakers[lang]
         super().change_settings(settings)
 
-    def _speaker_of(self, settings: SileroTtsSettings, lease: Lease[silero.Utterable, silero.Spoken]) -> str:
-        speakers = lease.info["speakers"]
-        speaker = str(settings.speaker or (settings.info.default_speaker if settings.info else speakers[0]))
-        if speaker not in speakers:
-            raise GraphError(f"{self._file} has no speaker {speaker!r}; it has {', '.join(speakers)}")
-        return speaker
-
     async def stop(self) -> None:
-        """Silence, and give the model back."""
+        """Silence, and give the models back."""
         await super().stop()
-        if self._lease is not None:
-            self._lease.release()
-            self._lease = None
+        for voice in self._voices.values():
+            voice.lease.release()
+        self._voices = {}
 
     async def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
         """Speak sentence by sentence. See :meth:`SpeechElement.synthesise`."""
-        lease, settings, speaker = self._lease, self.settings, self._speaker
-        if lease is None:
+        voice = self._voices.get(frame.target_lang) or next(iter(self._voices.values()), None)
+        if voice is None:
             raise RuntimeError(f"{self.context.name} was not started")
+        lease, settings, speaker = voice.lease, voice.settings, voice.speaker
         options = {name: getattr(settings, name) for name in ("put_accent", "put_yo", "put_stress_homo", "put_yo_homo")}
         pause = np.zeros(settings.rate_hz * settings.pause_ms // 1000, np.float32)
         spoke = False
@@ -116,3 +133,24 @@ def _sentences(text: str, lang: str, symbols: str | None) -> tuple[list[str], st
     fitted = [fit_symbols(piece, symbols) for piece in split_text(prepared.text, silero.MAX_CHARS, prepared=True)]
     sentences = [piece.text for piece in fitted if any(char.isalpha() for char in piece.text)]
     return sentences, "".join(dict.fromkeys(prepared.lost + "".join(piece.lost for piece in fitted)))
+
+
+def _speaker_of(settings: SileroTtsSettings, lease: Lease[silero.Utterable, silero.Spoken], file: str) -> str:
+    speakers = lease.info["speakers"]
+    speaker = str(settings.speaker or (settings.info.default_speaker if settings.info else speakers[0]))
+    if speaker not in speakers:
+        raise GraphError(f"{file} has no speaker {speaker!r}; it has {', '.join(speakers)}")
+    return speaker
+
+
+def fetch(settings: SileroTtsSettings) -> list[Path]:
+    """Have the models on this machine and check that they may be loaded; what ``tolmach fetch`` runs.
+
+    Returns:
+        Their files.
+
+    Raises:
+        ModelMissingError: If one cannot be had.
+        ModelRefusedError: If the SHA-256 of one is neither pinned nor allowed.
+    """
+    return [files.fetch(settings.single(lang)) for lang in settings.by_language]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
+from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings
 from tolmach.processors.languages import script_of
 from tolmach.processors.silero.files import LICENCE, MODELS, SileroModelInfo, expected_at
-from tolmach.processors.tts import speech_pads
+from tolmach.processors.tts import speech_pads, wanted_languages
 
 
 class SileroTtsSettings(Settings):
@@ -32,6 +34,13 @@ class SileroTtsSettings(Settings):
         max_length=64,
         title="Who speaks",
         description="Who speaks (baya, en_0); empty for the model's usual speaker.",
+    )
+    voices: dict[str, str] = Field(
+        {},
+        max_length=8,
+        description="In place of lang: a model for each language that may come, as in `model`: {en: auto, ru: v4_ru}. "
+        "Behind a translator that finds the direction itself; only what may come is loaded. A `model` by name takes "
+        "the place of its language's.",
     )
     rate_hz: Literal[8000, 24000, 48000] = Field(48000, description="Sample rate of the speech, Hz.")
     device: str = Field("auto", description="Where the model runs: auto (a GPU if there is one), cpu, cuda or cuda:N.")
@@ -59,6 +68,9 @@ class SileroTtsSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _choose(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("voices") and data.get("model", "auto") == "auto":
+            # The model that `speaker` is one of, if nothing says which.
+            return {name: value for name, value in data.items() if name != "model"}
         if isinstance(data, dict) and data.get("model") == "auto":
             lang = str(data.get("lang") or "").lower()
             names = [model.name for model in MODELS.values() if model.lang == lang]
@@ -94,6 +106,13 @@ class SileroTtsSettings(Settings):
             raise ValueError("sha256 is not a SHA-256 digest: give its 64 hexadecimal digits")
         return value.lower() if value else None
 
+    @field_validator("voices")
+    @classmethod
+    def _known_languages(cls, value: dict[str, str]) -> dict[str, str]:
+        for lang in value:
+            script_of(lang)
+        return {lang.lower(): model for lang, model in value.items()}
+
     @field_validator("lang")
     @classmethod
     def _known_language(cls, value: str | None) -> str | None:
@@ -103,6 +122,9 @@ class SileroTtsSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
+        if self.voices:
+            self._check_voices()
+            return self
         info = self.info
         if info is None:
             if self.lang is None:
@@ -121,9 +143,45 @@ class SileroTtsSettings(Settings):
             raise ValueError(f"{info.name} speaks at {', '.join(map(str, info.rates_hz))} Hz, not at {self.rate_hz} Hz")
         return self
 
+    def _check_voices(self) -> None:
+        if self.lang is not None:
+            raise ValueError("voices says which languages are spoken: remove lang")
+        if "model" in self.model_fields_set and self.info is None:
+            raise ValueError(f"which language {self.model!r} speaks is said in voices: {{LANGUAGE: {self.model}}}")
+        if "speaker" in self.model_fields_set and self.speaker is not None and "model" not in self.model_fields_set:
+            raise ValueError("speaker is one of a model: name it in model")
+        for lang in self.by_language:
+            try:
+                self.single(lang)
+            except ValidationError as error:
+                raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+    @property
+    def by_language(self) -> dict[str, str]:
+        """The model of each language that may come."""
+        if not self.voices:
+            return {self.language: self.model}
+        chosen = {self.info.lang: self.model} if self.info and "model" in self.model_fields_set else {}
+        return {**self.voices, **chosen}
+
+    def single(self, lang: str) -> SileroTtsSettings:
+        """The same for the voice of one language.
+
+        Raises:
+            ValueError: If there is no such voice.
+        """
+        if not self.voices:
+            return self
+        own = {name: getattr(self, name) for name in type(self).model_fields if name not in ("voices", "speaker")}
+        model = self.by_language[lang]
+        speaker = self.speaker if model == self.model and "model" in self.model_fields_set else None
+        return type(self)(**{**own, "model": model, "lang": lang, "speaker": speaker})
+
     def choices_of(self, name: str) -> tuple[str, ...]:
         """Who may speak, where the model is known; see :meth:`tolmach.pipelines.element.Settings.choices_of`."""
-        return tuple(self.info.speakers) if name == "speaker" and self.info else ()
+        if name != "speaker" or self.info is None or (self.voices and "model" not in self.model_fields_set):
+            return ()
+        return tuple(self.info.speakers)
 
     @property
     def info(self) -> SileroModelInfo | None:
@@ -137,10 +195,25 @@ class SileroTtsSettings(Settings):
 
 
 def _pads(settings: SileroTtsSettings) -> tuple[Pad, ...]:
-    return speech_pads(settings.language, settings.rate_hz)
+    return speech_pads(tuple(settings.by_language), settings.rate_hz)
+
+
+def settle(settings: SileroTtsSettings, caps: Mapping[str, Caps]) -> SileroTtsSettings:
+    """The voices of languages that may come, by what travels over the pads."""
+    if not settings.voices:
+        return settings
+    langs = wanted_languages(tuple(settings.by_language), caps)
+    if len(langs) == 1:
+        return settings.single(langs[0])
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return type(settings)(**{**given, "voices": {lang: settings.by_language[lang] for lang in langs}})
 
 
 def _missing(settings: SileroTtsSettings, base_dir: Path) -> tuple[Missing, ...]:
+    return tuple(lack for lang in settings.by_language for lack in _missing_voice(settings.single(lang), base_dir))
+
+
+def _missing_voice(settings: SileroTtsSettings, base_dir: Path) -> tuple[Missing, ...]:
     path = expected_at(settings, base_dir)
     size_bytes = settings.info.size_bytes if settings.info else None
     if path.is_file() and size_bytes in (None, path.stat().st_size):
@@ -157,8 +230,9 @@ SPEC = ElementSpec(
     pads=_pads,
     build="tolmach.processors.silero.element:SileroTts",
     extra=Extra("tolmach[silero]", ("torch",)),
-    prefetch="tolmach.processors.silero.files:fetch",
+    prefetch="tolmach.processors.silero.element:fetch",
     missing=_missing,
+    settle=settle,
     on_error="skip",
     doc=(
         "Numbers, dates, units, abbreviations and foreign letters become words first, because the models drop what "

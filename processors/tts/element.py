@@ -60,6 +60,8 @@ class SpeechElement(Element):
 
     rate_hz: int = 0
     """Sample rate of the voice, Hz."""
+    languages: tuple[str, ...] = ("",)
+    """Languages that may come, of a voice that speaks several; the one of each text is its ``target_lang``."""
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
@@ -76,8 +78,9 @@ class SpeechElement(Element):
 
     async def warm(self) -> None:
         """Speak three numbers to nobody; every voice can say them."""
-        async for _ in self.synthesise(TranslationFrame(0, 0, 0, "", "", "1, 2, 3.")):
-            pass
+        for lang in self.languages:
+            async for _ in self.synthesise(TranslationFrame(0, 0, 0, "", lang, "1, 2, 3.")):
+                pass
 
     async def process(self, frame: Frame, pad: str) -> None:
         """Start to speak a translation, or prepare it; waits while two utterances are under way.

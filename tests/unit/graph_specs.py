@@ -80,9 +80,12 @@ def _resample(s: Resample) -> tuple[Pad, ...]:
 
 
 def _ast(s: Ast) -> tuple[Pad, ...]:
+    sink = Pad.sink("audio/raw, rate=16000, channels=1, segmented=true")
+    if s.source_lang == "auto":
+        return (sink, Pad.src("text/x-translation, lang={en, ru}, script={cyrl, latn}", dynamic=True))
     script = "cyrl" if s.target_lang == "ru" else "latn"
     return (
-        Pad.sink("audio/raw, rate=16000, channels=1, segmented=true"),
+        sink,
         Pad.src(f"text/x-translation, lang={s.target_lang}, script={script}"),
     )
 

@@ -24,9 +24,13 @@ from tolmach.pipelines.frames import (
     UtteranceStart,
     samples_to_ns,
 )
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.models.caches import missing_in
 from tolmach.pipelines.testing import Harness, chop
 from tolmach.processors.ast.direction import Decision, DirectionFinder, directions
 from tolmach.processors.canary import spec as canary
+from tolmach.processors.silero.spec import SileroTtsSettings
 from tolmach.processors.whisper import spec as whisper
 
 RATE = 16000
@@ -142,6 +146,88 @@ def test_texts_may_be_in_any_of_the_targets_until_somebody_speaks():
     assert (str(src.caps), src.dynamic) == ("text/x-translation, lang=en, script=latn", False)
     assert heard_languages(both) == BOTH
     assert heard_languages(canary.CanarySettings(**PHRASEBOOK)) == ("en",)
+
+
+GRAPH = """version: 1
+elements:
+  in: {{type: test_src, rate_hz: 16000, channels: 1}}
+  vad: {{type: silero_vad}}
+  ast: {{type: canary_ast, model: embedded:phrasebook, languages: [en, ru], {ast}}}
+  wait: {{type: queue, max_ms: 60000}}
+  fork: {{type: tee}}
+  subs: {{type: subtitle_sink, path: subs.srt}}
+  events: {{type: jsonl_sink, path: events.jsonl}}
+  tts: {{type: {tts}}}
+  dub: {{type: file_sink, path: dub.wav}}
+links:
+  - in -> vad -> ast -> wait -> fork
+  - fork -> subs
+  - fork -> events
+  - fork -> tts -> dub
+"""
+
+
+def graph(ast: str, tts: str) -> Graph:
+    result = check_graph("g.yaml", text=GRAPH.format(ast=ast, tts=tts), env={})
+    assert result.graph is not None, result.format_text()
+    return result.graph
+
+
+@pytest.mark.parametrize(
+    ("ast", "tts", "lang"),
+    [
+        ("source_lang: auto", "espeak_tts, voices: {en: , ru: ru+f2, de: }", {"en", "ru"}),
+        ("source_lang: auto, target_lang: ru", "silero_tts, voices: {en: auto, ru: v4_ru}", {"en", "ru"}),
+        ("source_lang: en, target_lang: auto", "espeak_tts, voices: {en: , ru: }", {"ru"}),
+        ("source_lang: ru, target_lang: auto", "espeak_tts, lang: en", {"en"}),
+    ],
+)
+def test_text_in_several_languages_goes_through_all_that_takes_text(ast: str, tts: str, lang: set[str]):
+    checked = graph(ast, tts)
+    (link,) = checked.links_to("tts")
+    (structure,) = link.caps
+    assert structure.get("lang") == lang
+
+
+@pytest.mark.parametrize(
+    ("ast", "tts", "models"),
+    [
+        ("source_lang: auto", "voices: {de: auto, en: auto, ru: v4_ru}", ["v3_en", "v4_ru"]),
+        ("source_lang: auto", "model: v5_ru, voices: {en: auto, ru: auto}", ["v3_en", "v5_ru"]),
+        ("source_lang: auto", "model: auto, voices: {en: auto, ru: auto}", ["v3_en", "v5_5_ru"]),
+        ("source_lang: en", "voices: {en: auto, ru: auto}", ["v5_5_ru"]),
+    ],
+)
+def test_of_many_voices_only_those_that_may_come_are_needed(
+    ast: str, tts: str, models: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path))
+    checked = graph(ast, f"silero_tts, {tts}")
+    lacking = [each.what for each, users in missing_in(checked).items() if users == ["tts"] and not each.remedy]
+    assert sorted(lacking) == models
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"voices": {"ru": "v3_en"}}, "v3_en speaks 'en', not 'ru'"),
+        ({"voices": {"uk": "auto"}}, "no Silero model speaks 'uk'"),
+        ({"voices": {"ru": "auto"}, "lang": "ru"}, "remove lang"),
+        ({"voices": {"ru": "auto"}, "speaker": "baya"}, "name it in model"),
+        ({"voices": {"ru": "auto"}, "model": "my.pt"}, "said in voices"),
+        ({"voices": {"ru": "auto"}, "model": "v4_ru", "speaker": "en_0"}, "v4_ru has no speaker 'en_0'"),
+    ],
+)
+def test_voices_that_cannot_be_are_refused_before_any_model_loads(settings: dict[str, Any], says: str):
+    with pytest.raises(ValueError, match=says):
+        SileroTtsSettings(**settings)
+
+
+def test_the_speaker_is_one_of_the_model_that_was_chosen():
+    chosen = SileroTtsSettings(model="v4_ru", speaker="xenia", voices={"en": "auto", "ru": "auto"})
+    assert (chosen.single("ru").speaker, chosen.single("en").speaker) == ("xenia", None)
+    assert "xenia" in chosen.choices_of("speaker")
+    assert SileroTtsSettings(voices={"en": "auto", "ru": "auto"}).choices_of("speaker") == ()
 
 
 # Real models ------------------------------------------------------------------------------------------------------

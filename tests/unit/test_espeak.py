@@ -51,6 +51,10 @@ async def test_a_system_without_memfd_is_told_what_speaks_there(monkeypatch: pyt
         ({"lang": "tlh"}, "has no voice for 'tlh'"),
         ({"lang": "en", "voice": "ru"}, "does not speak 'en'"),
         ({"lang": "ru", "voice": "../../etc/passwd"}, "is no voice"),
+        ({"voices": {"ru": "../../etc/passwd"}}, "is no voice"),
+        ({"voices": {"tlh": None}}, "has no voice for 'tlh'"),
+        ({"voices": {"ru": "en-gb"}}, "does not speak 'ru'"),
+        ({"voices": {"ru": None}, "lang": "ru"}, "remove lang"),
         ({"lang": "ru", "voice": "ru+../x"}, "is no voice"),
         ({"rate_wpm": 79}, "greater than or equal to 80"),
         ({"rate_wpm": 451}, "less than or equal to 450"),
@@ -87,6 +91,31 @@ async def test_a_sentence_becomes_bracketed_audio_of_plausible_length_and_level(
         assert audio.dtype == np.float32
         assert 0.02 < float(np.sqrt(np.mean(audio**2))) < 0.5
         assert float(np.abs(audio).max()) <= 1
+
+
+async def test_each_text_is_spoken_by_the_voice_of_its_language() -> None:
+    texts = [says(1, "Hello there."), says(2, "Добрый день.", "ru"), says(3, "Good bye.")]
+    async with Harness(SPEC, voices={"en": "en-gb", "ru": "ru+f2"}) as both:
+        await both.element.warm()
+        await both.push(*texts)
+        await both.eos()
+    for alone, of in (
+        ({"lang": "en", "voice": "en-gb"}, texts[::2]),
+        ({"lang": "ru", "voice": "ru+f2"}, texts[1:2]),
+    ):
+        async with Harness(SPEC, **alone) as one:
+            await one.push(*of)
+            await one.eos()
+        numbers = {frame.utterance for frame in of}
+        mine = [f.samples.tobytes() for f in both.output() if isinstance(f, AudioFrame) and f.utterance in numbers]
+        assert mine == [f.samples.tobytes() for f in one.output() if isinstance(f, AudioFrame)]
+        assert mine
+
+
+def test_pads_of_several_voices_take_any_of_their_languages() -> None:
+    sink, src = SPEC.pads_for(EspeakSettings(voices={"RU": None, "en": "en-gb"}))
+    assert sink.caps == Caps.parse("text/x-translation, lang={en, ru}, script={cyrl, latn}")
+    assert src.caps == Caps.parse(f"audio/raw, rate={RATE_HZ}, channels=1, segmented=true")
 
 
 async def test_the_same_text_gives_the_same_bytes_whatever_was_said_before() -> None:

@@ -83,6 +83,37 @@ MISTAKES = [
         "path: a backslash in double quotes begins an escape; write the path in single quotes",
         None,
     ),
+    # A direction that is found
+    (
+        "embedded:phrasebook",
+        "embedded:phrasebook, source_lang: auto",
+        "16:3",
+        "canary_ast: source_lang auto needs `languages`, at least two different ones: languages: [en, ru]",
+        None,
+    ),
+    (
+        "model: embedded:phrasebook",
+        "languages: [de, ru], source_lang: auto",
+        "16:3",
+        "canary_ast: nvidia/canary-1b-v2 translates only from and into English, not de to ru; use two graphs through "
+        "English, or target_lang de to transcribe",
+        None,
+    ),
+    (
+        "embedded:phrasebook",
+        "embedded:phrasebook, source_lang: auto, languages: [en, ru]",
+        "23:5",
+        "cannot link fork.src_1 -> say.tts.sink",
+        "the language of what fork gives follows from what is spoken, and say.tts lacks en: give it a voice for each, "
+        "voices: {en: …, ru: …}",
+    ),
+    (
+        'lang: "${param:lang}"}\n      dub',
+        "voices: {ru: en-gb}}\n      dub",
+        "7:7",
+        "espeak_tts: voice 'en-gb' does not speak 'ru': set language and voice in voices to one language",
+        None,
+    ),
     ("hangover_ms: 500", "hangover_ms: 500 #ms", "15:11", "this { is not closed", None),
     (
         "version: 1\n",

@@ -78,6 +78,31 @@ async def test_an_english_model_reads_english(tmp_path: Path) -> None:
     assert heard(h.audio(), ENGLISH) == "moskva: two kilometers."
 
 
+async def test_each_text_is_spoken_by_the_model_of_its_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"ru": build_package(tmp_path / "ru.pt"), "en": build_package(tmp_path / "en.pt", symbols=ENGLISH)}
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()]
+    monkeypatch.setenv("TOLMACH_ALLOW_SHA256", " ".join(digests))
+    voices = {lang: str(path) for lang, path in files.items()}
+    async with Harness(SPEC, voices=voices, rate_hz=RATE_HZ, pause_ms=0) as h:
+        await h.element.warm()
+        await h.push(says(1, "да."), says(2, "yes.", "en"), says(3, "нет."))
+        await h.eos()
+    sounds = {
+        n: np.concatenate([f.samples for f in h.output() if isinstance(f, AudioFrame) and f.utterance == n])
+        for n in (1, 2, 3)
+    }
+    assert [heard(sounds[1]), heard(sounds[2], ENGLISH), heard(sounds[3])] == ["да.", "yes.", "нет."]
+    # Where only Russian may come, the other model is not asked for.
+    files["en"].unlink()
+    caps = {"sink": "text/x-translation, lang=ru, script=cyrl"}
+    async with Harness(SPEC, voices=voices, rate_hz=RATE_HZ, pause_ms=0, caps=caps) as h:
+        await h.push(says(1, "да."))
+        await h.eos()
+    assert any(isinstance(frame, AudioFrame) for frame in h.output())
+
+
 async def test_sentences_are_separated_by_a_pause(russian: dict[str, Any]) -> None:
     h = await spoken({**russian, "pause_ms": 250}, "Раз. Два.")
     audio = h.audio()[:, 0]

@@ -92,7 +92,7 @@ def _calls(name: str, args: argparse.Namespace) -> Iterator[PrefetchCall]:
 
 def _calls_of(graph: Graph) -> list[PrefetchCall]:
     return [
-        PrefetchCall(f"{node.name} ({node.spec.type})", node.spec.prefetch, node.settings)
+        PrefetchCall(f"{node.name} ({node.spec.type})", node.spec.prefetch, graph.settled(node.name))
         for node in graph.nodes.values()
         if node.spec.prefetch is not None
     ]
