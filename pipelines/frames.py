@@ -156,6 +156,10 @@ class UtterancePause:
 
 EndReason = Literal["silence", "maximum", "eos", "error"]
 
+CutBy = Literal["pause", "turn", "own_pauses", "translation"]
+"""What found that a silence was the end: its length alone (the hangover), a turn detector, what was learnt of the
+speaker's own pauses, or a translation that was whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class UtteranceEnd:
@@ -170,6 +174,8 @@ class UtteranceEnd:
         speech_end_ns: Media time at which its last speech ended, before any post-roll, ns; None where nobody knows.
         decided_ns: Media time up to which audio had been heard when this was decided, the silence that decided it
             included, ns; None where nobody knows. What a live listener waits for before any computing.
+        cut_by: What found that the silence was the end; None for other reasons, and where nobody knows.
+        cut: The same for people, with its numbers ("finished (0.93), 224 ms of silence"); may be empty.
     """
 
     utterance: int
@@ -178,6 +184,8 @@ class UtteranceEnd:
     reason: EndReason = "silence"
     speech_end_ns: int | None = None
     decided_ns: int | None = None
+    cut_by: CutBy | None = None
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

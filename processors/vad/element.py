@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -17,12 +18,15 @@ from tolmach.pipelines.frames import (
     AudioFrame,
     EndReason,
     Frame,
+    PauseAnswer,
     UtteranceEnd,
     UtterancePause,
     UtteranceStart,
     samples_to_ns,
 )
+from tolmach.processors.vad.ending import Ending
 from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Mono, Opened, Paused
+from tolmach.processors.vad.smart_turn import SAMPLES, SmartTurn, model_path
 from tolmach.processors.vad.spec import RATE_HZ, VadSettings
 
 Windows: TypeAlias = npt.NDArray[np.float32]
@@ -60,7 +64,20 @@ def endpointing(
         post_roll_ms=settings.fitting_post_roll_ms,
         max_utterance_ms=settings.max_utterance_ms,
         cut_search_ms=settings.fitting_cut_search_ms,
-        pause_ms=settings.fitting_pause_ms if settings.pauses else None,
+        pause_ms=settings.fitting_pause_ms if settings.tells_pauses else None,
+        ask_ms=settings.pause_ms,
+        ending=ending(settings) if settings.finds_ends else None,
+    )
+
+
+def ending(settings: VadSettings) -> Ending:
+    """How much silence ends an utterance, as the settings say."""
+    return Ending(
+        shortest_ms=settings.fitting_min_hangover_ms,
+        longest_ms=settings.hangover_ms,
+        turn_threshold=settings.turn_threshold if settings.turn != "off" else None,
+        unfinished_threshold=settings.unfinished_threshold,
+        adaptive=settings.adaptive,
     )
 
 
@@ -95,6 +112,23 @@ class VadElement(Element):
         self._received = 0
         self._warned = False
         self._said_ns = 0
+        self._turn: SmartTurn | None = None
+        self._heard: deque[Mono] = deque(maxlen=-(-SAMPLES // window))  # what a turn detector may listen to
+        self._asked: tuple[int, PauseAnswer] | None = None  # end of the speech before the pause told last
+
+    async def start(self) -> None:
+        """Load the turn detector, if one is wanted, once per process.
+
+        Raises:
+            ModelMissingError: If it is not installed.
+        """
+        if self.settings.turn == "smart_turn" and self._turn is None:
+            self._turn = await asyncio.to_thread(lambda: SmartTurn(model_path()))
+
+    async def warm(self) -> None:
+        """Ask the turn detector once about nothing."""
+        if self._turn is not None:
+            await asyncio.to_thread(self._turn.probability, np.zeros(RATE_HZ, np.float32))
 
     def parameters(self, settings: Any) -> Endpointing:
         """Where utterances begin and end with these settings (:func:`endpointing`)."""
@@ -141,11 +175,30 @@ class VadElement(Element):
             inline = count <= _INLINE_WINDOWS
             decisions = self.judge(levelled) if inline else await asyncio.to_thread(self.judge, levelled)
             for window, decision in zip(windows, decisions, strict=True):
-                await self._emit(self._endpointer.push(window, decision))
+                await self._hear(window, decision)
             settled_ns = self._at_ns(self._endpointer.settled)
             if abs(settled_ns - self._said_ns) >= _PROGRESS_NS:
                 self._said_ns = settled_ns
                 await self.context.progress(settled_ns)
+
+    async def _hear(self, window: Mono, decision: float) -> None:
+        endpointer, turn = self._endpointer, self._turn
+        if self._asked is not None:
+            speech_end, answer = self._asked
+            if answer.evidence is not None:
+                endpointer.judge_translation(speech_end, answer.evidence)
+            if answer.given:
+                self._asked = None
+        await self._emit(endpointer.push(window, decision))
+        if turn is None:
+            return
+        self._heard.append(window)
+        if (asked := endpointer.asks) is not None:
+            # The stream waits here, so the answer counts at this very window however the audio comes.
+            audio = np.concatenate(self._heard)[-len(asked) :]
+            probability = await asyncio.to_thread(turn.probability, audio)
+            if endpointer is self._endpointer:
+                await self._emit(endpointer.judge_finished(probability))
 
     async def progress(self, time_ns: int, pad: str) -> None:
         """The audio itself says how far it has come; what may still become an utterance is known here."""
@@ -182,7 +235,10 @@ class VadElement(Element):
     def _forget(self) -> None:
         # The number of an utterance is never used twice, even when one was thrown away.
         taken = self._endpointer.utterance + self._endpointer.is_open
-        self._endpointer = Endpointer(self._parameters, first_utterance=taken)
+        own_pauses = self._endpointer.own_pauses  # the speaker is who it was
+        self._endpointer = Endpointer(self._parameters, first_utterance=taken, own_pauses=own_pauses)
+        self._heard.clear()
+        self._asked = None
         self._rest = np.zeros(0, np.float32)
         self._anchor_ns = 0
         self._received = 0
@@ -206,12 +262,17 @@ class VadElement(Element):
             elif isinstance(event, Closed):
                 places = (event.start, event.end, event.speech_end, self._endpointer.heard)
                 start_ns, end_ns, speech_end_ns, decided_ns = map(self._at_ns, places)
+                self._asked = None
+                found = (event.cut_by, event.cut)
                 await self.context.push(
-                    UtteranceEnd(event.utterance, start_ns, end_ns, event.reason, speech_end_ns, decided_ns)
+                    UtteranceEnd(event.utterance, start_ns, end_ns, event.reason, speech_end_ns, decided_ns, *found)
                 )
             elif isinstance(event, Paused):
                 start_ns, end_ns, speech_end_ns = map(self._at_ns, (event.start, event.end, event.speech_end))
-                await self.context.push(UtterancePause(event.utterance, start_ns, end_ns, speech_end_ns))
+                # What a translator says depends on timing, so only a live graph listens.
+                answer = PauseAnswer() if self.settings.translation and self.context.live else None
+                self._asked = (event.speech_end, answer) if answer is not None else None
+                await self.context.push(UtterancePause(event.utterance, start_ns, end_ns, speech_end_ns, answer))
             else:
                 samples = np.ascontiguousarray(event.samples[:, None])
                 await self.context.push(AudioFrame(samples, RATE_HZ, self._at_ns(event.start), event.utterance))

@@ -4,8 +4,12 @@
 
             speech for (doubtful_)onset_ms    min_utterance_ms of speech
     idle ───────────────────────► tentative ──────────────────────────► open ──► max_utterance_ms: cut, stay open
-     ▲                                │ silence for hangover_ms           │ silence for hangover_ms
+     ▲                                │ silence for hangover_ms           │ silence for hangover_ms, or for less if
+     │                                │                                   │ what is known says that it was the end
      └────────────────────────────────┴───────────────────────────────────┘
+
+How much silence ends an utterance is decided in :mod:`tolmach.processors.vad.ending`. What it is decided on, the
+machine asks for at a window (:attr:`Endpointer.asks`) and is told before the next.
 
 Time is counted in samples from the start of the stream. Decisions come for consecutive windows of any length; nothing
 here knows detectors, frames, clocks or event loops.
@@ -15,13 +19,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tolmach.pipelines.frames import EndReason
+from tolmach.pipelines.frames import CutBy, EndReason, TranslationEvidence
+from tolmach.processors.vad.ending import Ending, Evidence, OwnPauses, Wait, silence_needed
 
 CONTEXT_MS = 50
 """Audio on each side of a possible cut over which its loudness is measured: shorter finds the closure of a plosive
@@ -43,12 +48,14 @@ class Endpointing:
         onset_ms: Unbroken speech that may begin an utterance, if a decision in it leaves no doubt.
         doubtful_onset_ms: Unbroken speech that may begin an utterance otherwise.
         min_utterance_ms: Speech it must hold before it opens.
-        hangover_ms: Silence that closes it.
+        hangover_ms: Silence that closes it, whatever is known.
         pre_roll_ms: Audio before the onset that belongs to it, as far as no earlier utterance owns it.
         post_roll_ms: Audio after its last speech that belongs to it; at most ``hangover_ms``.
         max_utterance_ms: Longest utterance.
         cut_search_ms: Where a longer one may be cut: this much before ``max_utterance_ms``.
         pause_ms: Silence at which an open utterance is said to pause, at least ``post_roll_ms``, or None.
+        ending: What closes it earlier, or None.
+        ask_ms: Silence at which a turn detector is asked, if the ending wants one.
     """
 
     rate_hz: int
@@ -64,6 +71,8 @@ class Endpointing:
     max_utterance_ms: int
     cut_search_ms: int
     pause_ms: int | None = None
+    ending: Ending | None = None
+    ask_ms: int = 0
 
     def samples(self, duration_ms: int) -> int:
         """Sample periods in a duration, rounded down."""
@@ -109,6 +118,8 @@ class Closed:
     end: int
     speech_end: int
     reason: EndReason
+    cut_by: CutBy | None = None
+    cut: str = ""
 
 
 Event: TypeAlias = Opened | Passed | Paused | Closed
@@ -120,9 +131,12 @@ class Endpointer:
     Args:
         parameters: Where to cut.
         first_utterance: Number of the first utterance.
+        own_pauses: What was learnt of the speaker before.
     """
 
-    def __init__(self, parameters: Endpointing, *, first_utterance: int = 1) -> None:
+    def __init__(
+        self, parameters: Endpointing, *, first_utterance: int = 1, own_pauses: OwnPauses | None = None
+    ) -> None:
         self._cut = CutSearch(parameters.samples(CONTEXT_MS), 0)
         self._adopt(parameters)
         self._utterance = first_utterance
@@ -131,8 +145,12 @@ class Endpointer:
         self._start = 0  # of the utterance in hand
         self._speech = 0  # samples of speech in the run (idle) or in the utterance (tentative)
         self._speech_end = 0  # end of the last window of speech
+        self._onset_at = 0  # where the speech began that may be, or is, an utterance
         self._confident = False  # whether a decision in the run left no doubt
         self._paused_at = -1  # end of the speech whose pause was told
+        self._asked_at = -1  # end of the speech about which a turn detector was asked
+        self._last_speech_end = -1  # of the utterance before
+        self._evidence = Evidence(own_pauses=own_pauses or OwnPauses())
 
     def _adopt(self, parameters: Endpointing) -> None:
         samples = parameters.samples
@@ -142,6 +160,8 @@ class Endpointer:
         self._doubtful_onset = max(self._onset, samples(parameters.doubtful_onset_ms))
         self._minimum = samples(parameters.min_utterance_ms)
         self._hangover = samples(parameters.hangover_ms)
+        ending = parameters.ending
+        self._ask = samples(parameters.ask_ms) if ending is not None and ending.turn_threshold is not None else None
         self._pre_roll = samples(parameters.pre_roll_ms)
         self._post_roll = samples(parameters.post_roll_ms)
         pause_ms = parameters.pause_ms
@@ -167,6 +187,37 @@ class Endpointer:
     def at_rest(self) -> bool:
         """Whether there is no sign of speech: no utterance open, and the last window was silent."""
         return self._state == "idle" and not self._speech
+
+    @property
+    def own_pauses(self) -> OwnPauses:
+        """What was learnt of the speaker so far."""
+        return self._evidence.own_pauses
+
+    @property
+    def asks(self) -> range | None:
+        """The samples about which a turn detector is to be asked before the next window; None if it is not.
+
+        They are those of the utterance so far, the silence at its end included: the same for the same stream. Asked
+        once in each silence; the answer goes to :meth:`judge_finished`.
+        """
+        if self._ask is None or self._state != "open" or self._asked_at == self._speech_end:
+            return None
+        silence = self._held.end - self._speech_end
+        return range(self._start, self._held.end) if silence >= max(self._ask, 1) else None
+
+    def judge_finished(self, probability: float) -> list[Event]:
+        """Take a turn detector's answer (0 goes on … 1 finished); return what follows from it."""
+        self._asked_at = self._speech_end
+        self._evidence = replace(self._evidence, finished=probability)
+        return list(self._close("silence")) if self._state == "open" and self._is_over() else []
+
+    def judge_translation(self, speech_end: int, evidence: TranslationEvidence) -> None:
+        """Take what a translator says of the silence behind ``speech_end``; it counts from the next window on.
+
+        It may come late: when the speaker goes on already, it is of no use any more.
+        """
+        if self._state == "open" and self._speech_end == speech_end:
+            self._evidence = replace(self._evidence, translation=evidence)
 
     @property
     def heard(self) -> int:
@@ -196,11 +247,13 @@ class Endpointer:
         threshold = self._parameters.onset_threshold if self._state == "idle" else self._parameters.offset_threshold
         speech = decision >= threshold
         if speech:
+            if self._state == "open" and self._speech_end < self._held.end - len(window):
+                self._resume(self._held.end - len(window) - self._speech_end)
             self._speech += len(window)
             self._speech_end = self._held.end
         if self._state == "idle":
             self._idle(speech, decision)
-        silent = self._held.end - self._speech_end >= self._hangover
+        silent = not speech and self._is_over()
         if self._state == "tentative":
             if self._speech >= self._minimum:
                 yield self._open(self._start)
@@ -214,6 +267,21 @@ class Endpointer:
             else:
                 yield from self._release()
                 yield from self._tell_pause()
+
+    def _is_over(self) -> bool:
+        """Whether there was as much silence as ends the utterance with what is known."""
+        silence = self._held.end - self._speech_end
+        if silence >= self._hangover:
+            return True
+        ending = self._parameters.ending
+        if ending is None or self._state != "open":
+            return False
+        return silence >= self._parameters.samples(silence_needed(ending, self._evidence).silence_ms)
+
+    def _resume(self, pause: int) -> None:
+        """The speaker goes on after so many samples of silence."""
+        pause_ms = pause * 1000 / self._parameters.rate_hz
+        self._evidence = self._evidence.of_next_pause(pause_ms)
 
     def _finish(self, reason: EndReason) -> Iterator[Event]:
         if self._state == "tentative" and self._speech_end == self._held.end:
@@ -234,10 +302,16 @@ class Endpointer:
         if speech and self._speech >= (self._onset if self._confident else self._doubtful_onset):
             self._state = "tentative"
             self._start = self._held.start
+            self._onset_at = onset
 
     def _open(self, start: int) -> Opened:
         self._state = "open"
         self._start = start
+        self._evidence = self._evidence.of_next_pause(None)
+        pause = self._onset_at - self._last_speech_end
+        if self._last_speech_end >= 0 and 0 < pause < self._hangover:
+            self._resume(pause)  # the end before this one was none: the hangover would have kept both together
+        self._last_speech_end = -1
         self._cut.restart(start + self._maximum, self._held.end)
         return Opened(self._utterance, start)
 
@@ -289,10 +363,25 @@ class Endpointer:
 
     def _finish_at(self, end: int, reason: EndReason) -> Iterator[Event]:
         yield from self._pass(end)
-        yield Closed(self._utterance, self._start, end, min(self._speech_end, end), reason)
+        speech_end = min(self._speech_end, end)
+        cut_by, cut = self._why(reason)
+        yield Closed(self._utterance, self._start, end, speech_end, reason, cut_by, cut)
+        self._last_speech_end = speech_end
         self._utterance += 1
         if self._wanted is not None:
             self._adopt(self._wanted)
+
+    def _why(self, reason: EndReason) -> tuple[CutBy | None, str]:
+        silence_ms = (self._held.end - self._speech_end) * 1000 // self._parameters.rate_hz
+        if reason != "silence":
+            return None, ""
+        if not self._is_over():
+            return None, "a gap in the stream"
+        ending = self._parameters.ending
+        wait = Wait(self._parameters.hangover_ms, "pause")
+        if ending is not None:
+            wait = silence_needed(ending, self._evidence)
+        return wait.by, wait.words(self._evidence, silence_ms)
 
     def _rest(self) -> None:
         self._state = "idle"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +13,7 @@ from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelMissingError
 from tolmach.processors.vad.element import VadElement, Windows, endpointing
 from tolmach.processors.vad.endpointing import Endpointing, Mono
+from tolmach.processors.vad.onnx import cpu_session
 from tolmach.processors.vad.spec import RATE_HZ, SileroVadSettings
 
 WINDOW = 512
@@ -52,18 +51,6 @@ def model_path() -> Path:
     )
 
 
-@lru_cache(maxsize=2)
-def _session(path: Path) -> Any:
-    import onnxruntime  # costs a tenth of a second, and only graphs that run need it
-
-    options = onnxruntime.SessionOptions()
-    # One window is too little work to share, and spinning threads would take the cores from the translation model.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 class SileroDetector:
     """The detector with the state it carries through one stream. Weights are shared by all of them.
 
@@ -73,7 +60,7 @@ class SileroDetector:
     """
 
     def __init__(self, path: Path) -> None:
-        self._session = _session(path)
+        self._session = cpu_session(path)
         self._rate = np.array(RATE_HZ, np.int64)
         self.restart()
 
@@ -111,11 +98,12 @@ class SileroVad(VadElement):
         )
 
     async def start(self) -> None:
-        """Load the model, once per process.
+        """Load the model, once per process, and what all detectors load.
 
         Raises:
             ModelMissingError: If it is not installed.
         """
+        await super().start()
         if self._model is None:
             self._model = await asyncio.to_thread(SileroDetector, model_path())
 

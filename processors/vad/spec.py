@@ -33,7 +33,46 @@ class VadSettings(Settings):
         ge=50,
         le=10_000,
         title="Pause that ends an utterance",
-        description="Silence that closes an utterance; shorter pauses stay inside it, ms.",
+        description="Silence that closes an utterance; shorter pauses stay inside it unless turn, adaptive or "
+        "translation find that it was the end, ms.",
+    )
+    min_hangover_ms: Live[int] = Field(
+        200,
+        ge=30,
+        le=10_000,
+        title="Shortest pause that ends an utterance",
+        description="Least silence that closes an utterance, whatever turn, adaptive and translation find, ms.",
+    )
+    turn: Literal["off", "smart_turn"] = Field(
+        "off",
+        description="What listens whether the speaker has finished, at pause_ms of silence: smart_turn costs 10 to 50 "
+        "ms of one core at each pause.",
+    )
+    turn_threshold: Live[float] = Field(
+        0.9,
+        gt=0,
+        le=1,
+        title="Certainty that a sentence is finished",
+        description="Probability from which turn: smart_turn ends an utterance at min_hangover_ms.",
+    )
+    unfinished_threshold: Live[float] = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        title="Certainty that a sentence goes on",
+        description="Probability below which turn: smart_turn keeps an utterance open until hangover_ms, whatever "
+        "adaptive and translation find.",
+    )
+    adaptive: Live[bool] = Field(
+        False,
+        title="Learn how long a speaker pauses",
+        description="Close an utterance at a silence clearly longer than the speaker's own pauses so far, between "
+        "min_hangover_ms and hangover_ms.",
+    )
+    translation: bool = Field(
+        False,
+        description="Let the translator say at pause_ms of silence whether what was said so far is a whole sentence: "
+        "then it ends at min_hangover_ms, else at hangover_ms. In live graphs only, for it depends on timing.",
     )
     pre_roll_ms: Live[int] = Field(
         300,
@@ -60,7 +99,7 @@ class VadSettings(Settings):
         ge=30,
         le=5000,
         title="Short pause that may be an end",
-        description="Silence at which a pause is told, ms.",
+        description="Silence at which a pause is told, and turn: smart_turn asked, ms.",
     )
     max_utterance_ms: Live[int] = Field(
         20_000,
@@ -90,7 +129,16 @@ class VadSettings(Settings):
         written = self.model_fields_set
         if "post_roll_ms" in written and self.post_roll_ms > self.hangover_ms:
             raise ValueError(f"post_roll_ms ({self.post_roll_ms}) must not exceed hangover_ms ({self.hangover_ms})")
-        if self.pauses and {"post_roll_ms", "pause_ms"} <= written and self.post_roll_ms > self.pause_ms:
+        if "min_hangover_ms" in written and self.min_hangover_ms > self.hangover_ms:
+            raise ValueError(
+                f"min_hangover_ms ({self.min_hangover_ms}) must not exceed hangover_ms ({self.hangover_ms})"
+            )
+        if self.unfinished_threshold > self.turn_threshold:
+            raise ValueError(
+                f"unfinished_threshold ({self.unfinished_threshold}) must not exceed turn_threshold "
+                f"({self.turn_threshold})"
+            )
+        if self.tells_pauses and {"post_roll_ms", "pause_ms"} <= written and self.post_roll_ms > self.pause_ms:
             raise ValueError(f"post_roll_ms ({self.post_roll_ms}) must not exceed pause_ms ({self.pause_ms})")
         if "cut_search_ms" in written and self.cut_search_ms * 2 > self.max_utterance_ms:
             raise ValueError(
@@ -103,9 +151,24 @@ class VadSettings(Settings):
     def fitting_post_roll_ms(self) -> int:
         """The post-roll that holds: a default is no longer than the hangover, nor than a pause that is told, ms."""
         bounds = [self.hangover_ms]
-        if self.pauses and "post_roll_ms" not in self.model_fields_set:
+        if self.tells_pauses and "post_roll_ms" not in self.model_fields_set:
             bounds.append(self.pause_ms)
         return min(self.post_roll_ms, *bounds)
+
+    @property
+    def tells_pauses(self) -> bool:
+        """Whether pauses are told: asked for, or needed by a translator that decides."""
+        return self.pauses or self.translation
+
+    @property
+    def finds_ends(self) -> bool:
+        """Whether anything but its length may find that a silence was the end."""
+        return self.turn != "off" or self.adaptive or self.translation
+
+    @property
+    def fitting_min_hangover_ms(self) -> int:
+        """The least hangover that holds: a default is no longer than the hangover, ms."""
+        return min(self.min_hangover_ms, self.hangover_ms)
 
     @property
     def fitting_pause_ms(self) -> int:
@@ -188,7 +251,8 @@ _PADS = (
 _ENDPOINTING_DOC = """
 Only the audio of utterances passes, between `UtteranceStart` and `UtteranceEnd` frames, as it comes once an utterance
 is open. All times are counted in samples, so the same recording gives the same utterances at any speed and however it
-is cut into frames. An utterance still open at the end of the stream is closed with reason `eos`, one that reaches
+is cut into frames. With `turn`, `adaptive` or `translation` the hangover becomes the most that is waited for, and each
+end says what found it. An utterance still open at the end of the stream is closed with reason `eos`, one that reaches
 `max_utterance_ms` with reason `maximum` at the quietest point of its last `cut_search_ms`; its rest goes on as the next
 utterance and no sample is lost. A gap in time stamps closes an utterance like silence. Each utterance is posted on the
 bus when it ends. With `pauses` an `UtterancePause` frame follows the audio when it has been silent for `pause_ms`, once

@@ -54,6 +54,13 @@ class Change:
     exact: bool = True
 
 
+LEARNING = {
+    "turn": "smart_turn",
+    "turn_threshold": 1.0,
+    "unfinished_threshold": 0.0,
+    "adaptive": True,
+    "hangover_ms": 4000,
+}
 VAD: Mapping[str, Change] = {
     "onset_ms": Change(2000),
     "min_utterance_ms": Change(5000),
@@ -64,6 +71,10 @@ VAD: Mapping[str, Change] = {
     "cut_search_ms": Change(5000, {"hangover_ms": 5000, "max_utterance_ms": 10_000, "cut_search_ms": 500}),
     "max_gain_db": Change(0, {"max_gain_db": 60}, gain=0.002, exact=False),
     "pause_ms": Change(100, {"pauses": True}),
+    "min_hangover_ms": Change(600, {"turn": "smart_turn", "turn_threshold": 0.1}),
+    "turn_threshold": Change(1.0, {"turn": "smart_turn", "turn_threshold": 0.1}),
+    "unfinished_threshold": Change(0.9, LEARNING, exact=False),
+    "adaptive": Change(True, {**LEARNING, "adaptive": False}, exact=False),
 }
 SILERO = VAD | {
     "threshold": Change(0.99),
@@ -135,7 +146,8 @@ async def cut(name: str, change: Change, setting: str, first: Any, then: Any) ->
 def _told(frame: Frame) -> tuple[Any, ...]:
     if isinstance(frame, AudioFrame):
         return "audio", frame.pts_ns, frame.samples.tobytes()
-    return type(frame).__name__, frame.pts_ns, getattr(frame, "end_ns", 0), getattr(frame, "reason", "")
+    ends = (getattr(frame, name, None) for name in ("end_ns", "reason", "decided_ns"))
+    return type(frame).__name__, frame.pts_ns, *ends
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,10 @@ VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_
     "cut_search_ms",
     "max_gain_db",
     "pause_ms",
+    "min_hangover_ms",
+    "turn_threshold",
+    "unfinished_threshold",
+    "adaptive",
 }
 LIVE: Mapping[str, set[str]] = {
     "canary_ast": {"min_language_confidence", "min_logprob", "max_compression_ratio"},

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tolmach.pipelines.frames import TranslationEvidence
+from tolmach.processors.vad.ending import Ending
 from tolmach.processors.vad.endpointing import Closed, Endpointer, Endpointing, Event, Opened, Passed, Paused
 
 RATE_HZ = 1000  # one sample a millisecond: the tests read in milliseconds
@@ -140,6 +142,94 @@ def test_a_pause_told_at_the_place_for_cuts_is_not_cut_in_two():
     check(events, audio, TELLING)
     assert pauses(events)[0] == (0, 1680, 1600)
     assert closed(events)[0] == (0, 1700, "maximum")
+
+
+ENDING = Ending(shortest_ms=100, longest_ms=400, turn_threshold=0.9, unfinished_threshold=0.1)
+ASKING = replace(PARAMETERS, hangover_ms=400, post_roll_ms=50, ask_ms=80, ending=ENDING)
+
+
+def answered(
+    decisions: list[float],
+    answers: list[float],
+    parameters: Endpointing = ASKING,
+    translations: dict[int, tuple[int, TranslationEvidence]] | None = None,
+) -> tuple[list[Event], list[range]]:
+    """Run with a turn detector that gives these answers, and a translator that answers at these samples, of speech that
+    ended at those."""
+    machine = Endpointer(parameters)
+    audio = stream_of(len(decisions) * WINDOW)
+    events: list[Event] = []
+    asked: list[range] = []
+    left = iter(answers)
+    for i, decision in enumerate(decisions):
+        if (translated := (translations or {}).get(i * WINDOW)) is not None:
+            machine.judge_translation(*translated)
+        events += machine.push(audio[i * WINDOW : (i + 1) * WINDOW], decision)
+        if (wanted := machine.asks) is not None:
+            asked.append(wanted)
+            events += machine.judge_finished(next(left))
+            assert machine.asks is None, "asked once in each silence"
+    events += machine.finish()
+    check(events, audio, parameters)
+    return events, asked
+
+
+def why(events: list[Event]) -> list[tuple[int, str | None, str]]:
+    return [(e.end, e.cut_by, e.cut) for e in events if isinstance(e, Closed)]
+
+
+def test_what_is_heard_as_finished_ends_at_the_shortest_pause():
+    decisions = decisions_of((300, 1), (200, 0), (300, 1), (600, 0))
+    events, asked = answered(decisions, [0.5, 0.95])
+    assert asked == [range(0, 380), range(0, 880)]
+    assert why(events) == [(850, "turn", "heard as finished (0.95), 100 ms of silence")]
+
+
+def test_an_answer_that_comes_when_enough_silence_has_passed_ends_at_once():
+    events, asked = answered(decisions_of((300, 1), (600, 0)), [0.95], replace(ASKING, ask_ms=200))
+    assert asked == [range(0, 500)]
+    assert why(events) == [(350, "turn", "heard as finished (0.95), 200 ms of silence")]
+
+
+def test_what_is_not_finished_ends_at_the_hangover():
+    events, _ = answered(decisions_of((300, 1), (390, 0), (300, 1), (400, 0)), [0.5, 0.02])
+    assert why(events) == [(1040, "pause", "400 ms of silence")]
+
+
+def test_a_finished_sentence_that_goes_on_is_asked_about_anew():
+    """What was heard of one pause says nothing of the next."""
+    events, asked = answered(decisions_of((300, 1), (90, 0), (300, 1), (600, 0)), [0.95, 0.3])
+    assert len(asked) == 2
+    assert why(events) == [(740, "pause", "400 ms of silence")]
+
+
+def test_a_translator_counts_from_the_next_window_on_and_for_its_own_silence_alone():
+    decisions = decisions_of((300, 1), (150, 0), (300, 1), (600, 0))
+    whole = TranslationEvidence(ends_sentence=True)
+    soon, _ = answered(decisions, [0.5, 0.5], translations={420: (300, whole)})
+    assert why(soon)[0] == (350, "translation", "translated as a whole sentence, 130 ms of silence")
+    late, _ = answered(decisions, [0.5, 0.5], translations={820: (300, whole)})
+    assert why(late) == [(800, "pause", "400 ms of silence")]
+
+
+def test_a_speakers_own_pauses_are_learnt_even_where_they_were_taken_for_ends():
+    learning = replace(ASKING, max_utterance_ms=20_000, ending=Ending(shortest_ms=100, longest_ms=400, adaptive=True))
+    talk = decisions_of(*[(300, 1.0), (150, 0.0)] * 12, (300, 1.0), (600, 0.0))
+    events, asked = answered(talk, [], learning)
+    assert asked == []
+    (end,) = why(events)
+    assert end[1] == "own_pauses"
+    assert end[2].startswith("longer than the speaker's own pauses (150 ± ")
+    # Then somebody who pauses a little longer is cut once or twice, and no more.
+    slower = decisions_of(*[(300, 1.0), (150, 0.0)] * 12, *[(300, 1.0), (250, 0.0)] * 12, (300, 1.0), (600, 0.0))
+    ends = [end for end, _, _ in why(answered(slower, [], learning)[0])]
+    assert 2 <= len(ends) <= 4
+    assert ends[-2] < 8000 < ends[-1]
+
+
+def test_without_an_ending_nobody_is_asked():
+    _, asked = answered(decisions_of((300, 1), (300, 0), (300, 1)), [], replace(ASKING, ending=None))
+    assert asked == []
 
 
 def test_pre_roll_never_takes_samples_of_the_utterance_before():
