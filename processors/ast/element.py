@@ -22,19 +22,19 @@ from tolmach.pipelines.frames import (
     samples_to_ns,
 )
 from tolmach.pipelines.ordered import OrderedJobs
-from tolmach.processors.ast import RATE_HZ, AstSettings
+from tolmach.processors.ast import RATE_HZ, AstSettings, GrowingSettings
 from tolmach.processors.ast.collector import Utterance, UtteranceCollector
 from tolmach.processors.ast.direction import Decision, Direction, DirectionFinder
+from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.guards import compression_ratio, without_tokens
 from tolmach.processors.ast.hypothesis import Hypothesis
+from tolmach.processors.ast.policies import PolicyName
+from tolmach.processors.ast.simultaneous import FAILED, SimultaneousTranslation, growing
 from tolmach.processors.ast.speculation import Speculation, Speculations, ends_sentence
 from tolmach.processors.hosting import Lease, Outcome
 from tolmach.processors.languages import is_in_script, language_name, script_of
 
 Item = TypeVar("Item")
-
-FAILED = "the engine failed"
-"""Why an utterance has no text when its request raised an error, which is on the bus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,16 @@ class SpeechTranslation(Element, Generic[Item]):
     (:mod:`tolmach.processors.ast.speculation`); groups of more than one would gain nothing by it. In live graphs the
     text is pushed as a partial one for voices to prepare as soon as it is there. Headless nothing is: whether it came
     in time would be for the machine's load to say.
+
+    With :class:`GrowingSettings` and ``mode: simultaneous`` nothing is collected: the engine is asked while an
+    utterance is open (:mod:`tolmach.processors.ast.simultaneous`).
+
+    Attributes:
+        default_policy: Which words of a growing text are stable, if the settings leave it to the engine.
     """
 
     settings: AstSettings
+    default_policy: PolicyName = "local_agreement"
 
     def __init__(self, settings: AstSettings, context: Context) -> None:
         super().__init__(settings, context)
@@ -85,6 +92,12 @@ class SpeechTranslation(Element, Generic[Item]):
         self._finder = DirectionFinder()
         self._jobs: OrderedJobs[_Answers | _Early] = OrderedJobs(context, settings.max_in_flight, self._emit)
         self._speculations: Speculations[_Answers] = Speculations(context, self._speculate, self._consider)
+        self._simultaneous: SimultaneousTranslation | None = None
+        if isinstance(settings, GrowingSettings) and settings.mode == "simultaneous":
+            grows = growing(settings, self.default_policy)
+            step, limit = settings.step_ms * RATE_HZ // 1000, settings.max_in_flight
+            self._simultaneous = SimultaneousTranslation(context, grows, _Growing(self), step=step, limit=limit)
+            self.wants_progress = True  # whether an utterance that was cut goes on is known by it
 
     @abstractmethod
     async def open(self) -> Lease[Item, Hypothesis]:
@@ -101,6 +114,10 @@ class SpeechTranslation(Element, Generic[Item]):
         and how likely each was (:attr:`Hypothesis.languages`). Where another one is decided upon, this is asked.
         """
         raise NotImplementedError(f"{type(self).__name__} finds languages and has no directed()")
+
+    def growing_request(self, request: GrowingRequest) -> Item:
+        """What the model is asked about an utterance that is still spoken; written by engines that answer in words."""
+        raise NotImplementedError(f"{type(self).__name__} translates whole utterances alone")
 
     async def start(self) -> None:
         """Acquire the model."""
@@ -123,6 +140,12 @@ class SpeechTranslation(Element, Generic[Item]):
         if isinstance(frame, UtterancePause):
             self._pause(frame)
             return
+        if self._simultaneous is not None:
+            try:
+                await self._simultaneous.process(frame)
+            except ValueError as error:
+                raise self.context.error(f"{self.context.name}: {error}", frame.pts_ns) from None
+            return
         if isinstance(frame, AudioFrame):
             self._speculations.refute(frame.utterance)
         try:
@@ -134,6 +157,9 @@ class SpeechTranslation(Element, Generic[Item]):
 
     async def progress(self, time_ns: int, pad: str) -> None:
         """Pass it on behind what is under way, and no further than what is still collected."""
+        if self._simultaneous is not None:
+            await self._simultaneous.progress(time_ns, pad)
+            return
         held = [u.pts_ns for u in self._group[:1]]
         if self._collector.start_ns is not None:
             held.append(self._collector.start_ns)
@@ -141,6 +167,8 @@ class SpeechTranslation(Element, Generic[Item]):
 
     async def drain(self) -> None:
         """Translate what is still open or waits for its group, and push everything."""
+        if self._simultaneous is not None:
+            await self._simultaneous.drain()
         utterance = self._collector.flush()
         if utterance is not None:
             self._group.append(utterance)
@@ -151,6 +179,8 @@ class SpeechTranslation(Element, Generic[Item]):
         """Throw away what is under way and release the model, which stays loaded for the next graph."""
         self._collector.drop()
         self._group = []
+        if self._simultaneous is not None:
+            await self._simultaneous.stop()
         await self._jobs.close()
         await self._speculations.close()
         if self._lease is not None:
@@ -163,6 +193,8 @@ class SpeechTranslation(Element, Generic[Item]):
         None is a request that failed: its utterances have left their traces, and what was collected since has nothing
         to do with it. Forgetting that too would lose good utterances, and which ones would depend on timing.
         """
+        if self._simultaneous is not None:
+            self._simultaneous.reset(utterance)
         if utterance is not None:
             self._speculations.refute(utterance)
             self._collector.drop(utterance)
@@ -359,8 +391,19 @@ class SpeechTranslation(Element, Generic[Item]):
     def _frame(
         self, utterance: Utterance, hypothesis: Hypothesis, decision: Decision | None, decided_ns: int | None = None
     ) -> TranslationFrame:
-        source_lang, target_lang = self._direction(decision.language if decision else None)
+        _, target_lang = self._direction(decision.language if decision else None)
         rejected = self._judge(utterance, hypothesis, target_lang)
+        return self._judged_frame(utterance, hypothesis, decision, rejected, decided_ns)
+
+    def _judged_frame(
+        self,
+        utterance: Utterance,
+        hypothesis: Hypothesis,
+        decision: Decision | None,
+        rejected: str | None,
+        decided_ns: int | None,
+    ) -> TranslationFrame:
+        source_lang, target_lang = self._direction(decision.language if decision else None)
         return TranslationFrame(
             utterance=utterance.number,
             pts_ns=utterance.pts_ns,
@@ -376,6 +419,55 @@ class SpeechTranslation(Element, Generic[Item]):
             language_kept=decision.kept if decision else False,
             decided_ns=decided_ns,
         )
+
+
+class _Growing:
+    """What :class:`SimultaneousTranslation` needs of the element."""
+
+    def __init__(self, element: SpeechTranslation[Any]) -> None:
+        self._element = element
+
+    @property
+    def finds_language(self) -> bool:
+        return len(self._element.settings.directions) > 1
+
+    async def ask(self, request: GrowingRequest, decision: Decision | None) -> Hypothesis:
+        element = self._element
+        item = element.growing_request(request)
+        if decision is not None:
+            item = element.directed(item, element._direction(decision.language))
+        [outcome] = await element._answers([item], size=len(request.samples))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def decide(self, hypothesis: Hypothesis) -> Decision:
+        return self._element._finder.decide(hypothesis.languages, self._element.settings.min_language_confidence)
+
+    def confirm(self, utterance: Utterance, decision: Decision) -> None:
+        if decision.kept:
+            self._element._tell_kept(utterance, decision)
+        self._element._finder.confirm(decision)
+
+    def judge(self, hypothesis: Hypothesis, decision: Decision | None) -> str | None:
+        target_lang = self._element._direction(decision.language if decision else None).target_lang
+        return self._element._judge(_NO_UTTERANCE, hypothesis, target_lang)
+
+    def frame(
+        self,
+        utterance: Utterance,
+        hypothesis: Hypothesis,
+        decision: Decision | None,
+        rejected: str | None,
+        decided_ns: int,
+    ) -> TranslationFrame:
+        return self._element._judged_frame(utterance, _clean(hypothesis), decision, rejected, decided_ns)
+
+    def failure(self, utterance: Utterance, error: Exception) -> ElementError:
+        return self._element._failure(utterance, error)
+
+
+_NO_UTTERANCE = Utterance(0, 0, 0, np.zeros(0, np.float32))
 
 
 def _clean(hypothesis: Hypothesis) -> Hypothesis:

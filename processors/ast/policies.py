@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-__all__ = ["AlignAtt", "Answer", "Policy", "PolicyName", "Word", "local_agreement"]
+__all__ = ["AlignAtt", "Answer", "Policy", "PolicyName", "Word", "local_agreement", "mean_logprob"]
 
 PolicyName = Literal["local_agreement", "align_att"]
 
@@ -43,6 +43,13 @@ class Word:
     tokens: tuple[int, ...] = ()
     end: int | None = None
     logprob: float | None = None
+
+
+def mean_logprob(words: Sequence[Word]) -> float | None:
+    """Mean log-probability of a token of these words (natural log), or None where one is not known."""
+    known = [word.logprob for word in words if word.logprob is not None]
+    tokens = sum(len(word.tokens) for word in words)
+    return sum(known) / tokens if tokens and len(known) == len(words) else None
 
 
 @dataclass(frozen=True, slots=True)

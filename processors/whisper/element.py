@@ -12,6 +12,7 @@ from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast.collector import Utterance
 from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
+from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
 from tolmach.processors.hosting.device import resolve_device
@@ -28,6 +29,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
     """Translates utterances with Whisper."""
 
     settings: WhisperSettings
+    default_policy = "align_att"
 
     def __init__(self, settings: WhisperSettings, context: Context) -> None:
         super().__init__(settings, context)
@@ -76,6 +78,18 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
             settings.no_speech_threshold,
             directions=directions if len(directions) > 1 else (),
             transcript=settings.transcript,
+        )
+
+    def growing_request(self, request: GrowingRequest) -> WhisperRequest:
+        """What follows the prefix, word by word; while it may still change, without a beam."""
+        whole = self.request(Utterance(0, 0, 0, request.samples))
+        return replace(
+            whole,
+            beam_size=whole.beam_size if request.complete else 1,
+            transcript=False,
+            words=True,
+            prefix=request.prefix,
+            context=request.context,
         )
 
     def directed(self, item: WhisperRequest, direction: Direction) -> WhisperRequest:

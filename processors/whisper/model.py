@@ -12,11 +12,14 @@ import numpy as np
 from faster_whisper import WhisperModel as FasterWhisper
 from faster_whisper import download_model
 from faster_whisper.audio import pad_or_trim
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.direction import Likelihoods
 from tolmach.processors.ast.hypothesis import Hypothesis
+from tolmach.processors.ast.policies import Word, mean_logprob
 from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE
 from tolmach.processors.whisper.weights import INSTALL
@@ -35,6 +38,16 @@ NEEDED = ("config.json", "model.bin", "tokenizer.json")
 
 UNSURE_LOGPROB = -1.0
 """Whisper's rule for silence: no speech is likely *and* the text is below this (``logprob_threshold``)."""
+
+
+TOKENS_PER_S = 8.0
+"""Tokens that a second of speech may become (:data:`tolmach.processors.canary.request.TOKENS_PER_S`)."""
+
+TOKENS_AT_LEAST = 24
+"""What audio of no length may become."""
+
+_OPENING, _CLOSING = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
+"""Marks that belong to the word behind them, and to the word before them."""
 
 
 def download(name: str) -> Path:
@@ -151,7 +164,7 @@ class WhisperModel:
         if languages:
             spoken = max(languages, key=lambda each: each[1])[0]
             item = replace(item, source_lang=spoken, transcribe=dict(item.directions)[spoken] == spoken)
-        found = self._read(item)
+        found = self._grow(item) if item.words else self._read(item)
         if languages:
             found = replace(found, languages=languages, source_lang=item.source_lang)
         if item.transcript:
@@ -168,14 +181,90 @@ class WhisperModel:
         """
         if not item.directions:
             return ()
-        features = self._model.feature_extractor(item.samples)
-        # The last frame left out, as transcribe() does: otherwise it is another window, and encoded anew.
-        window = pad_or_trim(features[:, : min(features.shape[-1] - 1, self._model.feature_extractor.nb_max_frames)])
+        window, _ = self._window(item)
         [found] = self._model.model.detect_language(self._model.encode(window))
         by_code = {token.strip("<|>"): float(probability) for token, probability in found}
         likely = [by_code.get(WHISPER_CODES.get(lang, lang), 0.0) for lang, _ in item.directions]
         total = sum(likely) or 1.0
         return tuple((lang, each / total) for (lang, _), each in zip(item.directions, likely, strict=True))
+
+    def _window(self, item: WhisperRequest) -> tuple[Any, int]:
+        """The features of the first window, padded to 30 s, and how many of its frames are audio."""
+        features = self._model.feature_extractor(item.samples)
+        # The last frame left out, as transcribe() does: otherwise it is another window, and encoded anew.
+        frames = min(features.shape[-1] - 1, self._model.feature_extractor.nb_max_frames)
+        return pad_or_trim(features[:, :frames]), frames
+
+    def _grow(self, item: WhisperRequest) -> Hypothesis:
+        """What follows the prefix, word by word, and which audio each word is made from.
+
+        What ``FasterWhisper.transcribe`` does for one window, with a prefix of tokens instead of text: a prefix that is
+        read anew may become other tokens, which the decoder would not have chosen.
+        """
+        model = self._model
+        window, frames = self._window(item)
+        encoded = model.encode(window)
+        task = "transcribe" if item.transcribe else "translate"
+        language = WHISPER_CODES.get(item.source_lang, item.source_lang)
+        tokenizer = Tokenizer(model.hf_tokenizer, multilingual=True, task=task, language=language)
+        context = [tokenizer.sot_prev, *item.context] if item.context else []
+        prompt = [*context, *tokenizer.sot_sequence, tokenizer.no_timestamps, *item.prefix]
+        most = len(prompt) + TOKENS_AT_LEAST + round(TOKENS_PER_S * len(item.samples) / RATE_HZ)
+        result = model.model.generate(
+            encoded,
+            [prompt],
+            beam_size=item.beam_size,
+            max_length=min(model.max_length, most),
+            return_scores=True,
+            return_no_speech_prob=True,
+            # It would forbid the end of the text in the first place, where a prefix may well have said everything.
+            suppress_blank=not item.prefix,
+            suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
+        )[0]
+        # CTranslate2 gives the prefix back in front of what follows it.
+        tokens = [token for token in result.sequences_ids[0][len(item.prefix) :] if token < tokenizer.eot]
+        words = self._words(tokenizer, encoded, item, tokens, frames)
+        logprob = mean_logprob(words)
+        fault = None
+        if result.no_speech_prob > item.no_speech_threshold and (logprob is None or logprob < UNSURE_LOGPROB):
+            fault = "no speech"
+        return Hypothesis("".join(word.text for word in words).strip(), logprob, fault, words=words)
+
+    def _words(
+        self, tokenizer: Tokenizer, encoded: Any, item: WhisperRequest, tokens: Sequence[int], frames: int
+    ) -> tuple[Word, ...]:
+        """The words of ``tokens``, with where their sound ends by dynamic time warping over the cross-attention.
+
+        Args:
+            tokenizer: For this task and language.
+            encoded: The encoder's states.
+            item: What was asked.
+            tokens: What follows its prefix.
+            frames: Frames of the features that are audio and not padding.
+        """
+        if not tokens:
+            return ()
+        text = [*item.prefix, *tokens]
+        (aligned,) = self._model.model.align(encoded, tokenizer.sot_sequence, [text], frames)
+        # Pairs of token and frame along the path; a token ends where the next one begins.
+        ends = [0] * len(text)
+        for token, frame in aligned.alignments:
+            if token and token <= len(text):
+                ends[token - 1] = ends[token - 1] or frame
+        logprobs = np.log(np.maximum(aligned.text_token_probs, 1e-9))
+        texts, split = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
+        pieces = [{"word": word, "tokens": piece} for word, piece in zip(texts, split, strict=True)][:-1]
+        merge_punctuations(pieces, _OPENING, _CLOSING)
+        words, at = [], len(item.prefix)
+        for piece in pieces:
+            size = len(piece["tokens"])
+            if not size:
+                continue
+            end = round(max(ends[at : at + size]) / self._model.tokens_per_second * RATE_HZ)
+            logprob = float(logprobs[at : at + size].sum())
+            words.append(Word(piece["word"], tuple(piece["tokens"]), min(end, len(item.samples)), logprob))
+            at += size
+        return tuple(words)
 
     def _read(self, item: WhisperRequest) -> Hypothesis:
         found, _ = self._model.transcribe(

@@ -22,6 +22,9 @@ class WhisperRequest:
         no_speech_threshold: Probability of no speech above which an improbable text is none.
         directions: Languages one of which is spoken, with the target of each; empty where ``source_lang`` is.
         transcript: Whether what was understood is wanted too.
+        words: Say which word is made from which audio; at most 30 s of it then.
+        prefix: Tokens that the text begins with; what is wanted is what follows them.
+        context: Tokens of what was said before.
     """
 
     samples: Samples
@@ -31,3 +34,6 @@ class WhisperRequest:
     no_speech_threshold: float
     directions: tuple[Direction, ...] = ()
     transcript: bool = False
+    words: bool = False
+    prefix: tuple[int, ...] = ()
+    context: tuple[int, ...] = ()

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import field_validator, model_validator
 
 from tolmach.pipelines.element import ElementSpec, Field, Heard, Live, Missing
-from tolmach.processors.ast import AstSettings, ast_pads
+from tolmach.processors.ast import GrowingSettings, ast_pads
 from tolmach.processors.ast.direction import AUTO, Direction
 from tolmach.processors.languages import LANGUAGES, primary_language
 
@@ -29,7 +29,7 @@ ENGLISH = "en"
 ComputeType = Literal["default", "float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16"]
 
 
-class WhisperSettings(AstSettings):
+class WhisperSettings(GrowingSettings):
     """Settings of ``whisper_ast``."""
 
     finds_language = True
