@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, str] = {
     "fetch": "download and verify the models a graph needs",
     "doctor": "say what this machine can run, and what is missing",
     "new": "begin a plug-in: a package with an element of your own",
+    "eval": "judge a graph by recordings with references: BLEU, chrF, latency, a page to listen to",
     "bench": "measure a graph on this machine: speed, memory, where the time goes",
 }
 """Name → one line for ``tolmach --help``; the module is ``tolmach.pipelines.cli.commands.<name>``."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from tolmach.pipelines.bus import Bus, EosMessage, LatencyMessage
 from tolmach.pipelines.element import Element, SourceElement
 from tolmach.pipelines.errors import Cancelled, GraphError, ModelMissingError, TolmachError
-from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.graph import Graph, PadRef
 from tolmach.pipelines.models.caches import missing_besides
 from tolmach.pipelines.runtime.pipecat_api import (
     BasePipeline,
@@ -33,7 +33,7 @@ from tolmach.pipelines.runtime.pipecat_api import (
     StartFrame,
 )
 from tolmach.pipelines.runtime.processor import ElementProcessor
-from tolmach.pipelines.runtime.taps import taps_of
+from tolmach.pipelines.runtime.taps import Probe, taps_of
 from tolmach.pipelines.runtime.tracing import Tracer
 
 MAX_CHAIN = 100
@@ -73,6 +73,7 @@ class GraphPipeline(BasePipeline):
         tracer: Collects per-element figures; None measures nothing.
         observed: Whether pipecat observers want to see every media frame (costs about a third of the speed).
         resources: What elements find by name.
+        probes: What is given the frames that leave a src pad.
 
     Raises:
         GraphError: If a chain without a queue is too long for one task.
@@ -88,6 +89,7 @@ class GraphPipeline(BasePipeline):
         tracer: Tracer | None = None,
         observed: bool = False,
         resources: Mapping[str, object] | None = None,
+        probes: Mapping[PadRef, Probe] | None = None,
     ) -> None:
         super().__init__(name=graph.name, enable_direct_mode=True)  # type: ignore[no-untyped-call]
         self.graph = graph
@@ -109,6 +111,8 @@ class GraphPipeline(BasePipeline):
             self._elements[link.src.node].connect(link.src.pad, self._elements[link.sink.node], link.sink.pad)
         for pad, tap in taps_of(graph).items():
             self._elements[pad.node].listen(pad.pad, tap)
+        for pad, probe in (probes or {}).items():
+            self._elements[pad.node].probe(pad.pad, probe)
         for name in reversed(graph.order):
             self._elements[name].tell_progress()
         if tracer is not None:

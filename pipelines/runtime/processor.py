@@ -17,7 +17,7 @@ from tolmach.pipelines.frames import AudioFrame, Frame, UtteranceEnd, UtteranceS
 from tolmach.pipelines.graph import Graph, Node
 from tolmach.pipelines.registry import load_runtime
 from tolmach.pipelines.runtime.pipecat_api import DataFrame, FrameDirection, FrameProcessor, PipecatFrame
-from tolmach.pipelines.runtime.taps import Tap
+from tolmach.pipelines.runtime.taps import Probe, Tap
 from tolmach.pipelines.runtime.tracing import ElementStats
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class ElementProcessor(FrameProcessor):
         self._graph = graph
         self._peers: dict[str, tuple[ElementProcessor, str]] = {}
         self._taps: dict[str, Tap] = {}
+        self._probes: dict[str, Probe] = {}
         self._open_sinks = {link.sink.pad for link in graph.links_to(node.name)}
         self._reached = dict.fromkeys(self._open_sinks, -END_NS)  # how far each sink pad has come
         self._progressed_ns = -END_NS
@@ -133,6 +134,10 @@ class ElementProcessor(FrameProcessor):
         """Post what ``tap`` says of the frames that leave by a src pad."""
         self._taps[src_pad] = tap
 
+    def probe(self, src_pad: str, probe: Probe) -> None:
+        """Give ``probe`` every frame that leaves by a src pad, before anybody else."""
+        self._probes[src_pad] = probe
+
     def tell_progress(self) -> bool:
         """Settle which peers are told how far the stream has come; returns whether we want to know it ourselves.
 
@@ -153,6 +158,8 @@ class ElementProcessor(FrameProcessor):
             return
         if peer is None:
             return
+        if self._probes and (probe := self._probes.get(pad)) is not None:
+            await probe(frame)
         if not isinstance(frame, AudioFrame):
             if isinstance(frame, UtteranceStart):
                 self._open_utterances[pad] = frame

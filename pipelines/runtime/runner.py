@@ -15,10 +15,11 @@ from typing import Any, Literal
 from tolmach.pipelines.bus import Bus, ErrorMessage, Message, PositionMessage, StateMessage, WarningMessage
 from tolmach.pipelines.element import Element
 from tolmach.pipelines.errors import TolmachError
-from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.graph import Graph, PadRef
 from tolmach.pipelines.language.builder import change_settings
 from tolmach.pipelines.runtime.lower import GraphPipeline
 from tolmach.pipelines.runtime.pipecat_api import BaseObserver, PipelineWorker, WorkerRunner
+from tolmach.pipelines.runtime.taps import Probe
 from tolmach.pipelines.runtime.tracing import Tracer
 from tolmach.pipelines.runtime.verdict import Verdict
 
@@ -76,6 +77,8 @@ class GraphRunner:
         warm: Whether to run each model once before the graph plays (:meth:`tolmach.pipelines.element.Element.warm`).
         resources: What elements of this run find by name (:meth:`tolmach.pipelines.element.Context.resource`): what an
             application has and a graph file cannot hold.
+        probes: What is given every frame that leaves a src pad, by the pad; where the points lie that texts, utterances
+            and voices pass: :func:`tolmach.pipelines.runtime.taps.points_of`.
     """
 
     def __init__(
@@ -89,12 +92,14 @@ class GraphRunner:
         observers: Sequence[BaseObserver] = (),
         warm: bool = False,
         resources: Mapping[str, object] | None = None,
+        probes: Mapping[PadRef, Probe] | None = None,
     ) -> None:
         self.graph = graph
         self.bus = bus or Bus()
         self._observers = list(observers)
         self._warm = warm
         self._resources = dict(resources or {})
+        self._probes = dict(probes or {})
         self._tracer = Tracer() if trace else None
         self._pipeline: GraphPipeline | None = None
         self._base_dir = base_dir or Path.cwd()
@@ -141,6 +146,7 @@ class GraphRunner:
             tracer=self._tracer,
             observed=bool(self._observers),
             resources=self._resources,
+            probes=self._probes,
         )
         self._pipeline = pipeline
         if self._finish_asked:

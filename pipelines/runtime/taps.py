@@ -14,30 +14,44 @@ and no element has to post anything for them. The points depend on the links alo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from tolmach.pipelines.bus import Message, TranslationMessage, UtteranceEndMessage, UtteranceStartMessage, VoiceMessage
 from tolmach.pipelines.frames import Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.graph import Graph, PadRef
 
-__all__ = ["Tap", "taps_of"]
+__all__ = ["Point", "Probe", "Tap", "points_of", "taps_of"]
 
 Tap = Callable[[Frame], Message | None]
 """What is to be told of a frame that is no audio, or None."""
 
+Probe = Callable[[Frame], Awaitable[None]]
+"""Is given every frame that leaves a src pad, audio included, before it goes on, as GStreamer's pad probes are; what it
+waits for, the stream waits for."""
+
+Point = Literal["text", "utterance", "voice"]
+"""What passes a point."""
+
 
 def taps_of(graph: Graph) -> dict[PadRef, Tap]:
     """What to tell of the frames that leave each src pad; only of those that are listened to."""
-    taps: dict[PadRef, Tap] = dict.fromkeys(_text_points(graph), _text)
+    taps: dict[Point, Tap] = {"text": _text, "utterance": _utterance, "voice": _voice}
+    return {pad: taps[point] for pad, point in points_of(graph).items()}
+
+
+def points_of(graph: Graph) -> dict[PadRef, Point]:
+    """The src pads that are listened to, and for what."""
+    points: dict[PadRef, Point] = dict.fromkeys(_text_points(graph), "text")
     for name in graph.order:
         takes_text = any(link.carries("text") for link in graph.links_to(name))
         takes_utterances = any(link.segmented for link in graph.links_to(name))
         for link in graph.links_from(name):
             if takes_text and link.carries("audio") and not link.carries("text"):
-                taps[link.src] = _voice
+                points[link.src] = "voice"
             elif link.segmented and not (takes_text or takes_utterances):
-                taps[link.src] = _utterance
-    return taps
+                points[link.src] = "utterance"
+    return points
 
 
 def _text(frame: Frame) -> Message | None:

@@ -32,12 +32,13 @@ from tolmach.pipelines.cli.batch.records import (
 )
 from tolmach.pipelines.element import heard_languages, output_paths
 from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
-from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.graph import Graph, PadRef
 from tolmach.pipelines.language.check import GraphSource, load_graph
 from tolmach.pipelines.language.include import Includes
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.runtime.taps import Probe
 from tolmach.pipelines.stdio import STDOUT
 
 SUBTITLES = frozenset({".srt", ".vtt"})
@@ -106,6 +107,22 @@ class Watcher(Protocol):
         """A recording has ended, one way or another."""
 
 
+class Witness(Protocol):
+    """Who wants more of each run than its record holds: what flows, and when."""
+
+    def attend(self, job: Job, graph: Graph, bus: Bus) -> Mapping[PadRef, Probe]:
+        """A run begins: subscribe, and say what should be given the frames at which pads."""
+
+    async def depose(self, job: Job, result: RunResult) -> None:
+        """It has ended; files written to the job's folder now are among its outputs.
+
+        Raises:
+            OSError: If they cannot be written.
+
+        Cancelled by: nobody.
+        """
+
+
 @dataclass(slots=True)
 class Batch:
     """A graph and what to run it over.
@@ -124,6 +141,7 @@ class Batch:
         registry: Element types; the default registry when None.
         includes: Where the files lie that the graph includes; its folder when None.
         resources: What elements find by name; standard output among them, if the graph writes to it.
+        witness: Looks on while the runs play, or None.
     """
 
     source: GraphSource
@@ -139,6 +157,7 @@ class Batch:
     registry: Registry | None = None
     includes: Includes | None = None
     resources: Mapping[str, object] = field(default_factory=dict)
+    witness: Witness | None = None
     results: dict[str, RunResult] = field(default_factory=dict)
     _runners: set[GraphRunner] = field(default_factory=set)
     _cancelled: bool = False
@@ -284,7 +303,10 @@ class Batch:
         bus = Bus()
         bus.subscribe(notes.take)
         bus.subscribe(lambda m: self._report(job, m))
-        runner = GraphRunner(graph, bus=bus, overwrite=overwrite, trace=self.trace, resources=self.resources)
+        probes = self.witness.attend(job, graph, bus) if self.witness is not None else {}
+        runner = GraphRunner(
+            graph, bus=bus, overwrite=overwrite, trace=self.trace, resources=self.resources, probes=probes
+        )
         self._runners.add(runner)
         if self._cancelled:  # while the record was written
             runner.cancel()
@@ -302,6 +324,8 @@ class Batch:
             await asyncio.to_thread(save_record, job.output, record.as_status("failed"))
             raise result.error
         self.results[job.name] = result
+        if self.witness is not None:
+            await self.witness.depose(job, result)
         status: RecordStatus = "done" if result.ok else "cancelled" if result.status == "cancelled" else "failed"
         errors = tuple(describe_message(m) for m in result.errors)
         if result.error is not None and not errors:

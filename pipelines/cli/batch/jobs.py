@@ -12,7 +12,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ class Job:
         input: The recording, or None for a graph that makes its own audio.
         output: Folder for everything it writes.
         problem: Why it cannot be run (no such file, a link to nothing), or "".
+        params: Values of the graph's params for this job alone.
     """
 
     name: str
     input: Path | None
     output: Path
     problem: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def is_unicode(self) -> bool:
@@ -271,8 +273,8 @@ def _key(folder: Path) -> str:
 
 
 def job_params(job: Job, params: Mapping[str, Any], declared: Sequence[ParamDef]) -> dict[str, Any]:
-    """The graph's params for one job: the caller's, and the job's recording and folder for those with these roles."""
-    values = dict(params)
+    """The graph's params for one job: the caller's, its own, its recording and folder for those with these roles."""
+    values = {**params, **job.params}
     recording, folder = param_with_role(declared, "input"), param_with_role(declared, "output")
     if job.input is not None and recording is not None:
         values[recording.name] = str(job.input)

@@ -1,0 +1,1 @@
+"""How good a graph is: recordings with references through it, scores, a page to listen to (``tolmach eval``)."""
