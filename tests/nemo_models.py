@@ -6,6 +6,7 @@ The layout is that of canary-1b-v2 (one SentencePiece tokenizer with the special
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def build(
     layers: int = 1,
     bias: Callable[[str], float] | None = None,
     pre_ln: bool = True,
+    aligner: bool = False,
+    lively: bool = True,
 ) -> Path:
     """Make ``tiny.nemo`` in ``folder``.
 
@@ -55,6 +58,8 @@ def build(
         layers: Of the encoder and of the decoder.
         bias: What is added to the logit of a token, by its piece, after :func:`_enliven`.
         pre_ln: Whether the decoder's layers normalise what goes in (as the published ones do) or what comes out.
+        aligner: Whether a CTC recogniser lies beside it in the file, named as in that of canary-1b-v2.
+        lively: Whether its texts depend on the audio (:func:`_enliven`); else it has NeMo's initial weights.
     """
     import torch
     from nemo.collections.asr.models import EncDecMultiTaskModel
@@ -66,7 +71,8 @@ def build(
     plain["transf_decoder"]["config_dict"]["pre_ln"] = pre_ln
     config = OmegaConf.create(plain)
     model = EncDecMultiTaskModel(config)
-    _enliven(model)
+    if lively:
+        _enliven(model)
     if bias is not None:
         pieces = model.tokenizer.ids_to_tokens(list(range(model.tokenizer.vocab_size)))
         with torch.no_grad():
@@ -75,8 +81,55 @@ def build(
         with open_dict(model.cfg):
             model.cfg.decoding = OmegaConf.create(decoding)
     path = folder / "tiny.nemo"
+    with open_dict(model.cfg):
+        model.cfg.restore_timestamps_model = aligner  # not before: it would look in whatever was restored last
     model.save_to(str(path))
+    if aligner:
+        _add_aligner(path, plain)
     return path
+
+
+def _add_aligner(path: Path, config: dict[str, Any]) -> None:
+    from nemo.collections.asr.models import EncDecCTCModelBPE
+    from omegaconf import OmegaConf
+
+    ctc = EncDecCTCModelBPE(
+        OmegaConf.create(
+            {
+                "sample_rate": 16000,
+                "log_prediction": False,
+                "ctc_reduction": "mean_batch",
+                "skip_nan_grad": False,
+                "target": "nemo.collections.asr.models.ctc_bpe_models.EncDecCTCModelBPE",
+                "tokenizer": {"dir": config["tokenizer"]["dir"], "type": "bpe"},
+                "preprocessor": config["preprocessor"],
+                "encoder": config["encoder"],
+                "decoder": {
+                    "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+                    "feat_in": None,
+                    "num_classes": -1,
+                    "vocabulary": [],
+                },
+                "decoding": {"strategy": "greedy_batch"},
+                "optim": {"name": "adamw", "lr": 1e-3},
+            }
+        )
+    )
+    _put_aligner(ctc, path)
+
+
+def _put_aligner(ctc: Any, path: Path) -> None:
+    beside = path.with_name("aligner.nemo")
+    ctc.save_to(str(beside))
+    with tarfile.open(beside) as source, tarfile.open(path, "a") as into:
+        there = {Path(member.name).name for member in into.getmembers()}
+        for member in source.getmembers():
+            name = Path(member.name).name
+            if member.isfile() and name not in there - {"model_config.yaml", "model_weights.ckpt"}:
+                data = source.extractfile(member)
+                member.name = f"./timestamps_asr_{name}" if name.startswith("model_") else f"./{name}"
+                into.addfile(member, data)
+    beside.unlink()
 
 
 def _enliven(model: Any) -> None:
@@ -225,3 +278,88 @@ def _config(tokenizer: Path, beam_size: int | None, width: int, layers: int) -> 
             "pad_id": None,
         },
     }
+
+
+TAUGHT = {
+    "en": "Where is the station? I would like some bread.",
+    "ru": "Где находится вокзал? Я бы хотел хлеба.",
+}
+"""What a taught model hears in :func:`two_tones`, whatever their lengths: one sentence a tone."""
+
+
+def two_tones(first_s: float, pause_s: float, second_s: float) -> Any:
+    """A low tone, a pause and a high tone, float32[n] at 16 kHz."""
+    import numpy as np
+
+    parts = [(first_s, 300.0, 0.3), (pause_s, 0.0, 0.0), (second_s, 1500.0, 0.3)]
+    return np.concatenate(
+        [level * np.sin(2 * np.pi * pitch * np.arange(int(length * 16000)) / 16000) for length, pitch, level in parts]
+    ).astype(np.float32)
+
+
+def build_taught(folder: Path) -> Path:
+    """Make ``taught.nemo``: a tiny model that hears two sentences in two tones, with an aligner that tells the tones.
+
+    Takes some seconds. The model says its sentences whatever it hears; but its aligner finds the tones, so spans can be
+    tested against them.
+    """
+    import numpy as np
+    import torch
+    from nemo.collections.asr.models import ASRModel, EncDecMultiTaskModel
+
+    from tolmach.processors.canary.known import ALIGNER
+    from tolmach.processors.canary.nemo_file import restore
+    from tolmach.processors.canary.prompts import Prompts
+
+    plain = build(folder, aligner=True, lively=False)
+    model, aligner = restore(plain, EncDecMultiTaskModel), restore(plain, ASRModel, ALIGNER)
+    for each in (model, aligner):
+        each.preprocessor.featurizer.dither, each.preprocessor.featurizer.pad_to = 0.0, 0
+        each.eval()
+    rng = np.random.default_rng(0)
+    tokenizer, prompts = model.tokenizer, Prompts(model, torch.device("cpu"))
+    halves = [tokenizer.text_to_ids(half) for half in ("Where is the station?", "I would like some bread.")]
+    seconds = rng.uniform([1.2, 0.3, 1.2], [2.5, 1.0, 2.5], (24, 3))
+    sounds = [torch.from_numpy(two_tones(*row)) for row in seconds]
+    signal, length = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True), torch.tensor(list(map(len, sounds)))
+
+    with torch.no_grad():
+        features, frames = aligner.preprocessor(input_signal=signal, length=length)
+    learn = torch.optim.Adam(aligner.parameters(), lr=4e-3)
+    for step in range(120):
+        rows = range(step % 8 * 3, step % 8 * 3 + 3)
+        logprobs, *_ = aligner(processed_signal=features[rows], processed_signal_length=frames[rows])
+        labels = torch.full(logprobs.shape[:2], tokenizer.vocab_size)  # blank
+        for row, (first, pause, second) in zip(labels, seconds[rows], strict=True):
+            for start, end, tokens in ((0, first, halves[0]), (first + pause, first + pause + second, halves[1])):
+                # Each token at one frame of its tone, evenly.
+                row[np.linspace(start * 12.5 + 1, end * 12.5 - 1, len(tokens)).astype(int)] = torch.tensor(tokens)
+        loss = torch.nn.functional.nll_loss(logprobs.flatten(0, 1), labels.flatten())
+        learn.zero_grad()
+        loss.backward()
+        learn.step()
+
+    with torch.no_grad():
+        _, _, states, mask = model(input_signal=signal[:2], input_signal_length=length[:2])
+    learn = torch.optim.Adam([*model.transf_decoder.parameters(), *model.log_softmax.parameters()], lr=1e-2)
+    for step in range(200):
+        lang = "ru" if step % 2 else "en"
+        begin = prompts.of("en", lang).tolist()
+        text = [*begin, *tokenizer.text_to_ids(TAUGHT[lang]), tokenizer.eos_id]
+        tokens = torch.tensor([text] * 2)
+        hidden = model.transf_decoder(
+            input_ids=tokens[:, :-1],
+            decoder_mask=torch.ones_like(tokens[:, :-1]),
+            encoder_embeddings=states,
+            encoder_mask=mask,
+        )
+        logprobs = model.log_softmax(hidden_states=hidden)[:, len(begin) - 1 :]
+        loss = torch.nn.functional.nll_loss(logprobs.flatten(0, 1), tokens[:, len(begin) :].flatten())
+        learn.zero_grad()
+        loss.backward()
+        learn.step()
+    path = folder / "taught.nemo"
+    model.cfg.restore_timestamps_model = True
+    model.save_to(str(path))
+    _put_aligner(aligner, path)
+    return path

@@ -27,7 +27,7 @@ from tolmach.processors.ast.collector import Utterance, UtteranceCollector
 from tolmach.processors.ast.direction import Decision, Direction, DirectionFinder
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.guards import compression_ratio, without_tokens
-from tolmach.processors.ast.hypothesis import Hypothesis
+from tolmach.processors.ast.hypothesis import Hypothesis, Segment
 from tolmach.processors.ast.policies import PolicyName
 from tolmach.processors.ast.simultaneous import FAILED, SimultaneousTranslation, growing
 from tolmach.processors.ast.speculation import Speculation, Speculations, ends_sentence
@@ -386,7 +386,8 @@ class SpeechTranslation(Element, Generic[Item]):
                 self._tell_kept(utterance, decision)
             if frame.rejected is None:
                 self._finder.confirm(decision)  # what has no text may have been no speech
-        await self.context.push(frame)
+        for part in _parts(frame, hypothesis.segments):
+            await self.context.push(part)
 
     def _frame(
         self, utterance: Utterance, hypothesis: Hypothesis, decision: Decision | None, decided_ns: int | None = None
@@ -468,6 +469,24 @@ class _Growing:
 
 
 _NO_UTTERANCE = Utterance(0, 0, 0, np.zeros(0, np.float32))
+
+
+def _parts(frame: TranslationFrame, segments: Sequence[Segment]) -> list[TranslationFrame]:
+    """A frame for each segment, with its own span; the frame itself where there is none."""
+    if frame.rejected or not segments:
+        return [frame]
+    return [
+        replace(
+            frame,
+            pts_ns=frame.pts_ns + samples_to_ns(segment.start, RATE_HZ),
+            end_ns=frame.pts_ns + samples_to_ns(segment.end, RATE_HZ),
+            text=segment.text,
+            source_text=None if frame.source_text is None else segment.source_text,
+            part=n,
+            more=n + 1 < len(segments),
+        )
+        for n, segment in enumerate(segments)
+    ]
 
 
 def _clean(hypothesis: Hypothesis) -> Hypothesis:

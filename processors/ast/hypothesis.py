@@ -7,7 +7,24 @@ from dataclasses import dataclass, replace
 from tolmach.processors.ast.direction import Likelihoods
 from tolmach.processors.ast.policies import Word
 
-__all__ = ["Hypothesis"]
+__all__ = ["Hypothesis", "Segment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A sentence of a text with the audio that it translates.
+
+    Attributes:
+        text: Stripped; not empty.
+        start: First sample of it in the utterance, at 16 kHz.
+        end: Just after its last one; behind ``start``.
+        source_text: What was understood of it; None where nobody asked.
+    """
+
+    text: str
+    start: int
+    end: int
+    source_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +42,8 @@ class Hypothesis:
             near 0 when the model takes the sentence for finished.
         source_text: What was understood, in the language that was spoken; None unless it was asked for.
         source_lang: Language it was translated from, where the engine was to find it; None where it was given.
+        segments: The sentences of ``text`` with their spans, in order; empty unless they were asked for, and where the
+            text is one, or has no other span than the utterance's.
         languages: How likely each of the languages is that the engine was to choose from; empty where it was given.
     """
 
@@ -37,6 +56,7 @@ class Hypothesis:
     source_text: str | None = None
     source_lang: str | None = None
     languages: Likelihoods = ()
+    segments: tuple[Segment, ...] = ()
 
     def tried_again(self, why: str) -> Hypothesis:
         """The same, one try more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,16 +19,19 @@ from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.canary.known import (
     EMBEDDED,
+    NO_ALIGNER,
     Embedded,
     check_pair,
     download,
+    has_aligner,
     published_name,
     read_embedded,
     verify,
 )
-from tolmach.processors.canary.request import CanaryRequest, pad_behind, pad_short, token_bound
+from tolmach.processors.canary.request import AlignRequest, CanaryRequest, pad_behind, pad_short, token_bound
+from tolmach.processors.canary.segments import WordTimes, segments_of, to_align
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
-from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop, report
+from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, Outcome, off_loop, report
 from tolmach.processors.hosting.device import resolve_device, torch_gpus
 
 
@@ -38,10 +41,14 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
     settings: CanarySettings
 
     def __init__(self, settings: CanarySettings, context: Context) -> None:
+        # Where the decoders of small models of one's own look says little: the phrasebook's looks at the last frame.
+        named = not is_path(settings.model) and not settings.model.startswith(EMBEDDED)
+        self.default_policy = "align_att" if named or published_name(settings.model) else "local_agreement"
         super().__init__(settings, context)
         self.group_size = settings.batch_utterances
         self.merge = settings.merge
         self._embedded: Embedded | None = None
+        self._aligner: Lease[AlignRequest, WordTimes] | None = None
 
     @property
     def empty_rejection(self) -> str:
@@ -71,6 +78,8 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         else:
             self.engine = model.rpartition("/")[2]
         self.context.post(InfoMessage(f"loading {self.engine}"))
+        if self.settings.mode == "segments":
+            self._aligner = await self._acquire_aligner(model)  # first: whether there is one is known at once
         lease = await self._acquire(model, sha256)
         try:
             self._check_languages(lease.info)
@@ -93,6 +102,29 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         key = HostKey("canary", model, device, ", ".join(variant))
         load = partial(_load, model, device, sha256, threads, dtype)
         return await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=self._note_progress)
+
+    async def _acquire_aligner(self, model: str) -> Lease[AlignRequest, WordTimes]:
+        settings = self.settings
+        device = await off_loop(resolve_device, settings.device, torch_gpus)
+        key = HostKey("canary aligner", model, device, f"{settings.cpu_threads} threads" * bool(settings.cpu_threads))
+        load = partial(_load_aligner, model, device, settings.cpu_threads)
+        try:
+            return await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=self._note_progress)
+        except ModelError as error:
+            raise type(error)(f"{self.context.name}: {error}") from error
+
+    async def warm(self) -> None:
+        """Have the model translate, and the aligner align, a second of noise, once a process."""
+        await super().warm()
+        if self._aligner is not None:
+            await self._aligner.warm(once="align")
+
+    async def stop(self) -> None:
+        """Throw away what is under way and release the models, which stay loaded for the next graph."""
+        await super().stop()
+        if self._aligner is not None:
+            self._aligner.release()
+            self._aligner = None
 
     def _note_progress(self, text: str) -> None:
         self.context.post(LoadingMessage(f"loading {self.engine}: {text}"))
@@ -141,8 +173,42 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             settings.max_tokens or token_bound(len(samples) / RATE_HZ),
             directions=directions if len(directions) > 1 else (),
             evidence=self._evidence,
-            transcript=settings.transcript,
+            transcript=settings.transcript or settings.mode == "segments",
         )
+
+    async def _answers(
+        self, items: Sequence[CanaryRequest], spent: Callable[[float], None] | None = None, size: float = 1.0
+    ) -> list[Outcome[Hypothesis]]:
+        outcomes = await super()._answers(items, spent, size)
+        if self._aligner is not None:
+            await self._segment(self._aligner, items, outcomes)
+        return outcomes
+
+    async def _segment(
+        self,
+        aligner: Lease[AlignRequest, WordTimes],
+        items: Sequence[CanaryRequest],
+        outcomes: list[Outcome[Hypothesis]],
+    ) -> None:
+        """Add to each answer the spans of its sentences."""
+        asked: dict[int, AlignRequest] = {}
+        for n, (item, found) in enumerate(zip(items, outcomes, strict=True)):
+            # What had to be padded has other times than its utterance, and no room for two sentences.
+            short = len(item.samples) <= self.settings.min_utterance_ms * RATE_HZ // 1000
+            if isinstance(found, Hypothesis) and not short and (text := to_align(found.text, found.source_text)):
+                asked[n] = AlignRequest(item.samples, text)
+        if not asked:
+            return
+        times = await aligner.submit(list(asked.values()), merge=self.merge)
+        for (n, request), spans in zip(asked.items(), times, strict=True):
+            hypothesis = outcomes[n]
+            if isinstance(spans, Exception):
+                text = f"the spans of an utterance's sentences are not known: {type(spans).__name__}: {spans}"
+                self.context.post(WarningMessage(text))
+            elif isinstance(hypothesis, Hypothesis):
+                heard, understood = len(request.samples), hypothesis.source_text
+                segments = segments_of(hypothesis.text, request.text, spans, heard, understood)
+                outcomes[n] = replace(hypothesis, segments=segments)
 
     def growing_request(self, request: GrowingRequest) -> CanaryRequest:
         """What follows the prefix, word by word; nothing is put around audio that others will follow."""
@@ -169,6 +235,17 @@ def _load(
     from tolmach.processors.canary.model import load  # seconds, so on the host's thread
 
     return load(model, device, sha256=sha256, cpu_threads=cpu_threads, dtype=dtype)
+
+
+def _load_aligner(model: str, device: str, cpu_threads: int) -> Model[AlignRequest, WordTimes]:
+    path = Path(model) if is_path(model) else download(model, report)
+    if not has_aligner(path):
+        raise ModelError(NO_ALIGNER.format(path if is_path(model) else model))
+    report("importing NeMo")
+    import tolmach.processors.canary.model  # noqa: F401 -- it has NeMo say nothing
+    from tolmach.processors.canary.aligner import load
+
+    return load(path, device, cpu_threads)
 
 
 def fetch(settings: CanarySettings) -> Path:

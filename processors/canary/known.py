@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -204,6 +205,49 @@ def verify(path: Path, sha256: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise ModelRefusedError(f"{path} has SHA-256 {found}, not the pinned {sha256}; install tolmach again")
+
+
+# What a file holds ----------------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """One of the models that a ``.nemo`` file may hold.
+
+    Attributes:
+        config: Member with its configuration.
+        weights: Member with its weights.
+    """
+
+    config: str
+    weights: str
+
+
+MODEL = Part("model_config.yaml", "model_weights.ckpt")
+ALIGNER = Part("timestamps_asr_model_config.yaml", "timestamps_asr_model_weights.ckpt")
+"""What only timestamps need (``EncDecMultiTaskModel.__restore_timestamps_asr_model``)."""
+
+WITHOUT_ALIGNER = ("nvidia/canary-1b-flash", "nvidia/canary-180m-flash")
+"""Published models that bring none: their own decoder may write time tokens into a transcript (model cards)."""
+
+NO_ALIGNER = (
+    "mode segments needs an aligner, and {} has none; nvidia/canary-1b-v2 brings one in its file. mode utterance gives "
+    "one text an utterance, mode simultaneous gives clauses"
+)
+
+
+def has_aligner(path: Path) -> bool:
+    """Whether a ``.nemo`` file, or a folder that it was unpacked into, holds an aligner. Reads the names in it alone.
+
+    Raises:
+        ModelError: If it is no archive, or cannot be read.
+    """
+    if path.is_dir():
+        return all((path / name).is_file() for name in ALIGNER)
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            return set(ALIGNER) <= {Path(member.name).as_posix() for member in archive}
+    except (tarfile.TarError, OSError) as error:
+        raise ModelError(f"{path} is not a usable Canary model: {error}") from error
 
 
 # Where those with a hub name come from --------------------------------------------------------------------------

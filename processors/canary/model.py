@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +49,7 @@ from tolmach.processors.canary import precision  # noqa: E402
 from tolmach.processors.canary.alignment import looked_at, words_of  # noqa: E402
 from tolmach.processors.canary.decoding import Decoded, GreedyDecoder  # noqa: E402
 from tolmach.processors.canary.known import KnownLanguages, Shape, download, recognise, verify  # noqa: E402
-from tolmach.processors.canary.nemo_file import Connector  # noqa: E402
+from tolmach.processors.canary.nemo_file import restore  # noqa: E402
 from tolmach.processors.canary.prompts import PROMPT_FORMAT, Prompts  # noqa: E402
 from tolmach.processors.canary.request import CanaryRequest  # noqa: E402
 from tolmach.processors.canary.search import search  # noqa: E402
@@ -60,9 +59,6 @@ from tolmach.processors.hosting import report  # noqa: E402
 from tolmach.processors.hosting.device import explain_out_of_memory, is_out_of_memory  # noqa: E402
 from tolmach.processors.hosting.torch_threads import use_threads  # noqa: E402
 from tolmach.processors.languages import is_in_script, letters_of, script_of  # noqa: E402
-
-# NeMo restores through a process-wide state (AppState): two at a time would mix their files up.
-_RESTORING = threading.Lock()
 
 SMALL = 50_000_000
 """Parameters below which one thread is the fastest: the embedded model (4.5 M) takes 50 ms an utterance with one thread
@@ -111,25 +107,12 @@ def load(
     path = Path(model) if is_path(model) else download(model, report)
     if sha256 is not None:
         verify(path, sha256)
-    connector = Connector(
-        report, lambda weights_bytes: precision.check_main_memory(weights_bytes, precision.main_memory())
+    restored = restore(
+        path,
+        EncDecMultiTaskModel,
+        report=report,
+        check_room=lambda weights_bytes: precision.check_main_memory(weights_bytes, precision.main_memory()),
     )
-    if path.is_dir():
-        connector.model_extracted_dir = str(path)
-    with _RESTORING:
-        try:
-            # On the CPU first, also for a card: there it would stand twice.
-            restored = EncDecMultiTaskModel.restore_from(
-                str(path), map_location=torch.device("cpu"), save_restore_connector=connector
-            )
-        except ModelError as error:
-            if str(path) in str(error) or is_out_of_memory(error):
-                raise
-            raise ModelError(f"{path} is not a usable Canary model: {error}") from error
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise explain_out_of_memory(error, f"loading {path}", f"what fits: {precision.SMALLER}") from error
-            raise ModelError(f"{path} is not a usable Canary model: {type(error).__name__}: {error}") from error
     return CanaryModel(_move(restored, device, dtype), model, cpu_threads)
 
 

@@ -2,10 +2,10 @@
 
 NeMo's own connector changes the *process's* working directory while it reads a model (a file sink that opens a relative
 path at that moment writes into a temporary folder), lets the environment turn weights-only loading off, skips archive
-members that lead out of the folder without a word, loads the aligner that only timestamps need (a second 0.6 billion
-parameters for canary-1b-v2), unpacks gigabytes into a temporary folder, and holds all weights twice, in main memory for
-the life of the process (the allocator keeps what ``torch.load`` took) and on a GPU while it loads. This one does none
-of that; everything else is NeMo's.
+members that lead out of the folder without a word, loads the aligner that only timestamps need with the model (a second
+0.6 billion parameters for canary-1b-v2), unpacks gigabytes into a temporary folder, and holds all weights twice, in
+main memory for the life of the process (the allocator keeps what ``torch.load`` took) and on a GPU while it loads. This
+one does none of that; everything else is NeMo's.
 
 **Memory.** The weights lie uncompressed in the archive, in PyTorch's zip format, uncompressed too. They are mapped
 where they lie and copied into the model's own tensors, part by part: one anonymous copy, which does not depend on the
@@ -22,6 +22,7 @@ import pickle
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -32,9 +33,12 @@ from omegaconf import OmegaConf
 
 from tolmach.pipelines.errors import ModelError, ModelRefusedError
 from tolmach.pipelines.models.caches import size_text
+from tolmach.processors.canary import precision
+from tolmach.processors.canary.known import ALIGNER, MODEL, Part
+from tolmach.processors.hosting.device import explain_out_of_memory, is_out_of_memory
 
-WEIGHTS = "model_weights.ckpt"
-ALIGNER_WEIGHTS = "timestamps_asr_model_weights.ckpt"
+# NeMo restores through a process-wide state (AppState): two at a time would mix their files up.
+_RESTORING = threading.Lock()
 
 PART_BYTES = 256 << 20
 """How much is copied between two reports of progress, bytes."""
@@ -56,6 +60,44 @@ class Stored(NamedTuple):
     size: int
 
 
+def restore(
+    path: str | Path,
+    base: Any,
+    part: Part = MODEL,
+    report: Report = lambda _: None,
+    check_room: Callable[[int], None] = lambda _: None,
+) -> Any:
+    """A model of a ``.nemo`` file, on the CPU.
+
+    Args:
+        path: The file, or a folder that it was unpacked into.
+        base: NeMo's class to restore with.
+        part: Which of its models.
+        report: Takes lines of progress.
+        check_room: See :class:`Connector`.
+
+    Raises:
+        ModelRefusedError: If the archive has a member that leads out of its folder.
+        OutOfMemoryError: If it does not fit.
+        ModelError: If it has no such model, or it is not usable.
+    """
+    connector = Connector(report, check_room, part)
+    if Path(path).is_dir():
+        connector.model_extracted_dir = str(path)
+    with _RESTORING:
+        try:
+            # On the CPU first, also for a card: there it would stand twice.
+            return base.restore_from(str(path), map_location=torch.device("cpu"), save_restore_connector=connector)
+        except ModelError as error:
+            if str(path) in str(error) or is_out_of_memory(error):
+                raise
+            raise ModelError(f"{path} is not a usable Canary model: {error}") from error
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise explain_out_of_memory(error, f"loading {path}", f"what fits: {precision.SMALLER}") from error
+            raise ModelError(f"{path} is not a usable Canary model: {type(error).__name__}: {error}") from error
+
+
 class Connector(SaveRestoreConnector):  # type: ignore[misc] # NeMo is untyped
     """Give it to ``restore_from(..., map_location="cpu", save_restore_connector=Connector(…))``.
 
@@ -63,12 +105,20 @@ class Connector(SaveRestoreConnector):  # type: ignore[misc] # NeMo is untyped
         report: Takes lines of progress.
         check_room: Called with the size of the weights, bytes, before anything is allocated; raises if they will not
             fit.
+        part: Which model of the file.
     """
 
-    def __init__(self, report: Report = lambda _: None, check_room: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        report: Report = lambda _: None,
+        check_room: Callable[[int], None] = lambda _: None,
+        part: Part = MODEL,
+    ) -> None:
         super().__init__()
         self._report = report
         self._check_room = check_room
+        self._part = part
+        self.model_config_yaml, self.model_weights_ckpt = part
 
     def load_config_and_state_dict(
         self,
@@ -90,14 +140,16 @@ class Connector(SaveRestoreConnector):  # type: ignore[misc] # NeMo is untyped
         with tempfile.TemporaryDirectory(prefix="tolmach-nemo-") as temporary:
             if self.model_extracted_dir:
                 folder = Path(self.model_extracted_dir)
-                stored = Stored(folder / WEIGHTS, 0, (folder / WEIGHTS).stat().st_size)
+                weights_file = folder / self._part.weights
+                stored = Stored(weights_file, 0, weights_file.stat().st_size)
             else:
                 folder = Path(temporary)
-                stored = unpack(Path(restore_path), folder, self._report)
+                stored = unpack(Path(restore_path), folder, self._report, self._part)
             self._check_room(stored.size)
             config = OmegaConf.load(folder / self.model_config_yaml)
             config = config.get("model", config)
-            config.restore_timestamps_model = False
+            if self._part is MODEL:
+                config.restore_timestamps_model = False
             OmegaConf.set_struct(config, True)
             calling_cls._set_model_restore_state(is_being_restored=True, folder=str(folder))
             try:
@@ -210,8 +262,8 @@ class _Section(io.RawIOBase):
         return int(count)
 
 
-def unpack(path: Path, folder: Path, report: Report = lambda _: None) -> Stored:
-    """Unpack a ``.nemo`` archive, less the aligner's weights, and its own if they can be read where they are.
+def unpack(path: Path, folder: Path, report: Report = lambda _: None, part: Part = MODEL) -> Stored:
+    """Unpack a ``.nemo`` archive, less the weights of its other model, and these if they can be read where they are.
 
     Returns:
         Where the weights are: in the archive, or, if that is compressed, unpacked in the folder.
@@ -223,11 +275,12 @@ def unpack(path: Path, folder: Path, report: Report = lambda _: None) -> Stored:
     """
     with tarfile.open(path, "r:*") as archive:
         plain = isinstance(archive.fileobj, io.BufferedReader)  # and no decompressor
-        members = [member for member in archive.getmembers() if Path(member.name).name != ALIGNER_WEIGHTS]
+        others = {each.weights for each in (MODEL, ALIGNER) if each is not part}
+        members = [member for member in archive.getmembers() if Path(member.name).name not in others]
         for member in members:
             if not (member.isfile() or member.isdir()):
                 raise ModelRefusedError(f"{path}: refused to unpack it: {member.name!r} is no file or folder")
-        weights = next((m for m in members if m.isfile() and Path(m.name).as_posix() == WEIGHTS), None)
+        weights = next((m for m in members if m.isfile() and Path(m.name).as_posix() == part.weights), None)
         if weights is not None and plain and not weights.issparse():
             members.remove(weights)
         needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
@@ -241,16 +294,16 @@ def unpack(path: Path, folder: Path, report: Report = lambda _: None) -> Stored:
         except tarfile.FilterError as error:
             raise ModelRefusedError(f"{path}: refused to unpack it: {error}") from error
         if weights is None:
-            raise ModelError(f"it holds no {WEIGHTS}")
+            raise ModelError(f"it holds no {part.weights}")
         if weights not in members:
             return Stored(path, weights.offset_data, weights.size)
         packed = archive.extractfile(weights)
         if packed is None:  # cannot be: it is a file
-            raise ModelError(f"{WEIGHTS} cannot be read")
-        with (folder / WEIGHTS).open("xb") as out:
+            raise ModelError(f"{part.weights} cannot be read")
+        with (folder / part.weights).open("xb") as out:
             while out.tell() < weights.size:
                 report(f"unpacking into {folder.parent}, {out.tell() * 100 // weights.size} % of {size_text(needed)}")
                 if not (block := packed.read(PART_BYTES)):
-                    raise ModelError(f"{WEIGHTS} is cut short")
+                    raise ModelError(f"{part.weights} is cut short")
                 out.write(block)
-        return Stored(folder / WEIGHTS, 0, weights.size)
+        return Stored(folder / part.weights, 0, weights.size)

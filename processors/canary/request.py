@@ -10,7 +10,7 @@ import numpy as np
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast.direction import Direction
 
-__all__ = ["CanaryRequest", "pad_behind", "pad_short", "token_bound"]
+__all__ = ["AlignRequest", "CanaryRequest", "pad_behind", "pad_short", "token_bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,19 @@ class CanaryRequest:
     def padded(self, least: int) -> CanaryRequest:
         """The same with silence on both sides up to a length, samples."""
         return replace(self, samples=pad_short(self.samples, least))
+
+
+@dataclass(frozen=True, slots=True)
+class AlignRequest:
+    """What the aligner is asked about one utterance.
+
+    Attributes:
+        samples: float32[n], mono, 16 kHz, [-1, 1].
+        text: What was said in it.
+    """
+
+    samples: Samples
+    text: str
 
 
 def pad_short(samples: Samples, least: int) -> Samples:

@@ -11,8 +11,17 @@ from pydantic import field_validator, model_validator
 from tolmach.pipelines.element import ElementSpec, Extra, Field, Missing
 from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.models import hub
-from tolmach.processors.ast import AstSettings, ast_pads, require_language
-from tolmach.processors.canary.known import EMBEDDED, EMBEDDED_LABELS, check_pair, hub_file, read_embedded
+from tolmach.processors.ast import GrowingSettings, ast_pads, require_language
+from tolmach.processors.canary.known import (
+    EMBEDDED,
+    EMBEDDED_LABELS,
+    NO_ALIGNER,
+    WITHOUT_ALIGNER,
+    check_pair,
+    hub_file,
+    published_name,
+    read_embedded,
+)
 
 DEFAULT_MODEL = "nvidia/canary-1b-v2"
 
@@ -22,7 +31,7 @@ them, for want of the weights: chosen far below what texts of sense score elsewh
 text."""
 
 
-class CanarySettings(AstSettings):
+class CanarySettings(GrowingSettings):
     """Settings of ``canary_ast``."""
 
     finds_language = True
@@ -91,6 +100,10 @@ class CanarySettings(AstSettings):
 
     @model_validator(mode="after")
     def _pair(self) -> CanarySettings:
+        if self.mode == "segments" and (
+            self.model.startswith(EMBEDDED) or published_name(self.model) in WITHOUT_ALIGNER
+        ):
+            raise ValueError(NO_ALIGNER.format(self.model))
         for direction in self.directions if not self.trained_languages else ():
             check_pair(self.model, *direction)
         if self.model.startswith(EMBEDDED):
@@ -147,6 +160,11 @@ not measured on them, and none for others), one that repeats itself, an empty on
 the target language's script become frames without text that say why (`rejected`), so that every utterance leaves a
 trace. Two kinds are tried once more first: utterances under two seconds that are empty, with more silence around them,
 and texts in the wrong script, without the tokens of other scripts.
+
+With `mode: segments` each sentence of a translation is a frame of its own with its own span (`part`, `more`), so that
+subtitles and dubs have true times and a voice begins with the first sentence. The spans come from the aligner that
+lies in canary-1b-v2's file (0.6 billion parameters more, loaded for this alone). A model without one is refused: when
+the graph is checked if that is known, else when it starts.
 
 Callers take turns on the model, a step each: an utterance waits for the encoder's pass over one utterance of each other
 caller, or eight tokens, and never for a whole translation.

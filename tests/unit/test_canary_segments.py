@@ -1,0 +1,174 @@
+"""canary_ast in mode segments: a frame a sentence, with its own time; real NeMo, a tiny model with an aligner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.nemo_models import TAUGHT, build, build_taught, two_tones
+from tests.unit.test_canary import RATE, run
+from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.frames import NS_PER_S, TranslationFrame
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.ast.hypothesis import Segment
+from tolmach.processors.canary.segments import WordTime, segments_of, sentences_of, to_align
+from tolmach.processors.canary.spec import SPEC, CanarySettings
+from tolmach.processors.hosting import HOSTS
+
+TONES_S = [(2.0, 0.6, 1.5), (1.3, 0.9, 2.4), (2.4, 0.4, 1.3)]
+
+
+# Sentences and spans ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("", []),
+        ("No end", ["No end"]),
+        ("One. Two? Three! Four… five", ["One.", "Two?", "Three!", "Four…", "five"]),
+        ("«Да.» — «Нет!» Он ушёл.", ["«Да.»", "— «Нет!»", "Он ушёл."]),
+        ("A. P. Chekhov wrote it. In 3.5 days.", ["A. P. Chekhov wrote it.", "In 3.5 days."]),
+        ("Я? Да.", ["Я?", "Да."]),
+    ],
+)
+def test_a_text_is_cut_at_the_ends_of_its_sentences(text: str, sentences: list[str]):
+    assert sentences_of(text) == sentences
+
+
+def test_the_transcript_is_aligned_where_it_has_as_many_sentences():
+    assert to_align("Да. Нет.", "Yes. No.") == "Yes. No."
+    assert to_align("Да. Нет.", "Yes, no.") == "Да. Нет."
+    assert to_align("Да. Нет.", None) == "Да. Нет."
+    assert to_align("Да, нет.", "Yes. No.") == ""
+
+
+def test_spans_follow_each_other_and_lie_in_the_audio():
+    times = (WordTime(10, 20), None, WordTime(18, 40), WordTime(50, 120))
+    assert segments_of("Раз два. Три.", "One two. Three four.", times, 100, "One two. Three four.") == (
+        Segment("Раз два.", 10, 20, "One two."),
+        Segment("Три.", 20, 100, "Three four."),
+    )
+    assert segments_of("Раз два. Три.", "One two. Three four.", times, 100, "One two three.") == (
+        Segment("Раз два.", 10, 20, "One two three."),
+        Segment("Три.", 20, 100, None),
+    )
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        (),
+        (None, WordTime(1, 2)),
+        (WordTime(0, 5), None),
+        (WordTime(0, 50), WordTime(10, 40)),
+        (WordTime(0, 5), WordTime(100, 120)),
+    ],
+)
+def test_where_nothing_sensible_is_known_the_text_has_the_span_of_the_whole(times: Any):
+    assert segments_of("Раз. Два.", "One. Two.", times, 100) == ()
+
+
+# The element ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_taught(tmp_path_factory.mktemp("taught"))
+
+
+async def segments(path: Path, target_lang: str, **settings: Any) -> list[list[TranslationFrame]]:
+    """The frames of each utterance."""
+    clips = [two_tones(*lengths) for lengths in TONES_S]
+    frames = await run(clips, model=str(path), target_lang=target_lang, mode="segments", **settings)
+    return [[f for f in frames if f.utterance == n] for n in range(1, len(clips) + 1)]
+
+
+def starts_s() -> list[float]:
+    """Media time of each utterance."""
+    return [sum(map(sum, TONES_S[:n])) for n in range(len(TONES_S))]
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("batch", [1, 2])
+async def test_each_sentence_of_a_translation_has_the_time_of_its_original(taught: Path, batch: int):
+    found = await segments(taught, "ru", batch_utterances=batch)
+    for parts, (first, pause, second), at in zip(found, TONES_S, starts_s(), strict=True):
+        assert [(f.text, f.part, f.more) for f in parts] == [
+            ("Где находится вокзал?", 0, True),
+            ("Я бы хотел хлеба.", 1, False),
+        ]
+        spans = [((f.pts_ns / NS_PER_S) - at, (f.end_ns / NS_PER_S) - at) for f in parts]
+        tones = [(0.0, first), (first + pause, first + pause + second)]
+        for span, tone in zip(spans, tones, strict=True):
+            assert span == pytest.approx(tone, abs=0.35)
+        assert {f.source_text for f in parts} == {None}
+
+
+@pytest.mark.models
+async def test_what_was_understood_is_cut_alike(taught: Path):
+    for parts in await segments(taught, "ru", transcript=True):
+        assert [f.source_text for f in parts] == ["Where is the station?", "I would like some bread."]
+
+
+@pytest.mark.models
+async def test_of_a_transcript_the_times_are_nemos(taught: Path):
+    from nemo.collections.asr.models import EncDecMultiTaskModel
+
+    nemo = EncDecMultiTaskModel.restore_from(str(taught), map_location="cpu")
+    assert nemo.timestamps_asr_model is not None
+    found = await segments(taught, "en")
+    for parts, lengths, at in zip(found, TONES_S, starts_s(), strict=True):
+        (said,) = nemo.transcribe(
+            [two_tones(*lengths)], source_lang="en", target_lang="en", timestamps=True, verbose=False
+        )
+        assert " ".join(f.text for f in parts) == said.text == TAUGHT["en"]
+        theirs = [(each["start"], each["end"]) for each in said.timestamp["segment"]]
+        ours = [(f.pts_ns / NS_PER_S - at, f.end_ns / NS_PER_S - at) for f in parts]
+        assert [each for span in ours for each in span] == pytest.approx(
+            [each for span in theirs for each in span], abs=0.01
+        )
+
+
+@pytest.mark.models
+async def test_the_output_is_the_same_for_every_chunking(taught: Path):
+    clips = [two_tones(*lengths) for lengths in TONES_S]
+    settings: dict[str, Any] = {"model": str(taught), "mode": "segments"}
+    first = await run(clips, 320, **settings)
+    assert len(first) == 2 * len(clips)
+    assert await run(clips, 1777, **settings) == first
+    gated = await run(clips, model=str(taught), mode="segments", min_logprob=-1e-9)
+    assert [(f.text, f.part, f.more, f.rejected) for f in gated] == [("", 0, False, "low confidence")] * len(clips)
+
+
+# Without an aligner -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["embedded:phrasebook", "nvidia/canary-180m-flash", "/m/canary-1b-flash.nemo"])
+def test_a_model_that_is_known_to_have_no_aligner_is_refused_when_the_graph_is_checked(model: str):
+    with pytest.raises(
+        ValueError, match=r"mode segments needs an aligner, and .* has none; nvidia/canary-1b-v2 brings"
+    ):
+        CanarySettings(model=model, mode="segments", target_lang="en")
+
+
+@pytest.mark.models
+async def test_a_file_without_one_is_refused_before_its_model_is_loaded(tmp_path: Path):
+    path = build(tmp_path)
+    harness = Harness(SPEC, model=str(path), mode="segments")
+    with pytest.raises(ModelError, match=r"mode segments needs an aligner, and .*tiny\.nemo has none"):
+        await harness.element.start()
+    assert not any(key.model == str(path) and key.engine == "canary" for key in HOSTS._entries)
+    await harness.stop()
+
+
+@pytest.mark.models
+async def test_the_aligner_is_shared_and_let_go(taught: Path):
+    settings: dict[str, Any] = {"model": str(taught), "mode": "segments"}
+    key = next(key for key in HOSTS._entries if key.engine == "canary aligner" and key.model == str(taught))
+    async with Harness(SPEC, **settings), Harness(SPEC, **settings):
+        assert HOSTS.leases(key) == 2
+    assert HOSTS.leases(key) == 0
+    assert RATE == 16000
