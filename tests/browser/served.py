@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,18 +19,20 @@ START_S = 120
 
 
 @contextlib.contextmanager
-def served(graphs: Path | str, log: Path, *arguments: str) -> Iterator[str]:
+def served(graphs: Path | str, log: Path, *arguments: str, python_path: str | None = None) -> Iterator[str]:
     """Serve on a free port; gives the address of the page once models are loaded.
 
     Args:
         graphs: A folder, a file, or the name of a shipped graph.
         log: Where the server's log is kept.
         arguments: Further ones of the command.
+        python_path: Where else its Python looks for packages.
     """
     command = [sys.executable, "-m", "tolmach", "serve", str(graphs), "--port", "0", *arguments]
+    environment = os.environ | ({} if python_path is None else {"PYTHONPATH": python_path})
     with (
         log.open("w") as writes,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writes, text=True) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writes, text=True, env=environment) as process,
     ):
         try:
             assert process.stdout is not None

@@ -245,6 +245,7 @@ call.addEventListener("session", ({ detail }) => {
 call.addEventListener("caption", ({ detail }) => {
   $("empty").hidden = true;
   captions.add(detail);
+  conversations.captioned();
   timeline.draw();
 });
 call.addEventListener("speech", ({ detail }) => captions.pending(detail.active ? "hearing" : "translating"));

@@ -1,17 +1,28 @@
-/** What was said, as it comes: partial texts in grey, final ones in black, rejected ones softly with the reason. */
+/**
+ * What was said, as it comes. An utterance is a block; its final parts stand in black, what may still change behind them
+ * in grey, what was understood small below, and a rejected one is said softly with the reason.
+ */
 
 import { make, setText } from "./dom.js";
-import { clock, languageName, rejection, seconds } from "./words.js";
+import { clock, languageName, languageTag, rejection, seconds } from "./words.js";
 
 /** Captions shown; the downloads have all. */
 const SHOWN = 400;
-/** Captions of a session held for files the page makes itself; as many as the server keeps. */
+/** Utterances of a session held for files the page makes itself; as many as the server keeps captions. */
 const HELD = 20_000;
 /** After this nothing is expected any more of an utterance that was heard, ms. */
 const PENDING_MS = 10_000;
 
-/** Several engines may caption one utterance; one engine's later text replaces its earlier one. */
+/** Several engines may caption one utterance; one engine's later text of a part replaces its earlier one. */
 const keyOf = (caption) => [caption.utterance, caption.target_lang, caption.engine].join("\u0000");
+const partOf = (caption) => caption.part ?? 0;
+
+/** Whether a caption makes another, partial one mean nothing any more; the rule of docs/LIVE.md. */
+function outdates(caption, other) {
+  if (other.final || other.utterance !== caption.utterance || other.engine !== caption.engine) return false;
+  const ended = caption.final && !caption.more && other.target_lang === caption.target_lang;
+  return (ended && partOf(other) > partOf(caption)) || other.source_lang !== caption.source_lang;
+}
 
 export class Captions {
   #scroller;
@@ -19,7 +30,7 @@ export class Captions {
   #pending;
   #latest;
   #said;
-  #items = new Map();
+  #blocks = new Map();
   #pendingTimer = 0;
   #following = true;
 
@@ -39,14 +50,23 @@ export class Captions {
     new ResizeObserver(() => this.#following && this.#follow()).observe(scroller);
   }
 
-  /** Captions of the session, oldest first, as the server sent them. */
+  /** Captions of the session as the server sent them, each utterance's in the order of their parts, oldest first. */
   get all() {
-    return [...this.#items.values()].map(({ caption }) => caption);
+    return [...this.#blocks.values()].flatMap(({ parts }) => ordered(parts));
+  }
+
+  /** The text of an utterance so far, and its language; null when there is none. */
+  textOf(utterance) {
+    for (const { parts } of this.#blocks.values()) {
+      const [first] = parts.values();
+      if (first.utterance === utterance) return { text: joined(ordered(parts), "text"), lang: first.target_lang };
+    }
+    return null;
   }
 
   /** A new session: what is there stays, but is no longer counted. */
   begin() {
-    this.#items.clear();
+    this.#blocks.clear();
     this.pending(null);
   }
 
@@ -60,27 +80,31 @@ export class Captions {
 
   /** Show a caption, new, changed or sent again after a reconnection. */
   add(caption) {
+    this.#forget(caption);
     const key = keyOf(caption);
-    const known = this.#items.get(key);
-    const item = known?.item ?? make("li", { class: "caption" });
-    this.#items.set(key, { caption, item, heardMs: known?.heardMs ?? null });
-    this.#draw(key);
-    if (!known) this.#list.insertBefore(item, this.#placeOf(caption, item));
-    if (this.#items.size > HELD) this.#items.delete(this.#items.keys().next().value);
+    const known = this.#blocks.get(key);
+    const block = known ?? { item: make("li", { class: "caption" }), parts: new Map(), heardMs: null };
+    const before = block.parts.get(partOf(caption));
+    block.parts.set(partOf(caption), caption);
+    this.#blocks.set(key, block);
+    this.#draw(block);
+    if (!known) this.#list.insertBefore(block.item, this.#placeOf(caption, block));
+    if (this.#blocks.size > HELD) this.#blocks.delete(this.#blocks.keys().next().value);
     this.#trim();
     if (!caption.replayed) {
-      if (caption.final && !known?.caption.final) this.#announce(caption);
+      if (caption.final && !before?.final) this.#announce(caption);
       if (!this.#pending.classList.contains("hearing")) this.pending(null);
     }
     if (this.#following) this.#follow();
   }
 
-  /** How long after the end of speech its translation was first heard, ms. */
+  /** How long after the end of speech its translation was first heard, ms; negative where that was before. */
   heard(utterance, heardMs) {
-    for (const [key, entry] of this.#items) {
-      if (entry.caption.utterance !== utterance || entry.heardMs === heardMs) continue;
-      entry.heardMs = heardMs;
-      this.#draw(key);
+    for (const block of this.#blocks.values()) {
+      const [first] = block.parts.values();
+      if (first.utterance !== utterance || block.heardMs === heardMs) continue;
+      block.heardMs = heardMs;
+      this.#draw(block);
     }
   }
 
@@ -94,34 +118,55 @@ export class Captions {
     if (what && this.#following) this.#follow();
   }
 
-  #draw(key) {
-    const { caption, item, heardMs } = this.#items.get(key);
-    const rejected = caption.rejected !== null && caption.rejected !== undefined;
-    item.dataset.utterance = caption.utterance;
-    item.classList.toggle("partial", !caption.final);
-    item.classList.toggle("rejected", rejected);
-    const text = rejected
-      ? make("p", { class: "text" }, rejection(String(caption.rejected)))
-      : make("p", { class: "text", lang: caption.target_lang, dir: "auto" }, caption.text);
-    const languages = `${languageName(caption.source_lang)} → ${languageName(caption.target_lang)}`;
+  /** Take away what a new caption has made meaningless. */
+  #forget(caption) {
+    for (const [key, block] of this.#blocks) {
+      const outdated = [...block.parts.values()].filter((other) => outdates(caption, other));
+      for (const other of outdated) block.parts.delete(partOf(other));
+      if (!outdated.length || key === keyOf(caption)) continue;
+      if (block.parts.size) {
+        this.#draw(block);
+        continue;
+      }
+      block.item.remove();
+      this.#blocks.delete(key);
+    }
+  }
+
+  #draw({ item, parts, heardMs }) {
+    const all = ordered(parts);
+    const [first, last] = [all[0], all.at(-1)];
+    const rejected = all.find((caption) => caption.rejected);
+    const silent = Boolean(rejected) && !joined(all, "text");
+    item.dataset.utterance = first.utterance;
+    item.classList.toggle("partial", !all.some((caption) => caption.final));
+    item.classList.toggle("growing", !last.final || Boolean(last.more));
+    item.classList.toggle("rejected", silent);
+    const text = silent
+      ? make("p", { class: "text" }, rejection(String(rejected.rejected)))
+      : make("p", { class: "text", lang: first.target_lang, dir: "auto" }, ...pieces(all, "text"));
+    const source = joined(all, "source_text")
+      ? make("p", { class: "source", lang: first.source_lang, dir: "auto" }, ...pieces(all, "source_text"))
+      : null;
+    const end = Math.max(...all.map((caption) => caption.end_ms));
     const meta = make(
       "p",
       { class: "meta" },
-      make("span", {}, `${clock(caption.start_ms)} – ${clock(caption.end_ms)}`),
-      make("span", {}, languages),
+      make("span", {}, `${clock(first.start_ms)} – ${clock(end)}`),
+      ...direction(first),
+      heardMs === null ? null : make("span", {}, spoken(heardMs)),
     );
-    if (heardMs !== null) meta.append(make("span", {}, `spoken ${seconds(heardMs)} later`));
-    item.replaceChildren(text, meta);
+    item.replaceChildren(...[text, source, meta].filter(Boolean));
   }
 
   /** The caption before which this one belongs: they are in order of speech, whatever order they come in. */
-  #placeOf(caption, item) {
-    for (const other of [...this.#items.values()].reverse()) {
-      if (other.item === item || !other.item.isConnected) continue;
-      if (other.caption.utterance <= caption.utterance) return other.item.nextElementSibling;
+  #placeOf(caption, block) {
+    const others = [...this.#blocks.values()].filter((other) => other !== block && other.item.isConnected);
+    for (const { item, parts } of others.reverse()) {
+      const [first] = parts.values();
+      if (first.utterance <= caption.utterance) return item.nextElementSibling;
     }
-    const first = [...this.#items.values()].find((entry) => entry.item !== item && entry.item.isConnected);
-    return first?.item ?? null;
+    return others.at(-1)?.item ?? null;
   }
 
   /** Old captions leave the page; the files of their sessions stay on offer. */
@@ -137,6 +182,7 @@ export class Captions {
   }
 
   #announce(caption) {
+    if (!caption.rejected && !caption.text.trim()) return; // the end of what was said already
     const text = caption.rejected ? rejection(String(caption.rejected)) : caption.text;
     this.#said.lang = caption.rejected ? "en" : caption.target_lang;
     this.#said.textContent = text;
@@ -155,3 +201,44 @@ export class Captions {
     this.#scroller.scrollTop = this.#list.childElementCount ? this.#scroller.scrollHeight : 0;
   }
 }
+
+/** Captions of one utterance in the order of their parts. */
+const ordered = (parts) => [...parts.values()].sort((a, b) => partOf(a) - partOf(b));
+
+const joined = (captions, field) =>
+  captions
+    .map((caption) => (caption[field] ?? "").trim())
+    .filter(Boolean)
+    .join(" ");
+
+/** Texts of an utterance: what stays as it is, and in grey what may still change. */
+function pieces(captions, field) {
+  const said = joined(
+    captions.filter((caption) => caption.final),
+    field,
+  );
+  const coming = joined(
+    captions.filter((caption) => !caption.final),
+    field,
+  );
+  if (!coming) return [said];
+  return [said ? `${said} ` : "", make("span", { class: "coming" }, coming)];
+}
+
+/** From which language into which; a short mark where that was found, and a word where it is not sure. */
+function direction({ source_lang: source, target_lang: target, language_confidence: confidence, language_kept: kept }) {
+  const words = `${languageName(source)} → ${languageName(target)}`;
+  if (confidence === null || confidence === undefined) return [make("span", {}, words)];
+  const mark = make("span", { class: "found", title: `${words}, found by itself (${percent(confidence)} sure)` });
+  mark.classList.toggle("kept", Boolean(kept));
+  mark.append(
+    make("span", { "aria-hidden": "true" }, `${languageTag(source)} → ${languageTag(target)}`),
+    make("span", { class: "unseen" }, words),
+  );
+  if (!kept) return [mark];
+  return [mark, make("span", { class: "unsure" }, `language not clear, taken for ${languageName(source)} as before`)];
+}
+
+const spoken = (ms) => (ms < 0 ? `spoken from ${seconds(-ms)} before the end` : `spoken ${seconds(ms)} later`);
+
+const percent = (share) => `${Math.round(share * 100)} %`;

@@ -35,6 +35,11 @@ export class Conversations {
     this.#bar.hidden = false;
   }
 
+  /** A caption has come. */
+  captioned() {
+    this.#downloads.refresh();
+  }
+
   /**
    * Bring back what was said before the page was loaded anew, as far as the server still has it.
    *

@@ -7,9 +7,13 @@ import { COMMON_LANGUAGES, languageName } from "./words.js";
 /** The roles of params that mean the direction; what they are called is the graph's affair. */
 export const SOURCE = "source_lang";
 export const TARGET = "target_lang";
+/** The value that leaves a side to the server: the language is found, and the other one is heard. */
+export const AUTO = "auto";
+const OTHER = "The other";
 
-/** A BCP-47 tag as far as Intl can read it; null when it cannot. */
+/** `auto`, or a BCP-47 tag as far as Intl can read it; null when it cannot. */
 function canonical(text) {
+  if (text.trim().toLowerCase() === AUTO) return AUTO;
   try {
     return Intl.getCanonicalLocales(text.trim())[0] ?? null;
   } catch {
@@ -43,7 +47,7 @@ export class Direction extends EventTarget {
     this.#root.hidden = !(SOURCE in this.#params || TARGET in this.#params);
     this.#fill(this.#source, SOURCE, "Speak");
     this.#fill(this.#target, TARGET, "Hear");
-    this.#swap.disabled = !this.#canSwap();
+    this.#swap.disabled = !this.#turned();
   }
 
   #fill(place, role, label) {
@@ -54,16 +58,19 @@ export class Direction extends EventTarget {
       place.replaceChildren(title, make("span", { class: "fixed" }, "set by the graph"));
       return;
     }
+    const nameOf = role === TARGET ? (tag) => (tag === AUTO ? OTHER : languageName(tag)) : languageName;
     const input = param.choices?.length
-      ? selectOf(param.choices, this.#values[role], languageName)
+      ? selectOf(autoFirst(param.choices), this.#values[role], nameOf)
       : make("input", { type: "text", list: "languages", spellcheck: "false", autocomplete: "off", required: true });
     input.id = id;
     if (!param.choices?.length) input.value = this.#values[role] ?? "";
     input.title = param.description ?? "";
+    // What is heard follows from what is spoken.
+    input.disabled = role === TARGET && this.#values[SOURCE] === AUTO && this.#values[TARGET] === AUTO;
     input.addEventListener("change", () => this.#chosen(role, input));
     place.replaceChildren(title, input);
     if (input.tagName === "INPUT") {
-      place.append(make("span", { class: "language-name", "aria-live": "polite" }, languageName(this.#values[role])));
+      place.append(make("span", { class: "language-name", "aria-live": "polite" }, nameOf(this.#values[role])));
     }
   }
 
@@ -77,18 +84,28 @@ export class Direction extends EventTarget {
     }
     const other = role === SOURCE ? TARGET : SOURCE;
     // Choosing the other side's language means turning round.
-    if (value === this.#values[other] && this.#canSwap()) this.#swapped();
-    else this.#set({ ...this.#values, [role]: value });
+    if (value !== AUTO && value === this.#values[other] && this.#turned()) this.#swapped();
+    else if (role === SOURCE && value === AUTO && takes(this.#params[TARGET], AUTO)) {
+      this.#set({ [SOURCE]: AUTO, [TARGET]: AUTO });
+    } else this.#set({ ...this.#values, [role]: value });
   }
 
-  #canSwap() {
+  /** The other way round, or null where there is none: what is found by itself turns by itself. */
+  #turned() {
     const { [SOURCE]: source, [TARGET]: target } = this.#params;
-    const takes = (param, value) => !param.choices?.length || param.choices.includes(value);
-    return Boolean(source && target) && takes(source, this.#values[TARGET]) && takes(target, this.#values[SOURCE]);
+    const from = this.#values[SOURCE];
+    if (!source || !target || from === AUTO) return null;
+    const into = this.#values[TARGET];
+    if (into === AUTO) {
+      const others = (source.choices ?? []).filter((choice) => choice !== AUTO && choice !== from);
+      return others.length === 1 ? { [SOURCE]: others[0], [TARGET]: AUTO } : null;
+    }
+    return takes(source, into) && takes(target, from) ? { [SOURCE]: into, [TARGET]: from } : null;
   }
 
   #swapped() {
-    this.#set({ [SOURCE]: this.#values[TARGET], [TARGET]: this.#values[SOURCE] });
+    const turned = this.#turned();
+    if (turned) this.#set(turned);
   }
 
   #set(values) {
@@ -98,10 +115,19 @@ export class Direction extends EventTarget {
   }
 }
 
+/** Whether a param takes a value; `auto` is no language that any field for languages takes. */
+export function takes(param, value) {
+  if (!param) return false;
+  if (param.choices?.length) return param.choices.includes(value);
+  return value !== AUTO || param.default === AUTO;
+}
+
+const autoFirst = (choices) => [...choices].sort((a, b) => (b === AUTO) - (a === AUTO));
+
 /** Whether a param is one side of the direction. */
 export const isLanguage = (param) => param.role === SOURCE || param.role === TARGET;
 
 /** The proposals for fields without choices. */
 export function languageOptions() {
-  return COMMON_LANGUAGES.map((tag) => make("option", { value: tag }, languageName(tag)));
+  return [AUTO, ...COMMON_LANGUAGES].map((tag) => make("option", { value: tag }, languageName(tag)));
 }

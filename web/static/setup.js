@@ -1,6 +1,6 @@
 /** What is chosen: graph, direction, voice, params and settings; shown as the graph of the moment declares them. */
 
-import { Direction, SOURCE, TARGET, isLanguage } from "./direction.js";
+import { Direction, SOURCE, TARGET, isLanguage, takes } from "./direction.js";
 import { make, setText } from "./dom.js";
 import { field } from "./fields.js";
 import { recall, remember } from "./prefs.js";
@@ -285,7 +285,8 @@ const byName = (params, values) =>
 
 /** The values a graph's params accept; a choice that is gone falls back to the default. */
 function valid(params, values) {
-  const accepts = (param, value) => value !== undefined && (!param.choices?.length || param.choices.includes(value));
+  const accepts = (param, value) =>
+    value !== undefined && (isLanguage(param) ? takes(param, value) : !param.choices?.length || param.choices.includes(value));
   return Object.fromEntries(params.filter((p) => accepts(p, values[p.name])).map((p) => [p.name, values[p.name]]));
 }
 

@@ -9,11 +9,16 @@ const CUE = 2 * LINE;
 const MS_PER_CHARACTER = 1000 / 17;
 const SHORTEST_MS = 1000;
 
-/** What stands in subtitles: final texts in order of speech. */
-const spoken = (captions) =>
+/** What stands in subtitles: final texts in order of speech, with what is shown of each. */
+const spoken = (captions, show) =>
   captions
-    .filter(({ final, rejected, text }) => final && (rejected ?? null) === null && clean(text))
-    .sort((a, b) => a.start_ms - b.start_ms || a.utterance - b.utterance);
+    .filter(({ final, rejected }) => final && (rejected ?? null) === null)
+    .map((caption) => {
+      const [text, source] = [clean(caption.text), clean(caption.source_text ?? "")];
+      return { ...caption, text: show === "source" ? source : text, below: show === "both" ? source : "" };
+    })
+    .filter(({ text, below }) => text || below)
+    .sort((a, b) => a.start_ms - b.start_ms || a.utterance - b.utterance || (a.part ?? 0) - (b.part ?? 0));
 
 /** One line of text, without control characters. */
 const clean = (text) =>
@@ -22,23 +27,36 @@ const clean = (text) =>
     .replace(/[\u0000-\u001f\u007f-\u009f\ufeff]/g, "")
     .trim();
 
-/** @param {object[]} captions `caption` messages (docs/LIVE.md). @returns {string} SubRip. */
-export function toSrt(captions) {
+const slanted = (line) => `<i>${line}</i>`;
+
+/**
+ * @param {object[]} captions `caption` messages (docs/LIVE.md).
+ * @param {"translation"|"source"|"both"} show What stands in it; of both, what was understood is below.
+ * @returns {string} SubRip.
+ */
+export function toSrt(captions, show = "translation") {
   // SubRip has no escapes; an arrow inside a text would be read as a time line.
-  const texts = cues(captions).map(({ from, until, lines }, index) =>
-    [index + 1, `${clock(from, ",")} --> ${clock(until, ",")}`, lines.join("\n").replaceAll("-->", "→"), "", ""].join(
-      "\n",
-    ),
+  const plain = (line) => line.replaceAll("-->", "→");
+  const texts = cues(captions, show).map(({ from, until, lines, below }, index) =>
+    [
+      index + 1,
+      `${clock(from, ",")} --> ${clock(until, ",")}`,
+      ...lines.map(plain),
+      ...below.map(plain).map(slanted),
+      "",
+      "",
+    ].join("\n"),
   );
   return texts.join("");
 }
 
-/** @param {object[]} captions `caption` messages. @returns {string} WebVTT. */
-export function toVtt(captions) {
+/** As toSrt. @returns {string} WebVTT. */
+export function toVtt(captions, show = "translation") {
   const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  const texts = cues(captions).map(
-    ({ from, until, lines }) => `${clock(from, ".")} --> ${clock(until, ".")}\n${lines.map(escaped).join("\n")}\n\n`,
-  );
+  const texts = cues(captions, show).map(({ from, until, lines, below }) => {
+    const shown = [...lines.map(escaped), ...below.map(escaped).map(slanted)];
+    return `${clock(from, ".")} --> ${clock(until, ".")}\n${shown.join("\n")}\n\n`;
+  });
   return `WEBVTT\n\n${texts.join("")}`;
 }
 
@@ -49,25 +67,43 @@ export function toJson(captions) {
 }
 
 /** Cues that do not overlap; a text too short to be read stays into the silence behind it. */
-function cues(captions) {
-  const said = spoken(captions);
+function cues(captions, show) {
+  const said = spoken(captions, show);
   const made = [];
   let free = 0;
-  said.forEach(({ start_ms: start, end_ms: end, text }, index) => {
-    const parts = cut(clean(text).split(" "), CUE).map((part) => cut(part, LINE).map((words) => words.join(" ")));
-    const needs = parts.map((lines) => Math.max(SHORTEST_MS, lines.join(" ").length * MS_PER_CHARACTER));
+  said.forEach(({ start_ms: start, end_ms: end, text, below }, index) => {
+    const parts = cutBoth(text, below);
+    const sizeOf = (lines) => lines.join(" ").length;
+    const needs = parts.map((part) =>
+      Math.max(SHORTEST_MS, Math.max(sizeOf(part.lines), sizeOf(part.below)) * MS_PER_CHARACTER),
+    );
     const need = needs.reduce((sum, ms) => sum + ms, 0);
     const next = said[index + 1]?.start_ms ?? Infinity;
     let from = Math.max(start, free);
     const length = Math.max(Math.min(Math.max(end - from, need), next - from), 200 * parts.length);
-    parts.forEach((lines, at) => {
+    parts.forEach((part, at) => {
       const until = from + (length * needs[at]) / need;
-      made.push({ from, until, lines });
+      made.push({ from, until, ...part });
       from = until;
     });
     free = from;
   });
   return made;
+}
+
+/** Both texts in as many pieces; the one that needs fewer is shared out by words. */
+function cutBoth(text, below) {
+  const wordsOf = (whole) => (whole ? whole.split(" ") : []);
+  const pieces = [text, below].map((whole) => (whole ? cut(wordsOf(whole), CUE) : []));
+  const count = Math.max(...pieces.map((each) => each.length));
+  const [upper, lower] = pieces.map((each, index) => {
+    if (each.length === count) return each;
+    const words = wordsOf([text, below][index]);
+    const place = (at) => Math.round((words.length * at) / count);
+    return Array.from({ length: count }, (_, at) => words.slice(place(at), place(at + 1)));
+  });
+  const inLines = (words) => (words.length ? cut(words, LINE).map((line) => line.join(" ")) : []);
+  return upper.map((words, at) => ({ lines: inLines(words), below: inLines(lower[at]) }));
 }
 
 /** Words in groups of at most so many characters; a word that is longer is cut. */

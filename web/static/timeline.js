@@ -62,25 +62,31 @@ export class Timeline {
     this.#summary.hidden = heard.length === 0;
     if (heard.length) {
       this.#summary.replaceChildren(
-        make("strong", {}, seconds(median(heard))),
-        ` from the end of speech to the first sound, typically (${heard.length} heard)`,
+        make("strong", {}, seconds(Math.abs(median(heard)))),
+        median(heard) < 0
+          ? ` before the end of speech comes the first sound, typically (${heard.length} heard)`
+          : ` from the end of speech to the first sound, typically (${heard.length} heard)`,
       );
     }
   }
 
   #row(entry, scale) {
-    const caption = this.#captions.all.find((c) => c.utterance === entry.utterance);
+    const caption = this.#captions.textOf(entry.utterance);
     const title = caption?.text || (caption ? "no translation" : "…");
     const bar = make("div", { class: "bar", role: "img", "aria-label": inWords(entry) });
     bar.append(part("speech", 0, SPEECH_SHARE));
+    const spokenMs = Math.max(1, entry.end_ms - entry.start_ms);
+    const place = (ms) =>
+      ms < 0 ? SPEECH_SHARE * Math.max(0, 1 + ms / spokenMs) : SPEECH_SHARE + (1 - SPEECH_SHARE) * (ms / scale);
     let before = 0;
-    for (const { field, name } of STEPS) {
+    for (const { field, name } of done(entry)) {
       const at = entry[field];
-      if (at === null || at === undefined) continue;
-      const from = SPEECH_SHARE + (1 - SPEECH_SHARE) * (before / scale);
-      const until = Math.max(before, at, 0);
-      bar.append(part(name, from, SPEECH_SHARE + (1 - SPEECH_SHARE) * (until / scale) - from));
-      before = until;
+      if (at < 0) {
+        bar.append(part(name, place(at), 0)); // done while they spoke: a mark within the speech
+        continue;
+      }
+      bar.append(part(name, place(before), place(Math.max(before, at)) - place(before)));
+      before = Math.max(before, at);
     }
     const heard = entry.heard_ms;
     return make(
@@ -89,7 +95,7 @@ export class Timeline {
       make(
         "div",
         { class: "line" },
-        make("span", { class: "what", lang: caption?.text ? caption.target_lang : "en" }, title),
+        make("span", { class: "what", lang: caption?.text ? caption.lang : "en" }, title),
         make("strong", {}, heard === null || heard === undefined ? "–" : seconds(heard)),
       ),
       bar,
@@ -107,10 +113,16 @@ function part(name, from, width) {
 
 const lastOf = (entry) => Math.max(0, ...STEPS.map(({ field }) => entry[field] ?? 0));
 
+/** The steps that are done, as they came: what is translated while it is spoken is there before its end. */
+const done = (entry) =>
+  STEPS.filter(({ field }) => entry[field] !== null && entry[field] !== undefined).sort(
+    (a, b) => entry[a.field] - entry[b.field],
+  );
+
 function inWords(entry) {
-  const steps = STEPS.filter(({ field }) => entry[field] !== null && entry[field] !== undefined);
   const said = `Speech at ${clock(entry.start_ms)}, ${seconds(entry.end_ms - entry.start_ms)} long`;
-  return [said, ...steps.map(({ field, says }) => `${says} after ${seconds(entry[field])}`)].join("; ");
+  const when = (ms) => (ms < 0 ? `${seconds(-ms)} before its end` : `after ${seconds(ms)}`);
+  return [said, ...done(entry).map(({ field, says }) => `${says} ${when(entry[field])}`)].join("; ");
 }
 
 function median(values) {

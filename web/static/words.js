@@ -34,13 +34,16 @@ export const COMMON_LANGUAGES = [
 /** The English name of a BCP-47 tag; the tag itself when it has none. */
 export function languageName(tag) {
   if (!tag) return "";
-  if (tag === "auto") return "Detect automatically";
+  if (tag === "auto") return "Automatic";
   try {
     return languages.of(tag) ?? tag;
   } catch {
     return tag; // not a well-formed tag
   }
 }
+
+/** A language in two or three letters where there is little room: "pt-BR" → "PT". */
+export const languageTag = (tag) => (tag ?? "").split("-")[0].toUpperCase();
 
 /** A choice in words: "f2" and "m1" are how espeak-ng calls its women and men; null stays null. */
 export function voiceName(choice) {
@@ -67,7 +70,8 @@ export function clock(ms) {
 }
 
 /** A duration in seconds: 842 → "0.84 s". */
-export const seconds = (ms) => `${(ms / 1000).toFixed(Math.abs(ms) < 9950 ? 2 : 1)} s`;
+export const seconds = (ms) =>
+  `${(ms / 1000).toFixed(Math.abs(ms) < 9950 ? 2 : 1)} s`.replace("-", "−"); // a minus as wide as a digit
 
 /** A figure in milliseconds, or a dash where there is none yet. */
 export const milliseconds = (ms) =>
