@@ -57,7 +57,8 @@ def test_every_voice_that_is_taken_without_being_named_is_pinned() -> None:
             assert result.graph is not None, result.format_text()
             voices = [n.settings for n in result.graph.nodes.values() if n.spec.type == "silero_tts"]
             assert voices
-            assert all(MODELS[voice.model].sha256 for voice in voices)
+            taken = {v.single(lang).model for v in voices for lang in v.by_language}
+            assert all(MODELS[model].sha256 for model in taken)
 
 
 def test_licences_are_told() -> None:

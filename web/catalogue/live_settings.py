@@ -31,8 +31,8 @@ MAX_TEXT = 200
 """Characters of a name or value."""
 MAX_NUMBER = 2.0**53
 """JSON's numbers are exact up to here (RFC 8259, 6); NaN is not below it either."""
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
-"""The tags of BCP-47 that speech models use; nothing that could be part of a path."""
+_LANGUAGE = re.compile(r"auto|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
+"""The tags of BCP-47 that speech models use, or that it is found; nothing that could be part of a path."""
 _SEGMENTED = frozenset({True})
 _TYPES = {"integer": "integer", "number": "number", "boolean": "boolean", "string": "text"}
 _WORDS = {"min": "minimum", "max": "maximum", "logprob": "log-probability"}
