@@ -184,7 +184,7 @@ class GrowingText:
     def learn(self, request: GrowingRequest, words: Sequence[Word]) -> None:
         """Take the answer to the last request: commit what is stable, all of it if the request was complete."""
         latest = Answer(tuple(words), len(request.samples))
-        stable = len(words) if request.complete else self._growing.policy(self._former, latest)
+        stable = len(words) if request.complete else min(self._growing.policy(self._former, latest), _settled(words))
         for word in latest.words[:stable]:
             self._commit(word)
         self._tail = latest.words[stable:]
@@ -249,6 +249,12 @@ class GrowingText:
         self._context = (*self._context, *tokens)[-self._growing.max_context :] if self._growing.max_context else ()
         self._audio = [self._joined()[until - self.start :].copy()]
         self.start = until
+
+
+def _settled(words: Sequence[Word]) -> int:
+    """How many words may be stable at all: not the last one where it trails off, as Whisper writes where audio ends."""
+    trails_off = bool(words) and words[-1].text.rstrip().endswith(("...", "…", "-", "–", "—"))
+    return len(words) - trails_off
 
 
 def _clause(words: Sequence[Word], start: int, end: int) -> Clause | None:
