@@ -55,9 +55,11 @@ async def test_behind_a_vad_there_is_a_line_per_utterance(tmp_path: Path) -> Non
     await save(tmp_path / "vad.jsonl", *utterance(1, S, 0.5), *utterance(2, 4 * S, 1, "eos"))
     assert (tmp_path / "vad.jsonl").read_text() == (
         '{"v":1,"event":"utterance","utterance":1,"start_ns":1000000000,"end_ns":1500000000,"reason":"silence",'
-        '"audio":{"samples":8000,"rate_hz":16000,"channels":1,"duration_ns":500000000,"peak":0.5}}\n'
+        '"audio":{"samples":8000,"rate_hz":16000,"channels":1,"duration_ns":500000000,"peak":0.5},'
+        '"cut_by":null,"cut":"","decided_ns":null}\n'
         '{"v":1,"event":"utterance","utterance":2,"start_ns":4000000000,"end_ns":5000000000,"reason":"eos",'
-        '"audio":{"samples":16000,"rate_hz":16000,"channels":1,"duration_ns":1000000000,"peak":0.5}}\n'
+        '"audio":{"samples":16000,"rate_hz":16000,"channels":1,"duration_ns":1000000000,"peak":0.5},'
+        '"cut_by":null,"cut":"","decided_ns":null}\n'
     )
 
 
@@ -71,11 +73,18 @@ async def test_behind_a_translator_there_is_a_line_per_translation(tmp_path: Pat
         '"engine":"demonstration phrasebook","part":0,"more":false,"source_text":null,"language_confidence":null,'
         '"language_kept":false}\n'
         '{"v":1,"event":"utterance","utterance":1,"start_ns":1000000000,"end_ns":3000000000,"reason":"silence",'
-        '"audio":null}\n'
+        '"audio":null,"cut_by":null,"cut":"","decided_ns":null}\n'
         '{"v":1,"event":"translation","utterance":2,"start_ns":4000000000,"end_ns":5000000000,"source_lang":"en",'
         '"target_lang":"ru","text":"","logprob":null,"final":true,"rejected":"no speech","engine":"canary-1b-v2",'
         '"part":0,"more":false,"source_text":null,"language_confidence":null,"language_kept":false}\n'
     )
+
+
+async def test_it_is_told_why_an_utterance_was_cut_where_it_was(tmp_path: Path) -> None:
+    end = UtteranceEnd(1, S, 3 * S, "silence", 2 * S, 3 * S + 5, "turn", "finished (0.93), 224 ms of silence")
+    (line,) = await save(tmp_path / "a.jsonl", end)
+    assert (line["reason"], line["cut_by"], line["cut"]) == ("silence", "turn", "finished (0.93), 224 ms of silence")
+    assert line["decided_ns"] == 3 * S + 5
 
 
 async def test_parts_stand_in_lines_of_their_own_and_guesses_in_none(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_dub_of_nothing_is_silence() -> None:
     assert not read(Dub(), NS_PER_S).any()
 
 
-END = UtteranceEnd(7, 10 * NS_PER_S, 12_300 * NS_PER_MS, "silence", 12 * NS_PER_S)
+END = UtteranceEnd(7, 10 * NS_PER_S, 12_300 * NS_PER_MS, "silence", 12 * NS_PER_S, None, "turn", "finished (0.93)")
 
 
 def test_the_waterfall_counts_from_the_end_of_speech() -> None:
@@ -120,6 +120,8 @@ def test_the_waterfall_counts_from_the_end_of_speech() -> None:
         "start_ms": 10_000,
         "end_ms": 12_000,
         "reason": "silence",
+        "cut_by": "turn",
+        "cut": "finished (0.93)",
         "vad_ms": 520,
         "ast_ms": 600,
         "tts_ms": 610,

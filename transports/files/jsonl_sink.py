@@ -85,6 +85,9 @@ def utterance_event(
         "end_ns": end.end_ns if end else None,
         "reason": end.reason if end else None,
         "audio": audio.as_json() if audio else None,
+        "cut_by": end.cut_by if end else None,
+        "cut": end.cut if end else "",
+        "decided_ns": end.decided_ns if end else None,
     }
 
 

@@ -21,7 +21,7 @@ from tolmach.pipelines.bus import (
     UtteranceStartMessage,
     VoiceMessage,
 )
-from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, EndReason, UtteranceEnd
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, CutBy, EndReason, UtteranceEnd
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.session_line import Line
 from tolmach.transports.webrtc.signalling import messages
@@ -43,6 +43,8 @@ class Timing:
     start_ms: int
     end_ms: int
     reason: EndReason
+    cut_by: CutBy | None
+    cut: str
     vad_ms: int | None
     ast_ms: int | None
     tts_ms: int | None
@@ -125,6 +127,8 @@ def _told(utterance: int, found: _UnderWay) -> Timing | None:
         end.pts_ns // NS_PER_MS,
         end_ms,
         end.reason,
+        end.cut_by,
+        end.cut,
         since(found.vad_ns),
         since(found.ast_ns),
         since(found.tts_ns),

@@ -155,6 +155,13 @@ class Run:
         self._seen = frames
         return [name for name in self.graph.order if name in moved]
 
+    def guesses(self) -> dict[str, dict[str, float]]:
+        """What came of the work that was begun at pauses, by element, as a ``stats`` message has it."""
+        return {
+            element: {outcome: round(count, 3) for outcome, count in counts.items()}
+            for element, counts in self._speculations.items()
+        }
+
     def snapshot(self) -> Snapshot:
         """What its elements have done, and what waits in its queues; what they have dropped counts on after its end."""
         return Snapshot(

@@ -315,7 +315,8 @@ class Session:
                 stats = await self.line.stats()
                 self._round_trip_ms = stats["round_trip_ms"]
                 lag_ms = round(self._terms.loop_lag_ms(), 1)
-                self._narrator.send("stats", **stats, loop_lag_ms=lag_ms, ephemeral=True)
+                guesses = self._runs[0].guesses() if self._runs else {}
+                self._narrator.send("stats", **stats, loop_lag_ms=lag_ms, speculations=guesses, ephemeral=True)
                 self._end_when_time_is_up()
 
     def _end_when_time_is_up(self) -> None:

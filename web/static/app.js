@@ -6,7 +6,7 @@ import { Captions } from "./captions.js";
 import { Catalog } from "./catalog.js";
 import { Conversations } from "./conversations.js";
 import { languageOptions } from "./direction.js";
-import { $ } from "./dom.js";
+import { $, setText } from "./dom.js";
 import { Downloads } from "./downloads.js";
 import { explainEmpty } from "./empty.js";
 import { explain, obstacle } from "./errors.js";
@@ -27,7 +27,7 @@ import { SHARED, mayCarryUs } from "./sources.js";
 import { Status } from "./status.js";
 import { Switching } from "./switching.js";
 import { makeTabs } from "./tabs.js";
-import { Timeline } from "./timeline.js";
+import { Timeline, guessesInWords } from "./timeline.js";
 import { askToken } from "./token.js";
 import { milliseconds, named, sentence } from "./words.js";
 
@@ -257,6 +257,7 @@ call.addEventListener("flow", ({ detail }) => drawing.flow(detail.elements));
 call.addEventListener("stats", ({ detail }) => {
   health.server(detail);
   gate = detail.gate ?? "open";
+  setText($("timing-guesses"), guessesInWords(detail.speculations));
   showLevelNote();
   const { here } = health.figures;
   if (here) {

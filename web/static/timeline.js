@@ -121,8 +121,21 @@ const done = (entry) =>
 
 function inWords(entry) {
   const said = `Speech at ${clock(entry.start_ms)}, ${seconds(entry.end_ms - entry.start_ms)} long`;
+  const why = [{ maximum: "cut at the longest allowed length" }[entry.reason], entry.cut].filter(Boolean).join(", ");
   const when = (ms) => (ms < 0 ? `${seconds(-ms)} before its end` : `after ${seconds(ms)}`);
-  return [said, ...done(entry).map(({ field, says }) => `${says} ${when(entry[field])}`)].join("; ");
+  const steps = done(entry).map(
+    ({ field, says }) => `${says} ${when(entry[field])}${field === "vad_ms" && why ? ` (${why})` : ""}`,
+  );
+  return [said, ...steps].join("; ");
+}
+
+/** What came of work begun at pauses (`stats`), in words; "" where there was none. */
+export function guessesInWords(speculations = {}) {
+  const told = Object.entries(speculations).map(([element, { hit = 0, miss = 0, failed = 0 }]) => {
+    const lost = miss + failed;
+    return `${element} ${hit} used${lost ? `, ${lost} thrown away` : ""}`;
+  });
+  return told.length ? `Begun at a pause, before the end was sure: ${told.join("; ")}.` : "";
 }
 
 function median(values) {
