@@ -300,8 +300,8 @@ def two_tones(first_s: float, pause_s: float, second_s: float) -> Any:
 def build_taught(folder: Path) -> Path:
     """Make ``taught.nemo``: a tiny model that hears two sentences in two tones, with an aligner that tells the tones.
 
-    Takes some seconds. The model says its sentences whatever it hears; but its aligner finds the tones, so spans can be
-    tested against them.
+    Takes some seconds. It says the first sentence as soon as it hears anything, and the second when it hears the high
+    tone; its aligner finds both, so what is said when, and of which audio, can be tested against them.
     """
     import numpy as np
     import torch
@@ -339,22 +339,38 @@ def build_taught(folder: Path) -> Path:
         loss.backward()
         learn.step()
 
+    # Half of the sounds end with the first tone, some time behind it: of those it says the first sentence alone.
+    heard = [
+        sound[: int((first + pause * n / 24) * 16000)]
+        for n, (sound, (first, pause, _)) in enumerate(zip(sounds, seconds, strict=True))
+    ]
+    states, masks = [], []
     with torch.no_grad():
-        _, _, states, mask = model(input_signal=signal[:2], input_signal_length=length[:2])
-    learn = torch.optim.Adam([*model.transf_decoder.parameters(), *model.log_softmax.parameters()], lr=1e-2)
-    for step in range(200):
+        for sound in [*sounds, *heard]:
+            _, _, state, mask = model(input_signal=sound[None], input_signal_length=torch.tensor([len(sound)]))
+            states.append(state[0])
+            masks.append(mask[0])
+    encoded, mask = (torch.nn.utils.rnn.pad_sequence(each, batch_first=True) for each in (states, masks))
+    learn = torch.optim.Adam([*model.transf_decoder.parameters(), *model.log_softmax.parameters()], lr=5e-3)
+    for step in range(120):
         lang = "ru" if step % 2 else "en"
         begin = prompts.of("en", lang).tolist()
-        text = [*begin, *tokenizer.text_to_ids(TAUGHT[lang]), tokenizer.eos_id]
-        tokens = torch.tensor([text] * 2)
+        both, first_alone = (
+            torch.tensor([*begin, *tokenizer.text_to_ids(text), tokenizer.eos_id])
+            for text in (TAUGHT[lang], TAUGHT[lang].partition("? ")[0] + "?")
+        )
+        texts = [both] * 24 + [first_alone] * 24
+        tokens = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=tokenizer.pad_id)
         hidden = model.transf_decoder(
             input_ids=tokens[:, :-1],
-            decoder_mask=torch.ones_like(tokens[:, :-1]),
-            encoder_embeddings=states,
+            decoder_mask=(tokens[:, :-1] != tokenizer.pad_id).long(),
+            encoder_embeddings=encoded,
             encoder_mask=mask,
         )
         logprobs = model.log_softmax(hidden_states=hidden)[:, len(begin) - 1 :]
-        loss = torch.nn.functional.nll_loss(logprobs.flatten(0, 1), tokens[:, len(begin) :].flatten())
+        loss = torch.nn.functional.nll_loss(
+            logprobs.flatten(0, 1), tokens[:, len(begin) :].flatten(), ignore_index=tokenizer.pad_id
+        )
         learn.zero_grad()
         loss.backward()
         learn.step()

@@ -1,7 +1,8 @@
-"""canary_ast in mode segments: a frame a sentence, with its own time; real NeMo, a tiny model with an aligner."""
+"""canary_ast in modes segments and simultaneous; real NeMo, and a tiny model that hears sentences in tones."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,68 @@ async def test_the_aligner_is_shared_and_let_go(taught: Path):
         assert HOSTS.leases(key) == 2
     assert HOSTS.leases(key) == 0
     assert RATE == 16000
+
+
+# While they speak -------------------------------------------------------------------------------------------------
+
+
+def heard_at(frames: list[TranslationFrame]) -> list[tuple[str, float]]:
+    """Each final text that is not empty, with how much had been heard when it was decided, s."""
+    assert all(f.decided_ns is not None for f in frames if f.final)
+    return [(f.text, (f.decided_ns or 0) / NS_PER_S) for f in frames if f.final and f.text]
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("policy", ["local_agreement", "align_att"])
+async def test_the_first_sentence_is_there_while_the_second_is_spoken(taught: Path, policy: str):
+    first, pause, second = 2.4, 0.4, 2.4
+    frames = await run(
+        [two_tones(first, pause, second)],
+        model=str(taught),
+        mode="simultaneous",
+        policy=policy,
+        step_ms=400,
+        align_threshold_ms=240,
+    )
+    finals = [f for f in frames if f.final]
+    (one, at), *rest = heard_at(frames)
+    assert one == "Где находится вокзал?"
+    assert at < first + pause + second / 2, "long before the end"
+    assert [text for text, _ in rest] == ["Я бы хотел хлеба."]
+    # Append-only: parts in order, each text once, the last one closes the utterance.
+    assert [f.part for f in finals] == list(range(len(finals)))
+    assert [f.more for f in finals] == [True] * (len(finals) - 1) + [False]
+    assert all(a.end_ns <= b.end_ns for a, b in pairwise(finals))
+
+
+@pytest.mark.models
+async def test_it_is_the_same_for_every_chunking(taught: Path):
+    clips = [two_tones(*lengths) for lengths in TONES_S]
+    settings: dict[str, Any] = {"model": str(taught), "mode": "simultaneous", "step_ms": 500}
+    first = await run(clips, 320, **settings)
+    assert [text for text, _ in heard_at(first)] == ["Где находится вокзал?", "Я бы хотел хлеба."] * len(clips)
+    for chunk in (1777, 16000):
+        assert [f for f in await run(clips, chunk, **settings) if f.final] == [f for f in first if f.final]
+
+
+@pytest.mark.models
+async def test_the_phrasebook_says_what_it_says_offline(root: Path):
+    """Its decoder looks at the last frame, so AlignAtt waits for the end; LocalAgreement need not."""
+    import soundfile
+
+    folder = root / "config" / "demo" / "clips"
+    clips = [soundfile.read(folder / f"en-{n:02d}.flac", dtype="float32")[0] for n in range(8)]
+    offline = [f.text for f in await run(clips, model="embedded:phrasebook")]
+    grown = await run(clips, model="embedded:phrasebook", mode="simultaneous", policy="align_att", step_ms=400)
+    said = [" ".join(f.text for f in grown if f.final and f.utterance == n + 1 and f.text) for n in range(len(clips))]
+    assert said == offline
+
+
+def test_the_policy_is_the_one_that_serves_the_model():
+    for model, policy in (
+        ("nvidia/canary-1b-v2", "align_att"),
+        ("/models/canary-1b-v2.nemo", "align_att"),
+        ("/models/mine.nemo", "local_agreement"),
+        ("embedded:phrasebook", "local_agreement"),
+    ):
+        assert Harness(SPEC, model=model).element.default_policy == policy  # type: ignore[attr-defined]
