@@ -156,7 +156,7 @@ def test_names_of_the_page_are_those_it_shows():
 
 def test_graphs_and_their_settings_are_there():
     graphs = {path.stem: check_graph(path).graph for path in shipped_graphs()}
-    for name in ("phrasebook-live", "whisper-live", "whisper-simultaneous", "echo", "interpreter"):
+    for name in ("phrasebook-live", "whisper-live", "whisper-simultaneous", "echo", "interpreter", "simultaneous"):
         assert name in graphs
         assert f"`{name}`" in RUNBOOK
     live = graphs["phrasebook-live"]

@@ -632,7 +632,7 @@ async def test_a_graph_is_drawn_as_it_would_run(catalogue: GraphCatalogue):
 
 async def test_the_shipped_live_graphs_can_be_used(root: Path, open_catalogue: Open):
     catalogue = await open_catalogue(root / "config", default="phrasebook-live")
-    assert {"echo", "interpreter", "phrasebook-live", "whisper-live", "whisper-simultaneous"} <= {
+    assert {"echo", "interpreter", "phrasebook-live", "simultaneous", "whisper-live", "whisper-simultaneous"} <= {
         e.name for e in catalogue.graphs() if e.ok
     }
     assert os.fspath(root) not in json.dumps(catalogue.as_json())
