@@ -17,6 +17,8 @@ _LOUD_NS = 3 * NS_PER_S
 _ADVICE = {
     "not in the phrasebook": "the demonstration phrasebook knows its own sentences only; use a graph with a real model",
     "wrong script": "the model answered in another language; check source_lang and target_lang",
+    "more text than speech": "the model has made something up; noise or music over the voice have that effect",
+    "repetition": "the model went round in circles, as on noise, music or a wrong source_lang",
     "no speech": "the model heard no words; listen whether it is speech, and try another channel",
     "low confidence": "a wrong source_lang, noise or music over the voice have that effect; min_logprob moves the gate",
 }

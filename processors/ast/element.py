@@ -26,10 +26,21 @@ from tolmach.processors.ast import RATE_HZ, AstSettings, GrowingSettings
 from tolmach.processors.ast.collector import Utterance, UtteranceCollector
 from tolmach.processors.ast.direction import Decision, Direction, DirectionFinder
 from tolmach.processors.ast.growing import GrowingRequest
-from tolmach.processors.ast.guards import compression_ratio, without_tokens
+from tolmach.processors.ast.guards import (
+    FAILED,
+    NO_SPEECH,
+    REPETITION,
+    TOO_LONG,
+    UNLIKELY,
+    WRONG_SCRIPT,
+    compression_ratio,
+    has_no_speech,
+    most_chars,
+    without_tokens,
+)
 from tolmach.processors.ast.hypothesis import Hypothesis, Segment
 from tolmach.processors.ast.policies import PolicyName
-from tolmach.processors.ast.simultaneous import FAILED, SimultaneousTranslation, growing
+from tolmach.processors.ast.simultaneous import SimultaneousTranslation, growing
 from tolmach.processors.ast.speculation import Speculation, Speculations, ends_sentence
 from tolmach.processors.hosting import Lease, Outcome
 from tolmach.processors.languages import is_in_script, language_name, script_of
@@ -81,7 +92,7 @@ class SpeechTranslation(Element, Generic[Item]):
         super().__init__(settings, context)
         self.engine = ""
         self.default_min_logprob: float | None = None
-        self.rejection = "low confidence"
+        self.rejection = UNLIKELY
         self.group_size = 1
         self.merge = False
         self._lease: Lease[Item, Hypothesis] | None = None
@@ -267,7 +278,7 @@ class SpeechTranslation(Element, Generic[Item]):
         size = max(len(utterance.samples) for utterance in group)
         spent = speculation.spent() if speculation is not None else None
         answers = iter(zip(items, await self._answers(items, spent, size), strict=True))
-        silent = Hypothesis("", None, "no speech")
+        silent = Hypothesis("", None, NO_SPEECH)
         found: _Answers = []
         for utterance in group:
             item, outcome = next(answers) if _usable(utterance) else (None, silent)
@@ -355,12 +366,15 @@ class SpeechTranslation(Element, Generic[Item]):
         if not hypothesis.text:
             return self.empty_rejection
         if compression_ratio(hypothesis.text) > self.settings.max_compression_ratio:
-            return "repetition"
+            return REPETITION
+        heard = len(utterance.samples)
+        if heard and len(hypothesis.text) > most_chars(heard / RATE_HZ):
+            return TOO_LONG
         gate, logprob = self.min_logprob, hypothesis.logprob
         if gate is not None and logprob is not None and logprob < gate:
             return self.rejection
         # Both engines may answer in the source language; the src pad has promised another script.
-        return None if is_in_script(hypothesis.text, script_of(target_lang)) else "wrong script"
+        return None if is_in_script(hypothesis.text, script_of(target_lang)) else WRONG_SCRIPT
 
     @property
     def min_logprob(self) -> float | None:
@@ -371,7 +385,7 @@ class SpeechTranslation(Element, Generic[Item]):
     @property
     def empty_rejection(self) -> str:
         """Why there is no text when the model gave none."""
-        return "no speech"
+        return NO_SPEECH
 
     async def _push(
         self, utterance: Utterance, hypothesis: Hypothesis, decided_ns: int | None, decision: Decision | None
@@ -495,4 +509,5 @@ def _clean(hypothesis: Hypothesis) -> Hypothesis:
 
 
 def _usable(utterance: Utterance) -> bool:
-    return utterance.fault is None and len(utterance.samples) > 0
+    """Whether a model is to be asked about it."""
+    return utterance.fault is None and not has_no_speech(utterance.samples, RATE_HZ)

@@ -24,13 +24,11 @@ from tolmach.processors.ast import RATE_HZ, GrowingSettings
 from tolmach.processors.ast.collector import Utterance
 from tolmach.processors.ast.direction import Decision
 from tolmach.processors.ast.growing import Clause, Growing, GrowingRequest, GrowingText
+from tolmach.processors.ast.guards import FAILED
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.ast.policies import AlignAtt, Policy, PolicyName, local_agreement
 
 __all__ = ["SimultaneousTranslation", "growing"]
-
-FAILED = "the engine failed"
-"""Why an utterance has no more text when its last request raised an error, which is on the bus."""
 
 CONTINUED = "continued in the next utterance"
 """Why an utterance has no text when nothing of it was stable where it was cut; its words are in the next one."""

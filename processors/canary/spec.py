@@ -156,9 +156,10 @@ The model is loaded once per process and shared by every graph that asks for the
 stays loaded until the process ends.
 
 A text whose mean token log-probability is below `min_logprob` (empty: -1.5 for the published models, a value that was
-not measured on them, and none for others), one that repeats itself, an empty one, and a sentence without one letter of
-the target language's script become frames without text that say why (`rejected`), so that every utterance leaves a
-trace. Two kinds are tried once more first: utterances under two seconds that are empty, with more silence around them,
+not measured on them, and none for others), one that repeats itself, one of more than 30 characters for each second of
+speech and 40, an empty one, and a sentence without one letter of the target language's script become frames without
+text that say why (`rejected`), so that every utterance leaves a trace. Of silence and steady noise the model is not
+asked. Two kinds are tried once more first: utterances under two seconds that are empty, with more silence around them,
 and texts in the wrong script, without the tokens of other scripts.
 
 With `mode: segments` each sentence of a translation is a frame of its own with its own span (`part`, `more`), so that

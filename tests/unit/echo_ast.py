@@ -21,12 +21,14 @@ class EchoSettings(AstSettings):
     """Settings of the echo."""
 
     group: int = 1
+    answer: str = ""
 
 
 class EchoModel:
-    """Text is the peak in percent; log-probability is minus the peak; a peak above 1 is an error."""
+    """Text is the peak in percent, or always one; log-probability is minus the peak; a peak above 1 is an error."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = "") -> None:
+        self.answer = answer
         self.batches: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -47,7 +49,8 @@ class EchoModel:
         peak = float(np.abs(samples).max())
         if peak > 1:
             raise OverflowError("clipped")
-        return Hypothesis(f"{peak:.0%} of {len(samples)}" if peak else "", -peak)
+        said = self.answer or f"{peak:.0%} of {len(samples)}"
+        return Hypothesis(said if peak else "", -peak)
 
 
 class EchoAst(SpeechTranslation[Samples]):
@@ -58,7 +61,7 @@ class EchoAst(SpeechTranslation[Samples]):
     async def open(self) -> Lease[Samples, Hypothesis]:
         self.engine = "echo"
         self.group_size = self.settings.group
-        self.model = EchoModel()
+        self.model = EchoModel(self.settings.answer)
         self.pool = HostPool()
         return await self.pool.acquire(HostKey("echo", "echo", "cpu"), lambda: self.model)
 

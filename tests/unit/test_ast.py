@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +23,18 @@ from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, Uttera
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.testing import Harness, chop
 from tolmach.processors.ast.collector import UtteranceCollector
-from tolmach.processors.ast.guards import compression_ratio, without_tokens
+from tolmach.processors.ast.guards import (
+    REASONS,
+    compression_ratio,
+    has_no_speech,
+    reason_class,
+    without_tokens,
+)
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.languages import is_in_script, language_name, primary_language, script_of
 
 RATE = 16000
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def speech(number: int, level: float, start: int = 0, samples: int = 800, chunk: int = 160) -> list[Frame]:
@@ -102,8 +111,8 @@ async def test_rejections_keep_their_frame_and_lose_their_text():
         (3, "10% of 800", None),
         (4, "", "no speech"),
     ]
-    assert batches == [3]
-    assert [f.logprob for f in harness.output()] == [pytest.approx(-0.9), 0.0, pytest.approx(-0.1), None]
+    assert batches == [2], "no model is asked about silence"
+    assert [f.logprob for f in harness.output()] == [pytest.approx(-0.9), None, pytest.approx(-0.1), None]
 
 
 async def test_an_utterance_too_long_is_reported_and_not_kept():
@@ -333,3 +342,58 @@ def test_what_people_say_does_not_repeat_itself(text: str):
 )
 def test_a_loop_does_also_behind_a_good_beginning(text: str):
     assert compression_ratio(text) > 2.4
+
+
+# Guards of the utterance and of the length of its text ----------------------------------------------------------------
+
+
+def spoken() -> list[Path]:
+    """All recordings of speech at hand."""
+    shared = ROOT.parent / "shared" / "speech"
+    own = sorted((ROOT / "config" / "demo" / "clips").glob("*.flac"))
+    return own + [path for lang in ("en", "ru") for path in sorted((shared / lang).glob("*"))]
+
+
+@pytest.mark.parametrize("below_db", [0, -30])
+@pytest.mark.parametrize("noise_db", [None, 0])
+def test_no_speech_is_taken_for_silence_soft_or_in_noise_as_loud_as_itself(below_db: int, noise_db: int | None):
+    chance = np.random.default_rng(0)
+    for path in spoken():
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        mono = samples.mean(axis=1)
+        if noise_db is not None:
+            power = np.square(mono, dtype=np.float64).mean()
+            mono = mono + chance.standard_normal(len(mono)) * np.sqrt(power * 10 ** (noise_db / 10))
+        mono = (mono * 10 ** (below_db / 20)).astype(np.float32)
+        assert not has_no_speech(mono, rate), path
+
+
+def test_silence_and_steady_noise_are_no_speech():
+    chance = np.random.default_rng(0)
+    t = np.arange(32_000) / 16_000
+    for sound in (
+        np.zeros(100),
+        np.zeros(32_000),
+        chance.integers(-1, 2, 32_000) / 2**16,  # what a sound card's last bit says of nothing
+        0.1 * chance.standard_normal(32_000),
+        0.1 * chance.standard_normal(16_000),
+        0.3 * np.sin(2 * np.pi * 50 * t) + 0.1 * np.sin(2 * np.pi * 150 * t),
+        0.5 * np.sin(2 * np.pi * 1000 * t),
+    ):
+        assert has_no_speech(sound.astype(np.float32), 16_000)
+    assert not has_no_speech((0.1 * chance.standard_normal(15_000)).astype(np.float32), 16_000), "it may be a vowel"
+
+
+@pytest.mark.parametrize(("samples", "chars", "passes"), [(16_000, 70, True), (16_000, 71, False), (800, 42, True)])
+async def test_a_text_longer_than_its_speech_is_rejected_and_says_so(samples: int, chars: int, passes: bool):
+    text = " ".join(f"{n * 7919 % 1000}" for n in range(60))[:chars].replace(" ", "x", -1)
+    audio = np.linspace(0.1, 0.9, samples, dtype=np.float32)[:, None]
+    span_ns = samples_to_ns(samples, RATE)
+    said = [UtteranceStart(1, 0), AudioFrame(audio, RATE, 0, 1), UtteranceEnd(1, 0, span_ns)]
+    harness, _ = await run(said, answer=text, min_logprob=-1)
+    assert texts(harness) == [(1, text if passes else "", None if passes else "more text than speech")]
+
+
+def test_reasons_are_few_in_figures():
+    assert [reason_class(reason) for reason in REASONS] == list(REASONS)
+    assert reason_class("longer than 60 s") == reason_class("anything") == "other"
