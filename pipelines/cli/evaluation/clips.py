@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.language.builder import GraphBuilder
-from tolmach.pipelines.runtime.runner import GraphRunner
 
 RATE_HZ = 16000
 MARGIN_S = 0.25
@@ -55,6 +54,8 @@ async def data_uris(pieces: Sequence[Piece | None], *, margin_s: float = MARGIN_
 
 
 async def _encoded(piece: Piece, target: Path, margin_s: float) -> bytes:
+    from tolmach.pipelines.runtime.runner import GraphRunner  # pipecat, which a wrong command need not wait for
+
     start_s = max(0.0, piece.start_s - margin_s)
     length_s = min(MAX_CLIP_S, piece.end_s + margin_s - start_s)
     if length_s <= 0:

@@ -29,6 +29,9 @@ COMPARED = (
 """Figures that are set side by side as they are, by their path in ``eval.json``."""
 
 
+SAME = ", the same"
+
+
 def load_results(folder: Path) -> dict[str, Any]:
     """The ``eval.json`` of an earlier evaluation.
 
@@ -66,15 +69,17 @@ def compare(results: Mapping[str, Any], earlier: Mapping[str, Any], name: str) -
         }
         for metric, d in found.items():
             sure = "too few sentences to tell" if d.p_value is None else f"p = {d.p_value:.3f}"
-            told[f"scores.{direction}.{metric}"] = f"{d.against:.2f} ({d.score - d.against:+.2f}, {sure})"
+            differs = f" ({d.score - d.against:+.2f}, {sure})" if d.score != d.against else SAME
+            told[f"scores.{direction}.{metric}"] = f"{d.against:.2f}{differs}"
     figures = {}
     paths = [f"scores.{s['direction']}.latency.{name}" for s in results["scores"] for name in s["latency"] or {}]
     for path in (*COMPARED, *paths):
         this, other = figure(results, path), figure(earlier, path)
         if this is not None and other is not None:
             figures[path] = {"this": this, "against": other}
-            scale, unit = (0.001, " s") if path.endswith("_ms") else (100, " %") if path.endswith("_rate") else (1, "")
-            told[path] = f"{_short(other * scale)}{unit} ({_short((this - other) * scale, sign=True)}{unit})"
+            scale, unit = _unit(path)
+            difference = f" ({_short((this - other) * scale, sign=True)}{unit})" if this != other else SAME
+            told[path] = f"{_short(other * scale)}{unit}{difference}"
     return {
         "folder": name,
         "graph": earlier.get("graph", ""),
@@ -119,6 +124,15 @@ def _pairs(
                 )
     for (direction, target), pairs in sorted(found.items()):
         yield direction, target, pairs
+
+
+def _unit(path: str) -> tuple[float, str]:
+    """What a figure is multiplied by for people, and in what it is then."""
+    if path.endswith("_ms"):
+        return 0.001, " s"
+    if path.endswith("_rate"):
+        return 100.0, " %"
+    return 1.0, " s" if "_s." in path else " s a minute" if path.endswith("_s_per_min") else ""
 
 
 def _short(value: float, *, sign: bool = False) -> str:

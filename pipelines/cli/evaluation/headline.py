@@ -68,9 +68,8 @@ def _rows(results: Mapping[str, Any]) -> Iterator[Row]:
                 "voice.end_drift_s_per_min", "drift of its end", f"{voice['end_drift_s_per_min']:+.2f} s a minute"
             )
     if (judge := results.get("judge")) is not None:
-        yield row(
-            "judge.word_error_rate", "words of the dub misheard", number(_percent(judge["word_error_rate"]), 1, " %")
-        )
+        each = (f"{lang} {_percent(rate['word_error_rate'])}" for lang, rate in judge["by_language"].items())
+        yield row("judge.word_error_rate", "words of the dub misheard", ", ".join(each) or "–", judge["model"])
     ends = results["endpoints"]
     cut = f"{ends['sentences_cut']} cut, {ends['sentences_without']} without one of their own"
     value = f"{number(ends['fragments'])} ({cut})"
@@ -93,5 +92,5 @@ def _rows(results: Mapping[str, Any]) -> Iterator[Row]:
     yield row("", "measured", ", ".join(parts))
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else share * 100
+def _percent(share: float | None) -> str:
+    return number(None if share is None else share * 100, 1, " %")

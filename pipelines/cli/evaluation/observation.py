@@ -23,7 +23,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -40,8 +40,11 @@ from tolmach.pipelines.frames import (
     samples_to_ns,
 )
 from tolmach.pipelines.graph import Graph, PadRef
-from tolmach.pipelines.runtime.runner import RunResult
 from tolmach.pipelines.runtime.taps import Probe, points_of
+
+if TYPE_CHECKING:
+    # Not at run time: it brings pipecat.
+    from tolmach.pipelines.runtime.runner import RunResult
 
 NAME = "measured.json"
 VERSION = 1
@@ -50,6 +53,9 @@ MAX_TEXTS = 100_000
 """Texts, utterances and voices kept of one recording, each: a day of short sentences."""
 MAX_VOICE_S = 3600
 """Sound kept of one voice, s: 170 MB at 24 kHz; the times of what comes later are kept."""
+
+GAP_S = 1.0
+"""Silence behind each utterance in the file of a voice, s, so that a judge can tell them apart."""
 
 T = TypeVar("T")
 
@@ -100,6 +106,7 @@ class Cut:
         speech_end_s: Where its last speech ended, s; None where nobody knows.
         decided_s: Up to where the recording had been heard when that was clear, s; None likewise.
         reason: Why it ended.
+        cut_by: What found that a silence was the end ("pause", "turn", …), or None.
     """
 
     utterance: int
@@ -108,6 +115,7 @@ class Cut:
     speech_end_s: float | None
     decided_s: float | None
     reason: str
+    cut_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +300,7 @@ class Listener:
                 places = (end.pts_ns, end.end_ns)
                 start_s, end_s = (_seconds(ns) for ns in places)
                 speech_end_s, decided_s = _maybe(end.speech_end_ns), _maybe(end.decided_ns)
-                self._cuts.append(Cut(end.utterance, start_s, end_s, speech_end_s, decided_s, end.reason))
+                self._cuts.append(Cut(end.utterance, start_s, end_s, speech_end_s, decided_s, end.reason, end.cut_by))
             case PlacedMessage():
                 self._lag_ns = max(message.lag_ns, self._lag_ns or 0)
             case StateMessage(state="playing"):
@@ -375,6 +383,7 @@ class Listener:
                 voice.samples += len(frame.samples)
             elif isinstance(frame, UtteranceEnd) and voice.start is not None and len(self._spoken) < MAX_TEXTS:
                 rate = voice.rate_hz or 1
+                duration_s = _seconds(samples_to_ns(voice.samples - voice.begun, rate))
                 kept = voice.samples <= MAX_VOICE_S * rate
                 self._spoken.append(
                     Spoken(
@@ -383,11 +392,15 @@ class Listener:
                         source_start_s=_seconds(voice.start.pts_ns),
                         source_end_s=_maybe(voice.start.source_end_ns),
                         offset_s=_seconds(samples_to_ns(voice.begun, rate)),
-                        duration_s=_seconds(samples_to_ns(voice.samples - voice.begun, rate)),
+                        duration_s=duration_s,
                         heard_s=voice.heard_s,
                     )
                 )
                 voice.start = None
+                gap = round(GAP_S * rate)
+                if kept:
+                    voice.blocks.append(bytes(2 * gap))
+                voice.samples += gap
 
         return probe
 

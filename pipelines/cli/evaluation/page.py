@@ -19,13 +19,22 @@ from typing import Any
 from tolmach.pipelines.cli.batch.records import write_whole
 from tolmach.pipelines.cli.evaluation.clips import Piece, data_uris
 from tolmach.pipelines.cli.evaluation.headline import headline, number
-from tolmach.pipelines.cli.evaluation.plots import Series, cumulative, histogram, points
+from tolmach.pipelines.cli.evaluation.plots import Lane, Series, cumulative, histogram, points, timeline
 from tolmach.pipelines.cli.evaluation.quality import normal_words
 
 NAME = "index.html"
 
 WORST = 20
 """Sentences to listen to."""
+
+TIMELINES = 4
+"""Recordings that are drawn in time."""
+
+TIMELINE_S = 60.0
+"""How much of each, s."""
+
+MAX_MISHEARD = 12
+"""Utterances of the dub that are shown as they were heard."""
 
 RIGHT = 99.95
 """chrF of a sentence that needs no looking at."""
@@ -185,8 +194,10 @@ def _cards(results: Mapping[str, Any]) -> Iterator[str]:
     if results["endpoints"]["fragments"] is not None:
         small = _count(results["endpoints"]["sentences_cut"], "sentence") + " cut"
         yield card("utterances a sentence", number(results["endpoints"]["fragments"]), small)
-    if (judge := results.get("judge")) is not None and judge["word_error_rate"] is not None:
-        yield card("dub misheard", f"{judge['word_error_rate'] * 100:.1f} %", f"of {judge['words']} words, by Whisper")
+    for lang, rate in ((results.get("judge") or {}).get("by_language") or {}).items():
+        if rate["word_error_rate"] is not None:
+            small = f"of {rate['words']} words, by Whisper"
+            yield card(f"dub misheard, {lang}", f"{rate['word_error_rate'] * 100:.0f} %", small)
     if results["speed"]["rtfx"]:
         yield card(
             "speed", f"{results['speed']['rtfx']:.1f}x", f"{_minutes(results['speed']['media_s'])} of recordings"
@@ -199,6 +210,8 @@ def _sections(
     yield _headline(results)
     if plots := "".join(_plots(results)):
         yield f'<h2 id="plots">How it spreads</h2><div class="plots">{plots}</div>'
+    if drawn := "".join(_timelines(results)):
+        yield f'<h2 id="time">In time</h2><div class="timelines">{drawn}</div>'
     if worst:
         yield '<h2 id="worst">The worst sentences</h2>'
         yield (
@@ -208,6 +221,7 @@ def _sections(
         pairs = [*clips, *[(None, None)] * (len(worst) - len(clips))]
         items = (_worst(s, source, dub) for s, (source, dub) in zip(worst, pairs, strict=True))
         yield f'<ol class="worst">{"".join(items)}</ol>'
+    yield _misheard(results)
     yield _recordings(results)
     yield _all_sentences(results)
     yield _explained(results)
@@ -258,6 +272,40 @@ def _plots(results: Mapping[str, Any]) -> Iterator[str]:
     if len(set(pieces)) > 1:
         most = min(10, max(pieces)) + 1
         yield figure("Utterances of each sentence", histogram(pieces, 0, most, most, "utterances", "sentences"))
+
+
+def _timelines(results: Mapping[str, Any]) -> Iterator[str]:
+    """Where sentences are, where they were cut and when the voice is heard, for recordings with several of them."""
+    rows = [row for row in results["recordings"] if len(row.get("sentences", ())) > 1]
+    for row in rows[:TIMELINES]:
+        voices = [(v["start_s"], v["start_s"] + v["duration_s"], v["text"]) for v in row["voice"]]
+        end_s = min(TIMELINE_S, max([row["media_s"], *(end for _, end, _ in voices)]))
+        said = [(s["start_s"], s["end_s"], s["transcript"] or s["reference"]) for s in row["sentences"]]
+        cuts = [(c["start_s"], c["end_s"], f"{c['utterance']}: {c['cut_by'] or c['reason']}") for c in row["cuts"]]
+        lanes = [
+            Lane("sentences", said, "s"),
+            Lane("utterances", cuts),
+            *([Lane("voice", voices, "b")] if voices else []),
+        ]
+        first = f", the first {TIMELINE_S:.0f} s" if row["media_s"] > TIMELINE_S else ""
+        drawing = timeline(lanes, end_s, row["name"])
+        yield f"<figure><figcaption>{_text(row['name'])}{first}</figcaption>{drawing}</figure>"
+
+
+def _misheard(results: Mapping[str, Any]) -> str:
+    judge = results.get("judge")
+    if judge is None or not judge["misheard"]:
+        return ""
+    rows = []
+    for m in judge["misheard"][:MAX_MISHEARD]:
+        said, heard = marked(m["said"], m["heard"], m["lang"])
+        rows.append(
+            f'<tr><th scope="row">{_text(m["recording"])}</th><td lang="{_text(m["lang"])}">{said}</td>'
+            f'<td lang="{_text(m["lang"])}">{heard or "<em>nothing</em>"}</td></tr>'
+        )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("recording", "the voice was given", "the judge heard"))
+    return f"""<h2 id="misheard">The dub, as it is heard</h2><div class="panel"><table><thead><tr>{head}</tr></thead>
+<tbody>{"".join(rows)}</tbody></table></div>"""
 
 
 def _worst(sentence: Sentence, source: str | None, dub: str | None) -> str:

@@ -148,6 +148,52 @@ def points(series: Sequence[Series], x_label: str, y_label: str, what: str) -> s
     return _svg(f"{what}: {_in_words(ys)}", frame.axes(x_label, y_label) + dots) + _legend(series)
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Stretches of time in a row.
+
+    Attributes:
+        name: What they are.
+        spans: Begin, end, both s, and what each is, in words.
+        style: Class in the page's style sheet.
+    """
+
+    name: str
+    spans: Sequence[tuple[float, float, str]]
+    style: str = "a"
+
+
+LANE = 22
+"""Height of a lane."""
+
+
+def timeline(lanes: Sequence[Lane], end_s: float, what: str) -> str:
+    """Stretches of time one below the other, up to ``end_s``."""
+    width, left = 1060, 86
+    scale = (width - left - RIGHT) / max(end_s, 0.001)
+    height = TOP + len(lanes) * (LANE + 8) + 22
+    parts = []
+    for value in ticks(0.0, end_s, 12):
+        x = f"{left + value * scale:.1f}"
+        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{TOP - 4}" y2="{height - 20}"/>')
+        parts.append(f'<text class="tick" x="{x}" y="{height - 6}" text-anchor="middle">{value:g}</text>')
+    for at, lane in enumerate(lanes):
+        top = TOP + at * (LANE + 8)
+        place = f'x="{left - 10}" y="{top + LANE / 2}" dy=".32em"'
+        parts.append(f'<text class="tick" {place} text-anchor="end">{lane.name}</text>')
+        for begin, end, said in lane.spans[:MAX_POINTS]:
+            if begin < end_s:
+                wide = max(1.5, (min(end, end_s) - begin) * scale - 1)
+                parts.append(
+                    f'<rect class="{lane.style}" x="{left + begin * scale:.1f}" y="{top}" width="{wide:.1f}" '
+                    f'height="{LANE}" rx="4"><title>{html.escape(said)}</title></rect>'
+                )
+    counts = ", ".join(f"{len(lane.spans)} {lane.name}" for lane in lanes)
+    title = html.escape(f"{what}: {counts}")
+    body = "".join(parts)
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}"><title>{title}</title>{body}</svg>'
+
+
 def _legend(series: Sequence[Series]) -> str:
     if len(series) < 2:
         return ""

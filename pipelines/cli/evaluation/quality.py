@@ -94,9 +94,11 @@ def differences(
     outputs: Sequence[str], against: Sequence[str], references: Sequence[str], lang: str
 ) -> dict[str, Difference]:
     """This system against another on the same sentences, by metric: paired bootstrap (Koehn 2004) as sacrebleu does."""
-    if len(outputs) < MIN_BOOTSTRAP:
+    same = list(outputs) == list(against)
+    if same or len(outputs) < MIN_BOOTSTRAP:
         mine, theirs = (corpus_scores(texts, references, lang) for texts in (outputs, against))
-        return {name: Difference(score.score, theirs[name].score, None) for name, score in mine.items()}
+        sure = 1.0 if same else None
+        return {name: Difference(score.score, theirs[name].score, sure) for name, score in mine.items()}
     require_sacrebleu()
     from sacrebleu.significance import PairedTest
 

@@ -228,9 +228,11 @@ def _endpoints(spoken: Sequence[_Scored]) -> dict[str, Any]:
     """How sentences were cut: utterances a sentence, and how many sentences were not cut as they should be."""
     pieces: Counter[int] = Counter()
     reasons: Counter[str] = Counter()
+    cut_by: Counter[str] = Counter()
     for s in spoken:
         pieces.update(_pieces(s))
         reasons.update(cut.reason for cut in s.seen.cuts)
+        cut_by.update(cut.cut_by for cut in s.seen.cuts if cut.cut_by)
     sentences = sum(pieces.values())
     utterances = sum(len(s.seen.cuts) for s in spoken)
     return {
@@ -240,6 +242,7 @@ def _endpoints(spoken: Sequence[_Scored]) -> dict[str, Any]:
         "sentences_cut": sum(count for number, count in pieces.items() if number > 1),
         "sentences_without": pieces[0],
         "reasons": dict(sorted(reasons.items())),
+        "cut_by": dict(sorted(cut_by.items())),
     }
 
 
@@ -349,6 +352,7 @@ def _recording(outcome: Outcome, scored: Sequence[_Scored]) -> dict[str, Any]:
         "utterances": len(s.seen.cuts),
         "texts": sum(bool(t.text) for t in s.texts),
         "rejected": dict(Counter(t.rejected for t in s.texts if t.rejected)),
+        "cuts": [asdict(cut) for cut in s.seen.cuts],
         "characters": sum(len(t.text) for t in s.texts),
         "voice": [
             {
