@@ -214,6 +214,7 @@ class TranslationFrame:
         decided_ns: Media time up to which audio had been heard when this text was settled, ns: that of the utterance's
             end, or of the step that committed the part; None where nobody knows. It is what latency is measured by
             where computing does not count, so it is never read off a clock.
+        retries: Why the engine was asked again, once for each time ("empty", "wrong script"), whichever answer this is.
     """
 
     utterance: int
@@ -233,6 +234,7 @@ class TranslationFrame:
     language_confidence: float | None = None
     language_kept: bool = False
     decided_ns: int | None = None
+    retries: tuple[str, ...] = ()
 
 
 Frame: TypeAlias = AudioFrame | UtteranceStart | UtterancePause | UtteranceEnd | TranslationFrame

@@ -7,6 +7,7 @@ never go down. Labels are names of graphs and elements, never of sessions: the n
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from tolmach.pipelines.cli.main import distribution_version
+from tolmach.processors.ast.guards import OTHER, REASONS, RETRIES
 from tolmach.processors.hosting.figures import BOUNDS_S, HostFigures, Times
 
 __all__ = ["Metrics", "Snapshot"]
@@ -85,6 +87,8 @@ class Snapshot:
         queues: What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``.
         speculations: By element, how many there were of each outcome of
             :class:`tolmach.pipelines.bus.SpeculationMessage`, and ``wasted_s``.
+        rejected: Texts that were rejected, by reason.
+        retries: Times that an engine was asked again, by reason.
     """
 
     graph: str
@@ -94,6 +98,8 @@ class Snapshot:
     elements: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     queues: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     speculations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    retries: Mapping[str, int] = field(default_factory=dict)
 
 
 class Metrics(Collector):
@@ -189,6 +195,8 @@ class Metrics(Collector):
         dropped = CounterMetricFamily("tolmach_queue_dropped_frames", "Frames that queues dropped.", labels=_LABELS)
         yield self._by_element(dropped, totals, "dropped")
         yield from self._speculations(totals)
+        yield _by_reason("tolmach_rejected", "Texts that were rejected, by why.", totals.rejected, REASONS)
+        yield _by_reason("tolmach_retries", "Times that an engine was asked again, by why.", totals.retries, RETRIES)
         yield from self._waiting(running)
         yield from _states(running)
         yield from _models(self._hosts())
@@ -241,6 +249,8 @@ class _Totals:
         self.receiver: defaultdict[str, float] = defaultdict(float)
         self.sender: defaultdict[str, float] = defaultdict(float)
         self.elements: defaultdict[tuple[str, str], defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+        self.rejected: Counts[str] = Counts()
+        self.retries: Counts[str] = Counts()
 
     def add(self, figures: Snapshot, label: Callable[[str, str], tuple[str, str]]) -> None:
         for name in _RECEIVER:
@@ -255,6 +265,8 @@ class _Totals:
         for element, counts in figures.speculations.items():
             for name in (*_OUTCOMES, _WASTED):
                 self.elements[label(figures.graph, element)][name] += counts.get(name, 0)
+        self.rejected.update(figures.rejected)
+        self.retries.update(figures.retries)
 
     def merge(self, other: _Totals) -> None:
         for name, value in other.receiver.items():
@@ -264,6 +276,19 @@ class _Totals:
         for label, counts in other.elements.items():
             for name, value in counts.items():
                 self.elements[label][name] += value
+        self.rejected.update(other.rejected)
+        self.retries.update(other.retries)
+
+
+def _by_reason(name: str, text: str, counts: Mapping[str, int], known: Iterable[str]) -> Metric:
+    """A counter of few series: reasons that figures do not know are one, since elements may give any."""
+    found = dict.fromkeys((*known, OTHER), 0)
+    for reason, count in counts.items():
+        found[reason if reason in found else OTHER] += count
+    family = CounterMetricFamily(name, text, labels=["reason"])
+    for reason, count in found.items():
+        family.add_metric([reason], count)
+    return family
 
 
 def _tasks() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -98,7 +97,6 @@ class SpeechTranslation(Element, Generic[Item]):
         self._lease: Lease[Item, Hypothesis] | None = None
         self._collector = UtteranceCollector(settings.max_utterance_ms * RATE_HZ // 1000, RATE_HZ)
         self._group: list[Utterance] = []
-        self.retries: Counter[str] = Counter()  # of utterances so far, by reason
         self._directions = {each.source_lang: each for each in settings.directions}
         self._finder = DirectionFinder()
         self._jobs: OrderedJobs[_Answers | _Early] = OrderedJobs(context, settings.max_in_flight, self._emit)
@@ -390,7 +388,6 @@ class SpeechTranslation(Element, Generic[Item]):
     async def _push(
         self, utterance: Utterance, hypothesis: Hypothesis, decided_ns: int | None, decision: Decision | None
     ) -> None:
-        self.retries.update(hypothesis.retries)
         frame = self._frame(utterance, hypothesis, decision, decided_ns)
         if utterance.fault:
             text = f"Utterance {utterance.number} was not translated: {utterance.fault}."
@@ -433,6 +430,7 @@ class SpeechTranslation(Element, Generic[Item]):
             language_confidence=decision.confidence if decision else None,
             language_kept=decision.kept if decision else False,
             decided_ns=decided_ns,
+            retries=hypothesis.retries,
         )
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "EMPTY",
     "FAILED",
     "NO_SPEECH",
+    "OTHER",
     "REASONS",
     "REPETITION",
     "RETRIES",
@@ -23,7 +24,6 @@ __all__ = [
     "compression_ratio",
     "has_no_speech",
     "most_chars",
-    "reason_class",
     "without_tokens",
 ]
 
@@ -38,15 +38,13 @@ FAILED = "the engine failed"
 EMPTY = "empty"
 
 REASONS = (NO_SPEECH, REPETITION, UNLIKELY, TOO_LONG, WRONG_SCRIPT, FAILED, "not in the phrasebook")
-"""Why a text is rejected, as figures tell it apart; whatever else is ``other``."""
+"""Why a text is rejected, as figures tell it apart."""
 
 RETRIES = (EMPTY, WRONG_SCRIPT)
 """Why an utterance is tried again."""
 
-
-def reason_class(reason: str) -> str:
-    """One of :data:`REASONS`, or ``other``: elements may give any reason ("longer than 60 s"), figures may not."""
-    return reason if reason in REASONS else "other"
+OTHER = "other"
+"""Whatever else: elements may give any reason ("longer than 60 s"), of which figures keep one series."""
 
 
 # The utterance, before a model is asked ---------------------------------------------------------------------------

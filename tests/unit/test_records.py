@@ -35,7 +35,7 @@ def record(**changes: object) -> Record:
         "media_s": 61.5, "wall_s": 3.0, "rtfx": 20.5, "segments": 2, "outputs": ("dub.wav",),
         "utterances": (
             RecordedUtterance(1, 1200, 2900, "en", "ru", "Доброе утро."),
-            RecordedUtterance(2, 61_000, 61_400, "en", "ru", "", "not in the phrasebook"),
+            RecordedUtterance(2, 61_000, 61_400, "en", "ru", "", "not in the phrasebook", retries=("empty",)),
         ),
     }  # fmt: skip
     return Record(**(values | changes))  # type: ignore[arg-type]
@@ -57,6 +57,7 @@ def test_the_summary_holds_every_record_and_the_totals(tmp_path: Path) -> None:
     path = save_summary(tmp_path, "phrasebook", [record(), record(status="failed", errors=("broken",))])
     data = json.loads(path.read_text())
     assert data["counts"] == {"done": 1, "failed": 1}
+    assert (data["rejected"], data["retries"]) == ({"not in the phrasebook": 2}, {"empty": 2})
     assert data["media_s"] == 123.0
     assert data["runs"][0]["utterances"][0]["text"] == "Доброе утро."
 
@@ -190,3 +191,12 @@ def sweep(folder: Path) -> None:
     sink = AtomicFile(folder / "dub.wav", overwrite=True)
     sink.open()
     sink.discard()
+
+
+def test_the_summary_says_why_texts_were_rejected_and_asked_for_again() -> None:
+    said = io.StringIO()
+    print_summary(Console(file=said, width=200), [record(), record(name="other")])
+    assert "rejected: 2 × not in the phrasebook; asked again: 2 × empty" in said.getvalue()
+    said = io.StringIO()
+    print_summary(Console(file=said, width=200), [record(utterances=record().utterances[:1])])
+    assert "rejected" not in said.getvalue()

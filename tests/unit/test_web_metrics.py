@@ -112,6 +112,19 @@ def test_names_of_graphs_are_escaped():
     assert read["tolmach_element_frames_total", "vad", hostile] == 50
 
 
+def test_rejections_and_retries_are_told_by_reason_and_reasons_are_few():
+    figures = Snapshot("g", rejected={"no speech": 2, "longer than 60 s": 1, "whatever": 1}, retries={"empty": 3})
+    metrics = Metrics(lambda: [figures])
+    metrics.retire(figures)
+    read = scrape(metrics)
+    assert read["tolmach_rejected_total", "no speech"] == 4
+    assert read["tolmach_rejected_total", "other"] == 4
+    assert read["tolmach_rejected_total", "repetition"] == 0
+    assert read["tolmach_retries_total", "empty"] == 6
+    assert read["tolmach_retries_total", "wrong script"] == 0
+    assert ("tolmach_rejected_total", "whatever") not in read
+
+
 def test_what_waits_for_a_model_is_told_by_model():
     waits = Times().with_time(0.02).with_time(0.2).with_time(60)
     host = HostFigures("canary a on cpu", 3, 1, 2, waits, Times().with_time(0.5), 0.75)

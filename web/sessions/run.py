@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from tolmach.pipelines.bus import (
     PositionMessage,
     SpeculationMessage,
     StateMessage,
+    TranslationMessage,
 )
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import NS_PER_MS
@@ -85,6 +86,8 @@ class Run:
         self._on_state = on_state
         self._seen: dict[str, int] = {}
         self._speculations: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+        self._rejected: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
         bus = Bus()
         bus.subscribe(self._note)
         self._runner = GraphRunner(graph, bus=bus, trace=True, resources={RESOURCE: line})
@@ -137,6 +140,10 @@ class Run:
             counts = self._speculations[message.element]
             counts[message.outcome] += 1
             counts["wasted_s"] += message.wasted_s
+        elif isinstance(message, TranslationMessage) and message.frame.final and not message.frame.more:
+            self._retries.update(message.frame.retries)
+            if message.frame.rejected:
+                self._rejected[message.frame.rejected] += 1
         self._on_message(self, message)
 
     def _set(self, state: RunState) -> None:
@@ -169,6 +176,8 @@ class Run:
             elements=self._runner.figures(),
             queues=self._queues(),
             speculations=self._speculations,
+            rejected=self._rejected,
+            retries=self._retries,
         )
 
     def _queues(self) -> dict[str, dict[str, float]]:

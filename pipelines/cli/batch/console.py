@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -293,6 +294,8 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
             escape(", ".join(record.outputs)),
         )
     console.print(table)
+    if reasons := _reasons(records):
+        console.print(escape(reasons), highlight=False)
     print_problems(console, records)
 
 
@@ -336,6 +339,18 @@ def _counts(record: Record) -> str:
         return str(record.segments)
     rejected = len({(u.utterance, u.start_ms, u.end_ms) for u in record.utterances if u.rejected})
     return f"{record.spoken} ({rejected} rejected)" if rejected else str(record.spoken)
+
+
+def _reasons(records: Sequence[Record]) -> str:
+    """Why texts were rejected, and why engines were asked again, in all recordings; "" where neither was the case."""
+    rejected = sum((Counter(record.rejections) for record in records), Counter[str]())
+    retries = sum((Counter(record.retries) for record in records), Counter[str]())
+    said = [
+        f"{what}: {', '.join(f'{number} × {reason}' for reason, number in counts.most_common())}"
+        for what, counts in (("rejected", rejected), ("asked again", retries))
+        if counts
+    ]
+    return "; ".join(said)
 
 
 def _text(utterance: RecordedUtterance) -> str:

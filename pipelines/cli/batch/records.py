@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -61,6 +62,7 @@ class RecordedUtterance:
         source_text: What was understood, or None where nobody asked.
         language_confidence: Probability that ``source_lang`` was spoken, or None where it was given.
         language_kept: Whether that was too little to go by, and ``source_lang`` is what was spoken before.
+        retries: Why the engine was asked again, once for each time.
     """
 
     utterance: int
@@ -74,6 +76,7 @@ class RecordedUtterance:
     source_text: str | None = None
     language_confidence: float | None = None
     language_kept: bool = False
+    retries: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, frame: TranslationFrame) -> RecordedUtterance:
@@ -90,6 +93,7 @@ class RecordedUtterance:
             source_text=frame.source_text,
             language_confidence=_rounded(frame.language_confidence),
             language_kept=frame.language_kept,
+            retries=frame.retries,
         )
 
     def joined(self, part: RecordedUtterance) -> RecordedUtterance:
@@ -105,6 +109,7 @@ class RecordedUtterance:
             rejected=None if text else self.rejected or part.rejected,
             logprob=_rounded(sum(length * logprob for length, logprob in known) / total) if total else self.logprob,
             source_text=_joined(*sources) if sources else None,
+            retries=self.retries or part.retries,
         )
 
 
@@ -172,6 +177,16 @@ class Record:
         """Utterances in the recording: a sentence that two branches translate is one."""
         return len({(u.utterance, u.start_ms, u.end_ms) for u in self.utterances}) or self.segments
 
+    @property
+    def rejections(self) -> dict[str, int]:
+        """Texts that are none, by reason, the most frequent first."""
+        return dict(Counter(u.rejected for u in self.utterances if u.rejected).most_common())
+
+    @property
+    def retries(self) -> dict[str, int]:
+        """How often an engine was asked again, by reason, the most frequent first."""
+        return dict(Counter(why for u in self.utterances for why in u.retries).most_common())
+
     def as_status(self, status: RecordStatus) -> Record:
         """A copy with another status."""
         return replace(self, status=status)
@@ -204,7 +219,9 @@ def load_record(folder: Path) -> Record | None:
         data = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
         if data.pop("v", None) != VERSION:
             return None
-        utterances = tuple(_read(RecordedUtterance, u) for u in data.pop("utterances"))
+        utterances = tuple(
+            _read(RecordedUtterance, {**u, "retries": tuple(u.get("retries", ()))}) for u in data.pop("utterances")
+        )
         for name in ("outputs", "errors", "warnings", "beside"):
             data[name] = tuple(data.get(name, ()))
         return _read(Record, {**data, "utterances": utterances})
@@ -279,6 +296,8 @@ def save_summary(output: Path, graph: str, records: Sequence[Record]) -> Path:
         "media_s": round(sum(r.media_s for r in records), 3),
         "utterances": sum(r.spoken for r in records),
         "texts": sum(1 for r in records for u in r.utterances if u.text),
+        "rejected": dict(sum((Counter(r.rejections) for r in records), Counter[str]()).most_common()),
+        "retries": dict(sum((Counter(r.retries) for r in records), Counter[str]()).most_common()),
         "runs": [asdict(r) for r in records],
     }
     path = output / SUMMARY_NAME
