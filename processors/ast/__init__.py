@@ -78,6 +78,14 @@ class AstSettings(Settings):
     max_in_flight: int = Field(
         4, ge=1, le=64, description="Requests to the model under way at a time before the stream waits."
     )
+    continue_ms: int = Field(
+        0,
+        ge=0,
+        le=5000,
+        description="An utterance that starts at most this long after the end of the last one may go on with a "
+        "sentence that was cut in two, ms: where the last text does not end a sentence, or this one is rejected, both "
+        "are asked about together, and the text is what is new. 0: each for itself. Not with groups of several.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Utterance:
         samples: float32[n], mono, [-1, 1]; empty when there is a ``fault``.
         fault: Why it cannot be used ("longer than 60 s", …), or None.
         decided_ns: Media time up to which audio had been heard when it was whole, ns, or None.
+        cut: Whether it was ended for its length.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Utterance:
     samples: Samples
     fault: str | None = None
     decided_ns: int | None = None
+    cut: bool = False
 
 
 class UtteranceCollector:
@@ -80,7 +82,8 @@ class UtteranceCollector:
             return None
         if isinstance(frame, UtteranceEnd):
             fault = "lost to a failure upstream" if frame.reason == "error" else None
-            return self._finish(self._start, frame.end_ns, fault, frame.decided_ns)
+            utterance = self._finish(self._start, frame.end_ns, fault, frame.decided_ns)
+            return replace(utterance, cut=True) if frame.reason == "maximum" else utterance
         return None
 
     def so_far(self, pause: UtterancePause) -> Utterance | None:

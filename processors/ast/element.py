@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -13,6 +14,7 @@ from tolmach.pipelines.bus import InfoMessage, LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
+    NS_PER_MS,
     AudioFrame,
     Frame,
     TranslationEvidence,
@@ -23,6 +25,7 @@ from tolmach.pipelines.frames import (
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.ast import RATE_HZ, AstSettings, GrowingSettings
 from tolmach.processors.ast.collector import Utterance, UtteranceCollector
+from tolmach.processors.ast.continuation import Before, Continuations, Said, as_prefix, joined_text, only_new
 from tolmach.processors.ast.direction import Decision, Direction, DirectionFinder
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.guards import (
@@ -52,6 +55,8 @@ class _UtteranceOutcome:
     utterance: Utterance
     outcome: Hypothesis | Exception
     item: Any = None  # what was asked; None where nothing was
+    said: Said | None = None  # what it is to the next one, where that is more than its own audio and text
+    tell: Callable[[Said | None], None] = lambda said: None  # the next one waits for it
 
 
 _Answers: TypeAlias = list[_UtteranceOutcome]
@@ -86,6 +91,8 @@ class SpeechTranslation(Element, Generic[Item]):
 
     settings: AstSettings
     default_policy: PolicyName = "local_agreement"
+    can_continue = False
+    """Whether a beginning can be forced on the engine's text (:meth:`continued`)."""
 
     def __init__(self, settings: AstSettings, context: Context) -> None:
         super().__init__(settings, context)
@@ -107,6 +114,7 @@ class SpeechTranslation(Element, Generic[Item]):
             step, limit = settings.step_ms * RATE_HZ // 1000, settings.max_in_flight
             self._simultaneous = SimultaneousTranslation(context, grows, _Growing(self), step=step, limit=limit)
             self.wants_progress = True  # whether an utterance that was cut goes on is known by it
+        self._continuations = Continuations(settings.continue_ms * NS_PER_MS)
 
     @abstractmethod
     async def open(self) -> Lease[Item, Hypothesis]:
@@ -127,6 +135,13 @@ class SpeechTranslation(Element, Generic[Item]):
     def growing_request(self, request: GrowingRequest) -> Item:
         """What the model is asked about an utterance that is still spoken; written by engines that answer in words."""
         raise NotImplementedError(f"{type(self).__name__} translates whole utterances alone")
+
+    def continued(self, item: Item, text: str) -> Item:
+        """The same request with a text forced on the decoder as its beginning; the answer is what follows it.
+
+        Written by engines with :attr:`can_continue`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no continued()")
 
     async def start(self) -> None:
         """Acquire the model."""
@@ -192,6 +207,7 @@ class SpeechTranslation(Element, Generic[Item]):
             await self._simultaneous.stop()
         await self._jobs.close()
         await self._speculations.close()
+        self._continuations.forget()
         if self._lease is not None:
             self._lease.release()
             self._lease = None
@@ -222,8 +238,14 @@ class SpeechTranslation(Element, Generic[Item]):
         elif pause.answer is not None:
             pause.answer.give(None)
 
-    async def _speculate(self, speculation: Speculation[_Answers]) -> _Answers:
-        return await self._ask([speculation.utterance], speculation)
+    def _speculate(self, speculation: Speculation[_Answers]) -> Coroutine[Any, Any, _Answers]:
+        # What it may continue is settled at the pause: by the time the question is asked, the utterance may have ended.
+        before = self._continuations.before(speculation.utterance)
+
+        async def ask() -> _Answers:
+            return [await self._ask_behind(before, speculation.utterance, speculation)]
+
+        return ask()
 
     def _consider(self, speculation: Speculation[_Answers], answers: _Answers) -> None:
         """A speculation has its answer, and the speaker has neither gone on nor finished."""
@@ -246,19 +268,37 @@ class SpeechTranslation(Element, Generic[Item]):
 
         await self._jobs.submit(there())
 
-    async def _confirmed(self, speculation: Speculation[_Answers], utterance: Utterance) -> _Answers:
-        """The answer of a speculation about an utterance that has ended as it was asked about."""
+    async def _answer(
+        self,
+        utterance: Utterance,
+        before: Before,
+        speculation: Speculation[_Answers] | None,
+        tell: Callable[[Said | None], None],
+    ) -> _Answers:
+        """What becomes of an utterance that has ended: what a speculation has found, or what is asked now."""
+        try:
+            answer = await self._confirmed(speculation) if speculation is not None else None
+            if answer is None:
+                answer = await self._ask_behind(before, utterance)
+        except BaseException:
+            tell(None)
+            raise
+        # Judged by all that was heard for it.
+        heard = replace(utterance, samples=answer.utterance.samples) if _usable(utterance) else utterance
+        return [replace(answer, utterance=heard, tell=tell)]
+
+    async def _confirmed(self, speculation: Speculation[_Answers]) -> _UtteranceOutcome | None:
+        """The answer to a question that was asked rightly; None when it failed, and is to be asked in earnest."""
         assert speculation.task is not None  # noqa: S101 -- it was begun
         try:
             [answer] = await speculation.task
-            failed = isinstance(answer.outcome, Exception)
         except Exception:
-            failed = True
-        if failed:
+            answer = None
+        if answer is None or isinstance(answer.outcome, Exception):
             speculation.settle("failed")
-            return await self._ask([utterance])  # and this decides
+            return None
         speculation.settle("hit")
-        return [replace(answer, utterance=utterance)]
+        return answer
 
     async def _add(self, utterance: Utterance) -> None:
         self._group.append(utterance)
@@ -268,8 +308,74 @@ class SpeechTranslation(Element, Generic[Item]):
     async def _submit(self) -> None:
         if self._group:
             group, self._group = self._group, []
-            speculation = self._speculations.confirm(group[-1])  # of groups of one alone
-            await self._jobs.submit(self._ask(group) if speculation is None else self._confirmed(speculation, group[0]))
+            if self.group_size > 1:
+                await self._jobs.submit(self._ask(group))
+                return
+            [utterance] = group
+            speculation = self._speculations.confirm(utterance)
+            before = self._continuations.before(utterance)
+            tell = self._continuations.expect(utterance)
+            await self._jobs.submit(self._answer(utterance, before, speculation, tell))
+
+    async def _ask_behind(
+        self, before: Before, utterance: Utterance, speculation: Speculation[_Answers] | None = None
+    ) -> _UtteranceOutcome:
+        """Ask about an utterance that may go on with the one before it, once it is known what came of that.
+
+        Both are asked about together only where the text of that one does not end a sentence, or this one makes no
+        sense alone: of a whole sentence behind half of another the model would make up what it did not hear. Where the
+        language is found, it is first heard whether it is still the same.
+        """
+        said = await asyncio.shield(before) if before is not None else None
+        joined = said.joined(utterance, RATE_HZ) if said is not None else None
+        if said is None or joined is None or (said.text and not self.can_continue):
+            return (await self._ask([utterance], speculation))[0]
+        alone: _UtteranceOutcome | None = None
+        if not said.unfinished or len(self._directions) > 1:
+            [alone] = await self._ask([utterance], speculation)
+            spoken = alone.outcome.source_lang if isinstance(alone.outcome, Hypothesis) else None
+            if spoken not in (None, said.direction.source_lang) or (self._is_accepted(alone) and not said.unfinished):
+                return alone
+        together = await self._ask_together(said, joined, alone, speculation)
+        if self._is_accepted(together):
+            return together
+        if alone is None:
+            [alone] = await self._ask([utterance], speculation)
+        if not said.text and not self._is_accepted(alone):
+            alone = replace(alone, said=together.said)  # a third piece may make sense of all
+        return alone
+
+    async def _ask_together(
+        self,
+        said: Said,
+        joined: Utterance,
+        alone: _UtteranceOutcome | None,
+        speculation: Speculation[_Answers] | None,
+    ) -> _UtteranceOutcome:
+        item = self.request(joined)
+        if len(self._directions) > 1:
+            item = self.directed(item, said.direction)
+        prefix = as_prefix(said.text)
+        if prefix:
+            item = self.continued(item, prefix)
+        spent = speculation.spent() if speculation is not None else None
+        [outcome] = await self._answers([item], spent, len(joined.samples))
+        both = replace(said, end_ns=joined.end_ns, samples=joined.samples)
+        if isinstance(outcome, Exception):
+            return _UtteranceOutcome(joined, outcome, said=both)
+        found = replace(_clean(outcome), segments=())  # whose spans are of other audio
+        both = replace(both, text=joined_text(prefix, found.text))
+        if prefix:  # of what was understood, nobody knows where the new begins
+            found = replace(found, text=only_new(found.text), source_text=None)
+        if alone is not None and isinstance(alone.outcome, Hypothesis):
+            found = replace(found, source_lang=alone.outcome.source_lang, languages=alone.outcome.languages)
+        return _UtteranceOutcome(joined, found, alone.item if alone is not None else None, both)
+
+    def _is_accepted(self, answer: _UtteranceOutcome) -> bool:
+        if isinstance(answer.outcome, Exception):
+            return False
+        found = _clean(answer.outcome)
+        return self._judge(answer.utterance, found, self._direction(found.source_lang).target_lang) is None
 
     async def _ask(self, group: Sequence[Utterance], speculation: Speculation[_Answers] | None = None) -> _Answers:
         items = [self.request(utterance) for utterance in group if _usable(utterance)]
@@ -298,13 +404,19 @@ class SpeechTranslation(Element, Generic[Item]):
         # A text waits for the last utterance of its group.
         decided_ns = max((a.utterance.decided_ns for a in answers if a.utterance.decided_ns is not None), default=None)
         for answer in answers:
-            outcome, decision = await self._directed(answer)
+            try:
+                outcome, decision = await self._directed(answer)
+            except BaseException:
+                answer.tell(None)
+                raise
             if isinstance(outcome, Exception):
                 # It leaves a trace, and its neighbours come out before the failure: one bad utterance costs one.
-                await self._push(answer.utterance, Hypothesis("", None, FAILED), decided_ns, decision)
+                await self._push(answer, Hypothesis("", None, FAILED), decided_ns, decision)
                 failure = failure or self._failure(answer.utterance, outcome)
             else:
-                await self._push(answer.utterance, _clean(outcome), decided_ns, decision)
+                if outcome is not answer.outcome and answer.said is not None:  # asked again, of this one alone
+                    answer.tell(None)
+                await self._push(answer, _clean(outcome), decided_ns, decision)
         if failure is not None:
             raise failure
 
@@ -328,9 +440,10 @@ class SpeechTranslation(Element, Generic[Item]):
         outcome, decision = await self._directed(early.answer)
         if isinstance(outcome, Exception) or not early.speculation.open:
             return
-        frame = self._frame(early.speculation.utterance, _clean(outcome), decision)
+        frame = self._frame(early.answer.utterance, _clean(outcome), decision)
         if not frame.rejected:
-            await self.context.push(replace(frame, final=False, speculative=True))
+            first = _parts(frame, outcome.segments)[0]
+            await self.context.push(replace(first, final=False, speculative=True))
 
     def _direction(self, source_lang: str | None) -> Direction:
         """From a language, or from the last one that was spoken, into the one that follows from it."""
@@ -386,8 +499,9 @@ class SpeechTranslation(Element, Generic[Item]):
         return NO_SPEECH
 
     async def _push(
-        self, utterance: Utterance, hypothesis: Hypothesis, decided_ns: int | None, decision: Decision | None
+        self, answer: _UtteranceOutcome, hypothesis: Hypothesis, decided_ns: int | None, decision: Decision | None
     ) -> None:
+        utterance = answer.utterance
         frame = self._frame(utterance, hypothesis, decision, decided_ns)
         if utterance.fault:
             text = f"Utterance {utterance.number} was not translated: {utterance.fault}."
@@ -397,6 +511,7 @@ class SpeechTranslation(Element, Generic[Item]):
                 self._tell_kept(utterance, decision)
             if frame.rejected is None:
                 self._finder.confirm(decision)  # what has no text may have been no speech
+        answer.tell(_what_was_said(answer, frame) if _usable(utterance) else None)
         for part in _parts(frame, hypothesis.segments):
             await self.context.push(part)
 
@@ -499,6 +614,14 @@ def _parts(frame: TranslationFrame, segments: Sequence[Segment]) -> list[Transla
         )
         for n, segment in enumerate(segments)
     ]
+
+
+def _what_was_said(answer: _UtteranceOutcome, frame: TranslationFrame) -> Said:
+    utterance = answer.utterance
+    direction = Direction(frame.source_lang, frame.target_lang)
+    if answer.said is None:
+        return Said(utterance.end_ns, utterance.samples, frame.text, direction, utterance.cut)
+    return replace(answer.said, text=answer.said.text if frame.text else "", direction=direction, cut=utterance.cut)
 
 
 def _clean(hypothesis: Hypothesis) -> Hypothesis:

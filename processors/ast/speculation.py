@@ -50,8 +50,8 @@ class Speculation(Generic[T]):
         self.refuted = self.confirmed = False
         self._answer = answer
         self._context = context
-        self._asked = False  # whether the host has the request, and will say what it has cost
-        self._spent_s: float | None = None
+        self._untold = 0  # requests that the host has, and will say the cost of
+        self._spent_s = 0.0
         self._lost: Literal["miss", "failed"] | None = None
 
     @property
@@ -60,8 +60,8 @@ class Speculation(Generic[T]):
         return not (self.refuted or self.confirmed)
 
     def spent(self) -> Spent:
-        """What to hand the host with the request; whoever asks nothing has spent nothing."""
-        self._asked = True
+        """What to hand the host with a request; whoever asks nothing has spent nothing."""
+        self._untold += 1
         loop = asyncio.get_running_loop()
 
         def tell(seconds: float) -> None:
@@ -81,13 +81,14 @@ class Speculation(Generic[T]):
             self._post(outcome, 0.0)
             return
         self._lost = outcome
-        if not self._asked or self._spent_s is not None:
-            self._post(outcome, self._spent_s or 0.0)
+        if not self._untold:
+            self._post(outcome, self._spent_s)
 
     def _note(self, seconds: float) -> None:
-        self._spent_s = seconds
-        if self._lost is not None:
-            self._post(self._lost, seconds)
+        self._untold -= 1
+        self._spent_s += seconds
+        if self._lost is not None and not self._untold:
+            self._post(self._lost, self._spent_s)
 
     def _post(self, outcome: Literal["hit", "miss", "failed"], wasted_s: float) -> None:
         number, at_ns = self.utterance.number, self.utterance.end_ns

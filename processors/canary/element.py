@@ -39,6 +39,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
     """Translates utterances with a Canary model."""
 
     settings: CanarySettings
+    can_continue = True
 
     def __init__(self, settings: CanarySettings, context: Context) -> None:
         # Where the decoders of small models of one's own look says little: the phrasebook's looks at the last frame.
@@ -209,6 +210,10 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
                 heard, understood = len(request.samples), hypothesis.source_text
                 segments = segments_of(hypothesis.text, request.text, spans, heard, understood)
                 outcomes[n] = replace(hypothesis, segments=segments)
+
+    def continued(self, item: CanaryRequest, text: str) -> CanaryRequest:
+        """The same request, its text begun."""
+        return replace(item, prefix=text)
 
     def growing_request(self, request: GrowingRequest) -> CanaryRequest:
         """What follows the prefix, word by word; nothing is put around audio that others will follow."""

@@ -30,6 +30,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
 
     settings: WhisperSettings
     default_policy = "align_att"
+    can_continue = True
 
     def __init__(self, settings: WhisperSettings, context: Context) -> None:
         super().__init__(settings, context)
@@ -91,6 +92,10 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
             prefix=request.prefix,
             context=request.context,
         )
+
+    def continued(self, item: WhisperRequest, text: str) -> WhisperRequest:
+        """The same request, its text begun."""
+        return replace(item, continues=text)
 
     def directed(self, item: WhisperRequest, direction: Direction) -> WhisperRequest:
         """The same request with the language given."""

@@ -168,7 +168,7 @@ class WhisperModel:
         if languages:
             found = replace(found, languages=languages, source_lang=item.source_lang)
         if item.transcript:
-            said = found if item.transcribe else self._read(replace(item, transcribe=True))
+            said = found if item.transcribe else self._read(replace(item, transcribe=True, continues=""))
             found = replace(found, source_text=said.text)
         return found
 
@@ -279,11 +279,15 @@ class WhisperModel:
             no_speech_threshold=None,
             log_prob_threshold=None,
             compression_ratio_threshold=None,
+            prefix=item.continues or None,
         )
         segments = list(found)
         if not segments:
             return Hypothesis("", None)
         text = " ".join(segment.text.strip() for segment in segments)
+        if item.continues:
+            # CTranslate2 gives a prefix back in front of what follows it; whatever else comes would be said twice.
+            text = text.removeprefix(item.continues).strip() if text.startswith(item.continues) else ""
         # avg_logprob is a mean over the tokens and the end of the text, alike for all segments of one window.
         weights = [len(segment.tokens) + 1 for segment in segments]
         logprob = float(np.average([segment.avg_logprob for segment in segments], weights=weights))

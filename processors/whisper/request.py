@@ -25,6 +25,8 @@ class WhisperRequest:
         words: Say which word is made from which audio; at most 30 s of it then.
         prefix: Tokens that the text begins with; what is wanted is what follows them.
         context: Tokens of what was said before.
+        continues: What the text begins with, as it was given out already; the answer is what follows. Of audio of 30 s
+            at most.
     """
 
     samples: Samples
@@ -37,3 +39,4 @@ class WhisperRequest:
     words: bool = False
     prefix: tuple[int, ...] = ()
     context: tuple[int, ...] = ()
+    continues: str = ""
