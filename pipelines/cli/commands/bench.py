@@ -3,12 +3,18 @@
 GRAPH runs several times over one recording (the shipped demo recording when none is given); what it makes is thrown
 away. RTFx is audio time over wall time: above 1 the graph keeps up with live speech. The best round counts, because
 what disturbs a round only ever makes it slower. The first round also loads the models and is shown apart.
+
+`tolmach bench endpoints RECORDINGS` measures something else: how well the ends of sentences are found in recordings of
+your own, a folder of them or a manifest.jsonl (a JSON object a line: file, language, transcript), each of them one
+turn. It tells false cuts and latency of a fixed hangover, of smart_turn, of learnt pauses and of all together, on the
+recordings as they are and made hesitant; --set vad.NAME=VALUE measures a setting of yours besides.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +30,10 @@ if TYPE_CHECKING:
 
 DEMO = "demo/phrasebook-en.flac"
 
+ENDPOINTS = "endpoints"
+BENCH_ENDPOINTS = "tolmach.processors.vad.bench.report:bench_endpoints"
+"""By name, because the engine may not import the floors above it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -38,10 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_set(parser)
     add_trust(parser)
     parser.add_argument("--rounds", type=whole_number(1, 100), default=3, metavar="N", help="default: 3")
+    endpoints = parser.add_argument_group("bench endpoints")
+    endpoints.add_argument(
+        "--hesitations", type=whole_number(0, 20), default=2, metavar="N", help="hesitant ones of each; default: 2"
+    )
+    endpoints.add_argument(
+        "--translator", metavar="TYPE", help="hear what a translator says too: canary_ast --set ast.model=…"
+    )
+    endpoints.add_argument("--json", type=Path, metavar="FILE", help="write everything there, too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
+    if args.graph == ENDPOINTS:
+        return _endpoints(args)
     from tolmach.pipelines.cli.batch.console import ReportConsole
     from tolmach.pipelines.cli.batch.jobs import Job, job_params
     from tolmach.pipelines.cli.commands.check import use_color
@@ -78,6 +98,35 @@ def run(args: argparse.Namespace) -> int:
         rounds = asyncio.run(_rounds(graph, values, overrides, includes, args.rounds))
     _print(ReportConsole(), str(args.graph), source, rounds)
     return 0 if all(r.ok for r in rounds) else 1
+
+
+def _endpoints(args: argparse.Namespace) -> int:
+    from tolmach.pipelines.errors import GraphError
+    from tolmach.pipelines.language.check import parse_set
+
+    if not args.input:
+        raise GraphError("bench endpoints: give RECORDINGS: a folder of them, or a manifest.jsonl")
+    params, overrides = parse_set(args.set)
+    settings: dict[str, dict[str, Any]] = {"vad": {}, "ast": {}}
+    for name, value in overrides.items():
+        element, _, setting = name.partition(".")
+        if element not in settings:
+            raise GraphError(f"bench endpoints: --set {name}: give vad.NAME=VALUE, or ast.NAME=VALUE of the translator")
+        settings[element][setting] = value
+    if params:
+        raise GraphError(f"bench endpoints: --set {next(iter(params))}: give vad.NAME=VALUE or ast.NAME=VALUE")
+    module, _, name = BENCH_ENDPOINTS.partition(":")
+    bench: Any = getattr(importlib.import_module(module), name)
+    status: int = bench(
+        Path(args.input),
+        hesitations=args.hesitations,
+        vad=settings["vad"],
+        translator=args.translator,
+        ast=settings["ast"],
+        json_file=args.json,
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    return status
 
 
 def _spare_files(graph: Graph, folder: Path) -> None:
