@@ -49,7 +49,7 @@ class VadSettings(Settings):
         "ms of one core at each pause.",
     )
     turn_threshold: Live[float] = Field(
-        0.9,
+        0.97,  # the first of the sweep with no more fragments than 700 ms of hangover (docs/BENCHMARKS.md)
         gt=0,
         le=1,
         title="Certainty that a sentence is finished",

@@ -29,7 +29,7 @@ from tolmach.processors.vad.smart_turn import SAMPLES, SmartTurn, last_seconds, 
 from tolmach.processors.vad.spec import RATE_HZ, SILERO, WEBRTC, SileroVadSettings
 
 SPECS = pytest.mark.parametrize("spec", [SILERO, WEBRTC], ids=lambda s: s.type)
-UNDERSTOOD = {"hangover_ms": 1200, "pause_ms": 160, "turn": "smart_turn"}
+UNDERSTOOD = {"hangover_ms": 1200, "pause_ms": 160, "turn": "smart_turn", "turn_threshold": 0.95}
 
 
 @cache
@@ -128,7 +128,7 @@ async def test_who_hesitates_is_not_cut_where_a_short_hangover_cuts(speech_dir: 
     """jfk: "And so my fellow Americans … ask not … what your country can do for you …", a second of silence each."""
     samples = recording(speech_dir / "en/jfk.flac")
     hasty = ends(await run(SILERO, samples, hangover_ms=300))
-    understood = ends(await run(SILERO, samples, **UNDERSTOOD, turn_threshold=0.95))
+    understood = ends(await run(SILERO, samples, **UNDERSTOOD))
     assert len(hasty) >= 4
     assert understood[0].speech_end_ns == hasty[3].speech_end_ns
 
@@ -137,7 +137,7 @@ async def test_settings_change_from_the_next_utterance_on(root: Path) -> None:
     samples = recording(root / "config/demo/clips/en-08.flac")
     async with Harness(SILERO, **UNDERSTOOD) as harness:
         await harness.push(AudioFrame(samples, RATE_HZ, 0))
-        harness.element.change_settings(SileroVadSettings(**UNDERSTOOD, turn_threshold=1.0))
+        harness.element.change_settings(SileroVadSettings(**{**UNDERSTOOD, "turn_threshold": 1.0}))
         again = AudioFrame(samples, RATE_HZ, AudioFrame(samples, RATE_HZ, 0).end_ns)
         await harness.push(again)
         await harness.eos()
