@@ -33,15 +33,15 @@ class VadSettings(Settings):
         ge=50,
         le=10_000,
         title="Pause that ends an utterance",
-        description="Silence that closes an utterance; shorter pauses stay inside it unless turn, adaptive or "
-        "translation find that it was the end, ms.",
+        description="Silence that closes an utterance; shorter pauses stay inside it, unless something else finds that "
+        "it was the end, ms.",
     )
     min_hangover_ms: Live[int] = Field(
         200,
         ge=30,
         le=10_000,
         title="Shortest pause that ends an utterance",
-        description="Least silence that closes an utterance, whatever turn, adaptive and translation find, ms.",
+        description="Least silence that closes an utterance, whatever else finds that it was the end, ms.",
     )
     turn: Literal["off", "smart_turn"] = Field(
         "off",
@@ -53,15 +53,15 @@ class VadSettings(Settings):
         gt=0,
         le=1,
         title="Certainty that a sentence is finished",
-        description="Probability from which turn: smart_turn ends an utterance at min_hangover_ms.",
+        description="Probability from which the turn detector ends an utterance at min_hangover_ms.",
     )
     unfinished_threshold: Live[float] = Field(
         0.1,
         ge=0,
         lt=1,
         title="Certainty that a sentence goes on",
-        description="Probability below which turn: smart_turn keeps an utterance open until hangover_ms, whatever "
-        "adaptive and translation find.",
+        description="Probability below which the turn detector keeps an utterance open until hangover_ms, whatever "
+        "else finds that it was the end.",
     )
     adaptive: Live[bool] = Field(
         False,
@@ -99,7 +99,7 @@ class VadSettings(Settings):
         ge=30,
         le=5000,
         title="Short pause that may be an end",
-        description="Silence at which a pause is told, and turn: smart_turn asked, ms.",
+        description="Silence at which a pause is told, and the turn detector asked, ms.",
     )
     max_utterance_ms: Live[int] = Field(
         20_000,

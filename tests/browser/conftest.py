@@ -22,7 +22,7 @@ class OpenPage(Protocol):
     """Opens the page of Tolmach; see the fixture."""
 
     def __call__(
-        self, address: str, *, say: tuple[str, Sequence[int] | None] | None = None, **options: Any
+        self, address: str, *, say: tuple[str, Sequence[int] | None] | Path | None = None, **options: Any
     ) -> Tolmach: ...
 
 
@@ -80,8 +80,8 @@ def open_page(
 ) -> Iterator[OpenPage]:
     """Opens a page in a Chromium of its own: `open_page(address, say=("en", [0, 5]), **options of the context)`.
 
-    `say` names the language and phrases of the demonstration that the microphone hears, None for all of them. When a
-    test fails, the page's picture is kept.
+    `say` names the language and phrases of the demonstration that the microphone hears, None for all of them, or is a
+    wav of :mod:`tests.browser.sound`. When a test fails, the page's picture is kept.
     """
     browsers: list[Browser] = []
     pages: list[Tolmach] = []
@@ -89,13 +89,13 @@ def open_page(
     def open_page(
         address: str,
         *,
-        say: tuple[str, Sequence[int] | None] | None = None,
+        say: tuple[str, Sequence[int] | None] | Path | None = None,
         allowed: bool = True,
         arguments: Sequence[str] = (),
         before: Callable[[Any], None] = lambda context: None,
         **options: Any,
     ) -> Tolmach:
-        microphone = spoken(root, tmp_path, *say) if say else None
+        microphone = say if say is None or isinstance(say, Path) else spoken(root, tmp_path, *say)
         browser = launch(playwright, chromium, microphone, allowed=allowed, arguments=arguments)
         browsers.append(browser)
         context = browser.new_context(**{"viewport": {"width": 1360, "height": 850}, **options})

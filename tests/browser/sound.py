@@ -12,8 +12,12 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from tolmach.pipelines.frames import Samples
+
 LEAD_S = 3.0
 """Silence before the first word: Chromium opens the microphone before the call is up."""
+SPEECH_HZ = 16_000
+"""Rate of the demonstration, Hz."""
 _RATE_HZ = 48_000
 
 
@@ -33,18 +37,42 @@ def reference(root: Path, lang: str) -> list[dict[str, Any]]:
 
 def spoken(root: Path, folder: Path, lang: str, phrases: Sequence[int] | None = None, pause_s: float = 4.0) -> Path:
     """A wav of the demonstration, or of some of its phrases with pauses between them; 48 kHz, mono, 16 bit."""
+    if phrases is not None:
+        return in_turn(root, folder, [(lang, number) for number in phrases], pause_s)
+    return microphone(folder / f"{lang}-all.wav", [_recording(root, lang)])
+
+
+def in_turn(root: Path, folder: Path, turns: Sequence[tuple[str, int]], pause_s: float = 4.0) -> Path:
+    """A wav of phrases of the demonstration, each with its language, with pauses between them."""
+    parts = [part for lang, number in turns for part in (phrase(root, lang, number), silence(pause_s))]
+    return microphone(folder / f"{'-'.join(f'{lang}{number}' for lang, number in turns)}.wav", parts)
+
+
+def phrase(root: Path, lang: str, number: int) -> Samples:
+    """A phrase of the demonstration and what of silence is around it, float32[n], 16 kHz."""
+    said = reference(root, lang)[number]
+    begin, end = said["start_s"] - 0.2, said["end_s"] + 0.2
+    return _recording(root, lang)[round(begin * SPEECH_HZ) : round(end * SPEECH_HZ)]
+
+
+def silence(seconds: float) -> Samples:
+    """Nothing, float32[n], 16 kHz."""
+    return np.zeros(round(seconds * SPEECH_HZ), np.float32)
+
+
+def microphone(path: Path, parts: Sequence[Samples]) -> Path:
+    """Write what Chromium's microphone is to hear, behind :data:`LEAD_S` of silence.
+
+    Args:
+        path: The wav to write; 48 kHz, mono, 16 bit.
+        parts: What follows each other, float32[n], 16 kHz.
+    """
+    samples = np.concatenate([silence(LEAD_S), *parts])
+    soundfile.write(path, resample_poly(samples, _RATE_HZ, SPEECH_HZ), _RATE_HZ, "PCM_16")
+    return path
+
+
+def _recording(root: Path, lang: str) -> Samples:
     samples, rate_hz = soundfile.read(root / f"config/demo/phrasebook-{lang}.flac", dtype="float32")
-    parts = [np.zeros(round(LEAD_S * rate_hz), np.float32)]
-    if phrases is None:
-        parts.append(samples)
-    else:
-        said = reference(root, lang)
-        for number in phrases:
-            begin, end = said[number]["start_s"] - 0.2, said[number]["end_s"] + 0.2
-            parts += [
-                samples[round(begin * rate_hz) : round(end * rate_hz)],
-                np.zeros(round(pause_s * rate_hz), np.float32),
-            ]
-    name = f"{lang}-{'all' if phrases is None else '-'.join(map(str, phrases))}.wav"
-    soundfile.write(folder / name, resample_poly(np.concatenate(parts), _RATE_HZ, rate_hz), _RATE_HZ, "PCM_16")
-    return folder / name
+    assert rate_hz == SPEECH_HZ
+    return np.asarray(samples)

@@ -13,11 +13,11 @@ TEXTS = ["Где находится вокзал?", "Я бы хотел чашк
 
 
 def test_reconnection_keeps_session_and_captions(open_page: OpenPage, address: str):
-    # Against the graph's own direction, which must not come back with the connection. All fits into the pause.
+    # Not what the graph begins with, which must not come back with the connection. All fits into the pause.
     texts = ["Where is the train station?", "I would like a cup of coffee and some bread."]
     tolmach = open_page(address, say=("ru", [STATION, CAFE], 6.0))
     tolmach.until("!document.getElementById('start').disabled")
-    tolmach.page.get_by_role("button", name="Swap languages").click()
+    tolmach.page.get_by_label("Speak", exact=True).select_option("ru")
     tolmach.start()
     tolmach.wait_for_captions(1)
     session = tolmach.say("tolmach.session")
@@ -31,6 +31,7 @@ def test_reconnection_keeps_session_and_captions(open_page: OpenPage, address: s
     tolmach.listen()
     captions = tolmach.wait_for_captions(2)
     assert [c["text"] for c in captions] == texts
+    assert [c["language_confidence"] for c in captions] == [None, None], "it was given"
     assert tolmach.page.locator(".caption .text").all_inner_texts() == texts, "what was sent again is not shown twice"
     assert tolmach.say("tolmach.session") == session
     tolmach.until("heard.some((h) => h.rms > 0.01)")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from scipy.signal import correlate, resample_poly
 
 from tests.browser.conftest import OpenPage
-from tests.browser.sound import audible_s, reference
+from tests.browser.sound import audible_s, in_turn, reference
+from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.espeak.spec import SPEC as ESPEAK
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.models]
 
@@ -20,8 +29,6 @@ def test_demonstration_comes_back(open_page: OpenPage, address: str, root: Path,
     # The demonstration's pauses are short, so phrases are spoken while a translation is heard. Of such speech Chrome's
     # echo canceller takes away a part, and the server's gate the first second.
     tolmach.page.get_by_label("I wear headphones").check()
-    if source == "ru":
-        tolmach.page.get_by_role("button", name="Swap languages").click()
     tolmach.start()
     tolmach.listen()
     assert tolmach.say("tolmach.current.graph") == "phrasebook-live"
@@ -47,3 +54,65 @@ def test_demonstration_comes_back(open_page: OpenPage, address: str, root: Path,
     assert "from the end of speech to the first sound" in tolmach.page.locator("#timing-summary").inner_text()
     tolmach.picture(f"conversation-{source}-{target}")
     assert tolmach.complaints == []
+
+
+TURNS = [("en", 5), ("ru", 6), ("ru", 3), ("en", 7)]
+OTHER = {"en": "ru", "ru": "en"}
+HEAD_S = 0.5
+"""So much of what is spoken tells one voice from another; farther on, silence may have been left out."""
+
+
+def test_a_conversation_in_two_languages_needs_no_switch(open_page: OpenPage, address: str, root: Path, tmp_path: Path):
+    tolmach = open_page(address, say=in_turn(root, tmp_path, TURNS))
+    tolmach.start()
+    assert tolmach.say("tolmach.current.params") == {}, "nothing was chosen"
+
+    captions = tolmach.wait_for_captions(len(TURNS), 60)
+    tolmach.until(f"tolmach.timeline.filter((t) => t.heard_ms !== null).length === {len(TURNS)}", 30)
+
+    assert [(c["source_lang"], c["target_lang"]) for c in captions] == [(lang, OTHER[lang]) for lang, _ in TURNS]
+    wanted = [reference(root, lang)[number] for lang, number in TURNS]
+    assert [c["text"] for c in captions] == [said[OTHER[lang]] for said, (lang, _) in zip(wanted, TURNS, strict=True)]
+    page = tolmach.page
+    # What was understood is there as well, so that a mishearing is no bad translation.
+    understood = [said[lang] for said, (lang, _) in zip(wanted, TURNS, strict=True)]
+    assert page.locator(".caption .source").all_inner_texts() == understood
+    marks = page.locator(".caption .found [aria-hidden]").all_inner_texts()
+    assert marks == [f"{lang} → {OTHER[lang]}".upper() for lang, _ in TURNS]
+    tolmach.picture("two-languages")
+    assert tolmach.violations() == []
+    page.wait_for_timeout(3000)  # the last one is spoken to its end
+
+    # Each is spoken by the voice of its language: the recording has what that voice makes of it, and not the other's.
+    dub, rate_hz = soundfile.read(io.BytesIO(tolmach.download("WAV")), dtype="float32")
+    for caption in captions:
+        started = next(t for t in tolmach.say("tolmach.timeline") if t["utterance"] == caption["utterance"])
+        at_s = (started["end_ms"] + started["heard_ms"]) / 1000
+        heard = dub[max(0, round((at_s - 0.3) * rate_hz)) : round((at_s + HEAD_S + 0.5) * rate_hz)]
+        with ThreadPoolExecutor(1) as thread:  # Playwright's loop is this thread's
+            right, wrong = (
+                thread.submit(asyncio.run, voice(caption["text"], lang, rate_hz)).result()
+                for lang in (caption["target_lang"], caption["source_lang"])
+            )
+        assert likeness(heard, right) > 0.7, caption["text"]
+        # The Russian voice reads English as English, too, and not as well.
+        assert likeness(heard, right) > likeness(heard, wrong), caption["text"]
+    assert tolmach.complaints == []
+
+
+async def voice(text: str, lang: str, rate_hz: int) -> Samples:
+    """What the graph's voice of a language makes of a text, its beginning, float32[n]."""
+    async with Harness(ESPEAK, voices={"en": "en+f2", "ru": "ru+f2"}) as harness:
+        await harness.push(TranslationFrame(1, 0, 1, OTHER[lang], lang, text))
+        await harness.eos()
+        own_hz = next(frame.rate_hz for frame in harness.output() if isinstance(frame, AudioFrame))
+        made = harness.audio()[: round(HEAD_S * own_hz), 0]
+    return np.asarray(resample_poly(made, rate_hz, own_hz), np.float32)
+
+
+def likeness(heard: Samples, made: Samples) -> float:
+    """Greatest normalised correlation of ``made`` with any place in ``heard``, 0 … 1."""
+    products = np.abs(correlate(heard, made, "valid", "fft"))
+    total = np.concatenate(([0.0], np.cumsum(np.square(heard, dtype=np.float64))))
+    energy = np.sqrt((total[len(made) :] - total[: -len(made)]) * float(np.square(made).sum()))
+    return float(np.max(products / np.maximum(energy, 1e-3)))

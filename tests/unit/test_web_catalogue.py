@@ -529,8 +529,8 @@ async def test_the_api_tells_what_can_be_chosen(tmp_path: Path, open_catalogue: 
         "role": "detector",
         "name": "hangover_ms",
         "title": "Pause that ends an utterance",
-        "description": "Silence that closes an utterance; shorter pauses stay inside it unless turn, adaptive or "
-        "translation find that it was the end, ms.",
+        "description": "Silence that closes an utterance; shorter pauses stay inside it, unless something else finds "
+        "that it was the end, ms.",
         "type": "integer",
         "nullable": False,
         "minimum": 50,
