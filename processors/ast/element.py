@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
@@ -322,9 +323,10 @@ class SpeechTranslation(Element, Generic[Item]):
     ) -> _UtteranceOutcome:
         """Ask about an utterance that may go on with the one before it, once it is known what came of that.
 
-        Both are asked about together only where the text of that one does not end a sentence, or this one makes no
-        sense alone: of a whole sentence behind half of another the model would make up what it did not hear. Where the
-        language is found, it is first heard whether it is still the same.
+        Both are asked about together only where the text of that one does not end a sentence, or was rejected, or this
+        one makes no sense alone. Behind one that was rejected the likelier text of the two counts: of a whole sentence
+        behind half of another the model makes up what it did not hear, and is less sure of it. Where the language is
+        found, it is first heard whether it is still the same.
         """
         said = await asyncio.shield(before) if before is not None else None
         joined = said.joined(utterance, RATE_HZ) if said is not None else None
@@ -334,11 +336,14 @@ class SpeechTranslation(Element, Generic[Item]):
         if not said.unfinished or len(self._directions) > 1:
             [alone] = await self._ask([utterance], speculation)
             spoken = alone.outcome.source_lang if isinstance(alone.outcome, Hypothesis) else None
-            if spoken not in (None, said.direction.source_lang) or (self._is_accepted(alone) and not said.unfinished):
+            finished = bool(said.text) and not said.unfinished
+            if spoken not in (None, said.direction.source_lang) or (finished and self._is_accepted(alone)):
                 return alone
         together = await self._ask_together(said, joined, alone, speculation)
         if self._is_accepted(together):
-            return together
+            if alone is None or said.text or not self._is_accepted(alone):
+                return together
+            return together if _logprob(together) > _logprob(alone) else alone
         if alone is None:
             [alone] = await self._ask([utterance], speculation)
         if not said.text and not self._is_accepted(alone):
@@ -622,6 +627,11 @@ def _what_was_said(answer: _UtteranceOutcome, frame: TranslationFrame) -> Said:
     if answer.said is None:
         return Said(utterance.end_ns, utterance.samples, frame.text, direction, utterance.cut)
     return replace(answer.said, text=answer.said.text if frame.text else "", direction=direction, cut=utterance.cut)
+
+
+def _logprob(answer: _UtteranceOutcome) -> float:
+    outcome = answer.outcome
+    return -math.inf if isinstance(outcome, Exception) or outcome.logprob is None else outcome.logprob
 
 
 def _clean(hypothesis: Hypothesis) -> Hypothesis:
