@@ -240,7 +240,8 @@ def _headline(results: Mapping[str, Any]) -> str:
         explained = f' <span class="soft">({_text(row.help)})</span>' if row.help else ""
         other = f"<td>{_text(row.against)}</td>" if against is not None else ""
         rows.append(f'<tr><th scope="row">{_text(row.name)}{explained}</th><td>{_text(row.value)}</td>{other}</tr>')
-    return f'<h2 id="figures">Figures</h2><div class="panel"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+    table = f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
+    return f'<h2 id="figures">Figures</h2>{_panel("figures", table)}'
 
 
 def _plots(results: Mapping[str, Any]) -> Iterator[str]:
@@ -289,7 +290,7 @@ def _timelines(results: Mapping[str, Any]) -> Iterator[str]:
         ]
         first = f", the first {TIMELINE_S:.0f} s" if row["media_s"] > TIMELINE_S else ""
         drawing = timeline(lanes, end_s, row["name"])
-        yield f"<figure><figcaption>{_text(row['name'])}{first}</figcaption>{drawing}</figure>"
+        yield f'<figure tabindex="0"><figcaption>{_text(row["name"])}{first}</figcaption>{drawing}</figure>'
 
 
 def _misheard(results: Mapping[str, Any]) -> str:
@@ -304,8 +305,8 @@ def _misheard(results: Mapping[str, Any]) -> str:
             f'<td lang="{_text(m["lang"])}">{heard or "<em>nothing</em>"}</td></tr>'
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("recording", "the voice was given", "the judge heard"))
-    return f"""<h2 id="misheard">The dub, as it is heard</h2><div class="panel"><table><thead><tr>{head}</tr></thead>
-<tbody>{"".join(rows)}</tbody></table></div>"""
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<h2 id="misheard">The dub, as it is heard</h2>{_panel("the dub, as it is heard", table)}'
 
 
 def _worst(sentence: Sentence, source: str | None, dub: str | None) -> str:
@@ -378,9 +379,9 @@ def _recordings(results: Mapping[str, Any]) -> str:
         ("utterances", "n"),
         ("chrF", "n"),
     )
-    head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in (*names, ("", "")))
-    return f"""<h2 id="recordings">Recordings</h2><div class="panel"><table><thead><tr>{head}</tr></thead>
-<tbody>{"".join(rows)}</tbody></table></div>{_more(len(results["recordings"]))}"""
+    head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in (*names, ("remarks", "")))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<h2 id="recordings">Recordings</h2>{_panel("recordings", table)}{_more(len(results["recordings"]))}'
 
 
 def _all_sentences(results: Mapping[str, Any]) -> str:
@@ -398,8 +399,14 @@ def _all_sentences(results: Mapping[str, Any]) -> str:
         )
     names = ("recording", "said", "reference", "output", "chrF", "utterances")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return f"""<details><summary>All {_count(len(found), "sentence")}</summary><div class="panel"><table>
-<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{_more(len(found))}</details>"""
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    title = f"All {_count(len(found), 'sentence')}"
+    return f"<details><summary>{title}</summary>{_panel(title, table)}{_more(len(found))}</details>"
+
+
+def _panel(name: str, table: str) -> str:
+    """A table that scrolls where it is wider than the page, with a keyboard, too."""
+    return f'<div class="panel" tabindex="0" role="region" aria-label="{_text(name)}">{table}</div>'
 
 
 def _more(count: int) -> str:

@@ -64,9 +64,11 @@ class _Frame:
     def y(self, value: float) -> str:
         return f"{HEIGHT - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - TOP - BOTTOM):.1f}"
 
-    def axes(self, x_label: str, y_label: str, *, percent: bool = False) -> str:
+    def axes(self, x_label: str, y_label: str, *, percent: bool = False, whole: bool = False) -> str:
         parts = []
         for value in ticks(self.y0, self.y1, 4):
+            if whole and value % 1:
+                continue
             said = f"{value * 100:g} %" if percent else f"{value:g}"
             parts.append(
                 f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(value)}" y2="{self.y(value)}"/>'
@@ -111,7 +113,7 @@ def histogram(values: Sequence[float], low: float, high: float, bins: int, x_lab
                 f'<rect class="a" x="{left + 1:.1f}" y="{top:.1f}" width="{max(1.0, right - left - 2):.1f}" '
                 f'height="{HEIGHT - BOTTOM - top:.1f}" rx="2"><title>{said}</title></rect>'
             )
-    return _svg(f"{what}: {_in_words(values)}", frame.axes(x_label, what) + "".join(bars))
+    return _svg(f"{what}: {_in_words(values)}", frame.axes(x_label, what, whole=True) + "".join(bars))
 
 
 def cumulative(series: Sequence[Series], x_label: str, what: str) -> str:
