@@ -288,13 +288,15 @@ TAUGHT = {
 
 
 def two_tones(first_s: float, pause_s: float, second_s: float) -> Any:
-    """A low tone, a pause and a high tone, float32[n] at 16 kHz."""
+    """A low tone, a pause and a high tone, float32[n] at 16 kHz; the tones come and go as syllables do."""
     import numpy as np
 
-    parts = [(first_s, 300.0, 0.3), (pause_s, 0.0, 0.0), (second_s, 1500.0, 0.3)]
-    return np.concatenate(
-        [level * np.sin(2 * np.pi * pitch * np.arange(int(length * 16000)) / 16000) for length, pitch, level in parts]
-    ).astype(np.float32)
+    def tone(seconds: float, pitch_hz: float) -> Any:
+        t = np.arange(int(seconds * 16000)) / 16000
+        return 0.3 * np.sin(2 * np.pi * pitch_hz * t) * (1.1 + np.cos(2 * np.pi * 3 * t)) / 2
+
+    silence = np.zeros(int(pause_s * 16000))
+    return np.concatenate([tone(first_s, 300.0), silence, tone(second_s, 1500.0)]).astype(np.float32)
 
 
 def build_taught(folder: Path) -> Path:

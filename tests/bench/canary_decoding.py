@@ -3,7 +3,7 @@
 Both decode the same number of tokens from the same encoder states, the end forbidden, on the same threads, in turns;
 the best of the rounds counts. NeMo's figure is that of its greedy loop and, as a second one, with the
 log-probabilities that Tolmach's gates need, which take another pass over the text (what ``canary_ast`` did before).
-Without a model: the embedded phrasebook. With one of canary-1b-v2's size 5 GB of memory and, on idle cores, two minutes.
+Without a model: the embedded phrasebook. One of canary-1b-v2's size takes 5 GB and, on idle cores, two minutes.
 """
 
 from __future__ import annotations

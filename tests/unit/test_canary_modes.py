@@ -238,3 +238,24 @@ def test_the_policy_is_the_one_that_serves_the_model():
         ("embedded:phrasebook", "local_agreement"),
     ):
         assert Harness(SPEC, model=model).element.default_policy == policy  # type: ignore[attr-defined]
+
+
+@pytest.mark.models
+async def test_the_direction_is_found_while_they_speak(root: Path):
+    import soundfile
+
+    folder = root / "config" / "demo" / "clips"
+    names = ("en-00", "ru-00", "en-03", "ru-04")
+    clips = [soundfile.read(folder / f"{name}.flac", dtype="float32")[0] for name in names]
+    frames = await run(
+        clips,
+        model="embedded:phrasebook",
+        mode="simultaneous",
+        source_lang="auto",
+        target_lang="auto",
+        languages=("en", "ru"),
+    )
+    said = [f for f in frames if f.final and f.text]
+    assert [(f.utterance, f.source_lang, f.target_lang) for f in said if f.part == 0] == [
+        (n, name[:2], {"en": "ru", "ru": "en"}[name[:2]]) for n, name in enumerate(names, 1)
+    ]
