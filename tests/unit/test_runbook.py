@@ -106,7 +106,11 @@ def test_defaults_are_those_of_the_server():
 def test_metrics_are_given():
     busy = {"tts": {"busy_s": 1.0, "audio_s": 1.0, "frames": 1.0}}
     snapshot = Snapshot(
-        "g", elements=busy, queues={"wait": {"ms": 1.0, "frames": 1.0, "dropped": 0.0}}, round_trip_ms=1.0
+        "g",
+        elements=busy,
+        queues={"wait": {"ms": 1.0, "frames": 1.0, "dropped": 0.0}},
+        round_trip_ms=1.0,
+        speculations={"ast": {"hit": 1.0}},
     )
     metrics = Metrics(lambda: [snapshot], hosts=lambda: [HostFigures("m")])
     metrics.session_ended("closed")
