@@ -418,6 +418,21 @@ def test_results_count_everything(tmp_path: Path) -> None:
     assert figure(found, "scores.ru-en.chrf") == score["chrf"]
 
 
+def test_a_language_taken_for_another_is_told(tmp_path: Path) -> None:
+    wrong = replace(
+        SEEN, texts=tuple(replace(t, source_lang="en" if t.utterance == 2 else "ru-RU") for t in SEEN.texts)
+    )
+    found = evaluate([replace(outcomes()[0], seen=wrong)], tmp_path, ABOUT)
+    assert next(r.value for r in headline(found) if r.name == "taken for another language") == "1 ru as en, of 3"
+    assert not [r for r in headline(evaluate(outcomes(), tmp_path, ABOUT)) if r.name == "taken for another language"]
+
+
+def test_at_the_pace_of_a_recording_speed_says_nothing(tmp_path: Path) -> None:
+    found = evaluate([replace(outcomes()[0], seen=replace(SEEN, paced=True))], tmp_path, ABOUT)
+    assert (found["speed"]["wall_s"], found["speed"]["rtf"], found["speed"]["rtfx"]) == (2.0, None, None)
+    assert "real-time factor" not in [r.name for r in headline(found)]
+
+
 def test_two_runs_are_compared_on_what_both_have(tmp_path: Path) -> None:
     save_results(tmp_path, evaluate(outcomes(), tmp_path, ABOUT))
     found = evaluate(outcomes(better=True), tmp_path, ABOUT)

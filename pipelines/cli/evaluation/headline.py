@@ -77,6 +77,9 @@ def _rows(results: Mapping[str, Any]) -> Iterator[Row]:
     texts = results["texts"]
     reasons = ", ".join(f"{count} {reason}" for reason, count in texts["rejected_by_reason"].items())
     yield row("texts.rejected", "rejected", f"{texts['rejected']}{f' ({reasons})' if reasons else ''}")
+    if wrong := {pair: count for pair, count in texts["heard_as"].items() if _differ(*pair.split(" as "))}:
+        value = ", ".join(f"{count} {pair}" for pair, count in wrong.items())
+        yield row("", "taken for another language", f"{value}, of {sum(texts['heard_as'].values())}")
     yield row("texts.empty", "empty", str(texts["empty"]))
     if texts["erased_words"]:
         yield row("texts.erased_words", "words taken back", str(texts["erased_words"]), "of partial texts")
@@ -85,11 +88,17 @@ def _rows(results: Mapping[str, Any]) -> Iterator[Row]:
         yield row("silence.characters", "invented where nobody speaks", value)
     speed = results["speed"]
     memory = f", {speed['peak_memory_mib']:.0f} MiB" if speed.get("peak_memory_mib") else ""
-    yield row("speed.rtf", "real-time factor", f"{number(speed['rtf'], 3)} ({number(speed['rtfx'], 1)}x{memory})")
+    if speed["rtf"] is not None:
+        yield row("speed.rtf", "real-time factor", f"{speed['rtf']:.3f} ({number(speed['rtfx'], 1)}x{memory})")
     counts = results["counts"]
     parts = [f"{counts['measured']} of {counts['recordings']} recordings, {counts['sentences']} sentences"]
     parts += [f"{counts[key]} {key.replace('_', ' ')}" for key in ("failed", "left_out", "not_run") if counts[key]]
     yield row("", "measured", ", ".join(parts))
+
+
+def _differ(spoken: str, heard: str) -> bool:
+    """Whether two tags are of different languages; regions do not count."""
+    return spoken.split("-")[0] != heard.split("-")[0]
 
 
 def _percent(share: float | None) -> str:

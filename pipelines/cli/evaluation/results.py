@@ -322,11 +322,12 @@ def _voice(spoken: Sequence[_Scored]) -> dict[str, Any] | None:
 
 def _speed(scored: Sequence[_Scored]) -> dict[str, Any]:
     media_s, wall_s = sum(s.seen.media_s for s in scored), sum(s.seen.wall_s for s in scored)
+    free = not any(s.seen.paced for s in scored)  # at the pace of the recording it says nothing
     return {
         "media_s": round(media_s, 3),
         "wall_s": round(wall_s, 3),
-        "rtf": round(wall_s / media_s, 4) if media_s else None,
-        "rtfx": round(media_s / wall_s, 2) if wall_s else None,
+        "rtf": round(wall_s / media_s, 4) if media_s and free else None,
+        "rtfx": round(media_s / wall_s, 2) if wall_s and free else None,
     }
 
 

@@ -86,4 +86,5 @@ class MyElement(Element):
             text,
             rejected=rejected,
             engine="my_element",
+            decided_ns=end.decided_ns,
         )
