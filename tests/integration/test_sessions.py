@@ -18,7 +18,7 @@ from tests.integration.webrtc_peer import babble
 from tests.until import until
 from tolmach.pipelines.language.check import load_graph
 from tolmach.transports.webrtc.session_line import Line
-from tolmach.web import warm
+from tolmach.web import service
 from tolmach.web.metrics import Metrics
 from tolmach.web.sessions import dub as dub_module
 from tolmach.web.sessions import pool as pool_module
@@ -366,7 +366,7 @@ async def test_whatever_text_a_client_sends_the_answer_is_json_in_utf_8(graphs: 
 async def test_what_could_not_be_loaded_is_forgotten_when_it_can(
     graphs: Path, tmp_path: Path, by_itself: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm, "RETRY_S", 0.05 if by_itself else 1000.0)
+    monkeypatch.setattr(service, "RETRY_S", 0.05 if by_itself else 1000.0)
     blocker = tmp_path / "blocker"
     blocker.write_text("a file where a folder should be")
     text = LISTEN.replace("{type: fake_sink}", f"{{type: file_sink, path: {blocker}/a.wav}}")
