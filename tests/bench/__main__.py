@@ -13,7 +13,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-BENCHES = ("tools", "engine", "pipecat_bridge", "rtfx", "accuracy", "vad_bench", "whisper_quality", "memory")
+BENCHES = (
+    "tools",
+    "engine",
+    "pipecat_bridge",
+    "rtfx",
+    "accuracy",
+    "direction",
+    "vad_bench",
+    "whisper_quality",
+    "memory",
+)
 
 
 def run_benches(package: str, names: Sequence[str], options: Mapping[str, Sequence[str]] | None = None) -> int:
