@@ -153,17 +153,17 @@ class GrowingSettings(AstSettings):
         "one for this engine.",
     )
     align_threshold_ms: int = Field(
-        600,
+        800,
         ge=0,
         le=5000,
         description="policy align_att: how near the end of what was heard the audio of a stable word may not come, ms.",
     )
     max_clause_ms: int = Field(
         4000,
-        ge=500,
+        ge=0,
         le=30_000,
         description="mode simultaneous: stable words go out at the end of a clause, or when the first of them has "
-        "waited this long, ms of audio.",
+        "waited this long, ms of audio; 0 sends them word by word, for readers.",
     )
     max_buffer_ms: int = Field(
         25_000,

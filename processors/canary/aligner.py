@@ -22,11 +22,11 @@ from nemo.collections.asr.parts.utils.timestamp_utils import get_forced_aligned_
 
 from tolmach.pipelines.errors import ModelError
 from tolmach.processors.ast import RATE_HZ
+from tolmach.processors.ast.segments import WordTime, WordTimes
 from tolmach.processors.canary import precision
 from tolmach.processors.canary.known import ALIGNER
 from tolmach.processors.canary.nemo_file import restore
 from tolmach.processors.canary.request import AlignRequest
-from tolmach.processors.canary.segments import WordTime, WordTimes
 from tolmach.processors.hosting import report
 from tolmach.processors.hosting.torch_threads import use_threads
 

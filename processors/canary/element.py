@@ -17,6 +17,7 @@ from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
+from tolmach.processors.ast.segments import WordTimes, segments_of, to_align
 from tolmach.processors.canary.known import (
     EMBEDDED,
     NO_ALIGNER,
@@ -29,7 +30,6 @@ from tolmach.processors.canary.known import (
     verify,
 )
 from tolmach.processors.canary.request import AlignRequest, CanaryRequest, pad_behind, pad_short, token_bound
-from tolmach.processors.canary.segments import WordTimes, segments_of, to_align
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, Outcome, off_loop, report
 from tolmach.processors.hosting.device import resolve_device, torch_gpus

@@ -9,6 +9,7 @@ from pathlib import Path
 from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
+from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.collector import Utterance
 from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
@@ -79,6 +80,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
             settings.no_speech_threshold,
             directions=directions if len(directions) > 1 else (),
             transcript=settings.transcript,
+            segments=settings.mode == "segments",
         )
 
     def growing_request(self, request: GrowingRequest) -> WhisperRequest:
@@ -89,6 +91,7 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
             beam_size=whole.beam_size if request.complete else 1,
             transcript=False,
             words=True,
+            padding=self.settings.padding_ms * RATE_HZ // 1000,
             prefix=request.prefix,
             context=request.context,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.direction import Likelihoods
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.ast.policies import Word, mean_logprob
+from tolmach.processors.ast.segments import WordTime, segments_of, with_sources
 from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE
 from tolmach.processors.whisper.weights import INSTALL
@@ -168,8 +170,10 @@ class WhisperModel:
         if languages:
             found = replace(found, languages=languages, source_lang=item.source_lang)
         if item.transcript:
-            said = found if item.transcribe else self._read(replace(item, transcribe=True, continues=""))
-            found = replace(found, source_text=said.text)
+            said = found
+            if not item.transcribe:
+                said = self._read(replace(item, transcribe=True, continues="", segments=False))
+            found = replace(found, source_text=said.text, segments=with_sources(found.segments, said.text))
         return found
 
     def _likelihoods(self, item: WhisperRequest) -> Likelihoods:
@@ -181,19 +185,20 @@ class WhisperModel:
         """
         if not item.directions:
             return ()
-        window, _ = self._window(item)
+        features, _ = self._features(item)
+        window = pad_or_trim(features, self._model.feature_extractor.nb_max_frames)
         [found] = self._model.model.detect_language(self._model.encode(window))
         by_code = {token.strip("<|>"): float(probability) for token, probability in found}
         likely = [by_code.get(WHISPER_CODES.get(lang, lang), 0.0) for lang, _ in item.directions]
         total = sum(likely) or 1.0
         return tuple((lang, each / total) for (lang, _), each in zip(item.directions, likely, strict=True))
 
-    def _window(self, item: WhisperRequest) -> tuple[Any, int]:
-        """The features of the first window, padded to 30 s, and how many of its frames are audio."""
+    def _features(self, item: WhisperRequest) -> tuple[Any, int]:
+        """The features of the first window, float32[80 or 128, n], and n: 10 ms each, 3000 at most."""
         features = self._model.feature_extractor(item.samples)
         # The last frame left out, as transcribe() does: otherwise it is another window, and encoded anew.
         frames = min(features.shape[-1] - 1, self._model.feature_extractor.nb_max_frames)
-        return pad_or_trim(features[:, :frames]), frames
+        return features[:, :frames], frames
 
     def _grow(self, item: WhisperRequest) -> Hypothesis:
         """What follows the prefix, word by word, and which audio each word is made from.
@@ -202,11 +207,10 @@ class WhisperModel:
         read anew may become other tokens, which the decoder would not have chosen.
         """
         model = self._model
-        window, frames = self._window(item)
-        encoded = model.encode(window)
-        task = "transcribe" if item.transcribe else "translate"
-        language = WHISPER_CODES.get(item.source_lang, item.source_lang)
-        tokenizer = Tokenizer(model.hf_tokenizer, multilingual=True, task=task, language=language)
+        features, frames = self._features(item)
+        padded = (frames + item.padding // model.feature_extractor.hop_length) // 2 * 2  # the encoder halves them
+        encoded = model.encode(pad_or_trim(features, min(padded, model.feature_extractor.nb_max_frames)))
+        tokenizer = self._tokenizer(item)
         context = [tokenizer.sot_prev, *item.context] if item.context else []
         prompt = [*context, *tokenizer.sot_sequence, tokenizer.no_timestamps, *item.prefix]
         most = len(prompt) + TOKENS_AT_LEAST + round(TOKENS_PER_S * len(item.samples) / RATE_HZ)
@@ -294,4 +298,44 @@ class WhisperModel:
         fault = None
         if min(s.no_speech_prob for s in segments) > item.no_speech_threshold and logprob < UNSURE_LOGPROB:
             fault = "no speech"
-        return Hypothesis(text, logprob, fault)
+        sentences = segments_of(text, text, self._times(item, segments), len(item.samples)) if item.segments else ()
+        return Hypothesis(text, logprob, fault, segments=sentences)
+
+    def _times(self, item: WhisperRequest, segments: Sequence[Any]) -> tuple[WordTime, ...]:
+        """When each word of the text was said: aligned within one window, else spread over faster-whisper's segments.
+
+        Not ``word_timestamps``: it reads what lies behind the last word again, and there is a text for any silence.
+        """
+        if len(item.samples) > WINDOW_SAMPLES:
+            return tuple(time for segment in segments for time in _spread(segment.text, segment.start, segment.end))
+        features, frames = self._features(item)
+        encoded = self._model.encode(pad_or_trim(features, self._model.feature_extractor.nb_max_frames))
+        tokenizer = self._tokenizer(item)
+        tokens = [token for segment in segments for token in segment.tokens if token < tokenizer.eot]
+        times: list[WordTime] = []
+        at = 0
+        for word in self._words(tokenizer, encoded, replace(item, prefix=()), tokens, frames):
+            end = max(at, word.end or 0)
+            if not times or word.text.startswith(" "):
+                times.append(WordTime(at, end))
+            else:
+                times[-1] = WordTime(times[-1].start, end)
+            at = end
+        return tuple(times)
+
+    def _tokenizer(self, item: WhisperRequest) -> Tokenizer:
+        """The tokenizer with the prompt for this language and task."""
+        return Tokenizer(
+            self._model.hf_tokenizer,
+            multilingual=True,
+            task="transcribe" if item.transcribe else "translate",
+            language=WHISPER_CODES.get(item.source_lang, item.source_lang),
+        )
+
+
+def _spread(text: str, start_s: float, end_s: float) -> list[WordTime]:
+    """The words of a text spread evenly over its time, by their letters."""
+    words = text.split()
+    ends = np.cumsum([len(word) for word in words]) / max(1, sum(map(len, words)))
+    edges = [round((start_s + share * (end_s - start_s)) * RATE_HZ) for share in (0.0, *ends)]
+    return [WordTime(start, end) for start, end in itertools.pairwise(edges)]

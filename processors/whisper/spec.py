@@ -50,6 +50,14 @@ class WhisperSettings(GrowingSettings):
         "quality; on a GPU take float16.",
     )
     beam_size: int = Field(5, ge=1, le=20, description="Hypotheses kept in the search.")
+    padding_ms: int = Field(
+        30_000,
+        ge=1000,
+        le=30_000,
+        description="mode simultaneous: silence behind the audio of a request, ms. Whisper was trained on windows of "
+        "30 s, which 30000 always fills. It takes shorter ones: 5000 takes a quarter of the time on a CPU (8 s "
+        "of audio, base, one thread: 0.18 s instead of 0.86 s) for texts that are nearly as good.",
+    )
     no_speech_threshold: Live[float] = Field(
         0.6,
         ge=0,

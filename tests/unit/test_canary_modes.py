@@ -14,7 +14,7 @@ from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import NS_PER_S, TranslationFrame
 from tolmach.pipelines.testing import Harness
 from tolmach.processors.ast.hypothesis import Segment
-from tolmach.processors.canary.segments import WordTime, segments_of, sentences_of, to_align
+from tolmach.processors.ast.segments import WordTime, segments_of, sentences_of, to_align
 from tolmach.processors.canary.spec import SPEC, CanarySettings
 from tolmach.processors.hosting import HOSTS
 

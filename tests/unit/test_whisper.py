@@ -26,8 +26,10 @@ from tolmach.pipelines.frames import (
     samples_to_ns,
 )
 from tolmach.pipelines.testing import Harness, chop
+from tolmach.processors.ast.growing import GrowingRequest
+from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.hosting import HOSTS
-from tolmach.processors.whisper.element import fetch
+from tolmach.processors.whisper.element import WhisperAst, fetch
 from tolmach.processors.whisper.spec import SPEC, WhisperSettings
 
 RATE = 16000
@@ -256,3 +258,96 @@ def test_nothing_reaches_the_terminal(root: Path):
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# While somebody speaks, and sentence by sentence -----------------------------------------------------------------
+
+SIMULTANEOUS = {"mode": "simultaneous", "padding_ms": 5000}
+
+
+@pytest.fixture(scope="module")
+def sentences(root: Path) -> Samples:
+    """Two sentences of the recording that ships, 8 s."""
+    return read(root / "config" / "demo" / "whisper-ru.flac", 8.0)
+
+
+@pytest.mark.usefixtures("weights")
+@pytest.mark.slow
+async def test_the_first_sentence_goes_out_while_the_second_is_spoken_and_stays(sentences: Samples):
+    *heard, end = utterances([sentences])
+    async with Harness(SPEC, **BASE, **SIMULTANEOUS) as harness:
+        await harness.push(*heard)
+        early = [f for f in harness.output() if isinstance(f, TranslationFrame) and f.final]
+        await harness.push(end)
+        await harness.eos()
+        frames = [f for f in harness.output() if isinstance(f, TranslationFrame)]
+    finals = [f for f in frames if f.final]
+    assert early
+    assert "yesterday" in early[0].text.lower()
+    assert early[0].decided_ns is not None
+    assert early[0].decided_ns <= 7_000_000_000
+    assert finals[: len(early)] == early
+    said = " ".join(f.text for f in finals).lower()
+    assert said.count("30 years") == 1
+    # It ends in the pause between the sentences, 2.7 to 4.3 s, give or take what an alignment is wrong by.
+    assert 2.2e9 < early[0].end_ns < 4.8e9
+
+    assert [f for f in await run([sentences], 5000, **SIMULTANEOUS) if f.final] == finals
+
+
+@pytest.mark.usefixtures("weights")
+async def test_growing_noise_gives_no_text():
+    noise = (0.05 * np.random.default_rng(3).standard_normal(4 * RATE)).astype(np.float32)
+    frames = await run([noise], **SIMULTANEOUS)
+    assert not any(frame.text for frame in frames if frame.final)
+    assert frames[-1].rejected is not None
+
+
+@pytest.mark.usefixtures("weights")
+async def test_a_prefix_is_gone_on_with_and_not_said_again(sentences: Samples):
+    """The tokens of the words are what the decoder begins with: asked with all of them it has little to add."""
+    settings = WhisperSettings(**BASE, **SIMULTANEOUS)
+    async with Harness(SPEC, **settings.model_dump(exclude_defaults=True)) as harness:
+        element = harness.element
+        assert isinstance(element, WhisperAst)
+        first = await ask(element, GrowingRequest(sentences, complete=True))
+        assert len(first.words) > 8
+        assert "".join(word.text for word in first.words).strip() == first.text
+        ends = [word.end for word in first.words]
+        assert all(end is not None and 0 < end <= len(sentences) for end in ends)
+        some = tuple(token for word in first.words[:5] for token in word.tokens)
+        rest = await ask(element, GrowingRequest(sentences, some, complete=True))
+        assert rest.text
+        assert not rest.text.startswith(first.words[0].text.strip())
+        every = tuple(token for word in first.words for token in word.tokens)
+        nothing = await ask(element, GrowingRequest(sentences, every, complete=True))
+        assert len(nothing.words) < 4
+
+
+async def ask(element: WhisperAst, request: GrowingRequest) -> Hypothesis:
+    assert element._lease is not None
+    [outcome] = await element._lease.submit([element.growing_request(request)])
+    assert isinstance(outcome, Hypothesis)
+    return outcome
+
+
+@pytest.mark.usefixtures("weights")
+async def test_each_sentence_of_an_utterance_is_a_frame_of_its_own_span(sentences: Samples):
+    [whole] = await run([sentences])
+    frames = await run([sentences], mode="segments", transcript=True)
+    assert len(frames) >= 2
+    assert " ".join(frame.text for frame in frames) == whole.text
+    assert [frame.part for frame in frames] == list(range(len(frames)))
+    assert [frame.more for frame in frames] == [True] * (len(frames) - 1) + [False]
+    times = [time for frame in frames for time in (frame.pts_ns, frame.end_ns)]
+    assert times == sorted(times)
+    assert all(frame.pts_ns < frame.end_ns <= 8_000_000_000 for frame in frames)
+    assert 2.2e9 < frames[0].end_ns < 4.8e9
+    assert frames[0].source_text
+
+    # More than Whisper hears at once.
+    long = await run([np.concatenate([sentences] * 5)], mode="segments", max_compression_ratio=20)
+    times = [time for frame in long for time in (frame.pts_ns, frame.end_ns)]
+    assert len(long) > 5
+    assert times == sorted(times)
+    assert 30e9 < times[-1] <= 40e9

@@ -8,12 +8,14 @@ which canary-1b-v2's model card promises times of segments alone).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from tolmach.processors.ast.hypothesis import Segment
 from tolmach.processors.ast.speculation import ends_sentence
 
-__all__ = ["WordTime", "WordTimes", "segments_of", "sentences_of", "to_align"]
+__all__ = ["WordTime", "WordTimes", "segments_of", "sentences_of", "to_align", "with_sources"]
 
 
 class WordTime(NamedTuple):
@@ -72,10 +74,9 @@ def segments_of(
     sentences, originals = sentences_of(text), sentences_of(aligned)
     if len(sentences) < 2 or len(originals) != len(sentences) or len(times) != len(aligned.split()):
         return ()
-    understood = sentences_of(source_lang_text) if source_lang_text else []
     segments: list[Segment] = []
     at = before = 0
-    for n, (sentence, original) in enumerate(zip(sentences, originals, strict=True)):
+    for sentence, original in zip(sentences, originals, strict=True):
         count = len(original.split())
         known = [each for each in times[at : at + count] if each is not None]
         at += count
@@ -85,6 +86,15 @@ def segments_of(
         before = min(known[-1].end, heard)
         if before <= start:
             return ()
-        source = understood[n] if len(understood) == len(sentences) else (source_lang_text if n == 0 else None)
-        segments.append(Segment(sentence, start, before, source))
-    return tuple(segments)
+        segments.append(Segment(sentence, start, before))
+    return with_sources(segments, source_lang_text)
+
+
+def with_sources(segments: Sequence[Segment], understood: str | None) -> tuple[Segment, ...]:
+    """Segments with what was understood of each: sentence by sentence, or all of it with the first one."""
+    if not understood:
+        return tuple(segments)
+    sources: Sequence[str | None] = sentences_of(understood)
+    if len(sources) != len(segments):
+        sources = [understood, *[None] * (len(segments) - 1)]
+    return tuple(replace(segment, source_text=source) for segment, source in zip(segments, sources, strict=False))
