@@ -241,6 +241,22 @@ async def test_an_utterance_of_more_than_a_window_is_read_to_its_end(russian: li
 
 @pytest.mark.models
 @pytest.mark.usefixtures("weights")
+async def test_a_sentence_that_was_cut_in_two_goes_on_and_says_no_word_twice(root: Path):
+    recording = read(root / "config" / "demo" / "whisper-ru.flac", 4.0)[round(0.3 * RATE) : round(3.4 * RATE)]
+    middle = range(len(recording) * 35 // 100, len(recording) * 65 // 100, 160)
+    cut = min(middle, key=lambda at: float(np.square(recording[at - 400 : at + 400], dtype=np.float64).sum()))
+    halves = [recording[:cut], recording[cut:]]
+    first, second = await run(halves, source_lang="ru", target_lang="en")
+    assert second.rejected == "low confidence", "half a sentence"
+    again, rest = await run(halves, source_lang="ru", target_lang="en", continue_ms=200)
+    assert again == first
+    assert "river" in rest.text
+    assert not rest.text.startswith(first.text[:10])
+    said, more = await run(halves, source_lang="ru", target_lang="ru", continue_ms=200)
+    assert f"{said.text} {more.text}".lower().rstrip(".") == "вчера мы долго гуляли вдоль реки"
+
+
+@pytest.mark.usefixtures("weights")
 async def test_a_language_whisper_has_not_is_refused_with_the_list():
     async with Harness(SPEC, **BASE, source_lang="jv") as harness:  # "jw" in Whisper's own list
         assert harness.settings.source_lang == "jv"
