@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.echo_ast import SPEC, EchoAst, EchoModel
+from tests.unit.handmade import chain
 from tests.until import until
-from tolmach.pipelines.bus import SpeculationMessage
+from tolmach.pipelines.bus import ErrorMessage, Message, SpeculationMessage, TranslationMessage
+from tolmach.pipelines.element import ElementSpec, Pad, Settings, SourceElement
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import (
     AudioFrame,
@@ -27,6 +30,7 @@ from tolmach.pipelines.frames import (
     UtteranceStart,
     samples_to_ns,
 )
+from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.testing import Harness, chop
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.ast.speculation import ends_sentence
@@ -319,6 +323,69 @@ async def test_the_detector_finds_what_the_translator_makes_of_the_audio_so_far(
     assert [answer.given for answer in answers] == [True] * 3
     assert answers[0].evidence == TranslationEvidence(ends_sentence=False)
     assert answers[1].evidence is None  # the speaker went on before it was there
+
+
+class Speaker(SourceElement):
+    """Three utterances with pauses, of which the echo fails on the second; waits for the news of it."""
+
+    failed = asyncio.Event()
+    """Somebody has noticed, or the graph has ended."""
+
+    async def produce(self) -> None:
+        for frame in (*speech(1, [0.5, 0.25]), *speech(2, [0.5, 2.0], start=RATE)):
+            await self.context.push(frame)
+        await self.failed.wait()
+        for frame in speech(3, [0.5, 0.75], start=2 * RATE):
+            await self.context.push(frame)
+
+
+SPEAKER = ElementSpec(
+    type="speaker",
+    summary="Speak.",
+    settings=Settings,
+    pads=(Pad.src("audio/raw, rate=16000, channels=1, segmented=true"),),
+    build=f"{__name__}:Speaker",
+)
+
+
+@pytest.mark.parametrize("policy", ["skip", "restart"])
+async def test_a_failure_meets_the_policy_of_the_element_and_the_next_utterance_is_speculated_on(policy: str):
+    Speaker.failed = asyncio.Event()
+    runner = GraphRunner(chain("speaker", ("echo_ast", {"on_error": policy}), "fake_sink", specs=(SPEAKER, SPEC)))
+    heard: list[TranslationFrame] = []
+    outcomes: list[tuple[int, str]] = []
+
+    def note(message: Message) -> None:
+        if isinstance(message, TranslationMessage):
+            heard.append(message.frame)
+        elif isinstance(message, SpeculationMessage):
+            outcomes.append((message.utterance, message.outcome))
+        elif isinstance(message, ErrorMessage):
+            asyncio.get_running_loop().call_later(0.05, Speaker.failed.set)
+
+    runner.bus.subscribe(note)
+    assert (await runner.run()).status == "done"
+    assert [f.text or f.rejected for f in heard] == ["50% of 1600", "the engine failed", "75% of 1600"]
+    assert (1, "hit") in outcomes
+    assert (2, "failed") in outcomes
+    assert (3, "hit") in outcomes
+
+
+async def test_cancel_ends_a_graph_in_the_middle_of_a_speculation(monkeypatch: pytest.MonkeyPatch):
+    Speaker.failed, over, answer = asyncio.Event(), threading.Event(), EchoModel.run
+
+    def slow(self: EchoModel, items: Sequence[Samples]) -> list[Hypothesis]:
+        assert over.wait(30)
+        return answer(self, items)
+
+    monkeypatch.setattr(EchoModel, "run", slow)
+    runner = GraphRunner(chain("speaker", "echo_ast", "fake_sink", specs=(SPEAKER, SPEC)))
+    running = asyncio.create_task(runner.run())
+    await until(lambda: any(t.get_name().startswith("speculation-") for t in asyncio.all_tasks()))
+    runner.cancel()
+    assert (await running).status == "cancelled"
+    over.set()
+    assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("speculation-")]
 
 
 @pytest.mark.parametrize(
