@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from tests.until import until
 from tolmach.pipelines.bus import SpeculationMessage
+from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.element import Context, ElementSpec, Field, Pad, Settings
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, tone
-from tolmach.pipelines.testing.harness import without_chunking
+from tolmach.pipelines.testing.harness import StreamRules, without_chunking
 from tolmach.processors.tts.element import MAX_TEXT_CHARS, SpeechElement, split_text
 
 RATE_HZ = 1000
@@ -95,6 +96,32 @@ async def test_nothing_leaves_when_there_is_nothing_to_say(frame: TranslationFra
         await h.push(frame)
         await h.eos()
         assert h.output() == []
+
+
+async def test_parts_of_one_utterance_are_spoken_in_turn_each_from_its_own_source() -> None:
+    """What is final is spoken; what is grey is not, and the empty last part says nothing."""
+    second = replace(says(3, "cd", part=1, more=True), pts_ns=3_500_000_000, end_ns=3_900_000_000)
+    async with Harness(SPEC) as h:
+        await h.push(
+            says(3, "ab", part=0, more=True),
+            replace(second, text="cx", final=False),
+            second,
+            says(3, "", part=2),
+            says(4, "e"),
+        )
+        await h.eos()
+        rules = StreamRules("beeps.src", Caps.parse("audio/raw, rate=1000, channels=1, segmented=true"))
+        for frame in h.output():
+            rules.see(frame)
+        rules.end()
+        starts = [f for f in h.output() if isinstance(f, UtteranceStart)]
+        assert starts == [
+            UtteranceStart(3, 3_000_000_000, 3_500_000_000),
+            UtteranceStart(3, 3_500_000_000, 3_900_000_000),
+            UtteranceStart(4, 4_000_000_000, 4_500_000_000),
+        ]
+        heard = np.concatenate([f.samples[:, 0] for f in h.output() if isinstance(f, AudioFrame)])
+        assert "".join(chr(round(1000 * float(sample))) for sample in heard[::70]) == "abcde"
 
 
 async def test_silence_before_the_first_sound_is_left_out_and_no_other() -> None:
