@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from tolmach.pipelines.frames import Samples
+from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.espeak.spec import SPEC as ESPEAK
 
 LEAD_S = 3.0
 """Silence before the first word: Chromium opens the microphone before the call is up."""
@@ -70,6 +74,20 @@ def microphone(path: Path, parts: Sequence[Samples]) -> Path:
     samples = np.concatenate([silence(LEAD_S), *parts])
     soundfile.write(path, resample_poly(samples, _RATE_HZ, SPEECH_HZ), _RATE_HZ, "PCM_16")
     return path
+
+
+def voiced(text: str, lang: str) -> tuple[Samples, int]:
+    """What the voice of phrasebook-live makes of a text in a language: float32[n], and its rate, Hz."""
+
+    async def speak() -> tuple[Samples, int]:
+        async with Harness(ESPEAK, voices={"en": "en+f2", "ru": "ru+f2"}) as harness:
+            await harness.push(TranslationFrame(1, 0, 1, "", lang, text))
+            await harness.eos()
+            rate_hz = next(frame.rate_hz for frame in harness.output() if isinstance(frame, AudioFrame))
+            return harness.audio()[:, 0], rate_hz
+
+    with ThreadPoolExecutor(1) as thread:  # Playwright's loop has this one
+        return thread.submit(asyncio.run, speak()).result()
 
 
 def _recording(root: Path, lang: str) -> Samples:

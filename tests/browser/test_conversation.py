@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,8 @@ import soundfile
 from scipy.signal import correlate, resample_poly
 
 from tests.browser.conftest import OpenPage
-from tests.browser.sound import audible_s, in_turn, reference
-from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame
-from tolmach.pipelines.testing import Harness
-from tolmach.processors.espeak.spec import SPEC as ESPEAK
+from tests.browser.sound import audible_s, in_turn, reference, voiced
+from tolmach.pipelines.frames import Samples
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.models]
 
@@ -89,25 +85,17 @@ def test_a_conversation_in_two_languages_needs_no_switch(open_page: OpenPage, ad
         started = next(t for t in tolmach.say("tolmach.timeline") if t["utterance"] == caption["utterance"])
         at_s = (started["end_ms"] + started["heard_ms"]) / 1000
         heard = dub[max(0, round((at_s - 0.3) * rate_hz)) : round((at_s + HEAD_S + 0.5) * rate_hz)]
-        with ThreadPoolExecutor(1) as thread:  # Playwright's loop is this thread's
-            right, wrong = (
-                thread.submit(asyncio.run, voice(caption["text"], lang, rate_hz)).result()
-                for lang in (caption["target_lang"], caption["source_lang"])
-            )
+        right, wrong = (voice_head(caption["text"], caption[side], rate_hz) for side in ("target_lang", "source_lang"))
         assert likeness(heard, right) > 0.7, caption["text"]
         # The Russian voice reads English as English, too, and not as well.
         assert likeness(heard, right) > likeness(heard, wrong), caption["text"]
     assert tolmach.complaints == []
 
 
-async def voice(text: str, lang: str, rate_hz: int) -> Samples:
-    """What the graph's voice of a language makes of a text, its beginning, float32[n]."""
-    async with Harness(ESPEAK, voices={"en": "en+f2", "ru": "ru+f2"}) as harness:
-        await harness.push(TranslationFrame(1, 0, 1, OTHER[lang], lang, text))
-        await harness.eos()
-        own_hz = next(frame.rate_hz for frame in harness.output() if isinstance(frame, AudioFrame))
-        made = harness.audio()[: round(HEAD_S * own_hz), 0]
-    return np.asarray(resample_poly(made, rate_hz, own_hz), np.float32)
+def voice_head(text: str, lang: str, rate_hz: int) -> Samples:
+    """What the voice of a language makes of the beginning of a text, float32[n]."""
+    made, own_hz = voiced(text, lang)
+    return np.asarray(resample_poly(made[: round(HEAD_S * own_hz)], rate_hz, own_hz), np.float32)
 
 
 def likeness(heard: Samples, made: Samples) -> float:
