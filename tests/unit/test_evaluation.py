@@ -498,6 +498,20 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     assert "cut off" in page
 
 
+def test_the_dub_of_a_sentence_is_found_whether_cut_or_joined(tmp_path: Path) -> None:
+    """Two utterances in one sentence, and one utterance over two sentences, of which each hears all of it."""
+    talk = outcomes()[0]
+    joined = replace(talk.recording, sentences=(Sentence(0.9, 6.1, "", "else"), Sentence(6.9, 9.1, "", "else")))
+    found = worst_sentences(evaluate([replace(talk, recording=joined)], tmp_path, ABOUT))
+    first = next(s for s in found if s.data["start_s"] == 0.9)
+    assert first.dub == {"file": "voice.wav", "start_s": 0.0, "end_s": 5.0}
+    cut = (Sentence(1.0, 1.9, "", "else"), Sentence(2.0, 3.0, "", "else"))
+    found = worst_sentences(
+        evaluate([replace(talk, recording=replace(talk.recording, sentences=cut))], tmp_path, ABOUT)
+    )
+    assert [s.dub for s in found] == [{"file": "voice.wav", "start_s": 0.0, "end_s": 4.0}] * 2
+
+
 def test_words_that_differ_are_marked() -> None:
     left, right = marked("The black cat sat.", "the cat sat & left", "en")
     assert left == "The <ins>black</ins> cat sat."

@@ -87,12 +87,13 @@ def worst_sentences(results: Mapping[str, Any], most: int = WORST) -> list[Sente
 
 
 def _dub(row: Mapping[str, Any], sentence: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The part of a voice's file that belongs to a sentence: from its first utterance to its last one."""
+    """The part of a voice's file that belongs to a sentence: all utterances that share most of it, or of themselves."""
 
     def shared(voice: Mapping[str, Any]) -> float:
         end = voice["source_end_s"] if voice["source_end_s"] is not None else voice["source_start_s"] + 0.001
         start = max(voice["source_start_s"], sentence["start_s"])
-        return float((min(end, sentence["end_s"]) - start) / max(0.001, end - voice["source_start_s"]))
+        shorter = min(end - voice["source_start_s"], sentence["end_s"] - sentence["start_s"])
+        return float((min(end, sentence["end_s"]) - start) / max(0.001, shorter))
 
     mine = [v for v in row.get("voice", ()) if v["file"] and shared(v) > 0.5]
     if not mine:
