@@ -564,6 +564,10 @@ class _Growing:
     def finds_language(self) -> bool:
         return len(self._element.settings.directions) > 1
 
+    @property
+    def least_evidence(self) -> float:
+        return self._element.settings.min_language_confidence
+
     async def ask(self, request: GrowingRequest, decision: Decision | None) -> Hypothesis:
         element = self._element
         item = element.growing_request(request)

@@ -16,6 +16,7 @@ from tolmach.pipelines.element import ElementSpec, Field, Heard
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast import RATE_HZ, GrowingSettings, ast_pads
 from tolmach.processors.ast.collector import Utterance
+from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
@@ -55,6 +56,8 @@ def read(request: GrowingRequest, *, times: bool = True) -> Hypothesis:
 class ReadingSettings(GrowingSettings):
     """It writes Latin letters."""
 
+    finds_language = True
+
     source_lang: Heard[str] = Field("ru", description="Not heard.")
     target_lang: str = Field("en", description="Of the text.")
 
@@ -89,6 +92,7 @@ class ReadingAst(SpeechTranslation[GrowingRequest]):
     async def open(self) -> Lease[GrowingRequest, Hypothesis]:
         self.engine = "reader"
         self.model = ReadingModel()
+        self.directions: list[Direction] = []
         self.pool = HostPool()
         return await self.pool.acquire(HostKey("reader", "reader", "cpu"), lambda: self.model)
 
@@ -97,6 +101,10 @@ class ReadingAst(SpeechTranslation[GrowingRequest]):
 
     def growing_request(self, request: GrowingRequest) -> GrowingRequest:
         return request
+
+    def directed(self, item: GrowingRequest, direction: Direction) -> GrowingRequest:
+        self.directions.append(direction)
+        return item
 
     async def stop(self) -> None:
         await super().stop()

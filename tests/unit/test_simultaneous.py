@@ -197,6 +197,32 @@ async def test_an_end_that_fails_says_so_and_keeps_what_was_sent():
     assert joined([f for f in frames if f.utterance == 2]) == "w5."[:2]
 
 
+@pytest.mark.parametrize("evidence", [0.95, 0.55])
+async def test_the_language_is_found_once_when_there_is_evidence_enough(evidence: float):
+    """German by the first second; Russian, as sure as may be, by two."""
+    languages = {"source_lang": "auto", "target_lang": "en", "languages": ["ru", "de"], "min_language_confidence": 0.8}
+    async with Harness(SPEC, mode="simultaneous", step_ms=500, **languages) as harness:
+        element = harness.element
+        assert isinstance(element, ReadingAst)
+        good = element.model.run
+
+        def run_unsure(items: Any) -> Any:
+            german = evidence if len(items[0].samples) < 2 * RATE else 0.1
+            spoken = "de" if german > 0.5 else "ru"
+            found = (("ru", 1 - german), ("de", german))
+            return [replace(each, languages=found, source_lang=spoken) for each in good(items)]
+
+        element.model.run = run_unsure  # type: ignore[method-assign]
+        await harness.push(*utterance(1, spoken(range(1, 25), WORD)))
+        await harness.eos()
+        frames = texts(harness)
+        expected = "de" if evidence > 0.8 else "ru"
+        assert joined(frames) == words(1, 24)
+        assert {frame.source_lang for frame in frames} == {expected}
+        assert {direction.source_lang for direction in element.directions} == {expected}
+        assert {round(frame.language_confidence or 0, 2) for frame in frames} == {0.95 if expected == "de" else 0.9}
+
+
 async def test_live_a_slow_engine_is_asked_about_the_latest_and_nobody_waits():
     gate, begun = threading.Event(), threading.Event()
     async with Harness(SPEC, mode="simultaneous", live=True) as harness:
