@@ -117,8 +117,8 @@ class GreedyDecoder:
         allowed: Tensor | None = None,
         *,
         watch: bool = False,
-    ) -> Generator[None, None, list[Decoded]]:
-        """Decode a batch, a yield every :data:`STEP_TOKENS` tokens.
+    ) -> Generator[dict[int, Decoded], None, list[Decoded]]:
+        """Decode a batch, a yield every :data:`STEP_TOKENS` tokens: of what has ended since the last one, by its row.
 
         Args:
             states: Of the encoder, [n, frames, width].
@@ -151,12 +151,21 @@ class GreedyDecoder:
         looks: list[Tensor] = []
         looked = [0] * many
         under_way = set(range(many))
+        frames = mask.sum(dim=1).long().tolist()
+        ended: dict[int, Decoded] = {}
+        told: set[int] = set()
+
+        def decoded(n: int) -> Decoded:
+            look = torch.stack([look[n, : frames[n]] for look in looks[: looked[n]]]) if watch else None
+            return Decoded(tuple(tokens[n]), tuple(logprobs[n]), ends[n], look)
+
         positions = torch.arange(longest, device=states.device).expand(many, -1)
         at = 0
         while under_way:
             steps = max(map(len, tokens))
             if steps and steps % STEP_TOKENS == 0 and at:
-                yield
+                yield {n: found for n, found in ended.items() if n not in told}
+                told |= ended.keys()
             states_now, look = self._forward(inputs, positions, layers, at, seen, hidden, watch)
             if at == 0:
                 states_now = states_now[torch.arange(many), start - 1]
@@ -175,6 +184,7 @@ class GreedyDecoder:
                 if best[n] == self._end or len(tokens[n]) >= limits[n]:
                     ends[n] = found[1][n]
                     under_way.remove(n)
+                    ended[n] = decoded(n)
                     continue
                 tokens[n].append(best[n])
                 logprobs[n].append(found[0][n])
@@ -182,16 +192,7 @@ class GreedyDecoder:
             following = [best[n] if n in under_way else self._pad for n in range(many)]
             inputs = torch.tensor(following, device=states.device)[:, None]
             positions = (start + (at - longest))[:, None]
-        frames = mask.sum(dim=1).long().tolist()
-        return [
-            Decoded(
-                tuple(tokens[n]),
-                tuple(logprobs[n]),
-                ends[n],
-                torch.stack([look[n, : frames[n]] for look in looks[: looked[n]]]) if watch else None,
-            )
-            for n in range(many)
-        ]
+        return [ended[n] for n in range(many)]
 
     def next_logprobs(self, states: Tensor, mask: Tensor, prompts: Sequence[Tensor]) -> Tensor:
         """Log-probabilities of what may follow the prompts, float32[n, classes].

@@ -29,7 +29,14 @@ from tolmach.processors.canary.known import (
     read_embedded,
     verify,
 )
-from tolmach.processors.canary.request import AlignRequest, CanaryRequest, pad_behind, pad_short, token_bound
+from tolmach.processors.canary.request import (
+    AlignRequest,
+    CanaryRequest,
+    pad_behind,
+    pad_short,
+    switch_token,
+    token_bound,
+)
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, Outcome, off_loop, report
 from tolmach.processors.hosting.device import resolve_device, torch_gpus
@@ -143,6 +150,13 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
                     f"{self.context.name}: {role} {lang!r} is not a language of {self.engine}{looks_like}; it has "
                     f"{', '.join(known)}{own}"
                 )
+        for slot, on in (("pnc", settings.pnc), ("itn", settings.itn)):
+            if on is not None and (token := switch_token(slot, on)) not in info["switches"]:
+                wish = f"`{slot}: {str(on).lower()}`"
+                raise ModelError(
+                    f"{self.context.name}: {self.engine} has no token {token}, so {wish} cannot be asked of it; leave "
+                    f"{slot} out"
+                )
         if claimed:
             return
         if published is not None:
@@ -175,6 +189,9 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             directions=directions if len(directions) > 1 else (),
             evidence=self._evidence,
             transcript=settings.transcript or settings.mode == "segments",
+            pnc=settings.pnc,
+            itn=settings.itn,
+            beam_size=settings.beam_size,
         )
 
     async def _answers(
@@ -226,6 +243,8 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
             words=True,
             directions=directions if len(directions) > 1 else (),
             evidence=self._evidence,
+            pnc=settings.pnc,
+            itn=settings.itn,
         )
 
     def directed(self, item: CanaryRequest, direction: Direction) -> CanaryRequest:

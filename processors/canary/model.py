@@ -20,7 +20,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias, TypeVar, cast
 
 # Before NeMo is imported, because they speak while it is: its telemetry says that it is off, and hydra calls a factory
 # function that NeMo's configurations name an error. None of it is for the user of a graph.
@@ -38,6 +38,11 @@ from nemo.collections.asr.modules.transformer.transformer_generators import (  #
     BeamSearchSequenceGenerator,
     GreedySequenceGenerator,
 )
+from nemo.collections.asr.parts.submodules.multitask_decoding import (  # noqa: E402
+    MultiTaskDecoding,
+    MultiTaskDecodingConfig,
+)
+from omegaconf import OmegaConf  # noqa: E402
 
 from tolmach.pipelines.errors import ModelError  # noqa: E402
 from tolmach.processors.ast import RATE_HZ  # noqa: E402
@@ -50,7 +55,7 @@ from tolmach.processors.canary.alignment import looked_at, words_of  # noqa: E40
 from tolmach.processors.canary.decoding import Decoded, GreedyDecoder  # noqa: E402
 from tolmach.processors.canary.known import KnownLanguages, Shape, download, recognise, verify  # noqa: E402
 from tolmach.processors.canary.nemo_file import restore  # noqa: E402
-from tolmach.processors.canary.prompts import PROMPT_FORMAT, Prompts  # noqa: E402
+from tolmach.processors.canary.prompts import PROMPT_FORMAT, Prompts, switches  # noqa: E402
 from tolmach.processors.canary.request import CanaryRequest  # noqa: E402
 from tolmach.processors.canary.search import search  # noqa: E402
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, is_path  # noqa: E402
@@ -139,6 +144,12 @@ def _move(model: Any, device: str, dtype: str) -> Any:
     return model
 
 
+Found = TypeVar("Found")
+
+Early: TypeAlias = Mapping[int, Hypothesis] | None
+"""What a step of a batch has brought to its end, by the item's number."""
+
+
 class CanaryModel:
     """A loaded model; all calls from one thread.
 
@@ -173,6 +184,7 @@ class CanaryModel:
         self._known = _known(model, name, self._prompts.languages)
         self._greedy = GreedyDecoder(model) if GreedyDecoder.fits(model) else None
         self._allowed: dict[str, torch.Tensor] = {}
+        self._decodings: dict[int, Any] = {}
         # transcribe() sets both for its own time only: noise in the features, and padding that depends on the batch.
         model.preprocessor.featurizer.dither = 0.0
         model.preprocessor.featurizer.pad_to = 0
@@ -182,8 +194,8 @@ class CanaryModel:
         """What it is and where, plain values.
 
         ``languages`` it has learnt as far as is known, and whether that is ``sure``; ``tokens``, languages it has
-        tokens for; ``published``, the hub name of the model it is or was made from, or None; ``device``, ``dtype`` and
-        ``parameters``.
+        tokens for, and ``switches``, its tokens of punctuation and digits; ``published``, the hub name of the model it
+        is or was made from, or None; ``device``, ``dtype`` and ``parameters``.
         """
         return {
             "languages": list(self._known.languages),
@@ -193,6 +205,7 @@ class CanaryModel:
             "device": str(self._device),
             "dtype": str(self._dtype).removeprefix("torch."),
             "parameters": self._parameters,
+            "switches": list(switches(self._tokenizer)),
         }
 
     @torch.inference_mode()
@@ -208,8 +221,10 @@ class CanaryModel:
         _exhausted(self._decode(few, states, mask, not_the_end))
 
     @torch.inference_mode()
-    def run(self, items: Sequence[CanaryRequest]) -> Generator[None, None, list[Hypothesis]]:
+    def run(self, items: Sequence[CanaryRequest]) -> Generator[Early, None, list[Hypothesis]]:
         """Translate a batch: the same texts as ``transcribe()`` gives for these arrays as one batch.
+
+        Texts that end before the longest one of the batch are given with the step in which they end.
 
         They differ from it where NeMo's search of a beam of one goes on behind an end of sequence, where a special
         token would have become text, and where a second try was better (both depend on the batch alone):
@@ -218,22 +233,36 @@ class CanaryModel:
         * A text without a letter of the target language's script is decoded once more without the tokens that have
           letters of others; kept if the model finds it likely nevertheless.
         """
-        found = yield from self._translate(items)
+        found = yield from self._translate(items, early=True)
         again = [n for n, each in enumerate(found) if not each.text and _may_be_too_short(items[n])]
         if again:
-            yield
+            yield None
             padded = [items[n].padded(len(items[n].samples) + RETRY_SILENCE) for n in again]
             for n, second in zip(again, (yield from self._translate(padded)), strict=True):
                 found[n] = (second if second.text else found[n]).tried_again("empty")
         return found
 
-    def _translate(self, items: Sequence[CanaryRequest]) -> Generator[None, None, list[Hypothesis]]:
+    def _translate(
+        self, items: Sequence[CanaryRequest], *, early: bool = False
+    ) -> Generator[Early, None, list[Hypothesis]]:
         self._begin()
         states, mask = self._encode(items)
-        yield
+        yield None
         items, spoken = yield from self._find_languages(items, states, mask)
-        found = yield from self._hypotheses(items, states, mask)
         scripts = [script_of(item.target_lang) for item in items]
+
+        def with_languages(n: int, each: Hypothesis) -> Hypothesis:
+            return replace(each, source_lang=items[n].source_lang, languages=spoken[n]) if n in spoken else each
+
+        steps = self._hypotheses(items, states, mask)
+        while True:
+            try:
+                ended = next(steps) or {}
+            except StopIteration as end:
+                found: list[Hypothesis] = end.value
+                break
+            whole = {n: each for n, each in ended.items() if early and _is_final(items[n], each, scripts[n])}
+            yield {n: with_languages(n, each) for n, each in whole.items()}
         for script in sorted(set(scripts)):
             wrong = [
                 n
@@ -244,19 +273,18 @@ class CanaryModel:
             if not wrong or allowed is None or self._greedy is None:
                 continue
             rows = torch.tensor(wrong, device=self._device)
-            seconds = yield from self._hypotheses([items[n] for n in wrong], states[rows], mask[rows], allowed)
+            again = self._hypotheses([items[n] for n in wrong], states[rows], mask[rows], allowed)
+            seconds = yield from _untold(again)
             for n, second in zip(wrong, seconds, strict=True):
                 likely = second.logprob is not None and second.logprob >= DEFAULT_MIN_LOGPROB
                 better = likely and any(map(str.isalpha, second.text))  # not some dots and dashes
                 found[n] = (second if better else found[n]).tried_again("wrong script")
         found = yield from self._with_transcripts(items, found, states, mask)
-        for n, likelihoods in spoken.items():
-            found[n] = replace(found[n], source_lang=items[n].source_lang, languages=likelihoods)
-        return found
+        return [with_languages(n, each) for n, each in enumerate(found)]
 
     def _find_languages(
         self, items: Sequence[CanaryRequest], states: torch.Tensor, mask: torch.Tensor
-    ) -> Generator[None, None, tuple[list[CanaryRequest], dict[int, Likelihoods]]]:
+    ) -> Generator[Early, None, tuple[list[CanaryRequest], dict[int, Likelihoods]]]:
         """The items with one direction each, and how likely the languages of those were that had several."""
         decided, spoken = list(items), dict[int, Likelihoods]()
         for n, item in enumerate(items):
@@ -270,7 +298,7 @@ class CanaryModel:
             else:
                 few = [replace(_transcript(item, lang), max_tokens=TRANSCRIPT_TOKENS) for lang in langs]
                 rows = torch.full((len(few),), n, device=self._device)
-                heard = yield from self._hypotheses(few, states[rows], mask[rows])
+                heard = yield from _untold(self._hypotheses(few, states[rows], mask[rows]))
                 spoken[n] = by_transcripts(langs, [each.logprob if each.text else None for each in heard])
             source_lang = max(spoken[n], key=lambda each: each[1])[0]
             target_lang = dict(item.directions)[source_lang]
@@ -279,7 +307,7 @@ class CanaryModel:
 
     def _with_transcripts(
         self, items: Sequence[CanaryRequest], found: list[Hypothesis], states: torch.Tensor, mask: torch.Tensor
-    ) -> Generator[None, None, list[Hypothesis]]:
+    ) -> Generator[Early, None, list[Hypothesis]]:
         """What was found, with what was understood where that is wanted: written down from the same states."""
         wanted = [n for n, item in enumerate(items) if item.transcript]
         other = [n for n in wanted if items[n].source_lang != items[n].target_lang]
@@ -287,7 +315,7 @@ class CanaryModel:
         if other:
             rows = torch.tensor(other, device=self._device)
             texts = [_transcript(items[n], items[n].source_lang) for n in other]
-            heard = yield from self._hypotheses(texts, states[rows], mask[rows])
+            heard = yield from _untold(self._hypotheses(texts, states[rows], mask[rows]))
             said.update(zip(other, (each.text for each in heard), strict=True))
         return [replace(each, source_text=said.get(n)) for n, each in enumerate(found)]
 
@@ -320,9 +348,17 @@ class CanaryModel:
         states: torch.Tensor,
         mask: torch.Tensor,
         allowed: torch.Tensor | None = None,
-    ) -> Generator[None, None, list[Hypothesis]]:
-        decoded = yield from self._decode(items, states, mask, allowed)
-        yield
+    ) -> Generator[Early, None, list[Hypothesis]]:
+        """What the decoder makes of the states; with each step, what has ended in it."""
+        steps = self._decode(items, states, mask, allowed)
+        while True:
+            try:
+                ended = next(steps)
+            except StopIteration as end:
+                decoded: list[Decoded] = end.value
+                break
+            yield {n: self._hypothesis(items[n], each) for n, each in ended.items()}
+        yield None
         return [self._hypothesis(item, each) for item, each in zip(items, decoded, strict=True)]
 
     def _hypothesis(self, item: CanaryRequest, decoded: Decoded) -> Hypothesis:
@@ -368,7 +404,7 @@ class CanaryModel:
         states: torch.Tensor,
         mask: torch.Tensor,
         allowed: torch.Tensor | None = None,
-    ) -> Generator[None, None, list[Decoded]]:
+    ) -> Generator[dict[int, Decoded], None, list[Decoded]]:
         """Tokens of each text up to the first end of sequence, which is left out.
 
         Args:
@@ -377,9 +413,25 @@ class CanaryModel:
             mask: Theirs.
             allowed: bool[classes], or None: which tokens may come.
         """
+        beams = sorted({item.beam_size or 0 for item in items})
+        if len(beams) > 1:  # requests of several graphs
+            found: dict[int, Decoded] = {}
+            for beam_size in beams:
+                rows = [n for n, item in enumerate(items) if (item.beam_size or 0) == beam_size]
+                at = torch.tensor(rows, device=self._device)
+                part = _untold(self._decode([items[n] for n in rows], states[at], mask[at], allowed))
+                while True:
+                    try:
+                        next(part)
+                    except StopIteration as end:
+                        found.update(zip(rows, end.value, strict=True))
+                        break
+                    yield {}
+            return [found[n] for n in range(len(items))]
         prompts = [self._prompts(item) for item in items]
         limits = [item.max_tokens for item in items]
-        nemos = self._model.decoding.decoding
+        decoding = self._decoding(beams[0])
+        nemos = decoding.decoding
         nemos = getattr(nemos, "greedy_search", None) or nemos.beam_search
         # A beam of one is greedy, except that NeMo's goes on behind an end that comes first. (Exact types: those with a
         # language model search otherwise.)
@@ -392,7 +444,7 @@ class CanaryModel:
             raise ModelError("the decoder of this model is not known well enough to see where it looks")
         if self._greedy is None or not (greedy or watch):
             with self._arithmetic():
-                return search(self._model, states, mask, prompts, limits)
+                return search(self._model, decoding, states, mask, prompts, limits)
         bounds = []
         for prompt, limit in zip(prompts, limits, strict=True):
             own = nemos._prepare_for_search(prompt[None], states)[2] + beam  # NeMo's beam is one token longer
@@ -401,10 +453,25 @@ class CanaryModel:
         while True:
             try:
                 with self._arithmetic():
-                    next(steps)
+                    ended = next(steps)
             except StopIteration as end:
                 return list(end.value)
-            yield
+            yield ended
+
+    def _decoding(self, beam_size: int) -> Any:
+        """NeMo's search with this beam; with 0, as the model is configured."""
+        if beam_size == 0:
+            return self._model.decoding
+        if beam_size not in self._decodings:
+            config = OmegaConf.create(OmegaConf.to_container(self._model.cfg.decoding, resolve=True))
+            wished = {"strategy": "beam", "beam": {"beam_size": beam_size, "return_best_hypothesis": True}}
+            self._decodings[beam_size] = MultiTaskDecoding(
+                decoding_cfg=OmegaConf.merge(OmegaConf.structured(MultiTaskDecodingConfig), config, wished),
+                transformer_decoder=self._model.transf_decoder,
+                log_softmax_module=self._model.log_softmax,
+                tokenizer=self._tokenizer,
+            )
+        return self._decodings[beam_size]
 
     def _allowed_in(self, script: str) -> torch.Tensor | None:
         """bool[classes]: tokens without letters of another script, and the end; None for scripts not told apart."""
@@ -438,7 +505,23 @@ def _may_be_too_short(item: CanaryRequest) -> bool:
     return len(item.samples) < RETRY_SAMPLES and _may_be_tried_again(item)
 
 
-def _exhausted(steps: Generator[None, None, object]) -> None:
+def _is_final(item: CanaryRequest, found: Hypothesis, script: str) -> bool:
+    """Whether nothing will be added to an answer, and nothing tried again."""
+    tried_again = _may_be_tried_again(item) and not is_in_script(found.text, script)
+    return not (item.transcript or tried_again or (not found.text and _may_be_too_short(item)))
+
+
+def _untold(steps: Generator[object, None, Found]) -> Generator[None, None, Found]:
+    """The same steps without what ends in them: it is no answer yet, or has other numbers."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("Found", end.value)
+        yield
+
+
+def _exhausted(steps: Generator[object, None, object]) -> None:
     """Take all steps at once."""
     for _ in steps:
         pass

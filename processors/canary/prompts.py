@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tolmach.pipelines.errors import ModelError
 from tolmach.processors.ast.guards import without_tokens
-from tolmach.processors.canary.request import CanaryRequest
+from tolmach.processors.canary.request import CanaryRequest, switch_token
 from tolmach.processors.languages import LANGUAGES
 
 PROMPT_FORMAT = "canary2"
@@ -43,7 +43,7 @@ class Prompts:
         self.languages = language_tokens(model.tokenizer)
         special = getattr(model.tokenizer, "special_tokens", None)  # of tokenizers put together
         self._context_id = int(special[_CONTEXT] if special else model.tokenizer.token_to_id(_CONTEXT))
-        self._made: dict[tuple[str, str], Tensor] = {}
+        self._made: dict[tuple[str, str, bool | None, bool | None], Tensor] = {}
 
     def __call__(self, item: CanaryRequest) -> Tensor:
         """What the decoder begins with, the prefix of the text included, int64[p].
@@ -51,34 +51,46 @@ class Prompts:
         Raises:
             ModelError: If the model has no token for a language.
         """
-        prompt = self.of(item.source_lang, item.target_lang, item.context)
+        prompt = self.of(item.source_lang, item.target_lang, item.context, item.pnc, item.itn)
         prefix = self.tokens(item.prefix, item.target_lang)
         return torch.cat([prompt, torch.tensor(prefix, dtype=prompt.dtype, device=self._device)]) if prefix else prompt
 
-    def of(self, source_lang: str, target_lang: str, context: str | tuple[int, ...] = "") -> Tensor:
+    def of(
+        self,
+        source_lang: str,
+        target_lang: str,
+        context: str | tuple[int, ...] = "",
+        pnc: bool | None = None,
+        itn: bool | None = None,
+    ) -> Tensor:
         """The prompt alone, int64[p].
 
         Args:
             source_lang: Language that is spoken.
             target_lang: Language of the text.
             context: For the slot ``decodercontext``: what was said before, in the language of the text, or its tokens.
+            pnc: Whether with punctuation and capitals; None as the model is configured.
+            itn: Whether with numbers in digits; None as the model is configured.
 
         Raises:
             ModelError: If the model has no token for a language.
         """
         if context and not isinstance(context, str):
-            plain = self.of(source_lang, target_lang)
+            plain = self.of(source_lang, target_lang, "", pnc, itn)
             at = int((plain == self._context_id).nonzero()[0]) + 1
             return torch.cat([plain[:at], torch.tensor(context, dtype=plain.dtype, device=self._device), plain[at:]])
-        key = (source_lang, target_lang)
+        key = (source_lang, target_lang, pnc, itn)
         if not context and key in self._made:
             return self._made[key]
-        for lang in key:
+        for lang in (source_lang, target_lang):
             if lang not in self.languages:
                 raise ModelError(f"the model has no language {lang!r}; it has {', '.join(self.languages)}")
         turn = self._model.prompt.get_default_dialog_slots()[0]
         given = {slot: value for slot, value in turn["slots"].items() if value is not None}
         slots = {**_SLOTS, **given, "source_lang": source_lang, "target_lang": target_lang}
+        for slot, wanted in (("pnc", pnc), ("itn", itn)):
+            if wanted is not None:
+                slots[slot] = switch_token(slot, wanted)
         if context:
             slots["decodercontext"] = without_tokens(str(context))
         encoded = self._model.prompt.encode_dialog(turns=[{"role": turn["role"], "slots": slots}])
@@ -97,6 +109,14 @@ class Prompts:
         # The language counts where a model has a tokenizer for each.
         turn = {"role": "user_prefix", "slots": {"prefix": text, self._model.prompt.PROMPT_LANGUAGE_SLOT: lang}}
         return [int(token) for token in self._model.prompt.encode_dialog(turns=[turn])["context_ids"]]
+
+
+def switches(tokenizer: Any) -> tuple[str, ...]:
+    """Those of the tokens of ``pnc`` and ``itn`` that the tokenizer has (``<|nopnc|>``)."""
+    special = getattr(tokenizer, "special_tokens", None) or tokenizer.vocab
+    return tuple(
+        token for slot in ("pnc", "itn") for on in (True, False) if (token := switch_token(slot, on)) in special
+    )
 
 
 def language_tokens(tokenizer: Any) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast.direction import Direction
 
-__all__ = ["AlignRequest", "CanaryRequest", "pad_behind", "pad_short", "token_bound"]
+__all__ = ["AlignRequest", "CanaryRequest", "pad_behind", "pad_short", "switch_token", "token_bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,9 @@ class CanaryRequest:
         directions: Languages one of which is spoken, with the target of each; empty where ``source_lang`` is.
         evidence: What the spoken language is found by (:mod:`tolmach.processors.canary.spoken`).
         transcript: Whether what was understood is wanted too.
+        pnc: Whether with punctuation and capitals; None as the model is configured.
+        itn: Whether with numbers in digits; None as the model is configured.
+        beam_size: Hypotheses kept in the search; None as the model is configured. Words need a search of one.
     """
 
     samples: Samples
@@ -44,6 +47,9 @@ class CanaryRequest:
     directions: tuple[Direction, ...] = ()
     evidence: Literal["prompt", "transcripts"] = "prompt"
     transcript: bool = False
+    pnc: bool | None = None
+    itn: bool | None = None
+    beam_size: int | None = None
 
     def padded(self, least: int) -> CanaryRequest:
         """The same with silence on both sides up to a length, samples."""
@@ -61,6 +67,11 @@ class AlignRequest:
 
     samples: Samples
     text: str
+
+
+def switch_token(slot: str, on: bool) -> str:
+    """The token of a slot that is on or off, as NeMo's ``canary2`` prompt writes it: ``<|pnc|>``, ``<|noitn|>``."""
+    return f"<|{'' if on else 'no'}{slot}|>"
 
 
 def pad_short(samples: Samples, least: int) -> Samples:

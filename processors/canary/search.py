@@ -17,12 +17,13 @@ from tolmach.processors.canary.decoding import Decoded
 
 
 def search(
-    model: Any, states: Tensor, mask: Tensor, prompts: Sequence[Tensor], limits: Sequence[int | None]
+    model: Any, decoding: Any, states: Tensor, mask: Tensor, prompts: Sequence[Tensor], limits: Sequence[int | None]
 ) -> list[Decoded]:
-    """Decode a batch with the search that the model is configured for; leaves the model in ``eval()`` mode.
+    """Decode a batch with a search of NeMo's; leaves the model in ``eval()`` mode.
 
     Args:
         model: An ``EncDecMultiTaskModel``.
+        decoding: A ``MultiTaskDecoding`` of it.
         states: Of its encoder, [n, frames, width].
         mask: Theirs, [n, frames].
         prompts: What each text begins with, int64[p].
@@ -33,17 +34,19 @@ def search(
         rows = [n for n, prompt in enumerate(prompts) if len(prompt) == length]
         at = torch.tensor(rows, device=states.device)
         batch = torch.stack([prompts[n] for n in rows])
-        tokens = _tokens(model, states[at], mask[at], batch, [limits[n] for n in rows])
+        tokens = _tokens(model, decoding, states[at], mask[at], batch, [limits[n] for n in rows])
         for n, each in zip(rows, _scored(model, states[at], mask[at], batch, tokens), strict=True):
             found[n] = each
     return [each for each in found if each is not None]
 
 
-def _tokens(model: Any, states: Tensor, mask: Tensor, prompts: Tensor, limits: Sequence[int | None]) -> list[list[int]]:
+def _tokens(
+    model: Any, decoding: Any, states: Tensor, mask: Tensor, prompts: Tensor, limits: Sequence[int | None]
+) -> list[list[int]]:
     """Tokens of each text up to the first end of sequence, which is left out."""
-    inference = model.decoding.decoding
+    inference = decoding.decoding
     with _bound(getattr(inference, "greedy_search", None) or inference.beam_search, limits, prompts.shape[1]):
-        decoded = model.decoding.decode_predictions_tensor(
+        decoded = decoding.decode_predictions_tensor(
             encoder_hidden_states=states, encoder_input_mask=mask, decoder_input_ids=prompts
         )
     model.eval()  # NeMo leaves it in train() mode

@@ -66,6 +66,23 @@ class CanarySettings(GrowingSettings):
         description="Most tokens of a translation. Empty: a bound that follows the audio, 24 and 8 a second, and the "
         "model's own.",
     )
+    beam_size: int | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="Hypotheses kept in the search. Empty: as the model is configured, which is 1 for the published "
+        "ones. More is NeMo's own search: slower, and in one step, for which everybody else waits.",
+    )
+    pnc: bool | None = Field(
+        None,
+        description="Whether the text has punctuation and capitals. Empty: as the model is configured, which is with "
+        "them. Without them voices speak without pauses.",
+    )
+    itn: bool | None = Field(
+        None,
+        description="Whether numbers are written in digits (inverse text normalisation). Empty: as the model is "
+        "configured. The published models have a token for it; their cards do not say that they have learnt it.",
+    )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto",
         description="Arithmetic of the weights. auto: float32 on a CPU, and on a GPU with room for it; else what "
@@ -104,6 +121,10 @@ class CanarySettings(GrowingSettings):
             self.model.startswith(EMBEDDED) or published_name(self.model) in WITHOUT_ALIGNER
         ):
             raise ValueError(NO_ALIGNER.format(self.model))
+        if self.mode == "simultaneous" and (self.beam_size or 1) > 1:
+            raise ValueError(
+                "mode simultaneous needs a search of one (beam_size 1): it has to know where the decoder looks"
+            )
         for direction in self.directions if not self.trained_languages else ():
             check_pair(self.model, *direction)
         if self.model.startswith(EMBEDDED):
@@ -111,6 +132,9 @@ class CanarySettings(GrowingSettings):
                 known = read_embedded(self.model).languages
             except ModelError:
                 return self  # start() says what is wrong with the installation
+            if self.pnc is False or self.itn is True:
+                which = "pnc: false" if self.pnc is False else "itn: true"
+                raise ValueError(f"{self.model} has learnt one way of writing; it does not know `{which}`")
             for direction in self.directions:
                 require_language("source_lang", direction.source_lang, known, self.model)
                 require_language("target_lang", direction.target_lang, known, self.model)

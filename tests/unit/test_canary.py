@@ -131,6 +131,10 @@ def test_the_default_is_canary_1b_v2_from_english_to_russian():
         ({"model": "embedded:dictionary"}, "there is embedded:phrasebook"),
         ({"model": "canary"}, "use a hub name"),
         ({"batch_utterances": 0}, "greater than or equal to 1"),
+        ({"pnc": False, "model": "embedded:phrasebook"}, "it does not know `pnc: false`"),
+        ({"itn": True, "model": "embedded:phrasebook"}, "it does not know `itn: true`"),
+        ({"beam_size": 17}, "less than or equal to 16"),
+        ({"beam_size": 2, "mode": "simultaneous"}, "needs beam_size 1"),
     ],
 )
 def test_what_cannot_be_translated_is_refused_before_any_model_loads(settings: dict[str, Any], says: str):
@@ -370,7 +374,8 @@ async def test_an_embedded_model_that_is_broken_asks_to_be_installed_again(
 @pytest.mark.models
 async def test_the_shipped_phrasebook_equals_bare_nemo_on_the_demo_clips(root: Path):
     path = root / "processors" / "phrasebook" / "phrasebook.nemo"
-    clips = sorted((root / "config" / "demo").glob("*.flac"))
+    demo = root / "config" / "demo"
+    clips = [*sorted(demo.glob("*.flac")), *sorted((demo / "clips").glob("*.flac"))]
     if not path.is_file() or not clips:
         pytest.skip("this checkout has no phrasebook model or no demo clips yet")
     import av
@@ -378,7 +383,7 @@ async def test_the_shipped_phrasebook_equals_bare_nemo_on_the_demo_clips(root: P
 
     model = EncDecMultiTaskModel.restore_from(str(path), map_location="cpu")
     heard = []
-    for file in clips[:6]:
+    for file in clips:
         with av.open(str(file)) as container:
             resampler = av.AudioResampler("flt", "mono", RATE)
             blocks = [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampler.resample(f)]

@@ -15,6 +15,7 @@ from tests.nemo_models import build
 from tests.unit.test_canary import CLIPS, RATE
 from tolmach.pipelines.frames import Samples
 from tolmach.pipelines.testing import Harness
+from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.canary.element import CanaryAst
@@ -24,6 +25,7 @@ from tolmach.processors.canary.spec import SPEC
 pytestmark = pytest.mark.models
 
 OTHER = {"en": "ru", "ru": "en"}
+BOTH = (Direction("en", "ru"), Direction("ru", "en"))
 
 
 def loaded(path: Path) -> Any:
@@ -207,6 +209,33 @@ def test_the_context_stands_in_its_slot(phrasebook: Any, demo: dict[str, list[Sa
     assert same.tolist() == prompt.tolist()
 
 
+@pytest.mark.parametrize(("slot", "on", "token"), [("pnc", False, "<|nopnc|>"), ("itn", True, "<|itn|>")])
+def test_punctuation_and_digits_have_their_slots(phrasebook: Any, slot: str, on: bool, token: str):
+    def pieces(**wish: Any) -> list[str]:
+        prompt = phrasebook._prompts(CanaryRequest(CLIPS[0], "en", "ru", **wish))
+        return list(phrasebook._tokenizer.ids_to_tokens(prompt.tolist()))
+
+    plain = pieces()
+    other = {"<|nopnc|>": "<|pnc|>", "<|itn|>": "<|noitn|>"}[token]
+    assert other in plain
+    assert pieces(**{slot: on}) == [token if piece == other else piece for piece in plain]
+    assert pieces(**{slot: not on}) == plain
+    assert pieces() == plain, "prompts are kept apart"
+    assert token in pieces(**{slot: on}, context=(20, 21))
+
+
+def test_a_beam_is_searched_as_nemo_does_and_requests_of_several_share_a_batch(tmp_path: Path):
+    model = loaded(build(tmp_path, seed=2))
+    items = [CanaryRequest(samples, "en", "ru", max_tokens=10) for samples in CLIPS[:3]]
+    wide = [replace(item, beam_size=4) for item in items]
+    greedy, beam = answers(model, *items), answers(model, *wide)
+    assert [each.text for each in greedy] != [each.text for each in beam]
+    assert sum(b.logprob > g.logprob for g, b in zip(greedy, beam, strict=True) if b.logprob and g.logprob) >= 2
+    assert answers(model, *(replace(item, beam_size=1) for item in items)) == greedy
+    mixed = answers(model, items[0], wide[1], items[2])
+    assert [each.text for each in mixed] == [greedy[0].text, beam[1].text, greedy[2].text]
+
+
 def test_the_end_is_likelier_behind_a_whole_sentence_than_in_the_middle(
     phrasebook: Any, demo: dict[str, list[Samples]]
 ):
@@ -240,6 +269,30 @@ def test_the_words_of_an_answer_make_its_text_and_say_where_their_sound_ends(
             prefix = tuple(token for word in first for token in word.tokens)
             (behind,) = answers(phrasebook, replace(item, words=True, prefix=prefix))
             assert [word.text for word in behind.words] == [word.text for word in rest]
+
+
+def test_texts_that_end_before_the_longest_of_a_batch_are_told_then_and_are_final(
+    phrasebook: Any, demo: dict[str, list[Samples]]
+):
+    items = [
+        CanaryRequest(samples, lang, OTHER[lang], transcript=n == 1, directions=BOTH * (n == 2))
+        for lang, clips in demo.items()
+        for n, samples in enumerate(sorted(clips[:8], key=len))
+    ]
+    steps, early = phrasebook.run(items), {}
+    while True:
+        try:
+            told = next(steps) or {}
+        except StopIteration as end:
+            found = end.value
+            break
+        assert not told.keys() & early.keys(), "told twice"
+        early |= told
+    assert len(early) >= 2
+    assert {n: found[n] for n in early} == early
+    transcripts = {n for n, item in enumerate(items) if item.transcript}
+    assert not transcripts & early.keys(), "it has no transcript yet"
+    assert all(found[n].source_text for n in transcripts)
 
 
 def test_a_decoder_that_looks_where_it_should_says_so(tmp_path: Path):
