@@ -19,11 +19,13 @@ from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.direction import Likelihoods
+from tolmach.processors.ast.guards import NO_SPEECH, WRONG_SCRIPT, most_chars
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.ast.policies import Word, mean_logprob
 from tolmach.processors.ast.segments import WordTime, segments_of, with_sources
+from tolmach.processors.languages import is_in_script, script_of
 from tolmach.processors.whisper.request import WhisperRequest
-from tolmach.processors.whisper.spec import PACKAGE_BASE
+from tolmach.processors.whisper.spec import ENGLISH, PACKAGE_BASE
 from tolmach.processors.whisper.weights import INSTALL
 
 logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it announces every utterance
@@ -37,6 +39,22 @@ the model's own timestamps say; shorter ones need no timestamps."""
 
 NEEDED = ("config.json", "model.bin", "tokenizer.json")
 """Files without which a model does not load (offline)."""
+
+MAX_TOKENS = 224
+"""Most tokens that Whisper writes for a window (half of its text context of 448: ``whisper.decoding``)."""
+
+SCRIPT_LEADS = {
+    "latn": frozenset({*range(0xC2, 0xCA), 0xCC, 0xE1, 0xE2}),
+    "cyrl": frozenset({0xC2, 0xD0, 0xD1, 0xD2, 0xD3, 0xE2}),
+    "grek": frozenset({0xC2, 0xCD, 0xCE, 0xCF, 0xE1, 0xE2}),
+}
+"""First bytes, in UTF-8, of letters of a script and of the punctuation that it shares (U+0080 to U+00BF, U+2000 on)."""
+
+_PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_BYTES = {chr(byte): byte for byte in _PRINTED} | {
+    chr(0x100 + n): byte for n, byte in enumerate(byte for byte in range(0x100) if byte not in _PRINTED)
+}
+"""Bytes by the characters that vocabularies of bytes write them with (``gpt-2: encoder.bytes_to_unicode``)."""
 
 UNSURE_LOGPROB = -1.0
 """Whisper's rule for silence: no speech is likely *and* the text is below this (``logprob_threshold``)."""
@@ -137,6 +155,7 @@ class WhisperModel:
     def __init__(self, model: Any, device: str) -> None:
         self._model = model
         self._device = device
+        self._others: dict[str, list[int]] = {}
 
     @property
     def info(self) -> Mapping[str, Any]:
@@ -166,7 +185,7 @@ class WhisperModel:
         if languages:
             spoken = max(languages, key=lambda each: each[1])[0]
             item = replace(item, source_lang=spoken, transcribe=dict(item.directions)[spoken] == spoken)
-        found = self._grow(item) if item.words else self._read(item)
+        found = self._grow(item) if item.words else self._read_in_script(item)
         if languages:
             found = replace(found, languages=languages, source_lang=item.source_lang)
         if item.transcript:
@@ -231,7 +250,7 @@ class WhisperModel:
         logprob = mean_logprob(words)
         fault = None
         if result.no_speech_prob > item.no_speech_threshold and (logprob is None or logprob < UNSURE_LOGPROB):
-            fault = "no speech"
+            fault = NO_SPEECH
         return Hypothesis("".join(word.text for word in words).strip(), logprob, fault, words=words)
 
     def _words(
@@ -270,7 +289,36 @@ class WhisperModel:
             at += size
         return tuple(words)
 
-    def _read(self, item: WhisperRequest) -> Hypothesis:
+    def _read_in_script(self, item: WhisperRequest) -> Hypothesis:
+        """The text; once more without the tokens of other scripts if it has no letter of its own."""
+        found = self._read(item)
+        script = script_of(item.source_lang if item.transcribe else ENGLISH)
+        if is_in_script(found.text, script) or not (others := self._of_other_scripts(script)):
+            return found
+        second = self._read(item, others)
+        return (second if any(map(str.isalpha, second.text)) else found).tried_again(WRONG_SCRIPT)
+
+    def _of_other_scripts(self, script: str) -> list[int]:
+        """Tokens that begin letters of other scripts; none for scripts that are not told apart."""
+        leads = SCRIPT_LEADS.get(script)
+        if leads is None:
+            return []
+        if script not in self._others:
+            ascii_letters = script != "latn"
+
+            def is_other(byte: int) -> bool:
+                return (byte >= 0xC0 and byte not in leads) or (ascii_letters and byte < 0x80 and chr(byte).isalpha())
+
+            vocabulary = self._model.hf_tokenizer.get_vocab(with_added_tokens=False).items()
+            self._others[script] = [
+                token for piece, token in vocabulary if any(is_other(_BYTES.get(char, 0)) for char in piece)
+            ]
+        return self._others[script]
+
+    def _read(self, item: WhisperRequest, suppressed: Sequence[int] = ()) -> Hypothesis:
+        in_one_window = len(item.samples) <= WINDOW_SAMPLES
+        # A token is a letter at least where words are written in letters, so this stops none but loops.
+        bound = most_chars(len(item.samples) / RATE_HZ) if in_one_window and not item.continues else MAX_TOKENS
         found, _ = self._model.transcribe(
             item.samples,
             language=WHISPER_CODES.get(item.source_lang, item.source_lang),
@@ -278,7 +326,9 @@ class WhisperModel:
             beam_size=item.beam_size,
             temperature=0.0,
             condition_on_previous_text=False,
-            without_timestamps=len(item.samples) <= WINDOW_SAMPLES,
+            without_timestamps=in_one_window,
+            max_new_tokens=bound if bound < MAX_TOKENS else None,
+            suppress_tokens=[-1, *suppressed],
             # The gates are ours: faster-whisper's would drop a window without saying so.
             no_speech_threshold=None,
             log_prob_threshold=None,
@@ -297,7 +347,7 @@ class WhisperModel:
         logprob = float(np.average([segment.avg_logprob for segment in segments], weights=weights))
         fault = None
         if min(s.no_speech_prob for s in segments) > item.no_speech_threshold and logprob < UNSURE_LOGPROB:
-            fault = "no speech"
+            fault = NO_SPEECH
         sentences = segments_of(text, text, self._times(item, segments), len(item.samples)) if item.segments else ()
         return Hypothesis(text, logprob, fault, segments=sentences)
 

@@ -176,5 +176,5 @@ The search is deterministic: temperature 0 without the fallback to sampling that
 fallback would have tried again is rejected: texts below `min_logprob` (empty: -1.25) as "low confidence", texts that
 repeat themselves as "repetition", those of more than 30 characters for each second of speech and 40 as "more text than
 speech", silence and steady noise as "no speech", and sentences without one letter of the target language's
-script as "wrong script".""",
+script, which are tried once more without the tokens of other scripts, as "wrong script".""",
 )

@@ -22,6 +22,8 @@ BENCHES = (
     "direction",
     "vad_bench",
     "whisper_quality",
+    "noise",
+    "host",
     "memory",
 )
 

@@ -134,7 +134,7 @@ def test_the_default_is_canary_1b_v2_from_english_to_russian():
         ({"pnc": False, "model": "embedded:phrasebook"}, "it does not know `pnc: false`"),
         ({"itn": True, "model": "embedded:phrasebook"}, "it does not know `itn: true`"),
         ({"beam_size": 17}, "less than or equal to 16"),
-        ({"beam_size": 2, "mode": "simultaneous"}, "needs beam_size 1"),
+        ({"beam_size": 2, "mode": "simultaneous"}, "needs a search of one"),
     ],
 )
 def test_what_cannot_be_translated_is_refused_before_any_model_loads(settings: dict[str, Any], says: str):

@@ -29,6 +29,7 @@ from tolmach.pipelines.testing import Harness, chop
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.hosting import HOSTS
+from tolmach.processors.languages import is_in_script
 from tolmach.processors.whisper.element import WhisperAst, fetch
 from tolmach.processors.whisper.spec import SPEC, WhisperSettings
 
@@ -367,3 +368,21 @@ async def test_each_sentence_of_an_utterance_is_a_frame_of_its_own_span(sentence
     assert len(long) > 5
     assert times == sorted(times)
     assert 30e9 < times[-1] <= 40e9
+
+
+# Second tries -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("weights")
+async def test_a_text_in_the_wrong_script_is_tried_once_more_in_the_right_one(root: Path):
+    """English speech that is said to be Serbian: Whisper begins to write Slovene."""
+    clips = [read(root / "config" / "demo" / "clips" / f"en-{number}.flac") for number in ("21", "00")]
+    lax: dict[str, Any] = {"min_logprob": -100, "max_compression_ratio": 100}
+    wrong, _ = await run(clips, source_lang="sr", target_lang="sr", **lax)
+    assert wrong.retries == ("wrong script",)
+    assert wrong.rejected is None
+    assert is_in_script(wrong.text, "cyrl")
+    assert not any(char.isascii() and char.isalpha() for char in wrong.text)
+    right = await run(clips, source_lang="en", target_lang="en", **lax)
+    assert [frame.retries for frame in right] == [(), ()], "a text in its own script is not asked for again"
