@@ -351,15 +351,18 @@ class CanaryModel:
     ) -> Generator[Early, None, list[Hypothesis]]:
         """What the decoder makes of the states; with each step, what has ended in it."""
         steps = self._decode(items, states, mask, allowed)
+        made: dict[int, Hypothesis] = {}
         while True:
             try:
                 ended = next(steps)
             except StopIteration as end:
                 decoded: list[Decoded] = end.value
                 break
-            yield {n: self._hypothesis(items[n], each) for n, each in ended.items()}
+            now = {n: self._hypothesis(items[n], each) for n, each in ended.items()}
+            made |= now
+            yield now
         yield None
-        return [self._hypothesis(item, each) for item, each in zip(items, decoded, strict=True)]
+        return [made.get(n) or self._hypothesis(items[n], each) for n, each in enumerate(decoded)]
 
     def _hypothesis(self, item: CanaryRequest, decoded: Decoded) -> Hypothesis:
         """The text, its mean log-probability (tokens that are no text left out, the end among them) and its end's."""
