@@ -4,8 +4,8 @@ A model that translates has no timestamps for its own words, and its decoder's a
 enough to know which words may still change when more is heard (AlignAtt, :mod:`tolmach.processors.ast.policies`); times
 for subtitles come from an aligner (:mod:`.aligner`).
 
-Whether the attention tells anything depends on the model: that of the embedded phrasebook looks at the last frame within
-two or three tokens, whatever was said, so with it AlignAtt waits for the end (``docs/adr/0031``).
+Whether the attention tells anything depends on the model: that of the embedded phrasebook looks at the last frame
+within two or three tokens, whatever was said, so with it AlignAtt waits for the end (``docs/adr/0031``).
 """
 
 from __future__ import annotations
