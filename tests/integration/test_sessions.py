@@ -165,12 +165,50 @@ async def test_a_client_that_comes_back_hears_all_of_a_long_session_to_its_newes
         transcript = client.service.pool.find(peer.session).transcript
         for n in range(1, 2501):
             text = f"{n}: " + "слово за словом " * 15
-            transcript.add(Caption(n, 1000 * n, 1000 * n + 900, "en", "ru", text, n < 2500, None, -0.1, "test"))
+            transcript.add(
+                Caption(
+                    n,
+                    1000 * n,
+                    1000 * n + 900,
+                    "en",
+                    "ru",
+                    text,
+                    n < 2500,
+                    None,
+                    -0.1,
+                    "test",
+                    0,
+                    False,
+                    False,
+                    None,
+                    None,
+                    False,
+                )
+            )
         again = await client.call(babble(60), "", resume=peer.session)
         first = await again.until("caption")
         assert (first["utterance"], first["replayed"]) == (1, True)
         # What is final meanwhile is not told as it was before.
-        transcript.add(Caption(2500, 2_500_000, 2_500_900, "en", "ru", "the last", True, None, -0.1, "test"))
+        transcript.add(
+            Caption(
+                2500,
+                2_500_000,
+                2_500_900,
+                "en",
+                "ru",
+                "the last",
+                True,
+                None,
+                -0.1,
+                "test",
+                0,
+                False,
+                False,
+                None,
+                None,
+                False,
+            )
+        )
         last = await again.until("caption", lambda m: m["utterance"] == 2500)
         captions = [m for m in again.told if m["type"] == "caption"]
         assert [c["utterance"] for c in captions] == list(range(1, 2501))
@@ -248,7 +286,11 @@ async def test_what_ended_sessions_keep_is_bounded_together(graphs: Path, monkey
         for _ in range(3):
             peer = await client.call(babble(5))
             transcript = client.service.pool.find(peer.session).transcript
-            transcript.add(Caption(1, 0, 900, "en", "ru", "я" * 500_000, True, None, None, "test"))
+            transcript.add(
+                Caption(
+                    1, 0, 900, "en", "ru", "я" * 500_000, True, None, None, "test", 0, False, False, None, None, False
+                )
+            )
             assert (await client.http.delete(peer.url)).status_code == 204
             peers.append(peer)
         found = [(await client.http.get(f"{peer.url}/subtitles.srt")).status_code for peer in peers]
