@@ -24,7 +24,7 @@ import numpy as np
 from tolmach.pipelines.frames import Samples, ns_to_samples
 from tolmach.processors.ast.collector import Utterance
 from tolmach.processors.ast.direction import Direction
-from tolmach.processors.ast.speculation import ends_sentence
+from tolmach.processors.ast.sentences import ends_sentence
 
 __all__ = ["Before", "Continuations", "Said", "as_prefix", "joined_text", "only_new"]
 

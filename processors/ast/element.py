@@ -43,8 +43,9 @@ from tolmach.processors.ast.guards import (
 )
 from tolmach.processors.ast.hypothesis import Hypothesis, Segment
 from tolmach.processors.ast.policies import PolicyName
+from tolmach.processors.ast.sentences import ends_sentence
 from tolmach.processors.ast.simultaneous import SimultaneousTranslation, growing
-from tolmach.processors.ast.speculation import Speculation, Speculations, ends_sentence
+from tolmach.processors.ast.speculation import Speculation, Speculations
 from tolmach.processors.hosting import Lease, Outcome
 from tolmach.processors.languages import is_in_script, language_name, script_of
 

@@ -16,7 +16,6 @@ a second, and a decoder that begins with that sentence neither repeats nor loses
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,14 +25,13 @@ from tolmach.pipelines.frames import Samples
 from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.ast.policies import Answer, Policy, Word, mean_logprob
+from tolmach.processors.ast.sentences import clause_lengths, ends_sentence
 
 __all__ = [
     "Clause",
     "Growing",
     "GrowingRequest",
     "GrowingText",
-    "clause_lengths",
-    "ends_sentence",
     "quietest",
 ]
 
@@ -139,6 +137,7 @@ class GrowingText:
         self._context: tuple[int, ...] = ()
         self._former: Answer | None = None
         self._tail: tuple[Word, ...] = ()
+        self._said = ""  # the clause that was sent last
 
     @property
     def kept(self) -> int:
@@ -207,13 +206,20 @@ class GrowingText:
             start, self.sent_until = self.sent_until, max(self.sent_until, words[-1].end)
             if clause := _clause([each.word for each in words], start, self.sent_until):
                 sent.append(clause)
+                self._said = clause.text
         return sent
 
     @property
     def rest(self) -> Clause | None:
-        """What is not sent yet, as it looks now: what waits for the end of its clause, and what may change."""
+        """What is not sent yet, as it looks now: what waits for the end of its clause, and what may change.
+
+        None where that only says again what was sent last: a decoder that knows nothing more begins anew, and whoever
+        does repeat a sentence is shown it when it is stable.
+        """
         words = [*(each.word for each in self._unsent), *self._tail]
-        return _clause(words, self.sent_until, max(self.heard, self.sent_until))
+        clause = _clause(words, self.sent_until, max(self.heard, self.sent_until))
+        again = clause is not None and len(words) >= _REPEATED_WORDS and self._said.startswith(clause.text)
+        return None if again else clause
 
     def _joined(self) -> Samples:
         audio = self._audio[0] if len(self._audio) == 1 else np.concatenate([np.zeros(0, np.float32), *self._audio])
@@ -251,6 +257,10 @@ class GrowingText:
         self.start = until
 
 
+_REPEATED_WORDS = 3
+"""From how many words on a repetition is none by chance: "No. No." is said."""
+
+
 def _settled(words: Sequence[Word]) -> int:
     """How many words may be stable at all: not the last one where it trails off, as Whisper writes where audio ends."""
     trails_off = bool(words) and words[-1].text.rstrip().endswith(("...", "…", "-", "–", "—"))
@@ -260,39 +270,6 @@ def _settled(words: Sequence[Word]) -> int:
 def _clause(words: Sequence[Word], start: int, end: int) -> Clause | None:
     text = "".join(word.text for word in words).strip()
     return Clause(text, start, end, mean_logprob(words)) if text else None
-
-
-# Where a text may be cut --------------------------------------------------------------------------------------------
-
-MIN_CLAUSE_CHARS = 25
-"""A comma ends a clause of at least this length: voices make a pause behind what they are given, and a list of single
-words with pauses is hard to follow."""
-
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'»”’)\]]*$")
-_CLAUSE_END = re.compile(r"[,;:–—、，；：][\"'»”’)\]]*$")
-_ABBREVIATION = re.compile(
-    r"^[\"'«“(]*(?:[^\W\d_]|mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|г|гг|вв|ул|им|стр|рис|тыс|руб|др|см|ср|обл)\.$",
-    re.IGNORECASE,
-)
-
-
-def ends_sentence(word: str) -> bool:
-    """Whether a sentence ends with this word; an abbreviation or an initial ends none."""
-    word = word.strip()
-    return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.match(word)
-
-
-def clause_lengths(words: Sequence[str]) -> list[int]:
-    """How many words each whole clause has; words behind the last one are not counted."""
-    lengths: list[int] = []
-    count = chars = 0
-    for word in words:
-        count += 1
-        chars += len(word)
-        if ends_sentence(word) or (chars >= MIN_CLAUSE_CHARS and _CLAUSE_END.search(word.strip())):
-            lengths.append(count)
-            count = chars = 0
-    return lengths
 
 
 def quietest(audio: Samples, low: int, high: int) -> int:

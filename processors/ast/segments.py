@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tolmach.processors.ast.hypothesis import Segment
-from tolmach.processors.ast.speculation import ends_sentence
+from tolmach.processors.ast.sentences import ends_sentence
 
 __all__ = ["WordTime", "WordTimes", "segments_of", "sentences_of", "to_align", "with_sources"]
 

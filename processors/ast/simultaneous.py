@@ -233,9 +233,8 @@ class SimultaneousTranslation:
                 stream.step_waits = True
                 await self._submit(partial(self._make_step, stream))
             elif text.kept > 2 * self._growing.max_buffer:
-                await (
-                    self._jobs.drain()
-                )  # too slow altogether: the stream waits, and the queue in front knows what to do
+                # Too slow altogether: the stream waits, and the queue in front knows what to do.
+                await self._jobs.drain()
 
     async def _finish(self) -> None:
         stream, self._stream = self._stream, None

@@ -18,20 +18,12 @@ from tolmach.pipelines.element import Context
 from tolmach.pipelines.frames import PauseAnswer, TranslationEvidence
 from tolmach.processors.ast.collector import Utterance
 
-__all__ = ["Speculation", "Speculations", "ends_sentence"]
+__all__ = ["Speculation", "Speculations"]
 
 T = TypeVar("T")
 
 Spent = Callable[[float], None]
 """What a host calls with the seconds that a request has taken."""
-
-_SENTENCE_ENDS = ".!?…。！？؟।"
-_CLOSING = "\"'»”’)]}"
-
-
-def ends_sentence(text: str) -> bool:
-    """Whether a text ends like a sentence: a full stop, question or exclamation mark, whatever closes behind it."""
-    return text.rstrip().rstrip(_CLOSING).endswith(tuple(_SENTENCE_ENDS))
 
 
 class Speculation(Generic[T]):

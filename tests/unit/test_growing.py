@@ -15,11 +15,10 @@ from tolmach.processors.ast.growing import (
     Growing,
     GrowingRequest,
     GrowingText,
-    clause_lengths,
-    ends_sentence,
     quietest,
 )
 from tolmach.processors.ast.policies import AlignAtt, Policy, Word, local_agreement
+from tolmach.processors.ast.sentences import clause_lengths, ends_sentence
 
 RATE = 16000
 POLICIES: list[Policy] = [local_agreement, AlignAtt(RATE // 4)]
@@ -190,3 +189,17 @@ def test_a_full_buffer_is_cut_where_it_is_quietest():
     audio = np.full(4 * RATE, 0.3, np.float32)
     audio[3 * RATE : 3 * RATE + 2000] = 0.001
     assert 3 * RATE <= quietest(audio, 2 * RATE, 4 * RATE) <= 3 * RATE + 2000
+
+
+def test_what_was_just_sent_is_not_shown_again_as_what_may_change():
+    said = [Word(f" {word}", (n,), 1000 * (n + 1)) for n, word in enumerate(["I", "need", "a", "room."])]
+    text = GrowingText(Growing(AlignAtt(RATE // 2)))
+    text.hear(np.zeros(2 * RATE, np.float32))
+    text.learn(text.ask(), said)
+    assert [clause.text for clause in text.send()] == ["I need a room."]
+    text.hear(np.zeros(RATE, np.float32))
+    text.learn(text.ask(), [replace(word, end=3 * RATE) for word in said[:3]])
+    assert text.rest is None
+    text.learn(text.ask(), [Word(" And breakfast", (9,), 3 * RATE)])
+    assert text.rest is not None
+    assert text.rest.text == "And breakfast"

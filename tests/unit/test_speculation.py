@@ -33,7 +33,7 @@ from tolmach.pipelines.frames import (
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.testing import Harness, chop
 from tolmach.processors.ast.hypothesis import Hypothesis
-from tolmach.processors.ast.speculation import ends_sentence
+from tolmach.processors.ast.sentences import ends_sentence
 
 RATE = 16000
 PIECE = 800
