@@ -37,6 +37,7 @@ COMMAND_LINES: dict[str, list[str]] = {
     "fetch": ["ж.yaml"],
     "doctor": ["--quick"],
     "bench": ["ж.yaml", "речь.flac", "--rounds", "1"],
+    "eval": ["набор", "ж.yaml", "-o", "оценка"],
     "new": ["element", "louder", "-o", "громче"],
 }
 EACH = [pytest.param(n, marks=pytest.mark.models) if n == "doctor" else n for n in COMMANDS]
@@ -46,6 +47,9 @@ EACH = [pytest.param(n, marks=pytest.mark.models) if n == "doctor" else n for n 
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ж.yaml").write_text(GRAPH, encoding="utf-8")
     (tmp_path / "речь.flac").symlink_to(ROOT / "config/demo/clips/en-00.flac")
+    (tmp_path / "набор").mkdir()
+    (tmp_path / "набор/речь.flac").symlink_to(ROOT / "config/demo/clips/en-00.flac")
+    (tmp_path / "набор/речь.txt").write_text("Какой сегодня день?", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
 
