@@ -12,7 +12,19 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["LANGUAGES", "is_in_script", "language_name", "letters_of", "primary_language", "script_of", "text_caps"]
+__all__ = [
+    "ABBREVIATIONS",
+    "LANGUAGES",
+    "is_in_script",
+    "language_name",
+    "letters_of",
+    "primary_language",
+    "script_of",
+    "text_caps",
+]
+
+ABBREVIATIONS = r"[^\W\d_]|mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|гг|вв|ул|им|стр|рис|тыс|руб|др|см|ср|обл"
+"""Words whose full stop ends no sentence, and initials: alternatives of a regular expression, English and Russian."""
 
 _TABLE = """
 af Afrikaans latn;       am Amharic ethi;         ar Arabic arab;          as Assamese beng;        az Azerbaijani latn

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from tolmach.processors.languages import ABBREVIATIONS
+
 __all__ = ["MIN_CLAUSE_CHARS", "clause_lengths", "ends_sentence"]
 
 MIN_CLAUSE_CHARS = 25
@@ -14,7 +16,7 @@ words with pauses is hard to follow."""
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'»”’)\]}]*$")
 _CLAUSE_END = re.compile(r"[,;:–—、，；：][\"'»”’)\]}]*$")
 _ABBREVIATION = re.compile(
-    r"^[\"'«“(]*(?:[^\W\d_]|mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|г|гг|вв|ул|им|стр|рис|тыс|руб|др|см|ср|обл)\.$",
+    rf"^[\"'«“(]*(?:{ABBREVIATIONS})\.$",
     re.IGNORECASE,
 )
 

@@ -22,6 +22,7 @@ from tolmach.pipelines.frames import (
     samples_to_ns,
 )
 from tolmach.pipelines.ordered import OrderedJobs
+from tolmach.processors.languages import ABBREVIATIONS
 
 __all__ = ["MAX_TEXT_CHARS", "SpeechElement", "split_text"]
 
@@ -292,8 +293,7 @@ _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'»”’)\]]*(?=\s)|[。！�
 _CLAUSE_END = re.compile(r"[,;:–—](?=\s)|[、，；：]")
 _SPACE = re.compile(r"\s+")
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(«\"])(?:[^\W\d_]|mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|т\.\s?[екндп]|и т\.\s?[дп]|[гдкв]|гг|вв|ул|им|"
-    r"стр|рис|тыс|руб|др|см|ср|обл|просп|пл|кв)$",
+    rf"(?:^|[\s(«\"])(?:{ABBREVIATIONS}|т\.\s?[екндп]|и т\.\s?[дп]|просп|пл|кв)$",
     re.IGNORECASE,
 )
 

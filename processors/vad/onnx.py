@@ -1,10 +1,24 @@
-"""Small ONNX models on one core, shared by all elements that run them."""
+"""Small ONNX models that lie in installed distributions: found by path, run on one core, shared by all elements."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
+
+
+def find_installed(homes: Iterable[tuple[str, str]]) -> Path | None:
+    """The first file that is there, of (distribution, path inside it); their code is not imported."""
+    for name, inside in homes:
+        try:
+            path = Path(str(distribution(name).locate_file(inside)))
+        except PackageNotFoundError:
+            continue
+        if path.is_file():
+            return path
+    return None
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelMissingError
 from tolmach.processors.vad.element import VadElement, Windows, endpointing
 from tolmach.processors.vad.endpointing import Endpointing, Mono
-from tolmach.processors.vad.onnx import cpu_session
+from tolmach.processors.vad.onnx import cpu_session, find_installed
 from tolmach.processors.vad.spec import RATE_HZ, SileroVadSettings
 
 WINDOW = 512
@@ -39,16 +38,13 @@ def model_path() -> Path:
     Raises:
         ModelMissingError: If neither is installed.
     """
-    for name, inside in _HOMES:
-        try:
-            path = Path(str(distribution(name).locate_file(inside)))
-        except PackageNotFoundError:
-            continue
-        if path.is_file():
-            return path
-    raise ModelMissingError(
-        "silero_vad: the model silero_vad.onnx is not installed. Run: python -m pip install --no-deps 'silero-vad>=5.1'"
-    )
+    path = find_installed(_HOMES)
+    if path is None:
+        raise ModelMissingError(
+            "silero_vad: the model silero_vad.onnx is not installed. "
+            "Run: python -m pip install --no-deps 'silero-vad>=5.1'"
+        )
+    return path
 
 
 class SileroDetector:

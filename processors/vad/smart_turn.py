@@ -7,7 +7,6 @@ pipecat distribution and is run by onnxruntime alone: found by path, without pip
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tolmach.pipelines.errors import ModelMissingError
-from tolmach.processors.vad.onnx import cpu_session
+from tolmach.processors.vad.onnx import cpu_session, find_installed
 from tolmach.processors.vad.spec import RATE_HZ
 
 SECONDS = 8
@@ -41,11 +40,8 @@ def model_path() -> Path:
         ModelMissingError: If the distribution that brings it is not installed, or brings another one.
     """
     name, inside = _HOME
-    try:
-        path = Path(str(distribution(name).locate_file(inside)))
-    except PackageNotFoundError:
-        path = None  # said below
-    if path is None or not path.is_file():
+    path = find_installed([_HOME])
+    if path is None:
         raise ModelMissingError(
             f"turn: smart_turn needs the model {Path(inside).name} of the package {name}, which is not there. "
             "Run: python -m pip install 'pipecat-ai>=1.14', or set turn: off"

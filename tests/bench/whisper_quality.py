@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.bench.accuracy import ROOT
 from tolmach.pipelines.bus import Message, TranslationMessage
+from tolmach.pipelines.cli.evaluation.quality import edit_distance
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.runtime.runner import GraphRunner
 
@@ -58,12 +59,7 @@ async def translate(path: Path, output: Path) -> str:
 def word_errors(reference: str, heard: str) -> tuple[int, int]:
     """Levenshtein distance in words, and the words of the reference."""
     a, b = (re.findall(r"[a-z0-9']+", text.lower()) for text in (reference, heard))
-    row = list(range(len(b) + 1))
-    for i, word in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, other in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (word != other))
-    return row[-1], len(a)
+    return edit_distance(a, b), len(a)
 
 
 def main() -> None:

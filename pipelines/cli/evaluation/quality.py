@@ -140,16 +140,18 @@ class WordErrors:
 
 def word_errors(heard: str, said: str, lang: str) -> WordErrors:
     """Levenshtein distance in words between normalised texts."""
-    heard_words, said_words = normal_words(heard, lang), normal_words(said, lang)
-    row = list(range(len(heard_words) + 1))
-    for at, word in enumerate(said_words, 1):
+    said_words = normal_words(said, lang)
+    return WordErrors(edit_distance(said_words, normal_words(heard, lang)), len(said_words))
+
+
+def edit_distance(words: Sequence[str], others: Sequence[str]) -> int:
+    """Levenshtein distance: least number of words to replace, leave out or put in."""
+    row = list(range(len(others) + 1))
+    for at, word in enumerate(words, 1):
         above, row[0] = row[0], at
-        for column, other in enumerate(heard_words, 1):
-            above, row[column] = (
-                row[column],
-                min(row[column] + 1, row[column - 1] + 1, above + (word != other)),
-            )
-    return WordErrors(row[-1], len(said_words))
+        for column, other in enumerate(others, 1):
+            above, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, above + (word != other))
+    return row[-1]
 
 
 def normal_words(text: str, lang: str) -> list[str]:
