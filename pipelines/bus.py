@@ -35,9 +35,11 @@ __all__ = [
     "StateMessage",
     "Subscriber",
     "TranslationMessage",
+    "UnspokenMessage",
     "UtteranceEndMessage",
     "UtteranceStartMessage",
     "VoiceMessage",
+    "VoicePaceMessage",
     "WarningMessage",
 ]
 
@@ -211,6 +213,38 @@ class VoiceMessage(Message):
     """A voice begins to give the sound of an utterance."""
 
     frame: UtteranceStart
+
+
+@dataclass(frozen=True, slots=True)
+class VoicePaceMessage(Message):
+    """How far a voice is behind the speaker, and what it does about it; for each text that it begins to speak.
+
+    Attributes:
+        utterance: Number of the utterance.
+        part: Which of its texts, as :attr:`~tolmach.pipelines.frames.TranslationFrame.part`.
+        lag_ns: How much later than its source ended it begins to be heard, by media time, ns.
+        tempo: How much faster than its own speed it is spoken, the pitch kept; 1.0 when nothing is done.
+    """
+
+    utterance: int
+    part: int
+    lag_ns: int
+    tempo: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class UnspokenMessage(Message):
+    """A text is not spoken because the voice has fallen too far behind; its caption stays, and is marked.
+
+    Attributes:
+        utterance: Number of the utterance.
+        part: Which of its texts.
+        lag_ns: How late it would have been, ns.
+    """
+
+    utterance: int
+    part: int
+    lag_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,6 +223,35 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice that a type of element can speak with: a published model, for people who choose one.
+
+    Attributes:
+        name: What the element's ``model`` setting, or its like, takes.
+        langs: BCP-47 tags of the languages it speaks.
+        speakers: Its speakers, the usual one first; empty when it has but one without a name.
+        rates_hz: Sample rates it can give, Hz.
+        licence: Its terms.
+        commercial: Whether they allow commercial use.
+        size_bytes: Length of its file; None when nobody knows, or there is none.
+        pinned: Whether it is loaded without a question; otherwise the user allows its SHA-256.
+        url: Where it is published; "" when it comes with a package.
+        path: Where it lies on this machine, or would after a download; None when it is no file of its own.
+    """
+
+    name: str
+    langs: tuple[str, ...]
+    speakers: tuple[str, ...] = ()
+    rates_hz: tuple[int, ...] = ()
+    licence: str = ""
+    commercial: bool = False
+    size_bytes: int | None = None
+    pinned: bool = True
+    url: str = ""
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Extra:
     """Packages that only some elements need, and that an installation may lack.
 
@@ -264,6 +293,8 @@ class ElementSpec:
         settle: What the settings come to once it is known what travels over the pads, from the settings and the caps by
             pad name; ``missing`` and ``prefetch`` are asked with that. For an element that has more than this graph
             can make use of: of the voices for five languages the two that may come. None keeps them.
+        voices: The voices that a text-to-speech element knows by name, for people who choose one; called where they are
+            listed, imports nothing heavy.
         on_error: Failure policy unless the graph says otherwise: ``fail`` the graph, ``skip`` the utterance in hand, or
             ``restart`` the element.
         live: Whether a source produces at the pace of the world rather than as fast as it is asked.
@@ -288,6 +319,7 @@ class ElementSpec:
     extra: Extra | None = None
     missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
     settle: Callable[[Any, Mapping[str, Caps]], Settings] | None = None
+    voices: Callable[[], tuple[Voice, ...]] | None = None
     on_error: OnError = "fail"
     live: bool = False
     role: ElementRole | None = None

@@ -19,7 +19,7 @@ from tolmach.processors.silero import files
 from tolmach.processors.silero import model as silero
 from tolmach.processors.silero.files import Package, find_or_fetch, read_allowed
 from tolmach.processors.silero.spec import SileroTtsSettings, settle
-from tolmach.processors.silero.text import fit_symbols, prepare
+from tolmach.processors.text_normalization import fit_symbols, prepare
 from tolmach.processors.tts.element import SpeechElement, split_text
 
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from num2words import num2words
 
-from tolmach.processors.silero.text.common import pair_up, value_of_digits
+from tolmach.processors.text_normalization.common import pair_up, value_of_digits
 
 Case = Literal["n", "g", "d", "a", "i", "p"]
 """Nominative, genitive, dative, accusative, instrumental, prepositional; num2words' letters."""

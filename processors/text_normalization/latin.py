@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tolmach.processors.silero.text.common import is_readable, letter_name, pair_up, read_table
+from tolmach.processors.text_normalization.common import is_readable, letter_name, pair_up, read_table
 
 LETTER_NAMES = pair_up(
     "abcdefghijklmnopqrstuvwxyz",

@@ -10,7 +10,7 @@ import re
 from datetime import date
 from typing import cast
 
-from tolmach.processors.silero.text.common import (
+from tolmach.processors.text_normalization.common import (
     STRESS,
     Match,
     Prepared,
@@ -21,8 +21,8 @@ from tolmach.processors.silero.text.common import (
     say_address,
     value_of_digits,
 )
-from tolmach.processors.silero.text.latin import greek_word, letter_to_cyrillic, to_cyrillic
-from tolmach.processors.silero.text.russian_words import (
+from tolmach.processors.text_normalization.latin import greek_word, letter_to_cyrillic, to_cyrillic
+from tolmach.processors.text_normalization.russian_words import (
     ABBREVIATIONS,
     ADDRESS_SIGNS,
     BARE_UNITS,

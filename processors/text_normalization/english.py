@@ -1,4 +1,4 @@
-"""English text preparation; see :mod:`tolmach.processors.silero.text.russian` for the idea."""
+"""English text preparation; see :mod:`tolmach.processors.text_normalization.russian` for the idea."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date
 
 from num2words import num2words
 
-from tolmach.processors.silero.text.common import (
+from tolmach.processors.text_normalization.common import (
     Match,
     Prepared,
     Rule,

@@ -1,4 +1,4 @@
-"""Text preparation: what a Silero model can read out is all that reaches it, and nothing is lost on the way.
+"""Text normalization: written text as it is read out; numbers, dates, units, abbreviations and signs become words.
 
 The models drop every character they do not know without a word, digits and foreign letters first. So numbers, dates,
 units, abbreviations and signs become words here, and letters of other scripts become letters of the model's.
@@ -6,9 +6,9 @@ units, abbreviations and signs become words here, and letters of other scripts b
 
 from __future__ import annotations
 
-from tolmach.processors.silero.text.common import Prepared, fit_symbols, prepare_other
-from tolmach.processors.silero.text.english import prepare_english
-from tolmach.processors.silero.text.russian import prepare_russian
+from tolmach.processors.text_normalization.common import Prepared, fit_symbols, prepare_other
+from tolmach.processors.text_normalization.english import prepare_english
+from tolmach.processors.text_normalization.russian import prepare_russian
 
 __all__ = ["Prepared", "fit_symbols", "prepare"]
 

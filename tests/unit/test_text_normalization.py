@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tolmach.processors.silero.text import fit_symbols, prepare
+from tolmach.processors.text_normalization import fit_symbols, prepare
 
 RUSSIAN_SYMBOLS = "_~абвгдеёжзийклмнопрстуфхцчшщъыьэюя +.,!?…:;–"
 ENGLISH_SYMBOLS = "_~abcdefghijklmnopqrstuvwxyz .,!?…:;–"
