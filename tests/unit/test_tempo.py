@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tolmach.pipelines.frames import Samples
+from tolmach.pipelines.tempo import TempoChanger, change_tempo, changed_length
 from tolmach.processors.espeak.element import Request, speak
-from tolmach.processors.tts.tempo import TempoChanger, change_tempo, changed_length
 
 RATE_HZ = 22050
 
