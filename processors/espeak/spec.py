@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
-from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings, Voice
 from tolmach.processors.languages import primary_language
 from tolmach.processors.tts import speech_pads
 
@@ -86,12 +86,21 @@ def _pads(settings: EspeakSettings) -> tuple[Pad, ...]:
     return speech_pads(tuple(settings.by_language), RATE_HZ)
 
 
+def _voices() -> tuple[Voice, ...]:
+    """The usual voice of each language. What it says may be used as one likes: the GPL is about the program."""
+    return tuple(
+        Voice(voice, (lang,), rates_hz=(RATE_HZ,), licence="GPL-3.0-or-later (the program)", commercial=True)
+        for lang, voice in sorted(VOICES.items())
+    )
+
+
 SPEC = ElementSpec(
     type="espeak_tts",
     summary="Speak translations with espeak-ng: any machine, 25 languages, a robot's voice.",
     settings=EspeakSettings,
     pads=_pads,
     build="tolmach.processors.espeak.element:EspeakTts",
+    voices=_voices,
     on_error="skip",
     doc=(
         "Speaks each final translation, streamed while it is made, thousands of times faster than real time. The same "

@@ -73,7 +73,7 @@ class SileroTts(SpeechElement):
 
         def load() -> silero.SileroModel:
             package: Package = packages.pop()
-            symbols = settings.info.symbols if settings.info else None
+            symbols = settings.spoken.symbols if settings.spoken else None
             return silero.load(package, settings.language, device, settings.cpu_threads, symbols)
 
         threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
@@ -137,7 +137,7 @@ def _sentences(text: str, lang: str, symbols: str | None) -> tuple[list[str], st
 
 def _speaker_of(settings: SileroTtsSettings, lease: Lease[silero.Utterable, silero.Spoken], file: str) -> str:
     speakers = lease.info["speakers"]
-    speaker = str(settings.speaker or (settings.info.default_speaker if settings.info else speakers[0]))
+    speaker = str(settings.speaker or (settings.speakers or speakers)[0])
     if speaker not in speakers:
         raise GraphError(f"{file} has no speaker {speaker!r}; it has {', '.join(speakers)}")
     return speaker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -11,22 +11,28 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError, field_validator, model_validator
 
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings, Voice
 from tolmach.processors.languages import script_of
-from tolmach.processors.silero.files import LICENCE, MODELS, SileroModelInfo, expected_at
+from tolmach.processors.silero.files import cached_at, expected_at
+from tolmach.processors.silero.voices import MODELS, SileroModelInfo, SpokenIn, fitting
 from tolmach.processors.tts import speech_pads, wanted_languages
+
+USUAL_MODEL = "v5_5_ru"
+USUAL_RATE_HZ: Literal[48000] = 48000
 
 
 class SileroTtsSettings(Settings):
     """Settings of ``silero_tts``."""
 
     model: str = Field(
-        "v5_5_ru",
-        description=f"Model by name ({', '.join(MODELS)}), by path (it ends in .pt) or by https URL; auto takes the "
-        "newest one that speaks lang.",
+        USUAL_MODEL,
+        description="Model by name (`tolmach voices` lists them), by path (it ends in .pt or .jit) or by https URL; auto "
+        "takes the best one that speaks lang.",
     )
     lang: str | None = Field(
-        None, description="Language the model speaks, a BCP-47 tag; needed for a path or URL, known for a name."
+        None,
+        description="Language it speaks, a BCP-47 tag; needed for a path or URL, known for a name; of a model of many "
+        "languages the one to speak.",
     )
     speaker: Live[str | None] = Field(
         None,
@@ -42,10 +48,13 @@ class SileroTtsSettings(Settings):
         "Behind a translator that finds the direction itself; only what may come is loaded. A `model` by name takes "
         "the place of its language's.",
     )
-    rate_hz: Literal[8000, 24000, 48000] = Field(48000, description="Sample rate of the speech, Hz.")
+    rate_hz: Literal[8000, 16000, 24000, 48000] = Field(
+        USUAL_RATE_HZ, description="Sample rate of the speech, Hz; unless set, the highest of a model that lacks 48000."
+    )
     device: str = Field("auto", description="Where the model runs: auto (a GPU if there is one), cpu, cuda or cuda:N.")
     sha256: str | None = Field(
-        None, description="SHA-256 of the model file you trust: loading a torch package runs the code in it."
+        None,
+        description="SHA-256 of the model file you trust: loading a torch package or TorchScript runs the code in it.",
     )
     put_accent: Live[bool] = Field(True, title="Place word stress", description="Let the model place word stress.")
     put_yo: Live[bool] = Field(True, title="Restore the letter ё", description="Let the model restore the letter ё.")
@@ -68,28 +77,30 @@ class SileroTtsSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _choose(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("voices") and data.get("model", "auto") == "auto":
-            # The model that `speaker` is one of, if nothing says which.
-            return {name: value for name, value in data.items() if name != "model"}
-        if isinstance(data, dict) and data.get("model") == "auto":
-            lang = str(data.get("lang") or "").lower()
-            names = [model.name for model in MODELS.values() if model.lang == lang]
-            if not names:
-                spoken = ", ".join(dict.fromkeys(model.lang for model in MODELS.values()))
-                raise ValueError(f"no Silero model speaks {lang!r}: model auto needs lang to be one of {spoken}")
-            return {**data, "model": names[0]}
-        return data
+        if not isinstance(data, dict):
+            return data
+        given = dict(data)
+        voices = given.get("voices") or {}
+        if voices and given.get("model", "auto") == "auto":
+            given.pop("model", None)  # the model that `speaker` is one of, if nothing says which
+        elif given.get("model") == "auto":
+            given["model"] = _best(given.get("lang")).name
+        if "rate_hz" not in given and isinstance(voices, dict):
+            chosen = [given["model"]] if "model" in given else [] if voices else [USUAL_MODEL]
+            chosen += [_best(lang).name if model == "auto" else model for lang, model in voices.items()]
+            given |= _usual_rate(chosen)
+        return given
 
     @field_validator("model")
     @classmethod
     def _known_model(cls, value: str) -> str:
-        if value in MODELS or value.endswith(".pt"):
+        if value in MODELS or value.endswith((".pt", ".jit")):
             scheme = urlsplit(value).scheme if "://" in value else "https"
             if scheme != "https":
                 raise ValueError(f"{value!r} would come over {scheme}: use an https URL or a path")
             return value
         raise ValueError(
-            f"no model {value!r}: use {', '.join(MODELS)}, a path that ends in .pt, or an https URL of one"
+            f"no model {value!r}: use {', '.join(MODELS)}, a path that ends in .pt or .jit, or an https URL of one"
         )
 
     @field_validator("device")
@@ -130,15 +141,14 @@ class SileroTtsSettings(Settings):
             if self.lang is None:
                 raise ValueError(f"nothing says which language {self.model!r} speaks: set lang")
             return self
-        if self.lang not in (None, info.lang):
-            fitting = [m.name for m in MODELS.values() if m.lang == self.lang]
-            hint = f"; {', '.join(fitting)} does" if fitting else ""
-            raise ValueError(f"{info.name} speaks {info.lang!r}, not {self.lang!r}{hint}")
-        if self.speaker is not None and self.speaker not in (*info.speakers, "random"):
-            known = ", ".join(
-                info.speakers if len(info.speakers) < 12 else (*info.speakers[:3], "…", info.speakers[-1])
-            )
-            raise ValueError(f"{info.name} has no speaker {self.speaker!r}; it has {known}")
+        if self.lang is not None and self.lang not in info.spoken:
+            others = [model.name for model in fitting(self.lang)]
+            does = f"{', '.join(others)} {'does' if len(others) == 1 else 'do'}" if others else elsewhere(self.lang)
+            raise ValueError(f"{info.name} speaks {_listed(info.langs)}, not {self.lang!r}; {does}")
+        speakers = (*self.speakers, "random") if info.has_random else self.speakers
+        if self.speaker is not None and self.speaker not in speakers:
+            within = f" of {self.language!r}" if len(info.langs) > 1 else ""
+            raise ValueError(f"{info.name} has no speaker {self.speaker!r}{within}; it has {_listed(self.speakers)}")
         if self.rate_hz not in info.rates_hz:
             raise ValueError(f"{info.name} speaks at {', '.join(map(str, info.rates_hz))} Hz, not at {self.rate_hz} Hz")
         return self
@@ -161,8 +171,10 @@ class SileroTtsSettings(Settings):
         """The model of each language that may come."""
         if not self.voices:
             return {self.language: self.model}
-        chosen = {self.info.lang: self.model} if self.info and "model" in self.model_fields_set else {}
-        return {**self.voices, **chosen}
+        if self.info is None or "model" not in self.model_fields_set:
+            return self.voices
+        langs = [lang for lang in self.info.langs if lang in self.voices] or [self.info.lang]
+        return self.voices | dict.fromkeys(langs, self.model)
 
     def single(self, lang: str) -> SileroTtsSettings:
         """The same for the voice of one language.
@@ -174,14 +186,17 @@ class SileroTtsSettings(Settings):
             return self
         own = {name: getattr(self, name) for name in type(self).model_fields if name not in ("voices", "speaker")}
         model = self.by_language[lang]
-        speaker = self.speaker if model == self.model and "model" in self.model_fields_set else None
+        mine = model == self.model and "model" in self.model_fields_set
+        known = MODELS[model].spoken.get(lang) if mine and len(MODELS[model].langs) > 1 else None
+        # A speaker of a model of many languages has one of them; in the others their usual ones speak.
+        speaker = self.speaker if mine and (known is None or self.speaker in known.speakers) else None
         return type(self)(**{**own, "model": model, "lang": lang, "speaker": speaker})
 
     def choices_of(self, name: str) -> tuple[str, ...]:
         """Who may speak, where the model is known; see :meth:`tolmach.pipelines.element.Settings.choices_of`."""
         if name != "speaker" or self.info is None or (self.voices and "model" not in self.model_fields_set):
             return ()
-        return tuple(self.info.speakers)
+        return self.speakers
 
     @property
     def info(self) -> SileroModelInfo | None:
@@ -190,8 +205,54 @@ class SileroTtsSettings(Settings):
 
     @property
     def language(self) -> str:
-        """The language the model speaks, BCP-47."""
-        return self.info.lang if self.info else str(self.lang)
+        """The language it speaks, BCP-47."""
+        return self.info.lang if self.info and self.lang is None else str(self.lang)
+
+    @property
+    def spoken(self) -> SpokenIn | None:
+        """What is known about the model in its language; None for a path or URL."""
+        return self.info.spoken.get(self.language) if self.info else None
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Who speaks with the model in its language, the usual one first; empty where nobody knows beforehand."""
+        return self.spoken.speakers if self.spoken else ()
+
+
+def _best(lang: object) -> SileroModelInfo:
+    """The model to take for a language.
+
+    Raises:
+        ValueError: If there is none; says who speaks it.
+    """
+    found = fitting(str(lang or "").lower())
+    if not found:
+        spoken = _listed(tuple(dict.fromkeys(lang for model in MODELS.values() for lang in model.langs)), 99)
+        does = f"; {elsewhere(str(lang))}" if lang else ""
+        raise ValueError(
+            f"no Silero model speaks {str(lang or '')!r}: model auto needs lang to be one of {spoken}{does}"
+        )
+    return found[0]
+
+
+def elsewhere(lang: str) -> str:
+    """What to write for a language that no Silero model speaks."""
+    from tolmach.processors.espeak.spec import VOICES
+
+    if lang.lower() in VOICES:
+        return f"{{type: espeak_tts, lang: {lang.lower()}}} does"
+    return "no element of Tolmach's does"
+
+
+def _usual_rate(models: Sequence[object]) -> dict[str, int]:
+    """The rate to take unless one is set, where that is not the usual one: the highest that all models have."""
+    known = [MODELS[model].rates_hz for model in models if isinstance(model, str) and model in MODELS]
+    shared = set(known[0]).intersection(*known[1:]) if known else set()
+    return {} if not shared or USUAL_RATE_HZ in shared else {"rate_hz": max(shared)}
+
+
+def _listed(values: Sequence[str], most: int = 11) -> str:
+    return ", ".join(values if len(values) <= most else (*values[:3], "…", values[-1]))
 
 
 def _pads(settings: SileroTtsSettings) -> tuple[Pad, ...]:
@@ -223,6 +284,36 @@ def _missing_voice(settings: SileroTtsSettings, base_dir: Path) -> tuple[Missing
     return (Missing(settings.info.name if settings.info else settings.model, size_bytes),)
 
 
+def _voices() -> tuple[Voice, ...]:
+    """Every published model in every language it speaks."""
+    return tuple(
+        Voice(
+            name=model.name,
+            langs=(lang,),
+            speakers=spoken.speakers,
+            rates_hz=model.rates_hz,
+            licence=model.licence,
+            commercial=model.commercial,
+            size_bytes=model.size_bytes,
+            pinned=model.sha256 is not None,
+            url=model.url,
+            path=cached_at(model.url),
+        )
+        for model in MODELS.values()
+        for lang, spoken in model.spoken.items()
+    )
+
+
+def _terms() -> str:
+    named: dict[tuple[str, bool], list[str]] = {}
+    for model in MODELS.values():
+        named.setdefault((model.licence, model.commercial), []).append(model.name)
+    return "; ".join(
+        f"{', '.join(names)}: {licence}{'' if commercial else ' (non-commercial, share alike)'}"
+        for (licence, commercial), names in named.items()
+    )
+
+
 SPEC = ElementSpec(
     type="silero_tts",
     summary="Speak translations with a Silero model: natural Russian and English voices on CPU or GPU.",
@@ -233,14 +324,15 @@ SPEC = ElementSpec(
     prefetch="tolmach.processors.silero.element:fetch",
     missing=_missing,
     settle=settle,
+    voices=_voices,
     on_error="skip",
     doc=(
         "Numbers, dates, units, abbreviations and foreign letters become words first, because the models drop what "
-        "they cannot read without a word. A model is a torch package, that is, a program: it is loaded only when its "
+        "they cannot read without a word. A model file is a program: it is loaded only when its "
         f"SHA-256 is pinned in Tolmach ({', '.join(m.name for m in MODELS.values() if m.sha256)}) or allowed by you, "
         "with `sha256` or the variable TOLMACH_ALLOW_SHA256. Models "
         "are kept in TOLMACH_CACHE (default ~/.cache/tolmach); `tolmach fetch GRAPH` gets them beforehand."
     ),
-    licence=f"{', '.join(MODELS)}: {LICENCE} (non-commercial, share alike), by Silero Team",
+    licence=f"{_terms()}; all by Silero Team",
     example="{type: silero_tts, model: v5_5_ru, speaker: baya, rate_hz: 48000}",
 )

@@ -19,7 +19,7 @@ from tolmach.pipelines.models.caches import cache_dir, cache_folders, missing_in
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.shipped import shipped_graph, shipped_graphs
-from tolmach.processors.silero.files import MODELS
+from tolmach.processors.silero.voices import MODELS
 from tolmach.web.errors import without_paths
 
 CANARY = Missing("nvidia/canary-1b-v2", 6_358_958_080)

@@ -191,12 +191,13 @@ async def test_a_package_that_only_wraps_others_and_names_no_symbols_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tolmach.processors.silero import model as silero
-    from tolmach.processors.silero.files import MODELS, Package
+    from tolmach.processors.silero.files import Package
+    from tolmach.processors.silero.voices import MODELS
 
     path = build_package(tmp_path / "wrapped.pt", v5=True, wrapped=True)
     assert heard((await spoken(settings_for(path, lang="ru"), "Раз, два.")).audio()) == "раз, два."
     path = build_package(tmp_path / "quiet.pt", v5=True, wrapped=True, quiet=True)
-    known = MODELS["v5_5_ru"].symbols
+    known = MODELS["v5_5_ru"].spoken["ru"].symbols
     assert known is not None
     package = Package(path, "", path.read_bytes())
     assert silero.load(package, "ru", "cpu").info["symbols"] is None

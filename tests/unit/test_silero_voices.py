@@ -22,26 +22,59 @@ from tolmach.pipelines.language.check import check_graph, load_graph
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.shipped import shipped_graph
 from tolmach.processors.silero import files
-from tolmach.processors.silero.files import ALLOW_VARIABLE, LICENCE, MODELS, PINNED, fetch, find_or_fetch, read_allowed
+from tolmach.processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
 from tolmach.processors.silero.spec import SPEC, SileroTtsSettings
+from tolmach.processors.silero.voices import LICENCE, MODELS, PINNED, TOKENS
 
 CONTENT = b"a model, as far as anybody can tell without loading it" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_the_table_is_whole() -> None:
-    assert {"v5_5_ru", "v5_ru", "v4_ru", "v3_en"} <= set(MODELS)
+    assert {"v5_5_ru", "v5_4_ru", "v5_3_ru", "v5_2_ru", "v5_1_ru", "v5_ru", "v4_ru", "v3_1_ru", "v4_ua"} <= set(MODELS)
+    assert {"v3_en", "v3_en_indic", "v3_de", "v3_es", "v3_fr", "v5_cis_base", "v5_cis_base_nostress"} <= set(MODELS)
+    assert {"lj_16khz", "baya_16khz", "natasha_16khz", "lj_v2", "baya_v2", "ruslan_v2"} <= set(MODELS)
     for name, model in MODELS.items():
         assert model.name == name
-        assert model.url == f"https://models.silero.ai/models/tts/{model.lang}/{name}.pt"
-        assert model.default_speaker in model.speakers
+        assert re.fullmatch(r"https://models\.silero\.ai/models/tts/(ru|en|de|es|fr|ua)/v\w+\.(pt|jit)", model.url)
         assert len(set(model.speakers)) == len(model.speakers)
-        assert model.licence == LICENCE
-        assert (model.sha256 is None) == (model.size_bytes is None)
+        assert all(spoken.speakers for spoken in model.spoken.values())
+        assert model.commercial == ("cis" in name)
+        assert (model.licence == LICENCE) == (not model.commercial)
         assert model.sha256 is None or re.fullmatch("[0-9a-f]{64}", model.sha256)
+        assert model.sha256 is not None or model.size_bytes is None
+        assert (model.format == "torchscript") == model.url.endswith(".jit")
+        # What names no symbols of its own has a table of them.
+        assert model.format == "package" or model.spoken[model.lang].symbols == TOKENS[model.lang]
+    assert len({model.url for model in MODELS.values()}) == len(MODELS)
     assert MODELS["v3_en"].speakers[-1] == "en_117"
     assert "eugene" not in MODELS["v5_4_ru"].speakers
+    assert MODELS["v4_ua"].langs == ("uk",)
+    assert "/tts/ua/" in MODELS["v4_ua"].url
+    assert len(MODELS["v5_cis_base"].spoken["ru"].speakers) == 29
+    assert MODELS["lj_16khz"].url.endswith("/en/v1_lj_16000.jit")
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in PINNED)
+    assert len(PINNED) == 11
+
+
+def test_people_can_choose_among_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path))
+    assert SPEC.voices is not None
+    voices = SPEC.voices()
+    assert {voice.name for voice in voices} == set(MODELS)
+    for voice in voices:
+        settings = SileroTtsSettings(model=voice.name, lang=voice.langs[0])
+        assert settings.rate_hz in voice.rates_hz
+        assert settings.choices_of("speaker") == voice.speakers
+        assert voice.pinned == (MODELS[voice.name].sha256 is not None)
+        assert voice.path is not None
+        assert voice.path.is_relative_to(tmp_path)
+    ukrainian = [voice for voice in voices if "uk" in voice.langs]
+    assert [(v.name, v.speakers[0], v.commercial, v.licence) for v in ukrainian] == [
+        ("v4_ua", "mykyta", False, "CC BY-NC-SA 4.0"),
+        ("v5_cis_base_nostress", "ukr_igor", True, "MIT"),
+        ("v5_cis_base", "ukr_igor", True, "MIT"),
+    ]
 
 
 def test_every_voice_that_is_taken_without_being_named_is_pinned() -> None:
@@ -62,8 +95,9 @@ def test_every_voice_that_is_taken_without_being_named_is_pinned() -> None:
 
 
 def test_licences_are_told() -> None:
-    assert "v5_5_ru" in SPEC.licence
-    assert LICENCE in SPEC.licence
+    assert "v5_ru, baya_v2, kseniya_v2, irina_v2, natasha_v2, ruslan_v2, aidar_v2, lj_v2" in SPEC.licence
+    assert f"lj_16khz: {LICENCE} (non-commercial, share alike)" in SPEC.licence
+    assert "v5_cis_base_nostress, v5_cis_base: MIT;" in SPEC.licence
 
 
 @pytest.mark.parametrize(
@@ -73,10 +107,20 @@ def test_licences_are_told() -> None:
         ({"model": "http://example.org/a.pt", "lang": "ru"}, "come over http: use an https URL"),
         ({"model": "file:///etc/a.pt", "lang": "ru"}, "come over file"),
         ({"model": "some.pt"}, "set lang"),
-        ({"model": "v5_5_ru", "lang": "en"}, "speaks 'ru', not 'en'; v3_en does"),
-        ({"model": "v5_5_ru", "speaker": "en_0"}, "no speaker 'en_0'; it has aidar, baya"),
+        ({"model": "v5_5_ru", "lang": "en"}, "speaks ru, not 'en'; v3_en, v3_en_indic, lj_v2, lj_16khz do"),
+        ({"lang": "fi"}, r"v5_5_ru speaks ru, not 'fi'; \{type: espeak_tts, lang: fi\} does"),
+        ({"lang": "ja"}, "v5_5_ru speaks ru, not 'ja'; no element of Tolmach's does"),
+        ({"model": "auto", "lang": "fi"}, r"no Silero model speaks 'fi'.*\{type: espeak_tts, lang: fi\} does"),
+        ({"voices": {"ru": "auto", "fi": "auto"}}, r"no Silero model speaks 'fi'.*\{type: espeak_tts, lang: fi\} does"),
+        ({"model": "v5_5_ru", "speaker": "en_0"}, "no speaker 'en_0'; it has baya, aidar"),
+        ({"model": "v5_4_ru", "speaker": "eugene"}, r"no speaker 'eugene'; it has baya, aidar, kseniya, xenia \["),
+        ({"model": "v5_5_ru", "speaker": "random"}, "no speaker 'random'"),
         ({"model": "v3_en", "speaker": "baya"}, "en_0, en_1, en_2, …, en_117"),
-        ({"rate_hz": 16000}, "8000, 24000 or 48000"),
+        ({"model": "v5_cis_base", "speaker": "ukr_igor"}, "no speaker 'ukr_igor' of 'ru'; it has ru_zhadyra"),
+        ({"model": "v5_cis_base", "lang": "uk", "speaker": "ru_vika"}, "of 'uk'; it has ukr_igor, ukr_roman"),
+        ({"rate_hz": 16000}, "v5_5_ru speaks at 8000, 24000, 48000 Hz, not at 16000 Hz"),
+        ({"model": "lj_16khz", "rate_hz": 48000}, "lj_16khz speaks at 16000 Hz, not at 48000 Hz"),
+        ({"rate_hz": 44100}, "8000, 16000, 24000 or 48000"),
         ({"sha256": "abc"}, "64 hexadecimal digits"),
         ({"device": "tpu"}, "no device 'tpu'"),
     ],
@@ -122,6 +166,30 @@ def test_a_voice_is_not_given_a_language_it_cannot_speak(target_lang: str, voice
         with pytest.raises(GraphError) as refusal:
             load_graph("voices.yaml", text=json.dumps(document), registry=Registry.builtin())
         assert [d.code for d in refusal.value.diagnostics] == ["caps-mismatch"]
+
+
+def test_a_model_that_lacks_the_usual_rate_speaks_at_its_highest() -> None:
+    assert SileroTtsSettings(model="lj_16khz").rate_hz == 16000
+    assert SileroTtsSettings(model="baya_v2").rate_hz == 16000
+    assert SileroTtsSettings(model="baya_v2", rate_hz=8000).rate_hz == 8000
+    assert SileroTtsSettings(model="v3_en").rate_hz == 48000
+    # What several models speak leaves at one rate, which all of them have.
+    assert SileroTtsSettings(voices={"en": "lj_16khz", "ru": "baya_v2"}).rate_hz == 16000
+    assert SileroTtsSettings(model="baya_v2", voices={"en": "auto", "ru": "auto"}).rate_hz == 8000
+    with pytest.raises(ValidationError, match="lj_16khz speaks at 16000 Hz"):
+        SileroTtsSettings(voices={"en": "lj_16khz", "ru": "auto"})
+
+
+def test_a_model_of_many_languages_speaks_the_one_that_is_meant() -> None:
+    assert SileroTtsSettings(model="v5_cis_base").language == "ru"
+    ukrainian = SileroTtsSettings(model="v5_cis_base", lang="uk")
+    assert (ukrainian.language, ukrainian.speakers) == ("uk", ("ukr_igor", "ukr_roman"))
+    both = SileroTtsSettings(
+        voices={"ru": "auto", "uk": "auto", "en": "auto"}, model="v5_cis_base_nostress", speaker="ru_vika"
+    )
+    assert both.by_language == {"ru": "v5_cis_base_nostress", "uk": "v5_cis_base_nostress", "en": "auto"}
+    assert [both.single(lang).speaker for lang in both.by_language] == ["ru_vika", None, None]
+    assert both.single("uk").language == "uk"
 
 
 def test_a_path_starts_from_the_graphs_folder(tmp_path: Path) -> None:
@@ -289,7 +357,10 @@ def test_without_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
     assert cached(tmp_path) == []
 
 
-@pytest.mark.parametrize(("lang", "model"), [("ru", "v5_5_ru"), ("en", "v3_en"), ("EN", "v3_en")])
+@pytest.mark.parametrize(
+    ("lang", "model"),
+    [("ru", "v5_5_ru"), ("en", "v3_en"), ("EN", "v3_en"), ("uk", "v4_ua"), ("kk", "v5_cis_base_nostress")],
+)
 def test_auto_takes_the_newest_model_of_the_language(lang: str, model: str) -> None:
     settings = SileroTtsSettings(model="auto", lang=lang)
     assert settings.model == model
@@ -298,5 +369,5 @@ def test_auto_takes_the_newest_model_of_the_language(lang: str, model: str) -> N
 
 @pytest.mark.parametrize("given", [{"lang": "fi"}, {}])
 def test_auto_without_a_voice_for_the_language_is_refused(given: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="model auto needs lang to be one of ru, en"):
+    with pytest.raises(ValueError, match="model auto needs lang to be one of ru, uk, be"):
         SileroTtsSettings(model="auto", **given)
