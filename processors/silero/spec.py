@@ -26,8 +26,8 @@ class SileroTtsSettings(Settings):
 
     model: str = Field(
         USUAL_MODEL,
-        description="Model by name (`tolmach voices` lists them), by path (it ends in .pt or .jit) or by https URL; auto "
-        "takes the best one that speaks lang.",
+        description="Model by name (`tolmach voices` lists them), by path (it ends in .pt or .jit) or by https URL; "
+        "auto takes the best one that speaks lang.",
     )
     lang: str | None = Field(
         None,
