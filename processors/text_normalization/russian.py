@@ -16,6 +16,7 @@ from tolmach.processors.text_normalization.russian_initialisms import INITIALS_R
 from tolmach.processors.text_normalization.russian_numbers import NUMBER_RULES, PART_RULES, PLAIN_NUMBER_RULES
 from tolmach.processors.text_normalization.russian_roman import ROMAN_RULES
 from tolmach.processors.text_normalization.russian_signs import ADDRESS_SIGNS, SIGN_RULES
+from tolmach.processors.text_normalization.russian_times import TELEPHONE_RULES, TIME_RULES
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
 
@@ -35,7 +36,10 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<![\w.])\.(?=[A-Za-z])"), " точка "),  # .NET
     *PART_RULES,
     *INITIALS_RULES,
+    *TELEPHONE_RULES,
     *DATE_RULES,
+    *TIME_RULES,
+    (re.compile(r"(?<=\d):(?=\d)"), " "),  # a score
     *NUMBER_RULES,
     *ROMAN_RULES,
     *PLAIN_NUMBER_RULES,

@@ -1,0 +1,66 @@
+"""Which case a Russian preposition asks for, and what words stand before a match.
+
+Only a few words back are looked at, so that a rule stays linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tolmach.processors.text_normalization.common import Match
+from tolmach.processors.text_normalization.russian_numerals import Case
+
+_REACH = 48
+"""Characters before a match that are looked at; two long words."""
+
+
+def _cases(entries: dict[Case, str]) -> dict[str, Case]:
+    return {word: case for case, words in entries.items() for word in words.split()}
+
+
+PREPOSITIONS: dict[str, Case] = _cases(
+    {
+        "g": "от до из с со без у около после кроме вместо против возле вокруг среди ради из-за из-под вне внутри мимо "
+        "насчёт ввиду относительно накануне ранее раньше позже позднее вдоль близ недалеко относительно помимо сверх "
+        "посреди напротив вблизи",
+        "d": "к ко по благодаря согласно вопреки навстречу подобно соответственно",
+        "a": "через про сквозь за спустя",
+        "i": "над под перед между",
+        "p": "в во на о об обо при",
+    }
+)
+"""The case after a preposition where it is one of a place; "с" out of, "за" the time it takes, "по" along."""
+
+
+def word_set(words: str) -> frozenset[str]:
+    """A set written as words with spaces between them."""
+    return frozenset(words.split())
+
+
+def text_before(match: Match) -> str:
+    """What stands before a match, lower case, its last few words."""
+    start = match.start()
+    return match.string[max(0, start - _REACH) : start].lower()
+
+
+def word_before(match: Match) -> str:
+    """The word right before a match, lower case; "" where a sign or nothing stands between."""
+    found = re.search(r"(?<![\w-])([а-яё]+(?:-[а-яё]+)?)\s$", text_before(match))
+    return found[1] if found else ""
+
+
+def text_after(match: Match) -> str:
+    """What stands behind a match, its first few words."""
+    return match.string[match.end() : match.end() + _REACH]
+
+
+def is_noun(word: str) -> bool:
+    """Whether a word may be a noun that governs a genitive; verbs, adverbs and conjunctions are told by their ends."""
+    return len(word) > 2 and not _NOT_A_NOUN.search(word)
+
+
+_NOT_A_NOUN = re.compile(
+    r"(?:[аеиоуыя]ть|ться|тся|[аиеоя]л|[аиеоуыя]л[аои]|л[аои]?с[ья]|[ауеия]ет|ают|яют|уют|[иу]т|[иае]м|но|лся|шь)$"
+    r"|^(?:или|как|что|это|был|была|были|было|есть|уже|ещё|лишь|только|даже|где|когда|все|всё|ещё|тоже|также|затем|она|"
+    r"они|вот|нет|если|чем|для|сегодня|сейчас|примерно|именно|значит)$"
+)
