@@ -252,6 +252,19 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a voice would say of a text.
+
+    Attributes:
+        text: As it is read out: numbers, signs and abbreviations in words.
+        lost: Letters and digits that it cannot say, each once; normally empty.
+    """
+
+    text: str
+    lost: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Extra:
     """Packages that only some elements need, and that an installation may lack.
 
@@ -295,6 +308,13 @@ class ElementSpec:
             can make use of: of the voices for five languages the two that may come. None keeps them.
         voices: The voices that a text-to-speech element knows by name, for people who choose one; called where they are
             listed, imports nothing heavy.
+        voice_settings: The settings with which it speaks a language, from its BCP-47 tag and a voice: one of
+            ``voices``, or whatever else its settings take (a path, an address), or None for the usual one. They are
+            checked where they are used; imports nothing heavy.
+        speaks: The voice of each language that may come, by its settings: what ``voices`` calls it, or a name, path or
+            variant of its own.
+        spoken: ``module:function`` taking the settings and a text, which says what the voice would say of it
+            (:class:`Spoken`) without loading a model; imported when asked.
         on_error: Failure policy unless the graph says otherwise: ``fail`` the graph, ``skip`` the utterance in hand, or
             ``restart`` the element.
         live: Whether a source produces at the pace of the world rather than as fast as it is asked.
@@ -320,6 +340,9 @@ class ElementSpec:
     missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
     settle: Callable[[Any, Mapping[str, Caps]], Settings] | None = None
     voices: Callable[[], tuple[Voice, ...]] | None = None
+    voice_settings: Callable[[str, str | None], Mapping[str, Any]] | None = None
+    speaks: Callable[[Any], Mapping[str, str]] | None = None
+    spoken: str | None = None
     on_error: OnError = "fail"
     live: bool = False
     role: ElementRole | None = None

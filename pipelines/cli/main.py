@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, str] = {
     "run": "translate recordings with a graph",
     "launch": "run a graph that is written on one line: 'test_src ! fake_sink'",
     "serve": "translate live in the browser",
+    "voices": "list the voices that can be spoken with: languages, speakers, licence, where they are",
+    "speak": "say a text with a voice, or show what would be said",
     "check": "find every problem in graph files without running them",
     "inspect": "list element types, or describe one: pads, caps, settings",
     "graph": "draw a graph as DOT, Mermaid or SVG",

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tolmach.pipelines.element import Spoken
 from tolmach.pipelines.errors import GraphError, ModelError, ModelMissingError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.espeak.spec import RATE_HZ, EspeakSettings
@@ -77,6 +78,11 @@ class EspeakTts(SpeechElement):
             async with aclosing(speak(request)) as blocks:
                 async for block in blocks:
                     yield block
+
+
+def spoken(settings: EspeakSettings, text: str) -> Spoken:
+    """What the voice would say of a text."""
+    return Spoken(sanitise(text))
 
 
 # The library ------------------------------------------------------------------------------------------------------

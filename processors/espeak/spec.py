@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
@@ -94,6 +95,10 @@ def _voices() -> tuple[Voice, ...]:
     )
 
 
+def _voice_settings(lang: str, voice: str | None) -> Mapping[str, Any]:
+    return {"lang": lang, "voice": voice}
+
+
 SPEC = ElementSpec(
     type="espeak_tts",
     summary="Speak translations with espeak-ng: any machine, 25 languages, a robot's voice.",
@@ -101,6 +106,9 @@ SPEC = ElementSpec(
     pads=_pads,
     build="tolmach.processors.espeak.element:EspeakTts",
     voices=_voices,
+    voice_settings=_voice_settings,
+    speaks=lambda settings: settings.by_language,
+    spoken="tolmach.processors.espeak.element:spoken",
     on_error="skip",
     doc=(
         "Speaks each final translation, streamed while it is made, thousands of times faster than real time. The same "

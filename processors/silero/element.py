@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tolmach.pipelines.bus import LoadingMessage, WarningMessage
-from tolmach.pipelines.element import Context
+from tolmach.pipelines.element import Context, Spoken
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
@@ -133,6 +133,12 @@ def _sentences(text: str, lang: str, symbols: str | None) -> tuple[list[str], st
     fitted = [fit_symbols(piece, symbols) for piece in split_text(prepared.text, silero.MAX_CHARS, prepared=True)]
     sentences = [piece.text for piece in fitted if any(char.isalpha() for char in piece.text)]
     return sentences, "".join(dict.fromkeys(prepared.lost + "".join(piece.lost for piece in fitted)))
+
+
+def spoken(settings: SileroTtsSettings, text: str) -> Spoken:
+    """What the voice would say of a text, as far as that is known before its model is loaded."""
+    sentences, lost = _sentences(text, settings.language, settings.spoken.symbols if settings.spoken else None)
+    return Spoken(" ".join(sentences), lost)
 
 
 def _speaker_of(settings: SileroTtsSettings, lease: Lease[silero.Utterable, silero.Spoken], file: str) -> str:

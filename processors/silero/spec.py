@@ -314,6 +314,14 @@ def _terms() -> str:
     )
 
 
+def _voice_settings(lang: str, voice: str | None) -> Mapping[str, Any]:
+    settings: dict[str, Any] = {"lang": lang, "model": voice or "auto"}
+    info = MODELS.get(voice or "")
+    if info and SileroTtsSettings.model_fields["rate_hz"].default not in info.rates_hz:
+        settings["rate_hz"] = max(info.rates_hz)
+    return settings
+
+
 SPEC = ElementSpec(
     type="silero_tts",
     summary="Speak translations with a Silero model: natural Russian and English voices on CPU or GPU.",
@@ -325,6 +333,9 @@ SPEC = ElementSpec(
     missing=_missing,
     settle=settle,
     voices=_voices,
+    voice_settings=_voice_settings,
+    speaks=lambda settings: settings.by_language,
+    spoken="tolmach.processors.silero.element:spoken",
     on_error="skip",
     doc=(
         "Numbers, dates, units, abbreviations and foreign letters become words first, because the models drop what "

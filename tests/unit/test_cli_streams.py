@@ -30,6 +30,8 @@ COMMAND_LINES: dict[str, list[str]] = {
     "run": ["ж.yaml", "речь.flac", "-o", "out", "--trace"],
     "launch": ["file_src path=речь.flac ! resample rate_hz=8000 channels=1 ! file_sink path=дубль.wav", "--overwrite"],
     "serve": ["нет такого.yaml"],
+    "voices": ["ru"],
+    "speak": ["Привет!", "--lang", "ru", "--voice", "espeak_tts", "-o", "привет.wav", "--overwrite"],
     "check": ["ж.yaml", "нет такого.yaml"],
     "inspect": ["silero_tts"],
     "graph": ["ж.yaml"],
