@@ -256,12 +256,14 @@ class PlacedMessage(Message):
         source_start_ns: Where its source begins, ns.
         placed_ns: Where it begins in the file, ns.
         lag_ns: How much later, ns.
+        tempo: How much faster than the voice gave it it is spoken there, to fit.
     """
 
     utterance: int
     source_start_ns: int
     placed_ns: int
     lag_ns: int
+    tempo: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

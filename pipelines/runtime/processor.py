@@ -94,6 +94,7 @@ class ElementProcessor(FrameProcessor):
         self._open_sinks = {link.sink.pad for link in graph.links_to(node.name)}
         self._reached = dict.fromkeys(self._open_sinks, -END_NS)  # how far each sink pad has come
         self._progressed_ns = -END_NS
+        self._furthest_ns = -END_NS  # of all that sink pads said before their end
         self._told: list[tuple[ElementProcessor, str]] = []  # peers that want to know how far the stream has come
         self._open_utterances: dict[str, UtteranceStart] = {}
         self._skipped: set[int] = set()
@@ -277,6 +278,8 @@ class ElementProcessor(FrameProcessor):
         await self._end_of_stream(None)
 
     async def _has_come_to(self, time_ns: int, pad: str) -> None:
+        if time_ns < END_NS:
+            self._furthest_ns = max(self._furthest_ns, time_ns)
         try:
             await self.element.progress(time_ns, pad)
         except Exception as error:  # see _guard
@@ -296,6 +299,8 @@ class ElementProcessor(FrameProcessor):
         except Exception as error:  # see _guard
             if not await self._failed(error, None):
                 return
+        # Nothing is held any more that could come before it: so whoever is behind learns how long the stream was.
+        await self.progress(self._furthest_ns)
         for peer, sink_pad in self._peers.values():
             await peer.queue_frame(MediaFrame(None, sink_pad))
         if self.node.is_sink:

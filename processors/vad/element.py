@@ -204,8 +204,10 @@ class VadElement(Element):
         """The audio itself says how far it has come; what may still become an utterance is known here."""
 
     async def drain(self) -> None:
-        """Judge the last, incomplete window and close what is open."""
+        """Judge the last, incomplete window, close what is open, and say how long the stream was."""
+        end_ns = self._at_ns(self._received)
         await self._end("eos")
+        await self.context.progress(end_ns)
 
     async def stop(self) -> None:
         """Throw the state away."""

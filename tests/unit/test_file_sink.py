@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.unit.echo_ast import SPEC as ECHO
+from tests.unit.handmade import chain
 from tolmach.pipelines.bus import PlacedMessage, WarningMessage
 from tolmach.pipelines.errors import ElementError, OutputError
 from tolmach.pipelines.frames import (
@@ -29,9 +31,10 @@ from tolmach.pipelines.frames import (
     ns_to_samples,
     samples_to_ns,
 )
+from tolmach.pipelines.placing import MAX_SILENCE_NS, PlacedUtterance, Timeline
+from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.testing import Harness, chop, tone
 from tolmach.transports.files.encode import to_int16
-from tolmach.transports.files.file_sink import MAX_SILENCE_NS, PlacedUtterance, Timeline
 from tolmach.transports.files.specs import FILE_SINK, FILE_SRC
 
 RATE_HZ = 16000
@@ -127,6 +130,94 @@ async def test_aligned_places_utterances_and_reports_their_lag(tmp_path: Path) -
         PlacedMessage(2, 2 * S, 3 * S, S, element="file_sink", graph="harness", pts_ns=2 * S),
         PlacedMessage(3, 10 * S, 10 * S, 0, element="file_sink", graph="harness", pts_ns=10 * S),
     ]
+
+
+async def dub(path: Path, told_ns: int, *frames: Frame, **chosen: Any) -> Harness:
+    """Save frames of a recording that is as long as ``told_ns``."""
+    async with Harness(FILE_SINK, path=str(path), **chosen) as harness:
+        await harness.push(*frames)
+        await harness.element.progress(told_ns, "sink")
+        await harness.eos()
+    return harness
+
+
+@pytest.mark.parametrize("length", ["recording", "exact"])
+async def test_a_dub_is_as_long_as_its_recording(tmp_path: Path, length: str) -> None:
+    await dub(tmp_path / "dub.wav", 9 * S, *utterance(1, S, noise(16000)), length=length)
+    got, _ = decode(tmp_path / "dub.wav")
+    assert len(got) == 9 * 16000
+    np.testing.assert_array_equal(got[16000:32000], noise(16000))
+    assert not got[32000:].any()
+
+
+async def test_a_dub_of_a_recording_in_which_nobody_speaks_is_silence_of_its_length(tmp_path: Path) -> None:
+    await dub(tmp_path / "dub.wav", 3 * S)
+    got, rate_hz = decode(tmp_path / "dub.wav")
+    assert len(got) == 3 * rate_hz
+    assert not got.any()
+
+
+async def test_speech_that_outlasts_the_recording_is_kept_and_told(tmp_path: Path) -> None:
+    harness = await dub(tmp_path / "dub.wav", 2 * S, *utterance(1, S, noise(32000)))
+    assert len(decode(tmp_path / "dub.wav")[0]) == 3 * 16000
+    assert "1.00 s beyond the end of the recording and is kept" in harness.messages[-1].text  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("chunk", [160, 5000])
+async def test_speech_that_outlasts_the_recording_is_cut_softly_on_wish(tmp_path: Path, chunk: int) -> None:
+    samples = np.full((32000, 1), 0.5, np.float32)
+    frames = [UtteranceStart(1, S), *chop(AudioFrame(samples, 16000, S, 1), chunk), UtteranceEnd(1, S, 3 * S)]
+    harness = await dub(tmp_path / "dub.wav", 2 * S + 1, *frames, length="exact")
+    got = decode(tmp_path / "dub.wav")[0][:, 0]
+    assert len(got) == 2 * 16000
+    assert (got[16000:31840] == 0.5).all()
+    assert np.abs(np.diff(got[31800:])).max() < 0.005  # no step
+    assert got[-1] == 0
+    assert "is cut there" in harness.messages[-1].text  # type: ignore[attr-defined]
+
+
+async def test_a_file_may_end_with_its_last_sound(tmp_path: Path) -> None:
+    await dub(tmp_path / "dub.wav", 9 * S, *utterance(1, S, noise(16000)), length="speech")
+    assert len(decode(tmp_path / "dub.wav")[0]) == 2 * 16000
+
+
+async def test_speech_fits_its_slot_and_says_how(tmp_path: Path) -> None:
+    first, second = tone(2.4, rate_hz=16000).samples, tone(1.0, rate_hz=16000).samples
+    frames = [*utterance(1, S, first), *utterance(2, 3 * S, second)]
+    harness = await dub(tmp_path / "dub.wav", 5 * S, *frames, fit="slot")
+    placed = [m for m in harness.messages if isinstance(m, PlacedMessage)]
+    assert [(m.placed_ns, m.lag_ns, round(m.tempo, 3)) for m in placed] == [(S, 0, 1.2), (3 * S, 0, 1.0)]
+    got, _ = decode(tmp_path / "dub.wav")
+    assert len(got) == 5 * 16000
+    assert np.abs(got[3 * 16000 : 4 * 16000] - second).max() < 1e-4
+
+
+async def test_speech_that_cannot_fit_is_told(tmp_path: Path) -> None:
+    frames = [*utterance(1, 0, noise(64000)), *utterance(2, S, noise(16000))]
+    harness = await dub(tmp_path / "dub.wav", 5 * S, *frames, fit="slot", max_tempo=1.25)
+    text = harness.messages[-1].text  # type: ignore[attr-defined]
+    assert "1 utterances do not fit their slots even 1.25 times as fast; what follows begins up to 2.2 s late" in text
+
+
+async def test_a_compact_file_has_no_slots() -> None:
+    with pytest.raises(ValidationError, match="timeline: aligned"):
+        FILE_SINK.settings(path="a.wav", fit="slot", timeline="compact")  # type: ignore[call-arg]
+
+
+async def test_the_whole_graph_says_how_long_the_recording_is(tmp_path: Path) -> None:
+    graph = chain(
+        ("test_src", {"wave": "speech", "rate_hz": 16000, "duration_ms": 3700}),
+        "webrtc_vad",
+        ("echo_ast", {"answer": "one", "group": 4}),
+        "queue",
+        ("espeak_tts", {"lang": "ru"}),
+        ("file_sink", {"path": str(tmp_path / "dub.wav")}),
+        specs=(ECHO,),
+    )
+    assert (await GraphRunner(graph).run()).ok
+    got, rate_hz = decode(tmp_path / "dub.wav")
+    assert len(got) == round(3.7 * rate_hz)
+    assert np.abs(got).max() > 0.1
 
 
 async def test_compact_puts_utterances_one_after_the_other(tmp_path: Path) -> None:

@@ -3,147 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import av
+import numpy as np
 
-from tolmach.pipelines.bus import PlacedMessage, WarningMessage
+from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.errors import ElementError
-from tolmach.pipelines.frames import (
-    NS_PER_MS,
-    NS_PER_S,
-    AudioFrame,
-    Frame,
-    Samples,
-    UtteranceEnd,
-    UtteranceStart,
-    ns_to_samples,
-    samples_to_ns,
-)
+from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, ns_to_samples, samples_to_ns
+from tolmach.pipelines.placing import Placement, Placer
 from tolmach.pipelines.stdio import STDIO
 from tolmach.transports.files.atomic import AtomicFile, resolve_path
 from tolmach.transports.files.encode import Encoder, Writable
 from tolmach.transports.files.specs import FileSinkSettings
 from tolmach.transports.files.streams import StandardOutput, standard_output
 
-__all__ = ["MAX_SILENCE_NS", "FileSink", "PlacedUtterance", "Timeline"]
-
-MAX_SILENCE_NS = 24 * 3600 * NS_PER_S
-"""The longest gap that is filled. More is a broken timestamp, and would fill the disk with silence."""
-
-_MAX_OPEN = 256  # utterances announced but not heard yet; bounds memory against elements that never close them
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedUtterance:
-    """An utterance that got its place in the file.
-
-    Attributes:
-        utterance: Its number.
-        source_start_ns: When its source started, ns.
-        placed_ns: Where it starts in the file, ns.
-    """
-
-    utterance: int
-    source_start_ns: int
-    placed_ns: int
-
-    @property
-    def lag_ns(self) -> int:
-        """How much later than its source it starts, ns (never negative)."""
-        return self.placed_ns - self.source_start_ns
-
-
-class Timeline:
-    """Decides how much silence goes before each run of samples. Pure: counts samples only.
-
-    ``aligned``: an utterance starts at its source's start, or right behind what was written already if that is later;
-    within it samples follow each other whatever their timestamps (a voice knows nothing of source time). Audio outside
-    utterances goes to its own timestamp, or right behind. ``compact``: ``gap_ms`` between utterances, no other silence.
-
-    Args:
-        mode: ``aligned`` or ``compact``.
-        gap_ms: Silence between utterances in ``compact``, ms.
-    """
-
-    def __init__(self, mode: Literal["aligned", "compact"], gap_ms: int) -> None:
-        self._aligned = mode == "aligned"
-        self._gap_ns = gap_ms * NS_PER_MS
-        self._current: int | None = None
-        self._starts: dict[int, int] = {}
-        self.position = 0
-        """Samples placed so far, silence included."""
-
-    def start(self, utterance: int, source_start_ns: int) -> None:
-        """An utterance is announced; it takes its place with its first sample, so that an empty one takes none."""
-        if self._current == utterance:
-            self._current = None
-        self._starts.pop(utterance, None)
-        if len(self._starts) >= _MAX_OPEN:
-            del self._starts[next(iter(self._starts))]
-        self._starts[utterance] = source_start_ns
-
-    def end(self, utterance: int) -> None:
-        """An utterance is over; the next samples of the same number are another one."""
-        if self._current == utterance:
-            self._current = None
-        self._starts.pop(utterance, None)
-
-    def place(
-        self, samples: int, rate_hz: int, pts_ns: int, utterance: int | None
-    ) -> tuple[int, PlacedUtterance | None]:
-        """Place a run of consecutive samples.
-
-        Args:
-            samples: How many.
-            rate_hz: The file's sample rate, Hz; the same in every call.
-            pts_ns: Media time of the first one, ns.
-            utterance: What they belong to, or None outside utterances.
-
-        Returns:
-            The silence to write before them, in samples, and the utterance if it starts here on an aligned timeline.
-
-        Raises:
-            ValueError: If a gap of more than :data:`MAX_SILENCE_NS` would have to be filled.
-        """
-        opened = None
-        if utterance is None:
-            silence = self._until(pts_ns, rate_hz) if self._aligned else 0
-        elif utterance == self._current:
-            silence = 0
-        else:
-            source_start_ns = self._starts.get(utterance, pts_ns)
-            if self._aligned:
-                silence = self._until(source_start_ns, rate_hz)
-                placed_ns = samples_to_ns(self.position + silence, rate_hz)
-                # Rounding to the sample may put it half a sample early; nobody is earlier than his source.
-                opened = PlacedUtterance(utterance, source_start_ns, max(placed_ns, source_start_ns))
-            else:
-                silence = ns_to_samples(self._gap_ns, rate_hz) if self.position else 0
-        self._current = utterance
-        self.position += silence + samples
-        return silence, opened
-
-    def _until(self, time_ns: int, rate_hz: int) -> int:
-        silence = max(0, ns_to_samples(time_ns, rate_hz) - self.position)
-        if silence > ns_to_samples(MAX_SILENCE_NS, rate_hz):
-            hours = samples_to_ns(silence, rate_hz) / NS_PER_S / 3600
-            raise ValueError(f"the timestamps jump ahead by {hours:.0f} hours")
-        return silence
-
+__all__ = ["FileSink"]
 
 _PARTS_A_SECOND, _PARTS_A_SECOND_STREAMED = 2, 10  # that many thread hops for a second of audio
 _EMPTY_FORMAT = (16000, 1)  # of a file for which neither a frame nor the negotiated caps say rate and channels
 _MIN_RATE_HZ, _MAX_RATE_HZ, _MAX_CHANNELS = 8000, 48000, 2
+_FADE_MS = 10  # over which speech that is cut at the end of the recording fades, so that it does not click
 
 
 class FileSink(Element):
     """Places audio on the file's timeline and writes it, half a second a thread hop (a tenth where it is streamed)."""
 
     settings: FileSinkSettings
+    wants_progress = True  # at its end it is the length of the recording
 
     def __init__(self, settings: FileSinkSettings, context: Context) -> None:
         super().__init__(settings, context)
@@ -154,9 +43,12 @@ class FileSink(Element):
     def _forget(self) -> None:
         self._file: Writable | None = None
         self._format: tuple[int, int] | None = None
-        self._timeline = Timeline(self.settings.timeline, self.settings.gap_ms)
-        self._parts: list[Samples | int] = []
+        chosen = self.settings
+        self._placer = Placer(chosen.timeline, chosen.gap_ms, chosen.fit, chosen.max_tempo)
+        self._parts: list[Placement | int] = []
         self._pending = 0  # samples in _parts that hold memory
+        self._beyond: list[Samples | int] = []  # what may be cut, as the recording has not been seen to reach so far
+        self._written = 0  # samples that went to the encoder
 
     async def start(self) -> None:
         """Open the file under its temporary name.
@@ -179,14 +71,23 @@ class FileSink(Element):
             ElementError: If rate or channels change or are none that a file can have, timestamps jump by days, or the
                 disk refuses the audio.
         """
-        if isinstance(frame, UtteranceStart):
-            self._timeline.start(frame.utterance, frame.pts_ns)
-        elif isinstance(frame, UtteranceEnd):
-            self._timeline.end(frame.utterance)
-            if self.settings.path == STDIO:  # somebody may be listening
-                await self._flush()
-        elif isinstance(frame, AudioFrame) and len(frame.samples):
-            await self._take(frame)
+        if isinstance(frame, AudioFrame):
+            self._check_format(frame)
+        try:
+            placements = self._placer.take(frame)
+        except ValueError as error:
+            raise self._failure(str(error), frame.pts_ns) from error
+        await self._take(placements)
+        if isinstance(frame, UtteranceEnd) and self.settings.path == STDIO:  # somebody may be listening
+            await self._flush()
+
+    async def progress(self, time_ns: int, pad: str) -> None:
+        """The stream has come this far, at its end as far as the recording is long.
+
+        Raises:
+            ElementError: If the disk refuses the audio.
+        """
+        await self._take(self._placer.reach(time_ns))
 
     async def drain(self) -> None:
         """Write the rest and give the file its name.
@@ -197,13 +98,22 @@ class FileSink(Element):
         """
         if self._output is None:
             return
-        await self._flush()
-        encoder = self._encoder or self._make_encoder(self._format or self._negotiated())
+        self._format = self._format or self._negotiated()
+        await self._take(self._placer.finish())
+        if self.settings.length != "speech":
+            try:
+                silence = self._placer.rest(self._format[0])
+            except ValueError as error:
+                raise self._failure(str(error), None) from error
+            self._parts += [silence] if silence else []
+        await self._flush(last=True)
+        encoder = self._encoder or self._make_encoder(self._format)
         await self._in_thread(encoder.close)
         await self._in_thread(self._output.commit)
         if encoder.clipped:
             text = f"{self.settings.path}: {encoder.clipped} values were louder than full scale and were clipped"
             self.context.post(WarningMessage(text, {"path": self.settings.path, "clipped": encoder.clipped}))
+        self._tell_of_length(self._format[0])
 
     async def stop(self) -> None:
         """Remove what was not finished."""
@@ -217,21 +127,34 @@ class FileSink(Element):
         if output is not None:
             await asyncio.to_thread(output.discard)
 
-    async def _take(self, frame: AudioFrame) -> None:
-        self._check_format(frame)
-        try:
-            silence, placed = self._timeline.place(len(frame.samples), frame.rate_hz, frame.pts_ns, frame.utterance)
-        except ValueError as error:
-            raise self._failure(str(error), frame.pts_ns) from error
-        if silence:
-            self._parts.append(silence)
-        self._parts.append(frame.samples)
-        self._pending += len(frame.samples)
-        if placed is not None:
-            self._post_lag(placed)
-        most = frame.rate_hz // (_PARTS_A_SECOND_STREAMED if self.settings.path == STDIO else _PARTS_A_SECOND)
-        if self._pending >= most or silence > frame.rate_hz:
-            await self._flush()
+    async def _take(self, placements: Sequence[Placement]) -> None:
+        for placement in placements:
+            rate_hz, count = placement.rate_hz, len(placement.samples)
+            if placement.silence:
+                self._parts.append(placement.silence)
+            self._parts.append(placement)
+            self._pending += count
+            if placement.placed is not None:
+                self.context.post(placement.placed.message)
+            most = rate_hz // (_PARTS_A_SECOND_STREAMED if self.settings.path == STDIO else _PARTS_A_SECOND)
+            if self._pending >= most or placement.silence > rate_hz:
+                await self._flush()
+
+    def _tell_of_length(self, rate_hz: int) -> None:
+        path, placer = self.settings.path, self._placer
+        if placer.late:
+            text = (
+                f"{path}: {placer.late} utterances do not fit their slots even {self.settings.max_tempo:g} times as "
+                f"fast; what follows begins up to {placer.latest_ns / NS_PER_S:.1f} s late"
+            )
+            self.context.post(WarningMessage(text, {"path": path, "late": placer.late}))
+        over_ns = samples_to_ns(placer.position, rate_hz) - placer.reached_ns
+        if self.settings.timeline == "aligned" and placer.reached_ns and over_ns > NS_PER_S // 100:
+            cut = self.settings.length == "exact"
+            text = f"{path}: the last speech reaches {over_ns / NS_PER_S:.2f} s beyond the end of the recording " + (
+                "and is cut there" if cut else "and is kept (length: exact cuts it)"
+            )
+            self.context.post(WarningMessage(text, {"path": path, "over_ns": over_ns}))
 
     def _check_format(self, frame: AudioFrame) -> None:
         found = (frame.rate_hz, frame.channels)
@@ -249,11 +172,6 @@ class FileSink(Element):
                 frame.pts_ns,
             )
 
-    def _post_lag(self, placed: PlacedUtterance) -> None:
-        start_ns = placed.source_start_ns
-        message = PlacedMessage(placed.utterance, start_ns, placed.placed_ns, placed.lag_ns, pts_ns=start_ns)
-        self.context.post(message)
-
     def _negotiated(self) -> tuple[int, int]:
         caps = self.context.caps.get("sink")
         rate_hz, channels = (caps.value("rate"), caps.value("channels")) if caps is not None else (None, None)
@@ -262,12 +180,27 @@ class FileSink(Element):
             channels if isinstance(channels, int) else _EMPTY_FORMAT[1],
         )
 
-    async def _flush(self) -> None:
+    async def _flush(self, *, last: bool = False) -> None:
         parts, self._parts, self._pending = self._parts, [], 0
-        if not parts or self._format is None:
+        if not (parts or (last and self._beyond)) or self._format is None:
             return
         encoder = self._encoder or self._make_encoder(self._format)
-        await self._in_thread(encoder.write, parts)
+        if self.settings.length == "exact" and self.settings.timeline == "aligned":
+            # Where nothing says how long the recording is, nothing is cut.
+            end = ns_to_samples(self._placer.reached_ns, self._format[0]) or (self._placer.position if last else 0)
+            fade = self._format[0] * _FADE_MS // 1000
+            await self._in_thread(self._write_up_to, encoder, parts, end, fade, last)
+        else:
+            await self._in_thread(lambda: encoder.write(_rendered(parts)))
+
+    def _write_up_to(self, encoder: Encoder, parts: Sequence[Placement | int], end: int, fade: int, last: bool) -> None:
+        """Write what the recording is known to reach, and in the end no more than that; runs in a thread."""
+        held = [*self._beyond, *_rendered(parts)]
+        writable, self._beyond = _split(held, (end if last else max(0, end - fade)) - self._written)
+        if last and self._beyond:
+            writable = _faded(writable, fade)
+        self._written += sum(_length(part) for part in writable)
+        encoder.write(writable)
 
     def _make_encoder(self, audio_format: tuple[int, int]) -> Encoder:
         assert self._file is not None  # noqa: S101 -- start() opened it; without start there is no process()
@@ -287,3 +220,40 @@ class FileSink(Element):
 def _words(audio_format: tuple[int, int]) -> str:
     rate_hz, channels = audio_format
     return f"{rate_hz} Hz, {channels} channel{'s' if channels != 1 else ''}"
+
+
+def _rendered(parts: Sequence[Placement | int]) -> list[Samples | int]:
+    return [part if isinstance(part, int) else part.render() for part in parts]
+
+
+def _length(part: Samples | int) -> int:
+    return part if isinstance(part, int) else len(part)
+
+
+def _split(parts: Sequence[Samples | int], count: int) -> tuple[list[Samples | int], list[Samples | int]]:
+    """The first ``count`` samples of some parts, and the rest."""
+    first: list[Samples | int] = []
+    for at, part in enumerate(parts):
+        length = _length(part)
+        if length > count:
+            count = max(0, count)
+            if isinstance(part, int):
+                return [*first, count], [part - count, *parts[at + 1 :]]
+            return [*first, part[:count]], [part[count:], *parts[at + 1 :]]
+        first.append(part)
+        count -= length
+    return first, []
+
+
+def _faded(parts: list[Samples | int], fade: int) -> list[Samples | int]:
+    """The same, its last ``fade`` samples ending in silence where they are sound."""
+    end = len(parts)
+    while end and not isinstance(parts[end - 1], int):
+        end -= 1
+    sound = [part for part in parts[end:] if not isinstance(part, int)]
+    if not sound:
+        return parts
+    samples = np.concatenate(sound)
+    ramp = np.linspace(1.0, 0.0, min(fade, len(samples)), dtype=np.float32)[:, None]
+    kept = len(samples) - len(ramp)
+    return [*parts[:end], np.concatenate((samples[:kept], samples[kept:] * ramp))]

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, ValidationInfo, model_validator
 
 from tolmach.pipelines.element import ElementSpec, Field, Output, Pad, Settings
 from tolmach.pipelines.stdio import STDIO
@@ -153,6 +153,22 @@ class FileSinkSettings(Settings):
         description="`aligned`: each utterance no earlier than its source; `compact`: one after the other.",
     )
     gap_ms: int = Field(200, ge=0, le=60_000, description="Silence between utterances in a `compact` file, ms.")
+    fit: Literal["none", "slot"] = Field(
+        "none",
+        description="`slot`: speech that would reach beyond the start of the next source becomes faster, pitch kept.",
+    )
+    max_tempo: float = Field(1.3, ge=1.0, le=2.0, description="How much faster it may become with `fit: slot`.")
+    length: Literal["recording", "exact", "speech"] = Field(
+        "recording",
+        description="How long an `aligned` file is. `recording`: as long as the recording, and longer where the last "
+        "speech reaches beyond it; `exact`: that is cut; `speech`: up to the last sound.",
+    )
+
+    @model_validator(mode="after")
+    def _has_slots(self) -> FileSinkSettings:
+        if self.fit == "slot" and self.timeline == "compact":
+            raise ValueError("fit: slot wants timeline: aligned; in a compact file speech has no slots")
+        return self
 
     @property
     def suffix(self) -> str:
@@ -173,10 +189,15 @@ Writes 16-bit samples under a temporary name in the same folder and renames the 
 failed run leaves nothing behind. The bytes depend on the audio alone.
 
 `aligned` puts each utterance at its source's start, or right behind the previous one where that is still speaking;
-how late that is goes on the bus as `latency` with `utterance`, `source_start_ns`, `placed_ns` and `lag_ns`. Audio
-that is not cut into utterances is written as it comes, with silence for gaps in its timestamps. Opus knows 8, 12, 16,
-24 and 48 kHz; other rates are converted to 48 kHz. An input without any audio gives a file of 20 ms of silence.
+how late that is goes on the bus as `latency` with `utterance`, `source_start_ns`, `placed_ns`, `lag_ns` and `tempo`.
+Audio that is not cut into utterances is written as it comes, with silence for gaps in its timestamps. Opus knows 8, 12,
+16, 24 and 48 kHz; other rates are converted to 48 kHz. An input without any audio gives a file of 20 ms of silence.
 
+The file is as long as the recording, which the detector in front says (`length`). With `fit: slot` an utterance has the
+room up to where the source of the next one begins, the last one up to the end of the recording. Speech that needs
+more loses the silence at its end, then becomes faster, up to `max_tempo`, its pitch kept. What is still too long is
+neither cut nor laid over the next one: that begins right behind it, a warning says so, and the delay is caught up where
+there is room again. It takes speech of one channel.
 `path: -` writes standard output as it comes, wav unless `format` says otherwise. Headers then say that the length is
 unknown, which ffmpeg, sox and browsers read; nothing is taken back when the run fails.""",
     timed=True,
