@@ -13,7 +13,12 @@ from tolmach.processors.text_normalization.latin import greek_word, letter_to_cy
 from tolmach.processors.text_normalization.russian_abbreviations import ABBREVIATIONS
 from tolmach.processors.text_normalization.russian_dates import DATE_RULES
 from tolmach.processors.text_normalization.russian_initialisms import INITIALS_RULES, spell
-from tolmach.processors.text_normalization.russian_numbers import NUMBER_RULES, PART_RULES, PLAIN_NUMBER_RULES
+from tolmach.processors.text_normalization.russian_numbers import (
+    NUMBER_RULES,
+    PART_RULES,
+    PLAIN_NUMBER_RULES,
+    RATIO_RULES,
+)
 from tolmach.processors.text_normalization.russian_roman import ROMAN_RULES
 from tolmach.processors.text_normalization.russian_signs import ADDRESS_SIGNS, SIGN_RULES
 from tolmach.processors.text_normalization.russian_times import TELEPHONE_RULES, TIME_RULES
@@ -37,6 +42,7 @@ _RULES: tuple[Rule, ...] = (
     *PART_RULES,
     *INITIALS_RULES,
     *TELEPHONE_RULES,
+    *RATIO_RULES,
     *DATE_RULES,
     *TIME_RULES,
     (re.compile(r"(?<=\d):(?=\d)"), " "),  # a score

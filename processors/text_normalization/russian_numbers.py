@@ -1,140 +1,290 @@
-"""Russian numbers in their context: case and gender from what stands around them; money, measures, fractions."""
+"""Russian numbers in their sentence: quantities with units and money, ranges, ratios, fractions, written endings.
+
+Each rule finds how a number is written; :mod:`russian_agreement` and :mod:`russian_government` say in which case and
+gender the sentence wants it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import cast
 
 from tolmach.processors.text_normalization.common import Match, Rule, value_of_digits
-from tolmach.processors.text_normalization.russian_abbreviations import STOP
+from tolmach.processors.text_normalization.russian_agreement import (
+    Reading,
+    agreement,
+    case_of_measure,
+    category,
+    counted_forms,
+    following_words,
+)
+from tolmach.processors.text_normalization.russian_government import WINDOW, government
+from tolmach.processors.text_normalization.russian_morphology import Form
 from tolmach.processors.text_normalization.russian_numerals import (
     Case,
     Gender,
-    agree,
     cardinal,
     decimal,
     first_of_compound,
+    fraction,
+    one_and_a_half,
     ordinal,
 )
-from tolmach.processors.text_normalization.russian_units import BARE_UNITS, CURRENCIES, UNITS, Unit
-
-_NUMBER = r"(?<!\d)(\d+)(?:[.,](\d+))?"
-
-
-_ENDINGS: dict[str, tuple[Case, Gender, bool]] = (
-    dict.fromkeys(("й", "ый", "ий", "ой"), ("n", "m", False))
-    | dict.fromkeys(("я", "ая", "ья"), ("n", "f", False))
-    | dict.fromkeys(("ое", "ье"), ("n", "n", False))
-    | dict.fromkeys(("го", "ого", "его"), ("g", "m", False))
-    | dict.fromkeys(("му", "ому", "ему"), ("d", "m", False))
-    | dict.fromkeys(("м", "ом", "ем"), ("p", "m", False))
-    | dict.fromkeys(("ым", "им"), ("i", "m", False))
-    | dict.fromkeys(("ю", "ую", "ью"), ("a", "f", False))
-    | dict.fromkeys(("ые", "ие", "ьи"), ("n", "m", True))
-    | dict.fromkeys(("х", "ых", "их"), ("g", "m", True))
-    | dict.fromkeys(("ми", "ыми", "ими"), ("i", "m", True))
+from tolmach.processors.text_normalization.russian_units import (
+    BARE_UNITS,
+    CURRENCIES,
+    SCALES,
+    UNIT_PATTERN,
+    Unit,
+    find_unit,
 )
+from tolmach.processors.text_normalization.russian_abbreviations import STOP
+
+# Quantities --------------------------------------------------------------------------------------------------------
+
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_CURRENCY = "[" + "".join(map(re.escape, CURRENCIES)) + "]"
+_QUANTITY = re.compile(
+    rf"(?<![\w.,])(?P<minus>[-–](?=\S))?(?:(?P<sign>{_CURRENCY})\s?)?(?P<first>{_NUMBER})"
+    rf"(?:\s?[-–]\s?(?={_NUMBER})(?P<sign2>{_CURRENCY})?(?P<second>{_NUMBER}))?"
+    rf"(?:\s?(?P<scale>{'|'.join(SCALES)}){STOP})?"
+    rf"(?:\s?(?P<after>{_CURRENCY})|\s?{UNIT_PATTERN})?"
+)
+
+
+def _quantity(match: Match) -> str:
+    groups = match.groupdict()
+    before = match.string[max(0, match.start() - WINDOW - 1) : match.start()]
+    after = match.string[match.end() : match.end() + WINDOW]
+    numbers = [n for n in (groups["first"], groups["second"]) if n is not None]
+    sign = groups["sign"] or groups["after"]
+    unit = CURRENCIES[sign] if sign else find_unit(groups)
+    left = "" if unit or not (groups["unit"] or groups["squared"]) else f" {groups['unit']}{groups['power'] or ''}"
+    minus = "минус " if groups["minus"] else ""
+    if groups["scale"]:
+        said = _measured(numbers, SCALES[groups["scale"]], before, after)
+        said = f"{said} {unit.after_scale()}" if unit else said
+    elif unit:
+        said = _measured(numbers, unit, before, after)
+    else:
+        said = _counted(numbers, before, after)
+    return f" {minus}{said}{left} "
+
+
+def _measured(numbers: list[str], unit: Unit, before: str, after: str) -> str:
+    """Numbers before a unit: пять – десять килограммов, рубль двадцать копеек."""
+    last = numbers[-1]
+    whole, _, parts = last.replace(",", ".").partition(".")
+    kind = category(int(whole)) if len(whole) <= 15 else "many"
+    case = case_of_measure(before, kind if not parts else "many", unit.one, after)
+    if parts and len(parts) == 2 and unit.coin and len(numbers) == 1 and not unit.adjective:
+        return _coins(whole, parts, unit, case)
+    said = [_number(number, case, unit.gender) for number in numbers]
+    if parts:
+        if (whole, parts) == ("1", "5"):
+            said[-1] = one_and_a_half(case, unit.gender)
+            return f"{' – '.join(said)} {unit.after('few', case)}"
+        return f"{' – '.join(said)} {unit.after_fraction()}"
+    return f"{' – '.join(said)} {unit.after(kind, case)}"
+
+
+def _coins(whole: str, parts: str, unit: Unit, case: Case) -> str:
+    said = []
+    if value_of_digits(whole) is None:
+        return f"{decimal(whole, parts, case)} {unit.after_fraction()}"
+    if int(whole) or not int(parts):
+        said.append(f"{cardinal(whole, case, unit.gender)} {unit.after(category(int(whole)), case)}")
+    if int(parts) and unit.coin:
+        coin = unit.coin
+        said.append(f"{cardinal(str(int(parts)), case, coin.gender)} {coin.after(category(int(parts)), case)}")
+    return " ".join(said)
+
+
+def _number(number: str, case: Case, gender: Gender) -> str:
+    whole, _, parts = number.replace(",", ".").partition(".")
+    return decimal(whole, parts, case) if parts else cardinal(whole, case, gender)
+
+
+def _counted(numbers: list[str], before: str, after: str) -> str:
+    """Numbers before a noun, or alone."""
+    last = numbers[-1]
+    if re.search("[.,]", last):
+        return _decimal_counted(numbers, before, after)
+    if re.search(r"[A-Za-z]-?\s?$", before[-3:]):  # iPhone 15, BMW X5
+        return " – ".join(_number(number, "n", "m") for number in numbers)
+    value = value_of_digits(last)
+    reading = agreement(before, value, after) if value is not None else Reading()
+    return " – ".join(
+        _number(number, reading.case, reading.gender) if re.search("[.,]", number) else reading.say(number)
+        for number in numbers
+    )
+
+
+def _decimal_counted(numbers: list[str], before: str, after: str) -> str:
+    whole, _, parts = numbers[-1].replace(",", ".").partition(".")
+    words = following_words(after)
+    nouns = counted_forms(words)
+    case = case_of_measure(before, "many", nouns[0].lemma if nouns else "", after)
+    said = [_number(number, case, "f") for number in numbers]
+    if (whole, parts) == ("1", "5") and any(_after_half(form) for form in nouns):
+        gender = next(form.gender for form in nouns if _after_half(form))
+        said[-1] = one_and_a_half(case, gender or "m")
+    return " – ".join(said)
+
+
+def _after_half(form: Form) -> bool:
+    return form.case == "g" or form.plural
+
+
+# Numbers with an ending ---------------------------------------------------------------------------------------------
+
+_Agreed = tuple[Case, Gender, bool]
+
+_ENDINGS: dict[str, tuple[_Agreed, ...]] = {
+    ending: readings
+    for endings, readings in (
+        (
+            "й ый ий ой",
+            (("n", "m", False), ("a", "m", False), ("g", "f", False), ("d", "f", False), ("i", "f", False), ("p", "f", False)),
+        ),
+        ("я ая ья", (("n", "f", False),)),
+        ("е", (("n", "n", False), ("a", "n", False), ("n", "m", True), ("a", "m", True))),
+        ("ое ье", (("n", "n", False), ("a", "n", False))),
+        ("го ого его", (("g", "m", False), ("g", "n", False), ("a", "m", False))),
+        ("му ому ему", (("d", "m", False), ("d", "n", False))),
+        ("м", (("p", "m", False), ("p", "n", False), ("i", "m", False), ("i", "n", False), ("d", "m", True))),
+        ("ом ем", (("p", "m", False), ("p", "n", False))),
+        ("ым им", (("i", "m", False), ("i", "n", False), ("d", "m", True))),
+        ("ю ую ью", (("a", "f", False),)),
+        ("ые ие ьи", (("n", "m", True), ("a", "m", True))),
+        ("х ых их", (("g", "m", True), ("p", "m", True), ("a", "m", True))),
+        ("ми ыми ими", (("i", "m", True),)),
+    )
+    for ending in endings.split()
+}
+"""What a written ending may mean, likeliest first; the noun behind it decides."""
+
+_CARDINAL_ENDINGS: dict[str, Case] = {"ти": "g", "и": "g", "мя": "i", "ью": "i", "ех": "g", "ёх": "g", "ух": "g"}
 
 
 def _with_ending(match: Match) -> str:
-    number, ending, noun = match.group(1), match.group(2).lower(), match.group(3) or ""
+    number, ending = match.group(1), match.group(2).lower()
     value = value_of_digits(number)
     if value is None:
         return f"{cardinal(number)} {ending}"
-    if ending in ("х", "ех", "ёх") and value % 10 in (2, 3, 4) and value < 100:
+    nouns = counted_forms(following_words(match.string[match.end() : match.end() + WINDOW]))
+    if ending in _CARDINAL_ENDINGS:
+        return cardinal(number, _CARDINAL_ENDINGS[ending])
+    if ending == "ю" and any(form.plural and form.case == "i" for form in nouns):
+        return cardinal(number, "i")  # с 5-ю друзьями
+    if ending == "х" and value % 10 in (2, 3, 4) and value < 100:
         return cardinal(number, "g")
-    if ending in ("ти", "и"):
-        return cardinal(number, "g")
-    if ending in ("мя", "ью"):
-        return cardinal(number, "i")
-    if ending == "й" and noun.endswith(("ы", "и", "е")):
-        return ordinal(value, "g", "f")  # "с 5-й платформы"
-    if ending == "е":
+    if ending == "е" and not nouns:
         # "90-е" are years, "5-е" is a place or a day.
         return ordinal(value, plural=True) if value % 10 == 0 and value > 9 else ordinal(value, gender="n")
     if ending in _ENDINGS:
-        case, gender, plural = _ENDINGS[ending]
-        return ordinal(value, case, gender, plural=plural)
-    if value <= 1000 and len(ending) > 3:
+        before = match.string[max(0, match.start() - WINDOW - 1) : match.start()]
+        case, gender, plural = _fitting(_ENDINGS[ending], nouns, before)
+        return ordinal(value, case, gender, plural=plural, animate=ending in ("го", "ого", "его"))
+    if value < 10_000 and len(ending) > 3:
         return f"{first_of_compound(value)}{ending}"
     return f"{cardinal(number)} {ending}"
 
 
-def _money(sign: str, whole: str, fraction: str | None, scale: str | None) -> str:
-    unit, hundredth = CURRENCIES[sign]
-    if scale:
-        return f"{_counted(whole, fraction, UNITS[scale])} {unit.many} "
-    if fraction is None or len(fraction) != 2:
-        return f"{_counted(whole, fraction, unit)} "
-    cents = f" {_counted(str(int(fraction)), None, hundredth)}" if int(fraction) else ""
-    return f"{_counted(whole, None, unit)}{cents} "
+def _fitting(readings: tuple[_Agreed, ...], nouns: tuple[Form, ...], before: str) -> _Agreed:
+    fitting = [
+        reading
+        for reading in readings
+        if any(
+            form.case == reading[0] and form.plural == reading[2] and (form.plural or form.gender == reading[1])
+            for form in nouns
+        )
+    ] or list(readings)
+    if len(fitting) > 1:
+        governed = government(before)
+        if governed.firm:
+            return next((reading for reading in fitting if reading[0] in governed.cases), fitting[0])
+    return fitting[0]
 
 
-def _counted(whole: str, fraction: str | None, unit: Unit, case: Case = "n") -> str:
-    if fraction is not None:
-        return f"{decimal(whole, fraction)} {unit.few}"
-    value = value_of_digits(whole)
-    if value is None:
-        return f"{cardinal(whole)} {unit.many}"
-    number = cardinal(whole, case, unit.gender)
-    if case == "g":  # "до одного процента", "до двух процентов"
-        return f"{number} {agree(value, unit.few, unit.many, unit.many)}"
-    return f"{number} {agree(value, unit.one, unit.few, unit.many)}"
+_PER_CENT_ENDINGS = {
+    "й": "ный", "ый": "ный", "я": "ная", "ая": "ная", "е": "ное", "ое": "ное", "го": "ного", "ого": "ного",
+    "му": "ному", "ому": "ному", "м": "ном", "ом": "ном", "ым": "ным", "ю": "ную", "ую": "ную", "х": "ных", "ых": "ных",
+    "ой": "ной", "ые": "ные",
+}  # fmt: skip
 
 
-def _measured(match: Match) -> str:
-    before, whole, fraction, unit = match.group(1, 2, 3, 4)
-    case = _case((before or "").strip().lower(), whole, "")
-    return f"{before or ''}{_counted(whole, fraction, UNITS[unit], case)} "
+def _per_cent_adjective(match: Match) -> str:
+    number, ending = int(match.group(1)), match.group(2)
+    return f"{first_of_compound(number)}процент{_PER_CENT_ENDINGS.get(ending, ending)}"
+
+
+def _compounds(match: Match) -> str:
+    """5-6-этажный, 3- и 4-комнатные."""
+    return f"{first_of_compound(int(match.group(1)))}-"
+
+
+# Fractions and ratios -----------------------------------------------------------------------------------------------
+
+_ADDRESSED = re.compile(r"(?:дом|квартира|корпус|номер|участок|строение|№|приказ|дело|д\.|кв\.)[а-яё]{0,3}\s?$", re.IGNORECASE)
 
 
 def _fraction(match: Match) -> str:
-    above, below = match.group(1, 2)
-    if len(above) > 2 or len(below) > 2 or not 0 < int(above) < int(below) <= 10:
-        return f"{cardinal(above)} дробь {cardinal(below)}"
-    parts = ordinal(int(below), gender="f") if int(above) == 1 else ordinal(int(below), "g", plural=True)
-    return f"{cardinal(above, gender='f')} {parts}"
+    whole, above, below = match.group(1), int(match.group(2)), int(match.group(3))
+    before = match.string[max(0, match.start() - WINDOW - 1) : match.start()]
+    if not 0 < above < below <= 100 or _ADDRESSED.search(before[-12:]) or (below > 10 and above > 9):
+        return f"{cardinal(whole) + ' ' if whole else ''}{cardinal(match.group(2))} дробь {cardinal(match.group(3))}"
+    after = match.string[match.end() : match.end() + WINDOW]
+    case = case_of_measure(before, "one" if above == 1 else "few", "часть", after)
+    if not whole:
+        return f"{fraction(above, below, case)} "
+    if (above, below) == (1, 2):
+        nouns = counted_forms(following_words(after))
+        gender = next((form.gender for form in nouns if form.case == "g"), "m")
+        return f"{cardinal(whole, case, gender or 'm')} с половиной "
+    return f"{decimal(whole, '1', case).rpartition('цел')[0]}{_wholes(whole, case)} {fraction(above, below, case)} "
 
 
-_GENITIVE = ("от", "до", "около", "после", "более", "менее", "больше", "меньше", "свыше", "без", "для", "из")
-_LOCATIVE = ("в", "во", "на", "о", "об", "при")
+def _wholes(whole: str, case: Case) -> str:
+    return decimal(whole, "2", case).split("цел")[1].split()[0].join(("цел", ""))
 
 
-def _plain(match: Match) -> str:
-    before, whole, fraction, after = match.group(1, 2, 3, 4)
-    if fraction is not None:
-        return f"{before or ''}{decimal(whole, fraction)}"
-    case = _case((before or "").strip().lower(), whole, after or "")
-    return f"{before or ''}{cardinal(whole, case, _gender(whole, after or '', case))}"
+_CONTEXT = r"[^.;!?:\d]{0,40}?"
 
 
-def _case(before: str, number: str, noun: str) -> Case:
-    # The noun's plural ending tells most; else the preposition; "в 1 классе" has neither plural nor neuter.
-    for endings, case in ((("ах", "ях"), "p"), (("ам", "ям"), "d"), (("ами", "ями"), "i")):
-        if noun.endswith(endings):
-            return cast("Case", case)
-    if before in _LOCATIVE and number.endswith("1") and noun.endswith("е"):
-        return "p"
-    return "g" if before in _GENITIVE else "d" if before in ("к", "ко") else "n"
+def _ratio(match: Match) -> str:
+    first, second = (re.sub(r"\s", "", number) for number in match.group(2, 3))
+    return f"{match.group(1)}{cardinal(first)} к {cardinal(second, 'd')}"
 
 
-def _gender(number: str, noun: str, case: Case) -> Gender:
-    # After 1 the noun's own ending tells; after 2 the genitive's does: две минуты, but два часа and два окна.
-    if len(noun) < 3:  # a preposition
-        return "m"
-    feminine, neuter = (("а", "я"), ("о", "е")) if number.endswith("1") else (("ы", "и"), ())
-    if case != "n":
-        feminine, neuter = ("ы", "и"), ()
-    return "f" if noun.endswith(feminine) else "n" if neuter and noun.endswith(neuter) else "m"
+def _score(match: Match) -> str:
+    return f"{match.group(1)}{cardinal(match.group(2))} {cardinal(match.group(3))}"
 
 
-_UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
-_CURRENCY = "[" + "".join(map(re.escape, CURRENCIES)) + "]"
-_SCALE = "тыс|млн|млрд|трлн"
+RATIO_RULES: tuple[Rule, ...] = (
+    (
+        re.compile(
+            rf"((?<!\w)(?i:масштаб|соотношени|пропорци|отношени|разбав|разве[лд]|шанс|смеш)[а-яё]*{_CONTEXT})"
+            r"(?<![\d:])(\d+):(\d{1,3}(?: \d{3})+(?!\d)|\d+)(?![\d:])"
+        ),
+        _ratio,
+    ),
+    (re.compile(r"((?<![\d:.,]))(1):(\d{1,3}(?: \d{3})+(?!\d)|\d{3,})(?![\d:])"), _ratio),
+    (
+        re.compile(
+            rf"((?<!\w)(?i:сч[её]т|выигра|победи|победа|проигра|обыгра|разгром|ничь|уступи|матч)[а-яё]*{_CONTEXT})"
+            r"(?<![\d:])(\d+):(\d+)(?![\d:])"
+        ),
+        _score,
+    ),
+)
+"""Ratios and scores by the word before them; they come before times of day."""
+
+# Rules --------------------------------------------------------------------------------------------------------------
 
 _NUMBERED = r"(?i:пункт|раздел|верси|параграф|таблиц|рисун|част|стать|глав)[а-яё]*\s"
 """What is followed by the number of a part, not by a decimal fraction."""
 
+_WRITTEN_FRACTIONS = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
 
 PART_RULES: tuple[Rule, ...] = (
     (
@@ -151,20 +301,23 @@ NUMBER_RULES: tuple[Rule, ...] = (
         lambda m: re.sub("[.,]", "", m.group()),
     ),
     (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: " точка ".join(map(cardinal, m.group().split(".")))),
-    (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)(?=\s+([а-яё]+))?"), _with_ending),
-    (re.compile(rf"({_CURRENCY})\s?{_NUMBER}(?:\s?({_SCALE}){STOP})?"), lambda m: _money(*m.group(1, 2, 3, 4))),
-    (re.compile(rf"{_NUMBER}(?:\s?({_SCALE}){STOP})?\s?({_CURRENCY})"), lambda m: _money(*m.group(4, 1, 2, 3))),
-    (re.compile(r"(?<![\w.,])(\d+)(?:[-–]| [-–] )(?=\d)"), lambda m: f"{cardinal(m[1])} – "),
-    (re.compile(r"(?<![\w.,])-(?=\d)"), " минус "),
-    (re.compile(rf"((?<!\w)(?:{'|'.join(_GENITIVE)})\s)?(?<![\d.,]){_NUMBER}\s?({_UNIT}){STOP}"), _measured),
-    *BARE_UNITS,
-    (re.compile(r"(?<![\d.,/])(\d+)\s?/\s?(\d+)(?![\d/]|[.,]\d)"), _fraction),
+    (re.compile(f"[{''.join(_WRITTEN_FRACTIONS)}]"), lambda m: f" {_WRITTEN_FRACTIONS[m.group()]}"),
+    (re.compile(r"(?<=\d)\s?[xхXХ×]\s?(?=\d)"), " на "),
+    (re.compile(r"(?<![\w.,])(\d{1,4})\s?%-?(н?(?:ый|ая|ое|ого|ому|ом|ым|ую|ых|ой|ые|й|я|е|го|му|м|ю|х))(?!\w)"), _per_cent_adjective),
+    (re.compile(r"(?<![\w.,])(\d{1,4})-(?=\d{1,4}-[а-яё]{4})"), _compounds),
+    (re.compile(r"(?<![\w.,])(\d{1,4})-(?=,? (?:и |или )?\d{1,4}-[а-яё]{4})"), _compounds),
+    (re.compile(r"(?<![\w.,])1[.,]5-(?=[а-яё]{4})"), "полутора"),
+    (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)"), _with_ending),
+    (re.compile(r"(?<![\d.,/])(?:(\d{1,3})\s)?(\d{1,4})\s?/\s?(\d{1,4})(?![\d/]|[.,]\d)"), _fraction),
     (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " дробь "),
+    (_QUANTITY, lambda m: _quantity(m) if m["unit"] or m["squared"] or m["sign"] or m["after"] or m["scale"] else m.group()),
+    *BARE_UNITS,
 )
 """Numbers that a sign, an ending or a unit explains."""
 
 PLAIN_NUMBER_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"), " "),
-    (re.compile(rf"((?<!\w)[а-яёА-ЯЁ]+\s)?(?<![\d]){_NUMBER}(?=\s+([а-яё]+))?"), _plain),
+    (_QUANTITY, _quantity),
+    (re.compile(r"(?<!\d)\d+"), lambda m: f" {cardinal(m.group())} "),
 )
 """All numbers that are left."""

@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from dataclasses import dataclass, replace
 
 from tolmach.processors.text_normalization.russian_abbreviations import STOP, short
-from tolmach.processors.text_normalization.russian_numerals import Gender
+from tolmach.processors.text_normalization.russian_agreement import Category
+from tolmach.processors.text_normalization.russian_morphology import decline
+from tolmach.processors.text_normalization.russian_numerals import Case, Gender
 
 
-class Unit(NamedTuple):
-    """A counted noun: 1 рубль, 2 рубля, 5 рублей, and its gender."""
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A counted noun: 1 рубль, 2 рубля, 5 рублей; the other cases come from the dictionary.
+
+    Attributes:
+        one: Nominative singular.
+        few: Genitive singular.
+        many: Genitive plural as it stands after a number (ватт, килограммов).
+        gender: Of the noun.
+        adjective: The stem of an adjective before it (кубическ, квадратн), or "".
+        tail: What follows unchanged (в час, цельсия), or "".
+        coin: The hundredth of a currency, which the two digits behind a comma count.
+    """
 
     one: str
     few: str
     many: str
     gender: Gender = "m"
+    adjective: str = ""
+    tail: str = ""
+    coin: Unit | None = None
+
+    def after(self, kind: Category, case: Case) -> str:
+        """The name after a cardinal: после 5 → рублей, к 5 → рублям."""
+        if kind == "one":
+            return self._said(self._singular(case), case, plural=False)
+        if kind == "thousands":
+            return self._said(self.many, "g", plural=True)
+        if case in ("n", "a"):
+            return self._said(self.few if kind == "few" else self.many, "g", plural=True)
+        noun = self.many if case == "g" else decline(self.one, case, plural=True)
+        return self._said(noun, case, plural=True)
+
+    def after_fraction(self) -> str:
+        """The name after a fraction: две целых пять десятых рубля."""
+        return self._said(self.few, "g", plural=False)
+
+    def after_scale(self) -> str:
+        """The name after thousands and millions: пять тысяч рублей."""
+        return self._said(self.many, "g", plural=True)
+
+    def _singular(self, case: Case) -> str:
+        if case == "n" or (case == "a" and self.gender != "f"):
+            return self.one
+        return self.few if case == "g" else decline(self.one, case, plural=False)
+
+    def _said(self, noun: str, case: Case, *, plural: bool) -> str:
+        adjective = ""
+        if self.adjective:
+            endings = _PLURAL if plural else _FEMININE if self.gender == "f" else _MASCULINE
+            ending = endings[case]
+            if self.adjective[-1] in "кгх" and ending[0] == "ы":
+                ending = "и" + ending[1:]
+            adjective = self.adjective + ending
+        return " ".join(filter(None, (adjective, noun, self.tail)))
+
+
+_MASCULINE: dict[Case, str] = {"n": "ый", "g": "ого", "d": "ому", "a": "ый", "i": "ым", "p": "ом"}
+_FEMININE: dict[Case, str] = {"n": "ая", "g": "ой", "d": "ой", "a": "ую", "i": "ой", "p": "ой"}
+_PLURAL: dict[Case, str] = {"n": "ые", "g": "ых", "d": "ым", "a": "ые", "i": "ыми", "p": "ых"}
 
 
 def _unit(forms: str, gender: Gender = "m") -> Unit:
@@ -22,75 +78,146 @@ def _unit(forms: str, gender: Gender = "m") -> Unit:
     return Unit(one, few, many, gender)
 
 
+def _with(prefix: str, unit: Unit) -> Unit:
+    return replace(unit, one=prefix + unit.one, few=prefix + unit.few, many=prefix + unit.many)
+
+
+def _prefixed(symbol: str, unit: Unit, prefixes: str) -> dict[str, Unit]:
+    """A unit and its multiples: Вт, кВт (кило), МВт (мега)."""
+    return {symbol: unit} | {
+        short_form + symbol: _with(name, unit) for short_form, _, name in (p.partition(":") for p in prefixes.split())
+    }
+
+
 _METRE, _GRAM, _LITRE = _unit("метр,метра,метров"), _unit("грамм,грамма,граммов"), _unit("литр,литра,литров")
-_KM = _unit("километр,километра,километров")
 _HOUR, _MINUTE, _SECOND = (
     _unit("час,часа,часов"),
     _unit("минута,минуты,минут", "f"),
     _unit("секунда,секунды,секунд", "f"),
 )
-_PER_CENT = _unit("процент,процента,процентов")
-_ROUBLE, _DOLLAR = _unit("рубль,рубля,рублей"), _unit("доллар,доллара,долларов")
-_EURO = _unit("евро,евро,евро")
-
-
-def _with(prefix: str, unit: Unit) -> Unit:
-    return Unit(prefix + unit.one, prefix + unit.few, prefix + unit.many, unit.gender)
-
-
-def _times(unit: Unit, suffix: str) -> Unit:
-    return Unit(f"{unit.one} {suffix}", f"{unit.few} {suffix}", f"{unit.many} {suffix}", unit.gender)
-
-
-def _squared(unit: Unit, how: str) -> Unit:
-    return Unit(f"{how}ый {unit.one}", f"{how}ых {unit.few}", f"{how}ых {unit.many}", unit.gender)
-
-
 _DEGREE = _unit("градус,градуса,градусов")
-_CELSIUS, _FAHRENHEIT = _times(_DEGREE, "цельсия"), _times(_DEGREE, "фаренгейта")
-_BYTE, _HERTZ, _WATT = _unit("байт,байта,байт"), _unit("герц,герца,герц"), _unit("ватт,ватта,ватт")
-_VOLT = _unit("вольт,вольта,вольт")
+_CELSIUS, _FAHRENHEIT = replace(_DEGREE, tail="цельсия"), replace(_DEGREE, tail="фаренгейта")
+_BYTE, _BIT = _unit("байт,байта,байт"), _unit("бит,бита,бит")
+_HERTZ, _WATT = _unit("герц,герца,герц"), _unit("ватт,ватта,ватт")
+_AMPERE, _VOLT = _unit("ампер,ампера,ампер"), _unit("вольт,вольта,вольт")
+_CALORIE = _unit("калория,калории,калорий", "f")
+_ATMOSPHERE = _unit("атмосфера,атмосферы,атмосфер", "f")
+_PIECE = _unit("штука,штуки,штук", "f")
+
+_KOPECK, _CENT = _unit("копейка,копейки,копеек", "f"), _unit("цент,цента,центов")
+_ROUBLE = replace(_unit("рубль,рубля,рублей"), coin=_KOPECK)
+_DOLLAR = replace(_unit("доллар,доллара,долларов"), coin=_CENT)
+_EURO = replace(_unit("евро,евро,евро"), coin=_CENT)
+_POUND = replace(_unit("фунт,фунта,фунтов"), coin=_unit("пенни,пенни,пенни"))
+_HRYVNIA = replace(_unit("гривна,гривны,гривен", "f"), coin=_KOPECK)
+_YEN = replace(_unit("иена,иены,иен", "f"), coin=_unit("сен,сена,сен"))
+_YUAN = replace(_unit("юань,юаня,юаней"), coin=_unit("фэнь,фэня,фэней"))
+_TENGE = replace(_unit("тенге,тенге,тенге"), coin=_unit("тиын,тиына,тиын"))
+_RUPEE = replace(_unit("рупия,рупии,рупий", "f"), coin=_unit("пайса,пайсы,пайс", "f"))
+_LIRA = replace(_unit("лира,лиры,лир", "f"), coin=_unit("куруш,куруша,курушей"))
+_BELARUS_ROUBLE = replace(_ROUBLE, adjective="белорусск")
+
+LENGTHS: dict[str, Unit] = {
+    **_prefixed("м", _METRE, "к:кило с:санти д:деци м:милли мк:микро н:нано"),
+    **_prefixed("m", _METRE, "k:кило c:санти d:деци m:милли"),
+}
+"""Units that may be squared and cubed."""
 
 UNITS: dict[str, Unit] = {
-    "%": _PER_CENT, "‰": _unit("промилле,промилле,промилле"),
-    "км/ч": _times(_KM, "в час"), "km/h": _times(_KM, "в час"), "м/с": _times(_METRE, "в секунду"),
-    "m/s": _times(_METRE, "в секунду"), "км²": _squared(_KM, "квадратн"), "м²": _squared(_METRE, "квадратн"),
-    "м³": _squared(_METRE, "кубическ"), "km²": _squared(_KM, "квадратн"), "m²": _squared(_METRE, "квадратн"),
-    "m³": _squared(_METRE, "кубическ"), "кв. м": _squared(_METRE, "квадратн"), "кв.м": _squared(_METRE, "квадратн"),
-    "мм рт. ст": _times(_with("милли", _METRE), "ртутного столба"),
-    "км": _KM, "м": _METRE, "см": _with("санти", _METRE), "мм": _with("милли", _METRE), "km": _KM, "m": _METRE,
-    "cm": _with("санти", _METRE), "mm": _with("милли", _METRE), "кг": _with("кило", _GRAM), "г": _GRAM, "гр": _GRAM,
-    "мг": _with("милли", _GRAM), "kg": _with("кило", _GRAM), "g": _GRAM, "mg": _with("милли", _GRAM),
-    "т": _unit("тонна,тонны,тонн", "f"), "га": _unit("гектар,гектара,гектаров"), "л": _LITRE,
-    "мл": _with("милли", _LITRE), "l": _LITRE, "ml": _with("милли", _LITRE), "ч": _HOUR, "час": _HOUR, "мин": _MINUTE,
-    "сек": _SECOND, "мс": _with("милли", _SECOND), "ms": _with("милли", _SECOND), "min": _MINUTE,
-    "°C": _CELSIUS, "°С": _CELSIUS, "℃": _CELSIUS, "°F": _FAHRENHEIT, "℉": _FAHRENHEIT, "°": _DEGREE,
-    "Гц": _HERTZ, "кГц": _with("кило", _HERTZ), "МГц": _with("мега", _HERTZ), "ГГц": _with("гига", _HERTZ),
-    "Hz": _HERTZ, "kHz": _with("кило", _HERTZ), "MHz": _with("мега", _HERTZ), "GHz": _with("гига", _HERTZ),
-    "Вт": _WATT, "кВт": _with("кило", _WATT), "МВт": _with("мега", _WATT), "W": _WATT, "kW": _with("кило", _WATT),
-    "кВт·ч": _times(_with("кило", _WATT), "час"), "кВт*ч": _times(_with("кило", _WATT), "час"), "В": _VOLT, "V": _VOLT,
-    "КБ": _with("кило", _BYTE), "МБ": _with("мега", _BYTE), "ГБ": _with("гига", _BYTE), "ТБ": _with("тера", _BYTE),
-    "KB": _with("кило", _BYTE), "MB": _with("мега", _BYTE), "GB": _with("гига", _BYTE), "TB": _with("тера", _BYTE),
-    "Кб": _with("кило", _BYTE), "Мб": _with("мега", _BYTE), "Гб": _with("гига", _BYTE), "Тб": _with("тера", _BYTE),
+    "%": _unit("процент,процента,процентов"), "‰": _unit("промилле,промилле,промилле"),
+    "п.п": replace(_unit("пункт,пункта,пунктов"), adjective="процентн"),
+    "п. п": replace(_unit("пункт,пункта,пунктов"), adjective="процентн"),
+    "мм рт. ст": replace(_with("милли", _METRE), tail="ртутного столба"),
+    "л. с": replace(_unit("сила,силы,сил", "f"), adjective="лошадин"),
+    "л.с": replace(_unit("сила,силы,сил", "f"), adjective="лошадин"),
+    **_prefixed("г", _GRAM, "к:кило м:милли мк:микро"), "гр": _GRAM, **_prefixed("g", _GRAM, "k:кило m:милли"),
+    "т": _unit("тонна,тонны,тонн", "f"), "ц": _unit("центнер,центнера,центнеров"),
+    "га": _unit("гектар,гектара,гектаров"), "сот": _unit("сотка,сотки,соток", "f"),
+    **_prefixed("л", _LITRE, "м:милли"), **_prefixed("l", _LITRE, "m:милли"),
+    "ч": _HOUR, "час": _HOUR, "мин": _MINUTE, "min": _MINUTE, "сек": _SECOND, "мс": _with("милли", _SECOND),
+    "ms": _with("милли", _SECOND), "мкс": _with("микро", _SECOND), "нед": _unit("неделя,недели,недель", "f"),
+    "мес": _unit("месяц,месяца,месяцев"),
+    "°C": _CELSIUS, "°С": _CELSIUS, "° C": _CELSIUS, "° С": _CELSIUS, "℃": _CELSIUS, "°F": _FAHRENHEIT,
+    "℉": _FAHRENHEIT, "°": _DEGREE, "град": _DEGREE,
+    **_prefixed("Гц", _HERTZ, "к:кило М:мега Г:гига"), **_prefixed("Hz", _HERTZ, "k:кило M:мега G:гига"),
+    **_prefixed("Вт", _WATT, "к:кило М:мега Г:гига м:милли"), **_prefixed("W", _WATT, "k:кило M:мега"),
+    **{f"{k}Вт{sign}ч": _with(f"{name}ватт-", _HOUR)
+       for k, name in (("", ""), ("к", "кило"), ("М", "мега"), ("Г", "гига")) for sign in ("·", "*", "-", "⋅", "")},
+    **_prefixed("В", _VOLT, "к:кило м:милли"), "V": _VOLT, **_prefixed("А", _AMPERE, "м:милли"),
+    **{f"мА{sign}ч": _with("миллиампер-", _HOUR) for sign in ("·", "*", "⋅", "")},
+    **_prefixed("Ом", _unit("ом,ома,ом"), "к:кило М:мега"),
+    **_prefixed("Па", _unit("паскаль,паскаля,паскалей"), "г:гекто к:кило М:мега"),
+    **_prefixed("Дж", _unit("джоуль,джоуля,джоулей"), "к:кило М:мега"),
+    **_prefixed("кал", _CALORIE, "к:кило"), "Н": _unit("ньютон,ньютона,ньютонов"), "атм": _ATMOSPHERE,
+    "бар": _unit("бар,бара,бар"), "лм": _unit("люмен,люмена,люменов"), "моль": _unit("моль,моля,молей"),
     "дБ": _unit("децибел,децибела,децибел"), "dB": _unit("децибел,децибела,децибел"),
-    "тыс": _unit("тысяча,тысячи,тысяч", "f"), "млн": _unit("миллион,миллиона,миллионов"),
-    "млрд": _unit("миллиард,миллиарда,миллиардов"), "трлн": _unit("триллион,триллиона,триллионов"),
-    "руб": _ROUBLE, "р": _ROUBLE, "коп": _unit("копейка,копейки,копеек", "f"), "долл": _DOLLAR,
-    "шт": _unit("штука,штуки,штук", "f"),
-    "чел": _unit("человек,человека,человек"), "USD": _DOLLAR, "EUR": _EURO, "RUB": _ROUBLE,
+    **{form: _with(name, unit) for prefixes, name in (
+        ("КБ Кб кБ KB", "кило"), ("МБ Мб MB", "мега"), ("ГБ Гб GB", "гига"), ("ТБ Тб TB", "тера"))
+       for form in prefixes.split() for unit in (_BYTE,)},
+    "Кбит": _with("кило", _BIT), "Мбит": _with("мега", _BIT), "Гбит": _with("гига", _BIT), "бит": _BIT,
+    "Мп": _with("мега", _unit("пиксель,пикселя,пикселей")), "Мпикс": _with("мега", _unit("пиксель,пикселя,пикселей")),
+    "об": _unit("оборот,оборота,оборотов"), "уд": _unit("удар,удара,ударов"),
+    "руб": _ROUBLE, "р": _ROUBLE, "RUB": _ROUBLE, "коп": _KOPECK, "долл": _DOLLAR, "USD": _DOLLAR, "EUR": _EURO,
+    "грн": _HRYVNIA, "UAH": _HRYVNIA, "GBP": _POUND, "CNY": _YUAN, "JPY": _YEN, "тг": _TENGE, "KZT": _TENGE,
+    "BYN": _BELARUS_ROUBLE,
+    "шт": _PIECE, "экз": _unit("экземпляр,экземпляра,экземпляров"), "ед": _unit("единица,единицы,единиц", "f"),
+    "чел": _unit("человек,человека,человек"), "уп": _unit("упаковка,упаковки,упаковок", "f"),
+    "стр": _unit("страница,страницы,страниц", "f"), "балл": _unit("балл,балла,баллов"),
+    **LENGTHS,
 }  # fmt: skip
 """Units after a number, as they are written (case matters, a full stop may follow)."""
 
-CURRENCIES: dict[str, tuple[Unit, Unit]] = {
-    "$": (_DOLLAR, _unit("цент,цента,центов")),
-    "€": (_EURO, _unit("цент,цента,центов")),
-    "£": (_unit("фунт,фунта,фунтов"), _unit("пенни,пенни,пенни")),
-    "₽": (_ROUBLE, _unit("копейка,копейки,копеек", "f")),
-    "¥": (_unit("иена,иены,иен", "f"), _unit("сен,сена,сен")),
-    "₴": (_unit("гривна,гривны,гривен", "f"), _unit("копейка,копейки,копеек", "f")),
-    "₸": (_unit("тенге,тенге,тенге"), _unit("тиын,тиына,тиын")),
-}
-"""Currency signs: the unit and its hundredth."""
+PER: dict[str, str] = {
+    "ч": "в час", "час": "в час", "h": "в час", "с": "в секунду", "сек": "в секунду", "s": "в секунду",
+    "мин": "в минуту", "min": "в минуту", "сут": "в сутки", "день": "в день", "нед": "в неделю", "мес": "в месяц",
+    "год": "в год", "м³": "на кубический метр", "м3": "на кубический метр", "м²": "на квадратный метр",
+    "м2": "на квадратный метр", "км²": "на квадратный километр", "км2": "на квадратный километр",
+    "см²": "на квадратный сантиметр", "см³": "на кубический сантиметр", "с²": "на секунду в квадрате",
+    "кв. м": "за квадратный метр", "100 км": "на сто километров", "км": "на километр", "м": "на метр",
+    "кг": "на килограмм", "г": "на грамм", "л": "на литр", "мл": "на миллилитр", "дл": "на децилитр", "га": "с гектара",
+    "т": "за тонну", "шт": "за штуку", "чел": "на человека",
+}  # fmt: skip
+"""What stands behind the stroke of a unit: км/ч, г/см³, л/100 км."""
+
+SCALES: dict[str, Unit] = {
+    "тыс": _unit("тысяча,тысячи,тысяч", "f"), "млн": _unit("миллион,миллиона,миллионов"),
+    "млрд": _unit("миллиард,миллиарда,миллиардов"), "трлн": _unit("триллион,триллиона,триллионов"),
+    "mln": _unit("миллион,миллиона,миллионов"),
+}  # fmt: skip
+"""Scales, which may stand before a unit."""
+
+CURRENCIES: dict[str, Unit] = {
+    "$": _DOLLAR, "€": _EURO, "£": _POUND, "₽": _ROUBLE, "¥": _YEN, "₴": _HRYVNIA, "₸": _TENGE, "₹": _RUPEE, "₺": _LIRA,
+}  # fmt: skip
+"""Currency signs."""
+
+_LONGEST_FIRST = sorted(map(re.escape, UNITS), key=len, reverse=True)
+_POWER = r"(?:[²³]|\^?[23](?![\d.,]?\d))"
+UNIT_PATTERN = (
+    rf"(?:(?P<square>кв|куб)(?:\.\s?|\s)(?P<squared>км|см|мм|м)|(?P<unit>{'|'.join(_LONGEST_FIRST)})(?P<power>{_POWER})?)"
+    rf"(?:\s?/\s?(?P<per>{'|'.join(sorted(map(re.escape, PER), key=len, reverse=True))}))?{STOP}"
+)
+"""A unit behind its number, with the groups that :func:`find_unit` takes."""
+
+
+def find_unit(groups: dict[str, str | None]) -> Unit | None:
+    """The unit that :data:`UNIT_PATTERN` found; None when it makes no sense (литры в квадрате)."""
+    square, power, symbol = groups["square"], groups["power"], groups["squared"] or groups["unit"]
+    if symbol is None:
+        return None
+    unit = UNITS[symbol]
+    if square or power:
+        if symbol not in LENGTHS:
+            return None
+        cubic = square == "куб" or (power is not None and power[-1] in "³3")
+        unit = replace(unit, adjective="кубическ" if cubic else "квадратн")
+    per = groups["per"]
+    if per is None:
+        return unit
+    if unit.coin and PER[per].startswith("на "):
+        return replace(unit, tail=f"за {PER[per][3:]}")  # руб./кг
+    return replace(unit, tail=f"{unit.tail} {PER[per]}".strip())
+
 
 BARE_UNITS = (
     short(rf"тыс{STOP}", "тысяч"),
