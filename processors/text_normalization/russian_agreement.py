@@ -2,8 +2,8 @@
 
 The noun's own form says most: after 2-4 stand the genitive singular (два дома), the same case in the plural (двум
 домам) or, of living beings seen or met, the genitive plural (двух девушек); after 5 the genitive plural or the same
-case. A noun in the singular that no "how many" licenses is one of a row: "на 3 этаже" is на третьем этаже. What the form
-leaves open, :mod:`russian_government` decides. See docs/adr/0036.
+case. A noun in the singular that no "how many" licenses is one of a row: "на 3 этаже" is на третьем этаже. What the
+form leaves open, :mod:`russian_government` decides. See docs/adr/0036.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tolmach.processors.text_normalization.russian_government import (
     Government,
     government,
     tokens,
+    word_set,
 )
 from tolmach.processors.text_normalization.russian_morphology import Form, forms, is_part
 from tolmach.processors.text_normalization.russian_numerals import (
@@ -33,15 +34,15 @@ from tolmach.processors.text_normalization.russian_numerals import (
     ordinal,
 )
 
-ROWS = frozenset(
-    "этаж класс курс век место ряд глава том тур раунд тайм сезон серия подъезд отдел разряд категория группа степень "
-    "сорт созыв ранг рота отряд дивизия полк взвод батальон армия корпус отделение палата созвездие путь платформа "
-    "перрон эпизод выпуск издание квартал полугодие семестр четверть урок период вагон ярус "
-    "этап сектор цех поколение съезд мировой строка столбец абзац колонка январь февраль март апрель май июнь "
-    "июль август сентябрь октябрь ноябрь декабрь дивизион лига попытка четвертьфинал микрорайон".split()
+ROWS = word_set(
+    "этаж класс курс век место ряд глава том тур раунд тайм сезон серия подъезд отдел разряд категория группа "
+    "степень сорт созыв ранг рота отряд дивизия полк взвод батальон армия корпус отделение палата созвездие путь "
+    "платформа перрон эпизод выпуск издание квартал полугодие семестр четверть урок период вагон ярус этап сектор "
+    "цех поколение съезд мировой строка столбец абзац колонка январь февраль март апрель май июнь июль август "
+    "сентябрь октябрь ноябрь декабрь дивизион лига попытка четвертьфинал микрорайон"
 )
-"""Nouns that stand in rows, and adjectives (вторая мировая): after 1, and after 2-4 where both are possible, which one is
-meant rather than how many."""
+"""Nouns that stand in rows, and adjectives (вторая мировая): after 1, and after 2-4 where both are possible, which one
+is meant rather than how many."""
 
 PARTS = frozenset(("часть",))
 """Nouns before a number that make it an ordinal: часть вторая. After others (дом 12, страница 40) it is a name."""
@@ -158,7 +159,11 @@ def _counted(following: Sequence[str]) -> Iterator[Form]:
     """The same; adjectives between the number and the noun must agree with it."""
     adjectives: list[tuple[Form, ...]] = []
     for i, token in enumerate(following[:5]):
-        if not token[0].isalpha() or token in PREPOSITIONS or token in ("и", "или", "а", "не", "но", "уже", "еще", "это"):
+        if (
+            not token[0].isalpha()
+            or token in PREPOSITIONS
+            or token in ("и", "или", "а", "не", "но", "уже", "еще", "это")
+        ):
             break
         found = forms(token)
         if token in ("самых", "очень", "наиболее", "менее", "более"):
@@ -298,7 +303,7 @@ def _is_of_a_row(governed: Government, kind: Category, nouns: Sequence[Form], fo
         return True
     if kind == "one":
         # "осталось 1 место", "купил 1 том"; but "1 место" alone, "на 1 месте".
-        return governed.firm or not governed.cases[0] == "a" and not governed.existence
+        return governed.firm or (governed.cases[0] != "a" and not governed.existence)
     if kind == "few":
         if governed.firm and governed.preposition and "a" not in governed.cases and "n" not in governed.cases:
             return not any(form.plural for form in nouns if form.case in governed.cases)

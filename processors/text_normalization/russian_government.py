@@ -18,7 +18,8 @@ Cases = tuple[Case, ...]
 """Cases in order of likelihood."""
 
 
-def _words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """A table of words, written with spaces between."""
     return frozenset(text.split())
 
 
@@ -47,86 +48,90 @@ PREPOSITIONS: dict[str, Cases] = _table(
 )
 """Prepositions and their cases; ё is written е here and below."""
 
-COMPARATIVES = _words(
-    "более менее больше меньше старше моложе младше выше ниже дороже дешевле быстрее медленнее длиннее короче шире уже "
-    "глубже дальше ближе раньше позже тяжелее легче сильнее чаще реже поболее поменьше побольше"
+COMPARATIVES = word_set(
+    "более менее больше меньше старше моложе младше выше ниже дороже дешевле быстрее медленнее длиннее короче "
+    "шире уже глубже дальше ближе раньше позже тяжелее легче сильнее чаще реже поболее поменьше побольше"
 )
 """Words after which a number stands in the genitive: больше пяти процентов."""
 
-_NOT_COMPARATIVE = _words("уже")
+_NOT_COMPARATIVE = word_set("уже")
 """Comparatives that nearly always are another word before a number: уже пять лет."""
 
-TRANSPARENT = _words(
-    "минус плюс примерно приблизительно почти ровно всего лишь только еще уже целых аж минимум максимум даже где-то буквально "
-    "ориентировочно чуть едва хотя бы не свои мои твои наши ваши их его ее и ни же как именно вот сразу "
-    "целые какие-то каких-то сейчас теперь обычно впервые снова опять"
+TRANSPARENT = word_set(
+    "минус плюс примерно приблизительно почти ровно всего лишь только еще уже целых аж минимум максимум даже где- "
+    "то буквально ориентировочно чуть едва хотя бы не свои мои твои наши ваши их его ее и ни же как именно вот "
+    "сразу целые какие-то каких-то сейчас теперь обычно впервые снова опять"
 )
 """Words that may stand between what governs and the number, and change nothing."""
 
-GENITIVE_PHRASES = _words(
+GENITIVE_PHRASES = word_set(
     "течение протяжении продолжение ходе помощью помощи размере количестве пределах районе радиусе возрасте "
-    "расстоянии глубине высоте объеме площади исключением участием составе силами числом числа пользу окрестностях "
-    "итогам результате честь случае уровне поводу причине случаю пользование доле лице рамках основе базе сумме"
+    "расстоянии глубине высоте объеме площади исключением участием составе силами числом числа пользу "
+    "окрестностях итогам результате честь случае уровне поводу причине случаю пользование доле лице рамках основе "
+    "базе сумме"
 )
 """Nouns that end a prepositional phrase with a genitive behind it: в течение, на протяжении, в размере, с помощью."""
 
-RELATIONAL_NOUNS = _words(
-    "список группа команда жизнь судьба история участие союз победа помощь поддержка состав смерть гибель усилие итог "
-    "результат мнение стоимость цена сумма доход выручка прибыль объединение половина треть четверть большинство часть "
-    "запись выбор набор потеря утрата покупка продажа поставка поимка закупка доставка перевозка постройка отправка "
-    "проверка установка выдача раздача уборка посадка аренда столица глава лидер представитель житель участник автор "
-    "сторонник жертва владелец хозяин мама мать отец родитель член обладатель победитель уровень стаж срок возраст арест "
-    "захват запуск ремонт выпуск показ вывоз ввоз экспорт импорт расстрел опрос осмотр визит пуск снос обмен анализ "
-    "союзник правительство сборник собрание коллекция территория граница площадь экипаж пассажир сотрудник студент "
-    "ученик семья имя фамилия адрес фотография портрет изображение название конец начало середина"
+RELATIONAL_NOUNS = word_set(
+    "список группа команда жизнь судьба история участие союз победа помощь поддержка состав смерть гибель усилие "
+    "итог результат мнение стоимость цена сумма доход выручка прибыль объединение половина треть четверть "
+    "большинство часть запись выбор набор потеря утрата покупка продажа поставка поимка закупка доставка "
+    "перевозка постройка отправка проверка установка выдача раздача уборка посадка аренда столица глава лидер "
+    "представитель житель участник автор сторонник жертва владелец хозяин мама мать отец родитель член обладатель "
+    "победитель уровень стаж срок возраст арест захват запуск ремонт выпуск показ вывоз ввоз экспорт импорт "
+    "расстрел опрос осмотр визит пуск снос обмен анализ союзник правительство сборник собрание коллекция "
+    "территория граница площадь экипаж пассажир сотрудник студент ученик семья имя фамилия адрес фотография "
+    "портрет изображение название конец начало середина"
 )
 """Nouns with a genitive of what is counted behind them: жители пяти деревень, список ста фильмов. Verbal nouns in
 -ние, -тие and -ция are known by their ending."""
 
-MEASURES = _words(
+MEASURES = word_set(
     "рубль копейка доллар цент евро гривна фунт иена юань тенге метр километр сантиметр миллиметр грамм килограмм "
-    "тонна литр миллилитр гектар процент градус час минута секунда день ночь сутки неделя месяц год век раз вольт ватт "
-    "киловатт герц миля верста балл очко пункт штука шаг этаж оборот лье дюйм фут узел кубометр человек момент "
-    "мгновение тысяча миллион миллиард триллион байт мегабайт гигабайт мегапиксель калория карат баррель лошадиный"
+    "тонна литр миллилитр гектар процент градус час минута секунда день ночь сутки неделя месяц год век раз вольт "
+    "ватт киловатт герц миля верста балл очко пункт штука шаг этаж оборот лье дюйм фут узел кубометр человек "
+    "момент мгновение тысяча миллион миллиард триллион байт мегабайт гигабайт мегапиксель калория карат баррель "
+    "лошадиный"
 )
 """What is counted to measure: "рост 180 сантиметров", "мама 5 раз звонила" leave the number as it is."""
 
-GENITIVE_VERBS = _words(
+GENITIVE_VERBS = word_set(
     "хватать хватить недоставать недостать лишиться лишаться лишить лишать достичь достигнуть достигать добиться "
     "добиваться бояться опасаться избежать избегать касаться коснуться придерживаться удостоиться удостаиваться "
-    "дождаться держаться ожидаться пугаться испугаться остерегаться стоиться слушаться стыдиться жаждать чуждаться "
-    "наслушаться наесться напиться недосчитаться набраться"
+    "дождаться держаться ожидаться пугаться испугаться остерегаться стоиться слушаться стыдиться жаждать "
+    "чуждаться наслушаться наесться напиться недосчитаться набраться"
 )
 """Verbs with a genitive: не хватает пяти рублей, достигла сорока метров."""
 
-ABSENCE_VERBS = _words(
-    "быть стать остаться оставаться найтись находиться оказаться хватить хватать существовать пройти прожить проехать "
-    "набраться набрать проработать прослужить появиться иметь иметься понадобиться потребоваться требоваться миновать"
+ABSENCE_VERBS = word_set(
+    "быть стать остаться оставаться найтись находиться оказаться хватить хватать существовать пройти прожить "
+    "проехать набраться набрать проработать прослужить появиться иметь иметься понадобиться потребоваться "
+    "требоваться миновать"
 )
 """Verbs whose negation puts what is missing into the genitive: не осталось пяти, не прошло и пяти минут."""
 
-DATIVE_WORDS = _words(
-    "равный равняться соответствовать подобный кратный рад радоваться обрадоваться помочь помогать верить поверить "
-    "удивиться удивляться принадлежать завидовать учить служить посвятить грозить сочувствовать доверять подчиняться "
-    "подчиниться эквивалентный пропорциональный приравнять"
+DATIVE_WORDS = word_set(
+    "равный равняться соответствовать подобный кратный рад радоваться обрадоваться помочь помогать верить "
+    "поверить удивиться удивляться принадлежать завидовать учить служить посвятить грозить сочувствовать доверять "
+    "подчиняться подчиниться эквивалентный пропорциональный приравнять"
 )
 """Verbs and short adjectives with a dative: угол равен девяноста градусам."""
 
-INSTRUMENTAL_VERBS = _words(
-    "владеть завладеть овладеть управлять командовать руководить обладать располагать заниматься заняться пользоваться "
-    "воспользоваться ограничиться ограничиваться пожертвовать жертвовать довольствоваться гордиться рисковать рискнуть "
-    "обойтись обходиться торговать исчисляться измеряться делиться поделиться заведовать увлекаться интересоваться "
-    "восхищаться закончиться завершиться"
+INSTRUMENTAL_VERBS = word_set(
+    "владеть завладеть овладеть управлять командовать руководить обладать располагать заниматься заняться "
+    "пользоваться воспользоваться ограничиться ограничиваться пожертвовать жертвовать довольствоваться гордиться "
+    "рисковать рискнуть обойтись обходиться торговать исчисляться измеряться делиться поделиться заведовать "
+    "увлекаться интересоваться восхищаться закончиться завершиться"
 )
 """Verbs with an instrumental: владеет двадцатью пятью процентами акций."""
 
-ACCUSATIVE_VERBS = _words("стоить весить составить составлять занять занимать длиться продолжаться")
+ACCUSATIVE_VERBS = word_set("стоить весить составить составлять занять занимать длиться продолжаться")
 """Verbs that the dictionary calls intransitive, with a measure in the accusative: весит тысячу тонн."""
 
-EXISTENCE_VERBS = _words(
-    "быть пройти остаться оставаться исполниться миновать потребоваться понадобиться требоваться хватать собраться "
-    "найтись набраться прибыть приехать прийти погибнуть появиться существовать иметься стать явиться участвовать жить "
-    "родиться проходить лежать сидеть находиться нужный необходимый достаточный"
+EXISTENCE_VERBS = word_set(
+    "быть пройти остаться оставаться исполниться миновать потребоваться понадобиться требоваться хватать "
+    "собраться найтись набраться прибыть приехать прийти погибнуть появиться существовать иметься стать явиться "
+    "участвовать жить родиться проходить лежать сидеть находиться нужный необходимый достаточный"
 )
 """Verbs whose subject the number is: прошла тысяча лет."""
 
@@ -163,7 +168,7 @@ class Government:
 
 def tokens(text: str) -> list[str]:
     """Words, numbers and signs, lower case, ё as е."""
-    return [token.lower().replace("ё", "е") for token in _TOKEN.findall(text)]
+    return [word.lower().replace("ё", "е") for word in _TOKEN.findall(text)]
 
 
 def clause_before(text: str) -> list[str]:
@@ -192,26 +197,26 @@ def government(before: str, after: Sequence[str] = ()) -> Government:
 def _government(clause: list[str], end: int, after: Sequence[str]) -> Government:
     i = end - 1
     while i >= 0:
-        token = clause[i]
+        word = clause[i]
         before = _number_joined(clause, i)
         if before is not None:
             i = before - 1
             continue
-        if token in PREPOSITIONS:
-            return Government(_of_preposition(token, clause[:i], after), firm=True, preposition=token)
-        if token in COMPARATIVES and token not in _NOT_COMPARATIVE:
+        if word in PREPOSITIONS:
+            return Government(_of_preposition(word, clause[:i], after), firm=True, preposition=word)
+        if word in COMPARATIVES and word not in _NOT_COMPARATIVE:
             return Government(("g",), firm=True)
-        if token == "чем":
+        if word == "чем":
             return Government(("n", "a"))
-        if token in TRANSPARENT:
+        if word in TRANSPARENT:
             i -= 1
             continue
-        adjective = _plural_adjective(token)
+        adjective = _plural_adjective(word)
         if adjective:
             outer = _government(clause, i, after)
             agreed = tuple(case for case in outer.cases if case in adjective)
             return Government(agreed or adjective, firm=True, preposition=outer.preposition)
-        if is_part(token, "ADVB") and not is_part(token, "NOUN", at_least=0.2):
+        if is_part(word, "ADVB") and not is_part(word, "NOUN", at_least=0.2):
             i -= 1
             continue
         break
@@ -230,26 +235,26 @@ def _number_joined(clause: list[str], i: int) -> int | None:
     return None
 
 
-def _of_preposition(token: str, before: list[str], after: Sequence[str]) -> Cases:
-    if token in ("с", "со"):
+def _of_preposition(word: str, before: list[str], after: Sequence[str]) -> Cases:
+    if word in ("с", "со"):
         # "С 5 до 10" and "снизился с 5%" tell where from; "с 5 метрами" has its noun to say so.
         since = any(word in ("до", "по", "на") for word in after[:4])
         moved = bool(before) and is_part(before[-1], "VERB", "INFN", "GRND") and not after
         return ("g", "i") if since or moved or not after else ("i", "g")
-    if token in ("в", "во") and any(word in ("от", "отсюда", "оттуда", "южнее", "севернее") for word in after[:3]):
+    if word in ("в", "во") and any(word in ("от", "отсюда", "оттуда", "южнее", "севернее") for word in after[:3]):
         return ("p", "a")
-    return PREPOSITIONS[token]
+    return PREPOSITIONS[word]
 
 
-def _plural_adjective(token: str) -> Cases:
+def _plural_adjective(word: str) -> Cases:
     """Cases of an adjective or pronoun in the plural before a number: последних пяти лет, этим двум людям."""
-    if token == "все":
+    if word == "все":
         return ("n", "a")
     found: list[Case] = []
-    for form in forms(token):
+    for form in forms(word):
         if form.part in ("ADJF", "PRTF") and form.plural and form.case and form.case not in found:
             found.append(form.case)
-    if not found or is_part(token, "NOUN", at_least=0.6):
+    if not found or is_part(word, "NOUN", at_least=0.6):
         return ()
     return tuple(found)
 
@@ -273,11 +278,11 @@ def _of_words(clause: list[str], after: Sequence[str], also: bool) -> Government
 
 def _of_verb(clause: list[str], after: Sequence[str], also: bool) -> Government:
     for i in range(len(clause) - 1, max(len(clause) - 10, -1), -1):
-        token = clause[i]
-        if token == "нет":
+        word = clause[i]
+        if word == "нет":
             return Government(("g",), firm=True)
-        verbs = [f for f in forms(token) if f.part in ("VERB", "INFN", "GRND", "ADJS", "PRTS", "PRTF")]
-        if not verbs or not is_part(token, "VERB", "INFN", "GRND", "ADJS", "PRTS", "PRTF", at_least=0.4):
+        verbs = [f for f in forms(word) if f.part in ("VERB", "INFN", "GRND", "ADJS", "PRTS", "PRTF")]
+        if not verbs or not is_part(word, "VERB", "INFN", "GRND", "ADJS", "PRTS", "PRTF", at_least=0.4):
             continue
         lemmas = {form.lemma for form in verbs}
         denied = bool(i) and clause[i - 1] == "не"
@@ -299,7 +304,7 @@ def _of_verb(clause: list[str], after: Sequence[str], also: bool) -> Government:
 
 def _of_what_follows(after: Sequence[str]) -> Government:
     """Absence told behind the number: пяти рублей не хватает."""
-    for i, token in enumerate(after[:6]):
-        if token == "нет" or (i and after[i - 1] == "не" and {f.lemma for f in forms(token)} & ABSENCE_VERBS):
+    for i, word in enumerate(after[:6]):
+        if word == "нет" or (i and after[i - 1] == "не" and {f.lemma for f in forms(word)} & ABSENCE_VERBS):
             return Government(("g",), firm=True)
     return Government(("n", "a"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule, value_of_digits
+from tolmach.processors.text_normalization.russian_abbreviations import STOP
 from tolmach.processors.text_normalization.russian_agreement import (
     Reading,
     agreement,
@@ -20,6 +21,7 @@ from tolmach.processors.text_normalization.russian_agreement import (
 from tolmach.processors.text_normalization.russian_government import WINDOW, government
 from tolmach.processors.text_normalization.russian_morphology import Form
 from tolmach.processors.text_normalization.russian_numerals import (
+    CASES,
     Case,
     Gender,
     cardinal,
@@ -37,7 +39,6 @@ from tolmach.processors.text_normalization.russian_units import (
     Unit,
     find_unit,
 )
-from tolmach.processors.text_normalization.russian_abbreviations import STOP
 
 # Quantities --------------------------------------------------------------------------------------------------------
 
@@ -139,27 +140,29 @@ def _after_half(form: Form) -> bool:
 
 _Agreed = tuple[Case, Gender, bool]
 
+
+def _readings(cases: str, gender: Gender, *, plural: bool = False) -> tuple[_Agreed, ...]:
+    return tuple((case, gender, plural) for case in CASES if case in cases)
+
+
+_ENDING_READINGS: tuple[tuple[str, tuple[_Agreed, ...]], ...] = (
+    ("й ый ий ой", (*_readings("na", "m"), *_readings("gdip", "f"))),
+    ("я ая ья", _readings("n", "f")),
+    ("е", (*_readings("na", "n"), *_readings("na", "m", plural=True))),
+    ("ое ье", _readings("na", "n")),
+    ("го ого его", (*_readings("ga", "m"), *_readings("g", "n"))),
+    ("му ому ему", (*_readings("d", "m"), *_readings("d", "n"))),
+    ("м", (*_readings("p", "m"), *_readings("p", "n"), *_readings("i", "m"), *_readings("i", "n"),
+           *_readings("d", "m", plural=True))),
+    ("ом ем", (*_readings("p", "m"), *_readings("p", "n"))),
+    ("ым им", (*_readings("i", "m"), *_readings("i", "n"), *_readings("d", "m", plural=True))),
+    ("ю ую ью", _readings("a", "f")),
+    ("ые ие ьи", _readings("na", "m", plural=True)),
+    ("х ых их", _readings("gpa", "m", plural=True)),
+    ("ми ыми ими", _readings("i", "m", plural=True)),
+)  # fmt: skip
 _ENDINGS: dict[str, tuple[_Agreed, ...]] = {
-    ending: readings
-    for endings, readings in (
-        (
-            "й ый ий ой",
-            (("n", "m", False), ("a", "m", False), ("g", "f", False), ("d", "f", False), ("i", "f", False), ("p", "f", False)),
-        ),
-        ("я ая ья", (("n", "f", False),)),
-        ("е", (("n", "n", False), ("a", "n", False), ("n", "m", True), ("a", "m", True))),
-        ("ое ье", (("n", "n", False), ("a", "n", False))),
-        ("го ого его", (("g", "m", False), ("g", "n", False), ("a", "m", False))),
-        ("му ому ему", (("d", "m", False), ("d", "n", False))),
-        ("м", (("p", "m", False), ("p", "n", False), ("i", "m", False), ("i", "n", False), ("d", "m", True))),
-        ("ом ем", (("p", "m", False), ("p", "n", False))),
-        ("ым им", (("i", "m", False), ("i", "n", False), ("d", "m", True))),
-        ("ю ую ью", (("a", "f", False),)),
-        ("ые ие ьи", (("n", "m", True), ("a", "m", True))),
-        ("х ых их", (("g", "m", True), ("p", "m", True), ("a", "m", True))),
-        ("ми ыми ими", (("i", "m", True),)),
-    )
-    for ending in endings.split()
+    ending: readings for endings, readings in _ENDING_READINGS for ending in endings.split()
 }
 """What a written ending may mean, likeliest first; the noun behind it decides."""
 
@@ -225,7 +228,9 @@ def _compounds(match: Match) -> str:
 
 # Fractions and ratios -----------------------------------------------------------------------------------------------
 
-_ADDRESSED = re.compile(r"(?:дом|квартира|корпус|номер|участок|строение|№|приказ|дело|д\.|кв\.)[а-яё]{0,3}\s?$", re.IGNORECASE)
+_ADDRESSED = re.compile(
+    r"(?:дом|квартира|корпус|номер|участок|строение|№|приказ|дело|д\.|кв\.)[а-яё]{0,3}\s?$", re.IGNORECASE
+)
 
 
 def _fraction(match: Match) -> str:
@@ -239,8 +244,8 @@ def _fraction(match: Match) -> str:
         return f"{fraction(above, below, case)} "
     if (above, below) == (1, 2):
         nouns = counted_forms(following_words(after))
-        gender = next((form.gender for form in nouns if form.case == "g"), "m")
-        return f"{cardinal(whole, case, gender or 'm')} с половиной "
+        gender = next((form.gender for form in nouns if form.case == "g" and form.gender), None) or "m"
+        return f"{cardinal(whole, case, gender)} с половиной "
     return f"{decimal(whole, '1', case).rpartition('цел')[0]}{_wholes(whole, case)} {fraction(above, below, case)} "
 
 
@@ -303,14 +308,20 @@ NUMBER_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: " точка ".join(map(cardinal, m.group().split(".")))),
     (re.compile(f"[{''.join(_WRITTEN_FRACTIONS)}]"), lambda m: f" {_WRITTEN_FRACTIONS[m.group()]}"),
     (re.compile(r"(?<=\d)\s?[xхXХ×]\s?(?=\d)"), " на "),
-    (re.compile(r"(?<![\w.,])(\d{1,4})\s?%-?(н?(?:ый|ая|ое|ого|ому|ом|ым|ую|ых|ой|ые|й|я|е|го|му|м|ю|х))(?!\w)"), _per_cent_adjective),
+    (
+        re.compile(r"(?<![\w.,])(\d{1,4})\s?%-?(н?(?:ый|ая|ое|ого|ому|ом|ым|ую|ых|ой|ые|й|я|е|го|му|м|ю|х))(?!\w)"),
+        _per_cent_adjective,
+    ),
     (re.compile(r"(?<![\w.,])(\d{1,4})-(?=\d{1,4}-[а-яё]{4})"), _compounds),
     (re.compile(r"(?<![\w.,])(\d{1,4})-(?=,? (?:и |или )?\d{1,4}-[а-яё]{4})"), _compounds),
     (re.compile(r"(?<![\w.,])1[.,]5-(?=[а-яё]{4})"), "полутора"),
     (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)"), _with_ending),
     (re.compile(r"(?<![\d.,/])(?:(\d{1,3})\s)?(\d{1,4})\s?/\s?(\d{1,4})(?![\d/]|[.,]\d)"), _fraction),
     (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " дробь "),
-    (_QUANTITY, lambda m: _quantity(m) if m["unit"] or m["squared"] or m["sign"] or m["after"] or m["scale"] else m.group()),
+    (
+        _QUANTITY,
+        lambda m: _quantity(m) if m["unit"] or m["squared"] or m["sign"] or m["after"] or m["scale"] else m.group(),
+    ),
     *BARE_UNITS,
 )
 """Numbers that a sign, an ending or a unit explains."""

@@ -62,7 +62,7 @@ def _below_thousand(value: int, case: Case, gender: Gender, animate: bool) -> st
     if value == 0:
         return {"n": "ноль", "g": "нуля", "d": "нулю", "a": "ноль", "i": "нулём", "p": "нуле"}[case]
     words: str = num2words(value, lang="ru", case=case, gender=gender, animate=animate)
-    if case == "i" and value % 10 == 1 and 20 < value % 100:
+    if case == "i" and value % 10 == 1 and value % 100 > 20:
         # People decline the last word alone when it is one (ADR 36): с двадцать одним участником.
         rest: str = num2words(value - 1, lang="ru")
         return f"{rest} {words.split()[-1]}"
@@ -76,18 +76,14 @@ def _thousands(value: int, case: Case) -> str:
     return rest if first in ("одна", "одной", "одну") and rest.startswith("тысяч") else words
 
 
-def ordinal(
-    number: int, case: Case = "n", gender: Gender = "m", *, plural: bool = False, animate: bool = False
-) -> str:
+def ordinal(number: int, case: Case = "n", gender: Gender = "m", *, plural: bool = False, animate: bool = False) -> str:
     """Which one: 5 → пятый, пятого, пятая, пятые."""
     return _ordinal(number, case, gender, plural, animate)
 
 
 @lru_cache(maxsize=4096)
 def _ordinal(number: int, case: Case, gender: Gender, plural: bool, animate: bool) -> str:
-    words: str = num2words(
-        number, lang="ru", to="ordinal", case=case, gender=gender, plural=plural, animate=animate
-    )
+    words: str = num2words(number, lang="ru", to="ordinal", case=case, gender=gender, plural=plural, animate=animate)
     first, _, rest = words.partition(" ")
     return rest if first == "одна" and rest.startswith("тысяча") else words
 
