@@ -50,6 +50,11 @@ def pair_up(letters: str, spoken: str) -> dict[str, str]:
     return dict(zip(letters, spoken.split(), strict=True))
 
 
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text, for tables that are written as one."""
+    return frozenset(words.split())
+
+
 def read_table(entries: str) -> dict[str, str]:
     """A table written as ``key:value key:value``."""
     return {key: value for key, _, value in (entry.partition(":") for entry in entries.split())}
@@ -92,6 +97,11 @@ def letter_name(char: str) -> str:
 def is_readable(word: str) -> bool:
     """Whether capitals in ASCII can be read as a word, as NATO and COVID are: vowels must keep consonants apart."""
     return re.fullmatch(r"[^aeiouy]{0,2}(?:[aeiouy]+[^aeiouy]{0,3})+", word.lower()) is not None
+
+
+def alternatives(words: Iterable[str]) -> str:
+    """A pattern for any of the words, the longest first."""
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
 def rewrite(text: str, rules: Iterable[Rule]) -> str:
