@@ -11,7 +11,7 @@ import re
 from tolmach.processors.text_normalization.common import STRESS, Prepared, Rule, clean, finish, rewrite, say_address
 from tolmach.processors.text_normalization.latin import greek_word, letter_to_cyrillic, to_cyrillic
 from tolmach.processors.text_normalization.russian_abbreviations import ABBREVIATIONS
-from tolmach.processors.text_normalization.russian_dates import DATE_RULES
+from tolmach.processors.text_normalization.russian_dates import DATE_RULES, ROMAN_MONTH
 from tolmach.processors.text_normalization.russian_initialisms import INITIALS_RULES, spell
 from tolmach.processors.text_normalization.russian_numbers import (
     NUMBER_RULES,
@@ -30,7 +30,7 @@ def prepare_russian(text: str) -> Prepared:
     """Russian text for a Silero model; Latin letters, digits and signs become Russian words."""
     text = re.sub("(?<=[аеёиоуыэюяАЕЁИОУЫЭЮЯ])[\u0301\u00b4]", "\u0301", clean(text))
     text = re.sub("([аеёиоуыэюяАЕЁИОУЫЭЮЯ])\u0301", rf"{STRESS}\1", text)
-    text = rewrite(say_address(text, ADDRESS_SIGNS), _RULES)
+    text = rewrite(say_address(rewrite(text, (ROMAN_MONTH,)), ADDRESS_SIGNS), _RULES)
     text = _WORD.sub(lambda m: _word(m.group()), text)
     return finish(text, LETTERS, letter_to_cyrillic)
 
@@ -46,8 +46,8 @@ _RULES: tuple[Rule, ...] = (
     *DATE_RULES,
     *TIME_RULES,
     (re.compile(r"(?<=\d):(?=\d)"), " "),  # a score
-    *NUMBER_RULES,
     *ROMAN_RULES,
+    *NUMBER_RULES,
     *PLAIN_NUMBER_RULES,
     *SIGN_RULES,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match
+from tolmach.processors.text_normalization.russian_morphology import is_part
 from tolmach.processors.text_normalization.russian_numerals import Case
 
 _REACH = 48
@@ -54,13 +55,29 @@ def text_after(match: Match) -> str:
     return match.string[match.end() : match.end() + _REACH]
 
 
+def preposition_case(before: str) -> tuple[Case, ...]:
+    """The cases that the last word of a text asks for, likeliest first; () when it is no preposition."""
+    found = re.search(r"(?<![\w-])([а-яё]+(?:-[а-яё]+)?)\s?$", before)
+    word = found[1] if found else ""
+    if word in _TWO_CASES:
+        return _TWO_CASES[word]
+    return (PREPOSITIONS[word],) if word in PREPOSITIONS else ()
+
+
+_TWO_CASES: dict[str, tuple[Case, ...]] = {
+    "в": ("p", "a"), "во": ("p", "a"), "на": ("p", "a"), "с": ("g", "i"), "со": ("g", "i"), "за": ("a", "i"),
+    "под": ("i", "a"), "по": ("d", "a"),
+}  # fmt: skip
+
+
+def noun_case(match: Match) -> Case:
+    """The case of a noun in a match's place: the preposition's, the genitive after a noun, else the nominative."""
+    cases = preposition_case(text_before(match))
+    if cases:
+        return cases[0]
+    return "g" if is_noun(word_before(match)) else "n"
+
+
 def is_noun(word: str) -> bool:
-    """Whether a word may be a noun that governs a genitive; verbs, adverbs and conjunctions are told by their ends."""
-    return len(word) > 2 and not _NOT_A_NOUN.search(word)
-
-
-_NOT_A_NOUN = re.compile(
-    r"(?:[аеиоуыя]ть|ться|тся|[аиеоя]л|[аиеоуыя]л[аои]|л[аои]?с[ья]|[ауеия]ет|ают|яют|уют|[иу]т|[иае]м|но|лся|шь)$"
-    r"|^(?:или|как|что|это|был|была|были|было|есть|уже|ещё|лишь|только|даже|где|когда|все|всё|ещё|тоже|также|затем|она|"
-    r"они|вот|нет|если|чем|для|сегодня|сейчас|примерно|именно|значит)$"
-)
+    """Whether a word most likely is a noun, which governs a genitive behind it."""
+    return len(word) > 2 and is_part(word, "NOUN", at_least=0.4)

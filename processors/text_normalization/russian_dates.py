@@ -136,10 +136,6 @@ _DAY_RULES: tuple[Rule, ...] = (
         re.compile(r"(?<![\d.,/-])(\d{4})([-./])(\d{2})\2(\d{2})(?![\d-]|[.,]\d)"),
         lambda m: _numeric_date(m, *m.group(4, 3, 1)),
     ),
-    (
-        re.compile(rf"(?<![\d.])(\d{{1,2}})\.([IVX]{{1,4}})\.(\d{{4}})(?!\d)(?:{_YEAR_END})?"),
-        lambda m: _numeric_date(m, m[1], str(_ROMAN_MONTHS.get(m[2], 0)), m[3]),
-    ),
     (re.compile(r"(?<![\d.,:/-])(\d{2})\.(0[1-9]|1[0-2])(?![\d%°]|[.,:/-]\d)"), _day_and_month),
     (
         re.compile(rf"(?<=\d\s)({'|'.join(_SHORT_MONTHS)})(?:\.|(?=\s\d))(?!\w)", re.IGNORECASE),
@@ -353,6 +349,12 @@ _DECADE_RULES: tuple[Rule, ...] = (
         _decade,
     ),
 )
+
+ROMAN_MONTH: Rule = (
+    re.compile(r"(?<![\w.])(\d{1,2})\.([IVX]{1,4})\.(?=\d{4}(?!\w))"),
+    lambda m: f"{m[1]}.{_ROMAN_MONTHS[m[2]]}." if m[2] in _ROMAN_MONTHS else m.group(),
+)
+"""``12.IV.1961``, before it is taken for a web address."""
 
 DATE_RULES: tuple[Rule, ...] = (*_DAY_RULES, *_WEEKDAY_RULES, *_DECADE_RULES, *_YEAR_RULES)
 """Dates, weekdays, decades and years; before the rules of plain numbers."""
