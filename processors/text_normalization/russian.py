@@ -12,7 +12,8 @@ from tolmach.processors.text_normalization.common import STRESS, Prepared, Rule,
 from tolmach.processors.text_normalization.latin import greek_word, letter_to_cyrillic, to_cyrillic
 from tolmach.processors.text_normalization.russian_abbreviations import ABBREVIATIONS
 from tolmach.processors.text_normalization.russian_dates import DATE_RULES, ROMAN_MONTH
-from tolmach.processors.text_normalization.russian_initialisms import INITIALS_RULES, spell
+from tolmach.processors.text_normalization.russian_designations import DESIGNATION_RULES
+from tolmach.processors.text_normalization.russian_initialisms import INITIALS_RULES, say_initialisms
 from tolmach.processors.text_normalization.russian_numbers import (
     NUMBER_RULES,
     PART_RULES,
@@ -30,17 +31,20 @@ def prepare_russian(text: str) -> Prepared:
     """Russian text for a Silero model; Latin letters, digits and signs become Russian words."""
     text = re.sub("(?<=[аеёиоуыэюяАЕЁИОУЫЭЮЯ])[\u0301\u00b4]", "\u0301", clean(text))
     text = re.sub("([аеёиоуыэюяАЕЁИОУЫЭЮЯ])\u0301", rf"{STRESS}\1", text)
+    text = _PLUS_STRESS.sub(STRESS, text)
     text = rewrite(say_address(rewrite(text, (ROMAN_MONTH,)), ADDRESS_SIGNS), _RULES)
-    text = _WORD.sub(lambda m: _word(m.group()), text)
+    text = _WORD.sub(lambda m: _word(m.group()), say_initialisms(text))
     return finish(text, LETTERS, letter_to_cyrillic)
 
 
+_PLUS_STRESS = re.compile(r"(?<=[А-ЯЁа-яё])\+(?=[аеёиоуыэюя])|(?<![\w+)-])\+(?=[аеёиоуыэюяАЕЁИОУЫЭЮЯ][а-яё])")
+"""Silero's stress mark: a plus inside a word, or at its beginning, before a vowel."""
+
 _RULES: tuple[Rule, ...] = (
     *ABBREVIATIONS,
-    (re.compile(r"(?<!\w)C#"), "си-шарп "),
-    (re.compile(r"(?<![\w.])\.(?=[A-Za-z])"), " точка "),  # .NET
     *PART_RULES,
     *INITIALS_RULES,
+    *DESIGNATION_RULES,
     *TELEPHONE_RULES,
     *RATIO_RULES,
     *DATE_RULES,
@@ -54,14 +58,10 @@ _RULES: tuple[Rule, ...] = (
 
 
 _LATIN = "A-Za-zÀ-ÖØ-öø-ʯḀ-ỿ"
-_WORD = re.compile(
-    rf"[{_LATIN}]+(?:['-][{_LATIN}]+)*|[\u0370-\u03ff\u1f00-\u1fff]+|(?<![А-ЯЁа-яё{STRESS}])[А-ЯЁ]{{2,6}}(?![А-ЯЁа-яё])"
-)
+_WORD = re.compile(rf"[{_LATIN}]+(?:['-][{_LATIN}]+)*|[\u0370-\u03ff\u1f00-\u1fff]+")
 
 
 def _word(word: str) -> str:
     if re.match(rf"[{_LATIN}]", word):
         return f" {to_cyrillic(word.replace(chr(39), ''))} " if word else ""
-    if re.match("[А-ЯЁ]", word):
-        return spell(word) or word
     return f" {greek_word(word)} "

@@ -8,6 +8,7 @@ declined (:data:`_NUMBERED`, :data:`_NAMED`, :data:`_TITLES`), and adjectives th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from tolmach.processors.text_normalization.common import Match, Rule
 from tolmach.processors.text_normalization.russian_context import (
@@ -18,7 +19,7 @@ from tolmach.processors.text_normalization.russian_context import (
     word_before,
     word_set,
 )
-from tolmach.processors.text_normalization.russian_morphology import decline, forms, is_part
+from tolmach.processors.text_normalization.russian_morphology import decline, forms
 from tolmach.processors.text_normalization.russian_numerals import Case, Gender, cardinal, ordinal
 
 STOP = r"(?!\w)(?:\.(?!\s*$|\s+(?-i:[А-ЯЁ])))?"
@@ -122,17 +123,22 @@ _NUMBERED = _pairs(
     "ст=статья; ч=часть; п=пункт; пп=пункт; подп=подпункт; гл=глава; разд=раздел; абз=абзац; стр=страница; с=страница; "
     "рис=рисунок; табл=таблица; прил=приложение; прим=примечание; илл=иллюстрация; ил=иллюстрация; черт=чертёж; "
     "вып=выпуск; т=том; д=дом; кв=квартира; корп=корпус; к=корпус; оф=офис; каб=кабинет; ауд=аудитория; под=подъезд; "
-    "ком=комната; вл=владение; уч=участок; отд=отделение; пом=помещение; подъезд=подъезд; лит=литера; ф=форма; поз=позиция"
+    "ком=комната; вл=владение; уч=участок; отд=отделение; пом=помещение; подъезд=подъезд; лит=литера; ф=форма; "
+    "поз=позиция"
 )
 """Abbreviations with a full stop before a number; ``стр.`` behind a house is a building ("строение")."""
+
+_AS_UNITS = word_set("ч с т к ф под")
+"""Those of them that are no abbreviation of this kind behind a number: 5 ч. 30 мин."""
 
 _ORDINAL_AFTER = word_set("часть")
 """What is counted like "часть вторая"; after the others the number is a name: "статья сто пять", "дом семь"."""
 
 
-def _numbered(match: Match) -> str:
-    short_form, number, more = match.group(1, 2, 3)
+def _numbered(match: Match, short_form: str, number: str, more: str | None) -> str:
     noun = _NUMBERED[short_form.lower()]
+    if noun == "квартира" and (len(number) == 4 or re.search(r"[IVX]\s$", text_before(match))):
+        return match.group()  # a quarter of a year
     before = text_before(match)
     if short_form == "стр" and re.search(r"(?:д|дом|корп|к)\.?\s\d+[а-я]?,\s$", before):
         noun = "строение"
@@ -142,16 +148,17 @@ def _numbered(match: Match) -> str:
     if short_form[0].isupper():
         said = said.capitalize()
     if not number or re.match(r"\.?\d|,\d", text_after(match)):
-        return f"{said} {number or ''}{more or ''}"
+        return f"{said} {number}{more or ''}"
     if noun in _ORDINAL_AFTER and not more and len(number) < 4:
         return f"{said} {ordinal(int(number), case, 'f')}"
-    return f"{said} {cardinal(number)}{more or ''}"
+    rest = re.sub(r"\s?[-–]\s?", " – ", re.sub(r"\d+", lambda m: cardinal(m.group()), more or ""))
+    return f"{said} {cardinal(number)}{rest}"
 
 
 def _case_of_part(match: Match, before: str) -> Case:
-    if re.search(r"(?<!\w)(?:см|ср)\.?\s$|(?<!\w)(?:смотри|сравни|смотрите)\s$", before):
+    if re.search(r"(?<!\w)(?:см|ср)\.?\s$|(?<!\w)(?:смотри|сравни|смотрите)(?:\sтакже)?\s$", before):
         return "a"
-    if re.search(r"(?<!\w)(?:см|смотри)\.?\s[^.!?;]{1,30}(?:\d\s?,|\sи)\s$", before):
+    if re.search(r"(?<!\w)(?:см|смотри)\.?\s[^!?;]{1,30}(?:\d\s?,|\sи)\s$", before):
         return "a"
     if re.search(r"[\d»а-я]\)?\s$", before) and re.search(r"(?:\d[а-я]?|[»\"])\s$", before):
         return "g"  # "ч. 2 ст. 159"
@@ -161,7 +168,9 @@ def _case_of_part(match: Match, before: str) -> Case:
     word = word_before(match)
     if is_noun(word):
         return "g"
-    return "a" if any("tran" in form.marks and form.part in ("VERB", "INFN", "GRND") for form in forms(word)[:1]) else "n"
+    return (
+        "a" if any("tran" in form.marks and form.part in ("VERB", "INFN", "GRND") for form in forms(word)[:1]) else "n"
+    )
 
 
 # Nouns before a name ----------------------------------------------------------------------------------------------
@@ -169,18 +178,19 @@ def _case_of_part(match: Match, before: str) -> Case:
 _NAMED = _pairs(
     "г=город; гор=город; ул=улица; просп=проспект; пр=проспект; пер=переулок; пл=площадь; наб=набережная; бул=бульвар; "
     "ш=шоссе; пос=посёлок; п=посёлок; пгт=посёлок; с=село; сел=село; д=деревня; дер=деревня; ст=станция; о=остров; "
-    "оз=озеро; р=река; мкр=микрорайон; мкрн=микрорайон; туп=тупик; м=метро; х=хутор; хр=хребет; зал=залив; прол=пролив; "
-    "респ=республика; ж=журнал; изд=издательство; тов=товарищ; т=товарищ"
+    "оз=озеро; р=река; мкр=микрорайон; мкрн=микрорайон; туп=тупик; м=метро; х=хутор; хр=хребет; зал=залив; "
+    "прол=пролив; респ=республика; ж=журнал; изд=издательство; тов=товарищ; т=товарищ"
 )
 _TITLES = _pairs(
     "проф=профессор; акад=академик; доц=доцент; инж=инженер; ген=генерал; полк=полковник; кап=капитан; лейт=лейтенант; "
-    "серж=сержант; адм=адмирал; преп=преподаватель; асп=аспирант; студ=студент; гр=гражданин; реж=режиссёр; худ=художник; "
-    "арх=архитектор; губ=губернатор; мин=министр; архиеп=архиепископ; митр=митрополит; еп=епископ; свящ=священник; "
-    "муз=музыка; сл=слова; авт=автор; пер=перевод; ред=редактор; корр=корреспондент; дир=директор; кн=князь; имп=император; "
-    "зам=заместитель; зав=заведующий; нач=начальник; пом=помощник; секр=секретарь; канд=кандидат; ком=командир"
+    "серж=сержант; адм=адмирал; преп=преподаватель; асп=аспирант; студ=студент; гр=гражданин; реж=режиссёр; "
+    "худ=художник; арх=архитектор; губ=губернатор; мин=министр; архиеп=архиепископ; митр=митрополит; еп=епископ; "
+    "свящ=священник; муз=музыка; сл=слова; авт=автор; пер=перевод; ред=редактор; корр=корреспондент; дир=директор; "
+    "кн=князь; имп=император; зам=заместитель; зав=заведующий; нач=начальник; пом=помощник; секр=секретарь; "
+    "канд=кандидат; ком=командир"
 )
 
-_NAME = r"(?=\s*[«\"]?\s?(?:[А-ЯЁ]\.\s?){0,2}([А-ЯЁ][а-яё]+))"
+_NAME = r"(?=\s*[«\"]?\s?(?:[А-ЯЁ]\.\s?){0,2}([А-ЯЁ][а-яё]+(?:-[А-ЯЁа-яё]+)*))"
 
 
 def _named(match: Match) -> str:
@@ -192,19 +202,27 @@ def _named(match: Match) -> str:
     return (said.capitalize() if short_form[0].isupper() else said) + " "
 
 
+_NAMED_AFTER = word_set("ул просп пр пер пл наб бул ш туп мкр мкрн м")
+"""What is named after somebody: the name stays in the genitive, whatever the case of the street."""
+
+
 def _case_of_name(match: Match, name: str) -> Case:
-    of_name = [form.case for form in forms(name) if form.case and form.part in ("NOUN", "ADJF") and not form.plural]
-    of_name = of_name or [form.case for form in forms(name) if form.case]
+    parts = ("ADJF",) if match[1].lower() in _NAMED_AFTER else ("NOUN", "ADJF")
+    of_name = [
+        form.case
+        for form in forms(name)
+        if form.case and form.part in parts and not form.plural and "Poss" not in form.marks
+    ]
     wanted = preposition_case(text_before(match))
     if wanted:
         return next((case for case in wanted if case in of_name), wanted[0])
     word = word_before(match)
     if is_noun(word):
         place = any("Geox" in form.marks for form in forms(name)[:3])
-        return "g" if "g" in of_name or place or not of_name else of_name[0] or "g"
+        return "g" if "g" in of_name or place or not of_name else of_name[0]
     if word and "a" in of_name and "n" not in of_name:
         return "a"
-    return "n" if "n" in of_name or not of_name else of_name[0] or "n"
+    return "n" if "n" in of_name or not of_name else of_name[0]
 
 
 def _title(match: Match) -> str:
@@ -224,9 +242,10 @@ _CUT = _pairs(
     "эл-т=элемент; д-т=департамент; техн-м=техникум; с-з=совхоз; к-з=колхоз"
 )
 _CUT_FEMININE = _pairs(
-    "г-ж=госпож; гр-к=гражданк; об-в=обществ; изд-в=издательств; кол-в=количеств; пр-в=правительств; произ-в=производств; "
-    "стр-в=строительств; хоз-в=хозяйств; гос-в=государств; кач-в=качеств; ф-к=фабрик; б-к=библиотек; т-в=товариществ; "
-    "д-с=детсад; ж-л=журнал; аген-в=агентств; мин-в=министерств; отд-н=отделени; м-ц=месяц"
+    "г-ж=госпож; гр-к=гражданк; об-в=обществ; изд-в=издательств; кол-в=количеств; пр-в=правительств; "
+    "произ-в=производств; стр-в=строительств; хоз-в=хозяйств; гос-в=государств; кач-в=качеств; ф-к=фабрик; "
+    "б-к=библиотек; т-в=товариществ; д-с=детсад; ж-л=журнал; аген-в=агентств; мин-в=министерств; отд-н=отделени; "
+    "м-ц=месяц"
 )
 
 
@@ -243,14 +262,13 @@ def _cut(match: Match) -> str:
             case = _case_of_name(match, name[1])
         else:
             # "в Ленинский р-н": an adjective before says the case.
-            case = next((f.case for f in forms(word_before(match)) if f.part == "ADJF" and f.gender == "m" and f.case), "n")
+            case = next(
+                (f.case for f in forms(word_before(match)) if f.part == "ADJF" and f.gender == "m" and f.case), "n"
+            )
             cases = preposition_case(text_before(match))
             case = cases[0] if cases else case
         said = decline(known, case, plural=False)
     return said.capitalize() if stem[0].isupper() else said
-
-
-_REGION_ENDINGS = {"обл": "область"}
 
 
 def _region(match: Match) -> str:
@@ -285,9 +303,8 @@ _ADJECTIVES = _pairs(
     "соц=социальн|ый; нац=национальн|ый; междунар=международн|ый; рос=российс|кий; сов=советс|кий; воен=военн|ый; "
     "муз=музыкальн|ый; худ=художественн|ый; лит=литературн|ый; т. н=так называем|ый; т.н=так называем|ый; др=дру|гой; "
     "св=свят|ой; пр=проч|ий; след=следующ|ий; пред=предыдущ|ий; осн=основн|ой; общ=общ|ий; доп=дополнительн|ый; "
-    "спец=специальн|ый; раб=рабоч|ий; дом=домашн|ий; жен=женс|кий; муж=мужс|кий; дет=детс|кий; нек=некотор|ый; кв=квадратн|ый"
+    "спец=специальн|ый; раб=рабоч|ий; дом=домашн|ий; жен=женс|кий; муж=мужс|кий; дет=детс|кий; нек=некотор|ый"
 )
-_ADJECTIVES.pop("кв")
 _GENDER_KEYS: dict[Gender | None, str] = {"m": "m", "f": "f", "n": "n", None: "m"}
 
 
@@ -299,6 +316,8 @@ def _adjective(match: Match) -> str:
     if not known:
         return match.group()
     wanted = preposition_case(text_before(match)) or (("g", "n") if is_noun(word_before(match)) else ("n", "a"))
+    if noun[0].isupper():
+        known = [form for form in known if not form.plural] or known
     form = next((form for case in wanted for form in known if form.case == case), known[0])
     endings = _ENDINGS[kind]["pl" if form.plural else _GENDER_KEYS[form.gender]]
     at = "ngdaip".index(form.case or "n")
@@ -309,10 +328,11 @@ def _adjective(match: Match) -> str:
 
 
 _LANGUAGES = _pairs(
-    "англ=английск; нем=немецк; фр=французск; франц=французск; рус=русск; лат=латинск; греч=греческ; др.-греч=древнегреческ; "
-    "ит=итальянск; итал=итальянск; исп=испанск; кит=китайск; яп=японск; польск=польск; укр=украинск; арабск=арабск; "
-    "араб=арабск; тур=турецк; тюрк=тюркск; порт=португальск; чешск=чешск; фин=финск; швед=шведск; санскр=санскритск; "
-    "ст.-слав=старославянск; др.-рус=древнерусск; венг=венгерск; кор=корейск; перс=персидск"
+    "англ=английск; нем=немецк; фр=французск; франц=французск; рус=русск; лат=латинск; греч=греческ; "
+    "др.-греч=древнегреческ; ит=итальянск; итал=итальянск; исп=испанск; кит=китайск; яп=японск; польск=польск; "
+    "укр=украинск; арабск=арабск; араб=арабск; тур=турецк; тюрк=тюркск; порт=португальск; чешск=чешск; фин=финск; "
+    "швед=шведск; санскр=санскритск; ст.-слав=старославянск; др.-рус=древнерусск; венг=венгерск; кор=корейск; "
+    "перс=персидск"
 )
 
 
@@ -326,43 +346,8 @@ def _language(match: Match) -> str:
     return f"{stem}{ending} "
 
 
-def _either(table: dict[str, str]) -> str:
+def _either(table: Iterable[str]) -> str:
     return "|".join(re.escape(key).replace(r"\ ", r"\s?") for key in sorted(table, key=len, reverse=True))
-
-
-_HAS_NUMBER = r"\s*(?=[\dIVXLC№«\"]|[А-ЯЁа-яё](?!\w))"
-
-ABBREVIATIONS: tuple[Rule, ...] = (
-    *_PHRASES,
-    (
-        re.compile(
-            rf"(?<![\w.])(?<!\d\s)({_either({k: v for k, v in _NUMBERED.items() if k not in 'сктфп' or k == 'п'})})\.\s?"
-            r"(?:№\s?)?(\d{1,6})((?:\s?[-–]\s?|\sи\s)\d{1,6}(?![\d.,]*\d))?(?!\w)",
-            re.IGNORECASE,
-        ),
-        _numbered,
-    ),
-    # After a number ("ч. 2 ст. 5") these can be no units.
-    (re.compile(r"(?<=\d\s)(ст|п|гл|разд|корп|кв|стр|д|табл|рис)\.\s?(\d{1,6})((?:\s?[-–]\s?|\sи\s)\d{1,6}(?![\d.,]*\d))?(?!\w)"), _numbered),
-    (re.compile(r"(?<![\w.])(?<!\d\s)(с|т|к|ф)\.\s?(\d{1,5})((?:\s?[-–]\s?)\d{1,5})?(?![\w.,]*\d)"), _numbered),
-    (
-        re.compile(r"(?<![\w.])(ст|ч|п|гл|разд|прил|табл|рис|т|кв)\.\s?(?=[IVXLC]+(?!\w)|[«\"][а-яё][»\"])()()", re.IGNORECASE),
-        lambda m: _numbered(m) if m[1].lower() != "кв" else m.group(),
-    ),
-    (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_NAMED)})\.{_NAME}"), _named),
-    (re.compile(rf"(?<![\w.-])(?<!\d\s)([Уу]л|[Пп]росп|[Пп]ер|[Пп]л|[Нн]аб|[Бб]ул|[Мм]кр|[Пп]ос|[Дд]ер|[Оо]з)\.(?=\s*(?:\d|([а-яёА-ЯЁ]+)))"), lambda m: _street(m)),
-    (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_TITLES)})\.{_NAME}"), _named),
-    (re.compile(rf"(?<![\w.-])({_either({k.capitalize(): v for k, v in {**_TITLES}.items()})})\.{_NAME}"), _named),
-    (re.compile(r"(?<![\w.-])(зам|зав|нач|пом|секр|канд|дир|реж|преп|студ|Зам|Зав|Нач|Дир|Реж)\.(?=\s+[а-яё])"), _title),
-    (re.compile(rf"(?<![\w-])({_either(_CUT)})((?:а|у|е|ом|ы|ов|ам|ами|ах|ем|и)?)(?![\w-])", re.IGNORECASE), _cut),
-    (re.compile(rf"(?<![\w-])({_either(_CUT_FEMININE)})(а|у|е|о|ы|и|ой|ом|ам|ами|ах|ем|я|ей)(?![\w-])", re.IGNORECASE), _cut),
-    (re.compile(r"(?<!\w)([А-ЯЁ][а-яё-]+(?:ая|ой|ую))\s+обл\.?(?!\w)"), _region),
-    (re.compile(r"(?<!\w)обл\.", re.IGNORECASE), "область "),
-    (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_ADJECTIVES)})\.\s?(?=([а-яё]{{3,}}))", re.IGNORECASE), _adjective),
-    (re.compile(r"(?<![\w.-])([Сс]в)\.\s?(?=([А-ЯЁ][а-яё]+))"), _adjective),
-    (re.compile(rf"(?<![\w.-])({_either(_LANGUAGES)})\.(?!\w)", re.IGNORECASE), _language),
-)
-"""Abbreviations; those that need a number in front of them are :data:`russian_units.UNITS`."""
 
 
 def _street(match: Match) -> str:
@@ -370,3 +355,52 @@ def _street(match: Match) -> str:
     cases = preposition_case(text_before(match))
     case: Case = cases[0] if cases else "g" if is_noun(word_before(match)) else "n"
     return decline(_NAMED[match[1].lower()], case, plural=False) + " "
+
+
+ABBREVIATIONS: tuple[Rule, ...] = (
+    *_PHRASES,
+    (
+        re.compile(
+            rf"(?<![\w.])(?:({_either(_NUMBERED.keys() - _AS_UNITS)})|(?<!\d\s)({_either(_AS_UNITS)}))\.\s?(?:№\s?)?"
+            r"(\d{1,6})((?:\s?[-–]\s?|\sи\s)\d{1,6}(?![\d.,]*\d))?(?!\w)",
+            re.IGNORECASE,
+        ),
+        lambda m: (
+            m.group()
+            if m[2] and m[2].isupper() and len(m[2]) == 1 and m[2] != "Ч"
+            else _numbered(m, m[1] or m[2], *m.group(3, 4))
+        ),
+    ),
+    (
+        re.compile(
+            r"(?<![\w.])(ст|ч|п|гл|разд|прил|табл|рис|т|кв)\.\s?(?=[IVXLC]+(?!\w)|[«\"][а-яё][»\"])", re.IGNORECASE
+        ),
+        lambda m: m.group() if m[1].lower() == "кв" else _numbered(m, m[1], "", None),
+    ),
+    (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_NAMED)})\.{_NAME}"), _named),
+    (
+        re.compile(
+            r"(?<![\w.-])(?<!\d\s)([Уу]л|[Пп]росп|[Пп]ер|[Пп]л|[Нн]аб|[Бб]ул|[Мм]кр|[Пп]ос|[Дд]ер|[Оо]з)\.(?=\s*(?:\d|([а-яёА-ЯЁ]+)))"
+        ),
+        lambda m: _street(m),
+    ),
+    (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_TITLES)})\.{_NAME}"), _named),
+    (re.compile(rf"(?<![\w.-])({_either({k.capitalize(): v for k, v in {**_TITLES}.items()})})\.{_NAME}"), _named),
+    (
+        re.compile(r"(?<![\w.-])(зам|зав|нач|пом|секр|канд|дир|реж|преп|студ|Зам|Зав|Нач|Дир|Реж)\.(?=\s+[а-яё])"),
+        _title,
+    ),
+    (re.compile(rf"(?<![\w-])({_either(_CUT)})((?:а|у|е|ом|ы|ов|ам|ами|ах|ем|и)?)(?![\w-])", re.IGNORECASE), _cut),
+    (
+        re.compile(
+            rf"(?<![\w-])({_either(_CUT_FEMININE)})(а|у|е|о|ы|и|ой|ом|ам|ами|ах|ем|я|ей)(?![\w-])", re.IGNORECASE
+        ),
+        _cut,
+    ),
+    (re.compile(r"(?<!\w)([А-ЯЁ][а-яё-]+(?:ая|ой|ую))\s+обл\.?(?!\w)"), _region),
+    (re.compile(r"(?<!\w)обл\.", re.IGNORECASE), "область "),
+    (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_ADJECTIVES)})\.\s?(?=([а-яё]{{3,}}))", re.IGNORECASE), _adjective),
+    (re.compile(r"(?<![\w.-])([Сс]в)\.\s?(?=([А-ЯЁ][а-яё]+))"), _adjective),
+    (re.compile(rf"(?<![\w.-])({_either(_LANGUAGES)})\.(?!\w)", re.IGNORECASE), _language),
+)
+"""Abbreviations; those that need a number in front of them are :data:`russian_units.UNITS`."""

@@ -41,7 +41,7 @@ def word_set(words: str) -> frozenset[str]:
 def text_before(match: Match) -> str:
     """What stands before a match, lower case, its last few words."""
     start = match.start()
-    return match.string[max(0, start - _REACH) : start].lower()
+    return re.sub(r"\s+", " ", match.string[max(0, start - _REACH) : start].lower())
 
 
 def word_before(match: Match) -> str:

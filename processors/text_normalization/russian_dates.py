@@ -176,7 +176,10 @@ def _weekday(match: Match) -> str:
 _WEEKDAY_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<![\w-])([Пп]н|[Вв]т|[Чч]т|[Пп]т|[Сс]б|[Вв]с|ПН|ВТ|ЧТ|ПТ|СБ|ВС)(?!\w)\.?(?=\s?[-–,;)]|\s|\s*$)"
                 r"(?<!\d\s[Вв]т)"), _weekday),
-    (re.compile(r"(?<=[-–])([Пп]н|[Вв]т|[Сс]р|[Чч]т|[Пп]т|[Сс]б|[Вв]с|ПН|ВТ|СР|ЧТ|ПТ|СБ|ВС)(?!\w)\.?"), _weekday),
+    (
+        re.compile(r"\s?[-–]\s?([Пп]н|[Вв]т|[Сс]р|[Чч]т|[Пп]т|[Сс]б|[Вв]с|ПН|ВТ|СР|ЧТ|ПТ|СБ|ВС)(?!\w)\.?"),
+        lambda m: f" – {_WEEKDAYS[m[1].lower()][0]}",
+    ),
     (re.compile(r"(?<![\w-])([Сс]р)(?=\s?[-–,;]|\s*$|\.?\s(?:в|с)\s\d)"), _weekday),
 )  # fmt: skip
 
@@ -198,6 +201,8 @@ def _case_of_year(match: Match, years: int) -> Case:
         return _IN_THE_YEAR[word]
     if word == "и" and (shared := re.search(r"(?<!\w)(в|во|между|к|с|от)\s\d{4}\s?(?:г\.\s?)?и\s$", before)):
         return _IN_THE_YEAR[shared[1]]
+    if re.search(r"(?:квартал|полугоди|семестр|кв\.)[а-яё]* $", before):
+        return "g"
     if re.match(r"\s*(?:рождени|выпуск|постройк|издани|урожа|изготовлени|основани)", text_after(match)):
         return "g"
     if word in _IS_THE_DAY or (years == 1 and word in ("сейчас", "весь")):

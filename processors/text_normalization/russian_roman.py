@@ -1,8 +1,8 @@
 """Roman numerals in Russian text: reigns, centuries, and the numbers of parts, congresses and wars, in their case.
 
-A numeral of one letter is one only beside a word that asks for it (a king, a century, a chapter): else it is a variable,
-an initial or a size. Longer ones must be written as the Romans' rules have it ("IIX" is none), and hold I, V and X only,
-or stand beside such a word: CD, MIX and XXL are something else.
+A numeral of one letter is one only beside a word that asks for it (a king, a century, a chapter): else it is a
+variable, an initial or a size. Longer ones must be written as the Romans' rules have it ("IIX" is none), and hold I, V
+and X only, or stand beside such a word: CD, MIX and XXL are something else.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _PARTS = ("M", 1000), ("CM", 900), ("D", 500), ("CD", 400), ("C", 100), ("XC", 9
     "IX", 9), ("V", 5), ("IV", 4), ("I", 1)  # fmt: skip
 
 _FOLLOWED_BY = word_set(
-    "век столетие тысячелетие съезд мировой квартал созыв степень группа категория разряд место тур этап раунд класс курс "
-    "рейх интернационал собор тип олимпийский олимпиада паралимпийский дума республика империя династия поколение "
+    "век столетие тысячелетие съезд мировой квартал созыв степень группа категория разряд место тур этап раунд класс "
+    "курс рейх интернационал собор тип олимпийский олимпиада паралимпийский дума республика империя династия поколение "
     "конференция пленум сессия фестиваль форум чемпионат конгресс дивизион лига отделение управление полугодие семестр "
     "четверть период очередь серия год вселенский пунический крестовый международный всероссийский всесоюзный "
     "государственный конный ударный гвардейский танковый воздушный армия корпус пехотный ватиканский эон подъезд блок "
-    "кубок спартакиада универсиада генеральный ежегодный чрезвычайный внеочередной зимний летний всемирный куликов этаж "
-    "зона ранг сорт симфония концерт соната"
+    "кубок спартакиада универсиада генеральный ежегодный чрезвычайный внеочередной зимний летний всемирный куликов "
+    "этаж зона ранг сорт симфония концерт соната"
 )
 """What a numeral before it counts in a row, by the dictionary form: даже "I" is one before these."""
 
@@ -44,22 +44,25 @@ _FOLLOWS = word_set(
 """What a numeral behind it is the number of: глава IV."""
 
 _NAMES = word_set(
-    "петр павел николай александр екатерина елизавета анна иван иоанн людовик карл генрих филипп георг эдуард ричард яков "
-    "вильгельм фридрих франц иосиф наполеон людвиг максимилиан фердинанд леопольд альфонс густав христиан кристиан эрик "
-    "сигизмунд август станислав казимир владислав стефан лев пий бенедикт климент григорий урбан иннокентий юлий сикст "
-    "мария виктория изабелла маргарита кристина тутмос рамзес аменхотеп птолемей клеопатра дарий ксеркс артаксеркс кир "
-    "митридат антиох мехмед сулейман селим мурад баязид ахмед осман мустафа михаил алексей федор василий дмитрий "
-    "лжедмитрий ярослав всеволод святослав константин юстиниан феодосий лев роман хуан педро жуан мануэл афонсу "
-    "карлос хокон олаф харальд магнус улаф вацлав болеслав бела ласло отто оттон конрад лотарь рудольф альбрехт альберт "
-    "генри джеймс чарльз уильям вильям георгий давид ираклий тамара кирилл алексий тихон макарий филарет абдул-хамид "
-    "сети псамметих саргон ашшурнасирпал салманасар тиглатпаласар навуходоносор хосров шапур аббас надир реза хусейн "
-    "фейсал хасан мухаммед мухаммад борис симеон стефан урош милан беатрикс юлиана вильгельмина эммануил виктор умберто "
-    "карл-густав боэмунд балдуин бодуэн роберт малькольм ричард эдмунд эдгар этельред канут кнуд вальдемар фредерик "
-    "ирод тигран трдат арташес левон баграт вахтанг теймураз чингиз батый пётр селевк деметрий агис клеомен"
+    "петр павел николай александр екатерина елизавета анна иван иоанн людовик карл генрих филипп георг эдуард ричард "
+    "яков вильгельм фридрих франц иосиф наполеон людвиг максимилиан фердинанд леопольд альфонс густав христиан "
+    "кристиан эрик сигизмунд август станислав казимир владислав стефан лев пий бенедикт климент григорий урбан "
+    "иннокентий юлий сикст мария виктория изабелла маргарита кристина тутмос рамзес аменхотеп птолемей клеопатра дарий "
+    "ксеркс артаксеркс кир митридат антиох мехмед сулейман селим мурад баязид ахмед осман мустафа михаил алексей федор "
+    "василий дмитрий лжедмитрий ярослав всеволод святослав константин юстиниан феодосий лев роман хуан педро жуан "
+    "мануэл афонсу карлос хокон олаф харальд магнус улаф вацлав болеслав бела ласло отто оттон конрад лотарь рудольф "
+    "альбрехт альберт генри джеймс чарльз уильям вильям георгий давид ираклий тамара кирилл алексий тихон макарий "
+    "филарет абдул-хамид сети псамметих саргон ашшурнасирпал салманасар тиглатпаласар навуходоносор хосров шапур аббас "
+    "надир реза хусейн фейсал хасан мухаммед мухаммад борис симеон стефан урош милан беатрикс юлиана вильгельмина "
+    "эммануил виктор умберто карл-густав боэмунд балдуин бодуэн роберт малькольм ричард эдмунд эдгар этельред канут "
+    "кнуд вальдемар фредерик ирод тигран трдат арташес левон баграт вахтанг теймураз чингиз батый пётр селевк деметрий "
+    "агис клеомен"
 )
 """Who reigns, by the dictionary form, ё as е; after these even "I" and "X" are numbers."""
 
-_WOMEN = word_set("екатерина елизавета анна мария виктория изабелла маргарита кристина клеопатра тамара беатрикс юлиана")
+_WOMEN = word_set(
+    "екатерина елизавета анна мария виктория изабелла маргарита кристина клеопатра тамара беатрикс юлиана"
+)
 
 _ENDING = r"(?:-(?:й|го|му|м|е|я|ю|х|ый|ой|ая|ое|ые|ую|ого|ому|ом|ым|ых))"
 
@@ -106,12 +109,16 @@ def _roman(match: Match) -> str:
         return match.group()
     plain = all(len(n) > 1 and set(n) <= set("IVXХІ") for n in numerals)
     cyrillic = all(set(n) <= set("ХІ") for n in numerals)
-    before = re.search(r"([А-ЯЁа-яё][а-яё]+(?:-[А-ЯЁ][а-яё]+)?)\s$", match.string[max(0, match.start() - 48) : match.start()])
-    if before and not cyrillic and (said := _after_a_name(match, before[1], numbers, plain=plain)):
+    before = re.search(
+        r"([А-ЯЁа-яё][а-яё]+(?:-[А-ЯЁ][а-яё]+)?)\s$", match.string[max(0, match.start() - 48) : match.start()]
+    )
+    if before and not cyrillic and (said := _after_a_name(match, before[1], numbers, known_only=True)):
         return said
     if said := _abbreviated(match, numbers):
         return said
     if said := _before_a_noun(match, numbers, only=_FOLLOWED_BY):
+        return said
+    if before and plain and (said := _after_a_name(match, before[1], numbers, known_only=False)):
         return said
     if cyrillic:
         return match.group()
@@ -129,7 +136,7 @@ def _roman(match: Match) -> str:
 _PLAIN_BEGINNINGS = word_set("в во на по к с со за от до из о об при для и а но или")
 
 
-def _after_a_name(match: Match, name: str, numbers: list[str], *, plain: bool) -> str:
+def _after_a_name(match: Match, name: str, numbers: list[str], *, known_only: bool) -> str:
     """``при Петре I``: in the case and gender of the name."""
     if not name[0].isupper():
         return ""
@@ -137,7 +144,7 @@ def _after_a_name(match: Match, name: str, numbers: list[str], *, plain: bool) -
     reigning = [form for form in known if form.lemma in _NAMES]
     women = [form for form in reigning if form.lemma in _WOMEN]
     named = women or [form for form in reigning if form.gender == "m"] or reigning
-    if not named and plain:
+    if not named and not known_only:
         named = [form for form in known if "Name" in form.marks]
         named = [form for form in named if form.gender == "m"] or named
     if not named:
@@ -184,8 +191,9 @@ def _before_a_noun(match: Match, numbers: list[str], only: frozenset[str] | None
     form = next((form for case in wanted for form in agreeing if form.case == case), agreeing[0])
     several = len(numbers) > 1
     plural = form.plural and not several
-    gender = form.gender or next((f.gender for w in filter(None, words.groups()) for f in forms(w) if f.gender), "m")
-    return _say(numbers, form.case or "n", gender, plural=plural, animate=form.animate)
+    genders = (each.gender for word in filter(None, words.groups()) for each in forms(word) if each.gender)
+    gender = form.gender or next(genders, "m")
+    return _say(numbers, form.case or "n", gender or "m", plural=plural, animate=form.animate)
 
 
 def _agree(one: Form, other: Form) -> bool:
@@ -216,11 +224,19 @@ _MARK = "\ue001"
 _CHARS = "IVXLCDMХІ"
 _JOINED = r"(?:\s?[-–]\s?|\sи\s|\sили\s|,\s|\sпо\s|\sдо\s)"
 ROMAN_RULES: tuple[Rule, ...] = (
-    (re.compile(rf"(?<![\w.-])([IVX]{{1,7}})(?={_ENDING}(?!\w))"), lambda m: str(_value(m[1])) if _value(m[1]) else m[1]),
     (
-        re.compile(rf"(?<![\w&'@#-])[{_CHARS}]{{1,12}}(?:{_JOINED}[{_CHARS}]{{1,12}}(?!\w)){{0,4}}(?![\w'&@+#]|-\w|\.\w)"),
+        re.compile(rf"(?<![\w.-])([IVX]{{1,7}})(?={_ENDING}(?!\w))"),
+        lambda m: str(_value(m[1])) if _value(m[1]) else m[1],
+    ),
+    (
+        re.compile(
+            rf"(?<![\w&'@#-])[{_CHARS}]{{1,12}}(?:{_JOINED}[{_CHARS}]{{1,12}}(?!\w)){{0,4}}(?![\w'&@+#]|-\w|\.\w)"
+        ),
         _roman,
     ),
-    (re.compile(rf"{_MARK}(\w+)\s?(?:вв?|ст|кв|тыс)\.(?=(\s*$|\s+(?-i:[А-ЯЁ]))?)"), lambda m: m[1] + ("." if m[2] is not None else "")),
+    (
+        re.compile(rf"{_MARK}(\w+)\s?(?:вв?|ст|кв|тыс)\.(?=(\s*$|\s+(?-i:[А-ЯЁ]))?)"),
+        lambda m: m[1] + ("." if m[2] is not None else ""),
+    ),
 )
 """Roman numerals; before the rules of numbers, which see words in their place."""
