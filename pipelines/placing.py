@@ -152,6 +152,12 @@ class Timeline:
         self.position += silence
         return silence
 
+    def skip(self, position: int) -> int:
+        """Silence up to a sample, in samples; none if that is over. It counts as placed."""
+        silence = max(0, position - self.position)
+        self.position += silence
+        return silence
+
     def _until(self, time_ns: int, rate_hz: int) -> int:
         silence = max(0, ns_to_samples(time_ns, rate_hz) - self.position)
         if silence > ns_to_samples(MAX_SILENCE_NS, rate_hz):
@@ -266,6 +272,10 @@ class Placer:
             return self._release(self._reached_ns or None)
         self._reached_ns = max(self._reached_ns, time_ns)
         return self._release_if_it_fits()
+
+    def silence(self, position: int) -> int:
+        """Whoever listens goes on without waiting: silence up to a sample, in samples. Nothing is placed before it."""
+        return self._timeline.skip(position)
 
     def finish(self) -> list[Placement]:
         """Nothing follows: place what is held, in the room up to the end of the recording."""

@@ -33,6 +33,7 @@ BUILTINS: Mapping[str, str] = {
     "funnel": "tolmach.pipelines.builtin.funnel:SPEC",
     "identity": "tolmach.pipelines.builtin.pass_through:IDENTITY",
     "jsonl_sink": "tolmach.transports.files.specs:JSONL_SINK",
+    "mix": "tolmach.processors.mix.spec:SPEC",
     "pipecat": "tolmach.pipelines.runtime.pipecat.spec:SPEC",
     "queue": "tolmach.pipelines.builtin.queue:SPEC",
     "resample": "tolmach.processors.resample.spec:SPEC",

@@ -63,6 +63,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
     "funnel": (Case(),),
     "identity": (Case(),),
     "jsonl_sink": (Case({"path": "out.jsonl"}),),
+    "mix": (Case(), Case({"rate_hz": 16000, "channels": 1, "fit": "slot", "length": "exact", "max_bytes": 65_536})),
     "pipecat": (Case({"processor": "pipecat.processors.filters.identity_filter:IdentityFilter"}),),
     "queue": (Case(), Case({"max_ms": 20}), Case({"max_frames": 1})),
     "resample": (
@@ -100,6 +101,7 @@ VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_
 LIVE: Mapping[str, set[str]] = {
     "canary_ast": {"min_language_confidence", "min_logprob", "max_compression_ratio"},
     "espeak_tts": {"rate_wpm", "pitch", "volume"},
+    "mix": {"voice_gain_db", "bed_gain_db", "duck_gain_db"},
     "silero_tts": {"speaker", "put_accent", "put_yo", "put_stress_homo", "put_yo_homo", "pause_ms"},
     "silero_vad": VAD | {"threshold", "confident_threshold", "doubtful_onset_ms", "offset_threshold"},
     "webrtc_src": {"gate_playback"},

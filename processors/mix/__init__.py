@@ -1,0 +1,1 @@
+"""``mix``: the original low under its translation."""
