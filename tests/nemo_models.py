@@ -7,7 +7,7 @@ The layout is that of canary-1b-v2 (one SentencePiece tokenizer with the special
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,45 @@ def build(
     model.save_to(str(path))
     if aligner:
         _add_aligner(path, plain)
+    return path
+
+
+def build_classifier(folder: Path, labels: Sequence[str], *, seed: int = 0, rate_hz: int = 16000) -> Path:
+    """Make ``classifier.nemo`` in ``folder``: an EncDecSpeakerLabelModel laid out as AmberNet, with random weights.
+
+    Args:
+        folder: Where.
+        labels: Its classes; without any the file does not name them.
+        seed: Of the weights.
+        rate_hz: What it says that it hears.
+    """
+    import torch
+    from nemo.collections.asr.models import EncDecSpeakerLabelModel
+    from omegaconf import OmegaConf, open_dict
+
+    torch.manual_seed(seed)
+    here = "nemo.collections.asr.modules"
+    layer = {"filters": 16, "repeat": 1, "kernel": [3], "stride": [1], "dilation": [1], "dropout": DROPOUT}
+    config = {
+        "sample_rate": rate_hz,
+        "preprocessor": {
+            "_target_": f"{here}.AudioToMelSpectrogramPreprocessor", "normalize": "per_feature", "sample_rate": rate_hz,
+            "window_size": 0.025, "window_stride": 0.01, "window": "hann", "features": 16, "n_fft": 512, "dither": 1e-5,
+        },
+        "encoder": {
+            "_target_": f"{here}.ConvASREncoder", "feat_in": 16, "activation": "relu", "conv_mask": True,
+            "jasper": [{**layer, "residual": False, "separable": True}],
+        },
+        "decoder": {
+            "_target_": f"{here}.SpeakerDecoder", "feat_in": 16, "num_classes": max(len(labels), 2),
+            "pool_mode": "xvector", "emb_sizes": 8, "angular": False,
+        },
+    }  # fmt: skip
+    path = folder / "classifier.nemo"
+    model = EncDecSpeakerLabelModel(OmegaConf.create(config))
+    with open_dict(model.cfg):  # not before: it would read the recordings
+        model.cfg.train_ds = {"manifest_filepath": None, "sample_rate": rate_hz, "labels": list(labels) or None}
+    model.save_to(str(path))
     return path
 
 

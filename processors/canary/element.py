@@ -13,7 +13,7 @@ from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.processors.ast import RATE_HZ
 from tolmach.processors.ast.collector import Utterance
-from tolmach.processors.ast.direction import Direction
+from tolmach.processors.ast.direction import Direction, Likelihoods
 from tolmach.processors.ast.element import SpeechTranslation
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
@@ -24,6 +24,7 @@ from tolmach.processors.canary.known import (
     Embedded,
     check_pair,
     download,
+    download_classifier,
     has_aligner,
     published_name,
     read_embedded,
@@ -32,6 +33,7 @@ from tolmach.processors.canary.known import (
 from tolmach.processors.canary.request import (
     AlignRequest,
     CanaryRequest,
+    LanguageRequest,
     pad_behind,
     pad_short,
     switch_token,
@@ -57,6 +59,7 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         self.merge = settings.merge
         self._embedded: Embedded | None = None
         self._aligner: Lease[AlignRequest, WordTimes] | None = None
+        self._classifier: Lease[LanguageRequest, Likelihoods] | None = None
 
     @property
     def empty_rejection(self) -> str:
@@ -88,6 +91,8 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         self.context.post(InfoMessage(f"loading {self.engine}"))
         if self.settings.mode == "segments":
             self._aligner = await self._acquire_aligner(model)  # first: whether there is one is known at once
+        if self.settings.classifies:
+            self._classifier = await self._acquire_classifier()
         lease = await self._acquire(model, sha256)
         try:
             self._check_languages(lease.info)
@@ -121,8 +126,31 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
         except ModelError as error:
             raise type(error)(f"{self.context.name}: {error}") from error
 
+    async def _acquire_classifier(self) -> Lease[LanguageRequest, Likelihoods]:
+        settings, name = self.settings, self.settings.language_classifier
+        device = await off_loop(resolve_device, settings.device, torch_gpus)
+        if is_path(name):
+            name = str(await off_loop(_existing, name, self.context.base_dir))
+        threads, tell = settings.cpu_threads, self._note_progress
+        key = HostKey("language classifier", name, device, f"{threads} threads" * bool(threads))
+        load = partial(_load_classifier, name, device, threads)
+        try:
+            lease = await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=tell)
+        except ModelError as error:
+            raise type(error)(f"{self.context.name}: {error}") from error
+        known = lease.info["languages"]
+        if unknown := [each.source_lang for each in settings.directions if each.source_lang not in known]:
+            lease.release()
+            raise ModelError(
+                f"{self.context.name}: {settings.language_classifier} does not know {unknown[0]!r}; it tells apart "
+                f"{', '.join(known)}"
+            )
+        return lease
+
     async def warm(self) -> None:
-        """Have the model translate, and the aligner align, a second of noise, once a process."""
+        """Have the model translate, the aligner align and the classifier classify a second of noise, once a process."""
+        if self._classifier is not None:
+            await self._classifier.warm(once="classify")
         await super().warm()
         if self._aligner is not None:
             await self._aligner.warm(once="align")
@@ -130,9 +158,10 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
     async def stop(self) -> None:
         """Throw away what is under way and release the models, which stay loaded for the next graph."""
         await super().stop()
-        if self._aligner is not None:
-            self._aligner.release()
-            self._aligner = None
+        for lease in (self._aligner, self._classifier):
+            if lease is not None:
+                lease.release()
+        self._aligner = self._classifier = None
 
     def _note_progress(self, text: str) -> None:
         self.context.post(LoadingMessage(f"loading {self.engine}: {text}"))
@@ -175,9 +204,10 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
 
     @property
     def _evidence(self) -> Literal["prompt", "transcripts"]:
-        if self.settings.language_evidence == "auto":
-            return "prompt" if self.settings.model.startswith(EMBEDDED) else "transcripts"
-        return self.settings.language_evidence
+        wish = self.settings.language_evidence
+        if wish == "prompt" or wish == "transcripts":
+            return wish
+        return "prompt" if self.settings.model.startswith(EMBEDDED) else "transcripts"  # if a classifier fails, too
 
     def request(self, utterance: Utterance) -> CanaryRequest:
         """The samples, padded, and the languages."""
@@ -197,10 +227,27 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
     async def _answers(
         self, items: Sequence[CanaryRequest], spent: Callable[[float], None] | None = None, size: float = 1.0
     ) -> list[Outcome[Hypothesis]]:
+        if self._classifier is not None:
+            items = await self._classified(self._classifier, items)
         outcomes = await super()._answers(items, spent, size)
         if self._aligner is not None:
             await self._segment(self._aligner, items, outcomes)
         return outcomes
+
+    async def _classified(
+        self, classifier: Lease[LanguageRequest, Likelihoods], items: Sequence[CanaryRequest]
+    ) -> list[CanaryRequest]:
+        """The requests, with how likely their languages are where that is to be found."""
+        asked = [n for n, item in enumerate(items) if item.directions]
+        requests = [LanguageRequest(items[n].samples, tuple(d.source_lang for d in items[n].directions)) for n in asked]
+        classified = list(items)
+        for n, found in zip(asked, await classifier.submit(requests, merge=self.merge) if asked else (), strict=True):
+            if isinstance(found, Exception):
+                text = f"{self.settings.language_classifier} failed, the model finds the language itself: {found}"
+                self.context.post(WarningMessage(text))
+            else:
+                classified[n] = replace(items[n], spoken=found)
+        return classified
 
     async def _segment(
         self,
@@ -272,16 +319,33 @@ def _load_aligner(model: str, device: str, cpu_threads: int) -> Model[AlignReque
     return load(path, device, cpu_threads)
 
 
-def fetch(settings: CanarySettings) -> Path:
-    """Download the model if it is named, verify it if it is embedded.
+def _load_classifier(name: str, device: str, cpu_threads: int) -> Model[LanguageRequest, Likelihoods]:
+    path = Path(name) if is_path(name) else download_classifier(name, report)
+    report("importing NeMo")
+    import tolmach.processors.canary.model  # noqa: F401 -- it has NeMo say nothing
+    from tolmach.processors.canary.classifier import load
+
+    return load(path, device, cpu_threads)
+
+
+def fetch(settings: CanarySettings) -> Path | list[Path]:
+    """Download the model if it is named, verify it if it is embedded; likewise the classifier, where one is wanted.
 
     Returns:
-        Its file.
+        Its file, or the files of both.
 
     Raises:
         ModelMissingError: If it cannot be had.
         ModelRefusedError: If the embedded model is not the one its sidecar pins.
     """
+    model = _fetch_model(settings)
+    if not settings.classifies:
+        return model
+    name = settings.language_classifier
+    return [model, _existing(name, Path.cwd()) if is_path(name) else download_classifier(name)]
+
+
+def _fetch_model(settings: CanarySettings) -> Path:
     if settings.model.startswith(EMBEDDED):
         held = read_embedded(settings.model)
         verify(held.path, held.sha256)

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from tolmach.pipelines.errors import ModelError, ModelMissingError, ModelRefusedError
 from tolmach.pipelines.models import hub
+from tolmach.pipelines.models.caches import cache_dir
 from tolmach.processors.ast import require_language
 
 if TYPE_CHECKING:
@@ -256,6 +258,40 @@ _PINNED = {
     "nvidia/canary-1b-v2": (6_358_958_080, "ae5ef1bf06812a95a1594a8f5f0ee9c51f35418e5ba96939fa6b98ab00431094"),
 }
 """Length and SHA-256, the same at both public revisions of the repository."""
+
+
+CLASSIFIERS = {
+    "langid_ambernet": "https://api.ngc.nvidia.com/v2/models/nvidia/nemo/langid_ambernet/versions/1.12.0/files/ambernet.nemo"
+}
+"""Classifiers of spoken languages by NeMo's names for them, and where NeMo says that they are
+(``EncDecSpeakerLabelModel.list_available_models``). Nobody has published digests; they are loaded as weights only."""
+
+MAX_CLASSIFIER_BYTES = 1 << 30
+
+
+def classifier_file(name: str) -> Path:
+    """Where the file of a classifier lies, or would after a download."""
+    return cache_dir() / "nemo" / PurePath(urlsplit(CLASSIFIERS[name]).path).name
+
+
+def download_classifier(name: str, progress: TellProgress = log.info) -> Path:
+    """The file of a classifier, fetched unless it is in the cache. Blocks.
+
+    Raises:
+        DownloadError: If it cannot be had.
+        ModelRefusedError: If what comes is no such file.
+    """
+    path = classifier_file(name)
+    if not path.is_file():
+        from tolmach.pipelines.models.download import DownloadError, Remote, download  # `check` need not pay for it
+
+        try:
+            download(Remote(CLASSIFIERS[name], name, max_bytes=MAX_CLASSIFIER_BYTES), path, progress)
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error}. Without a network, run `tolmach fetch GRAPH` elsewhere and put the file at {path}"
+            ) from error
+    return path
 
 
 def hub_file(name: str) -> hub.HubFile:

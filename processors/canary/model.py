@@ -291,7 +291,9 @@ class CanaryModel:
             if not item.directions:
                 continue
             langs = [direction.source_lang for direction in item.directions]
-            if item.evidence == "prompt" and self._greedy is not None:
+            if item.spoken:
+                spoken[n] = item.spoken
+            elif item.evidence == "prompt" and self._greedy is not None:
                 prompts = [self._prompts.of(*direction) for direction in item.directions]
                 with self._arithmetic():
                     spoken[n] = by_prompt(self._greedy, states[n : n + 1], mask[n : n + 1], prompts, langs)

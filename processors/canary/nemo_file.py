@@ -66,6 +66,7 @@ def restore(
     part: Part = MODEL,
     report: Report = lambda _: None,
     check_room: Callable[[int], None] = lambda _: None,
+    called: str = "Canary model",
 ) -> Any:
     """A model of a ``.nemo`` file, on the CPU.
 
@@ -75,6 +76,7 @@ def restore(
         part: Which of its models.
         report: Takes lines of progress.
         check_room: See :class:`Connector`.
+        called: What it should be, for messages.
 
     Raises:
         ModelRefusedError: If the archive has a member that leads out of its folder.
@@ -91,11 +93,11 @@ def restore(
         except ModelError as error:
             if str(path) in str(error) or is_out_of_memory(error):
                 raise
-            raise ModelError(f"{path} is not a usable Canary model: {error}") from error
+            raise ModelError(f"{path} is not a usable {called}: {error}") from error
         except Exception as error:
             if is_out_of_memory(error):
                 raise explain_out_of_memory(error, f"loading {path}", f"what fits: {precision.SMALLER}") from error
-            raise ModelError(f"{path} is not a usable Canary model: {type(error).__name__}: {error}") from error
+            raise ModelError(f"{path} is not a usable {called}: {type(error).__name__}: {error}") from error
 
 
 class Connector(SaveRestoreConnector):  # type: ignore[misc] # NeMo is untyped

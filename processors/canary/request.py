@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tolmach.pipelines.frames import Samples
-from tolmach.processors.ast.direction import Direction
+from tolmach.processors.ast.direction import Direction, Likelihoods
 
 __all__ = ["AlignRequest", "CanaryRequest", "pad_behind", "pad_short", "switch_token", "token_bound"]
 
@@ -31,6 +31,7 @@ class CanaryRequest:
             that grows: there are no second tries.
         directions: Languages one of which is spoken, with the target of each; empty where ``source_lang`` is.
         evidence: What the spoken language is found by (:mod:`tolmach.processors.canary.spoken`).
+        spoken: How likely each language is by a classifier, which is then what it is found by; empty without one.
         transcript: Whether what was understood is wanted too.
         pnc: Whether with punctuation and capitals; None as the model is configured.
         itn: Whether with numbers in digits; None as the model is configured.
@@ -46,6 +47,7 @@ class CanaryRequest:
     words: bool = False
     directions: tuple[Direction, ...] = ()
     evidence: Literal["prompt", "transcripts"] = "prompt"
+    spoken: Likelihoods = ()
     transcript: bool = False
     pnc: bool | None = None
     itn: bool | None = None
@@ -54,6 +56,19 @@ class CanaryRequest:
     def padded(self, least: int) -> CanaryRequest:
         """The same with silence on both sides up to a length, samples."""
         return replace(self, samples=pad_short(self.samples, least))
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageRequest:
+    """What the classifier of languages is asked about one utterance.
+
+    Attributes:
+        samples: float32[n], mono, 16 kHz, [-1, 1].
+        languages: Those in question.
+    """
+
+    samples: Samples
+    languages: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.models import hub
 from tolmach.processors.ast import GrowingSettings, ast_pads, require_language
 from tolmach.processors.canary.known import (
+    CLASSIFIERS,
     EMBEDDED,
     EMBEDDED_LABELS,
     NO_ALIGNER,
     WITHOUT_ALIGNER,
     check_pair,
+    classifier_file,
     hub_file,
     published_name,
     read_embedded,
@@ -88,11 +90,17 @@ class CanarySettings(GrowingSettings):
         description="Arithmetic of the weights. auto: float32 on a CPU, and on a GPU with room for it; else what "
         "the GPU has of bfloat16 and float16.",
     )
-    language_evidence: Literal["auto", "prompt", "transcripts"] = Field(
+    language_evidence: Literal["auto", "prompt", "transcripts", "classifier"] = Field(
         "auto",
         description="With source_lang auto: what the language is found by. prompt: the model's own word for it, for "
         "models that have learnt to say it; next to free. transcripts: what is likelier when written down in each "
-        "language; a search for each. auto: prompt for the embedded model, transcripts for others.",
+        "language; a search for each. classifier: `language_classifier`. auto: prompt for the embedded model, "
+        "transcripts for others.",
+    )
+    language_classifier: str = Field(
+        "langid_ambernet",
+        description="language_evidence classifier: NeMo's classifier of spoken languages: langid_ambernet (107 "
+        "languages), or the path of a .nemo file of an EncDecSpeakerLabelModel.",
     )
     trained_languages: tuple[str, ...] = Field(
         (),
@@ -114,6 +122,18 @@ class CanarySettings(GrowingSettings):
                 f"{EMBEDDED}phrasebook"
             )
         return value
+
+    @field_validator("language_classifier")
+    @classmethod
+    def _classifier(cls, value: str) -> str:
+        if not is_path(value) and value not in CLASSIFIERS:
+            raise ValueError(f"{value!r} is no classifier: use {', '.join(CLASSIFIERS)} or the path of a .nemo file")
+        return value
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a classifier finds the language."""
+        return self.language_evidence == "classifier" and len(self.directions) > 1
 
     @model_validator(mode="after")
     def _pair(self) -> CanarySettings:
@@ -147,6 +167,20 @@ def is_path(model: str) -> bool:
 
 
 def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
+    return (*_missing_model(settings, base_dir), *_missing_classifier(settings, base_dir))
+
+
+def _missing_classifier(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
+    name = settings.language_classifier
+    if not settings.classifies:
+        return ()
+    if is_path(name):
+        path = base_dir / Path(name).expanduser()
+        return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
+    return () if classifier_file(name).is_file() else (Missing(name),)
+
+
+def _missing_model(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
     if settings.model.startswith(EMBEDDED):
         try:
             read_embedded(settings.model)
@@ -170,7 +204,8 @@ SPEC = ElementSpec(
     prefetch="tolmach.processors.canary.element:fetch",
     missing=_missing,
     on_error="skip",
-    licence="Models: nvidia/canary-1b-v2 CC-BY-4.0 (attribution); embedded:phrasebook Apache-2.0",
+    licence="Models: nvidia/canary-1b-v2 CC-BY-4.0 (attribution); embedded:phrasebook Apache-2.0; langid_ambernet: "
+    "NVIDIA's terms on NGC",
     example="{type: canary_ast, source_lang: en, target_lang: ru}",
     doc="""\
 Collects each utterance, asks the model host for its text, and pushes the texts in the order of the utterances. When

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.nemo_models import build_classifier
 from tolmach.pipelines.bus import InfoMessage
 from tolmach.pipelines.element import ElementSpec, heard_languages
+from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import (
     AudioFrame,
     Frame,
@@ -319,6 +322,68 @@ async def test_transcripts_tell_the_language_of_a_model_that_has_not_learnt_to_s
     found, _ = await run(canary.SPEC, clips, source_lang="auto", language_evidence="transcripts", **PHRASEBOOK)
     assert [f.source_lang for f in found] == [turn["source_lang"] for turn in conversation[:6]]
     assert [f.text for f in found] == [t["ru" if t["source_lang"] == "en" else "en"] for t in conversation[:6]]
+
+
+@pytest.mark.models
+async def test_a_classifier_of_languages_decides_as_nemo_itself_would(
+    conversation: list[dict[str, Any]], tmp_path: Path
+):
+    import torch
+    from nemo.collections.asr.models import EncDecSpeakerLabelModel
+
+    clips = [turn["samples"] for turn in conversation[:6]]
+    path = build_classifier(tmp_path, ["de", "ru", "en"])
+    model = EncDecSpeakerLabelModel.restore_from(str(path), map_location="cpu")
+    model.eval()
+    model.preprocessor.featurizer.dither = 0.0
+    logits = torch.stack([model.infer_segment(clip)[1][0] for clip in clips])
+    # Neither the language of everything, nor one that is not asked for.
+    logits -= logits.mean(0)
+    model.decoder.final.bias.data -= torch.stack([model.infer_segment(clip)[1][0] for clip in clips]).mean(0)
+    model.decoder.final.bias.data += torch.tensor([9.0, 0.0, 0.0])
+    model.save_to(str(path))
+    expected = [torch.softmax(each[[2, 1]], 0) for each in logits]  # en, ru
+    settings = {**PHRASEBOOK, "language_evidence": "classifier", "language_classifier": str(path)}
+    found, _ = await run(canary.SPEC, clips, source_lang="auto", min_language_confidence=0, **settings)
+    assert {f.source_lang for f in found} == set(BOTH)
+    assert [f.source_lang for f in found] == [BOTH[int(each.argmax())] for each in expected]
+    assert [f.language_confidence for f in found] == pytest.approx([float(each.max()) for each in expected], abs=1e-4)
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(
+    ("labels", "rate_hz", "says"),
+    [
+        (["en", "de"], 16000, "does not know 'ru'; it tells apart de, en"),
+        ([], 16000, "does not say which languages its classes are"),
+        (["en", "ru"], 8000, "hears 8000 Hz, not 16000"),
+    ],
+)
+async def test_a_classifier_that_cannot_help_is_refused_at_the_start(
+    tmp_path: Path, labels: list[str], rate_hz: int, says: str
+):
+    path = build_classifier(tmp_path, labels, rate_hz=rate_hz)
+    with pytest.raises(ModelError, match=re.escape(says)):
+        await run(
+            canary.SPEC,
+            [],
+            source_lang="auto",
+            language_evidence="classifier",
+            language_classifier=str(path),
+            **PHRASEBOOK,
+        )
+
+
+def test_a_classifier_is_missing_until_it_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path))
+    settings = canary.CanarySettings(source_lang="auto", language_evidence="classifier", **PHRASEBOOK)
+    assert canary.SPEC.missing is not None
+    assert [each.what for each in canary.SPEC.missing(settings, tmp_path)] == ["langid_ambernet"]
+    given = settings.model_copy(update={"source_lang": "en", "target_lang": "ru"})
+    assert canary.SPEC.missing(given, tmp_path) == ()  # nobody asks it
+    (tmp_path / "nemo").mkdir()
+    (tmp_path / "nemo" / "ambernet.nemo").touch()
+    assert canary.SPEC.missing(settings, tmp_path) == ()
 
 
 @pytest.mark.models
