@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
+from tolmach.processors.text_normalization.common import word_set
 from tolmach.processors.text_normalization.russian_government import (
     MEASURES,
     PREPOSITIONS,
+    PROCESSES,
     RELATIONAL_NOUNS,
     WINDOW,
     Cases,
     Government,
     government,
     tokens,
-    word_set,
 )
 from tolmach.processors.text_normalization.russian_morphology import Form, forms, is_part
 from tolmach.processors.text_normalization.russian_numerals import (
@@ -92,6 +94,7 @@ def category(value: int) -> Category:
     return "one" if value % 10 == 1 else "few" if value % 10 in (2, 3, 4) else "many"
 
 
+@lru_cache(maxsize=512)  # the same line is often said again, and a hostile text says nothing else
 def agreement(before: str, value: int, after: str) -> Reading:
     """How a number is read between what stands before it and what stands behind it.
 
@@ -101,29 +104,38 @@ def agreement(before: str, value: int, after: str) -> Reading:
         after: The text behind it; the first 160 characters are looked at.
     """
     following = following_words(after)
-    nouns = counted_forms(following)
+    joined_behind = len(following) > 2 and following[0] in ("и", "или", "либо") and following[1][0].isdigit()
+    nouns = counted_forms(following[2:] if joined_behind else following)
+    joined = joined_behind or re.search(r"\d(?:, | и | или )$", before[-8:]) is not None
     governed = government(before, following)
     kind = category(value)
     if not nouns:
-        return _bare(governed, kind, following)
+        return _from_to(governed, following) or _row_again(before) or _bare(governed, kind)
     cases = _likely_cases(governed, kind, nouns)
-    ordinal_reading = _which_one(governed, cases, kind, nouns)
-    if ordinal_reading is not None and _is_of_a_row(governed, kind, nouns, following):
-        return ordinal_reading
+    if value and joined and any(form.lemma in ROWS and form.plural for form in nouns):
+        form = next(form for form in nouns if form.lemma in ROWS and form.plural)
+        return Reading("ordinal", form.case or "n", form.gender or "m", form.animate, cases)
+    which = _which_one(governed, cases, kind, nouns)
+    if which is not None and _is_of_a_row(which, governed, kind, nouns, following):
+        return which
     reading = _how_many(cases, kind, nouns, value)
     if reading is not None:
         return reading
-    if ordinal_reading is None:
-        ordinal_reading = _which_one(governed, (*cases, *CASES), kind, nouns)
-    if ordinal_reading is not None and value:
-        return ordinal_reading
-    reading = _how_many((*cases, *CASES), kind, nouns, value)
-    if reading is not None:
-        return reading
+    if not joined_behind:
+        # Where the noun's form contradicts "how many", the number says which one, or the noun overrules the governor.
+        if which is not None and value and kind != "one":
+            return which
+        reading = _how_many((*cases, *CASES), kind, nouns, value)
+        if reading is not None:
+            return reading
+        which = _which_one(governed, (*cases, *CASES), kind, nouns)
+        if which is not None and value:
+            return which
     form = nouns[0]
     return Reading("cardinal", cases[0], form.gender or "m", form.animate, governed.cases)
 
 
+@lru_cache(maxsize=512)
 def case_of_measure(before: str, kind: Category, unit: str, after: str) -> Case:
     """The case of a number before a unit of measure, whose form does not say it: до 5 кг, владеет 5 %.
 
@@ -173,16 +185,23 @@ def _counted(following: Sequence[str]) -> Iterator[Form]:
             adjectives.append(adjectival)  # "красные" and "рабочих" are nouns as well
             continue
         if is_part(token, "NOUN", at_least=0.3):
-            nouns = [form for form in found if form.part == "NOUN" and form.case]
+            nouns = _likely_nouns(found)
             agreeing = [form for form in nouns if all(_agrees(form, words) for words in adjectives)]
             yield from agreeing or nouns
             return
         if not adjectival or not is_part(token, "ADJF", "PRTF", at_least=0.3):
             break
         adjectives.append(adjectival)
-    # No noun: the adjective stands for one (2 раненых), unless it is a pronoun (5 моих).
-    if adjectives:
-        yield from (form for form in adjectives[-1] if "Apro" not in form.marks)
+    # No noun: the adjective stands for one (2 раненых), unless it is a pronoun (5 моих). Participles stand for people.
+    for form in adjectives[-1] if adjectives else ():
+        if "Apro" not in form.marks:
+            yield replace(form, animate=form.animate or form.part == "PRTF")
+
+
+def _likely_nouns(found: Sequence[Form]) -> list[Form]:
+    """Readings as a noun; surnames only where nothing else is meant (машина is a genitive of Машин, too)."""
+    nouns = [form for form in found if form.part == "NOUN" and form.case]
+    return [form for form in nouns if not form.marks & {"Surn", "Name", "Patr"}] or nouns
 
 
 def _has_noun(token: str, adjective: Sequence[Form]) -> bool:
@@ -226,7 +245,11 @@ def _wants_genitive(governed: Government) -> bool:
         verbal = form.lemma.endswith(("ние", "тие", "ция"))
         if form.case in ("d", "i") and not verbal:
             continue
-        if verbal or (form.lemma in RELATIONAL_NOUNS and not governed.noun_governed):
+        if form.lemma in PROCESSES:
+            return True
+        if verbal and governed.noun_preposition not in ("в", "во", "на", "у"):
+            return True  # "в здании 5 этажей", but "при создании 5 рот"
+        if form.lemma in RELATIONAL_NOUNS and not governed.noun_preposition:
             return True
     return False
 
@@ -236,6 +259,9 @@ def _how_many(cases: Cases, kind: Category, nouns: Sequence[Form], value: int) -
     for case in cases:
         for form in nouns:
             reading = _license(case, kind, form, value, cases)
+            if reading is not None and case == "a" and cases[0] == "n" and kind == "few" and form.plural:
+                # "Родилось 2 близнецов": the genitive plural of what cannot be an object asks for a collective.
+                reading = replace(reading, kind="collective", case="n" if form.gender == "m" and value < 5 else "a")
             if reading is not None and (best is None or form.score > best[0]):
                 best = form.score, reading
         if best is not None:
@@ -293,38 +319,68 @@ def _which_one(governed: Government, cases: Cases, kind: Category, nouns: Sequen
     return None
 
 
-def _is_of_a_row(governed: Government, kind: Category, nouns: Sequence[Form], following: Sequence[str]) -> bool:
+def _is_of_a_row(
+    which: Reading, governed: Government, kind: Category, nouns: Sequence[Form], following: Sequence[str]
+) -> bool:
     """Whether "which one" is likelier where "how many" is possible as well: на 1 этаже, ученик 4 класса."""
     first = forms(following[0])[0]
-    adjective = first.part == "ADJF" and first.lemma in ROWS
+    adjective = first.part == "ADJF" and first.lemma in ROWS and not first.plural
     if not adjective and not any(form.lemma in ROWS for form in nouns):
         return False
     if adjective:
         return True
     if kind == "one":
         # "осталось 1 место", "купил 1 том"; but "1 место" alone, "на 1 месте".
-        return governed.firm or (governed.cases[0] != "a" and not governed.existence)
+        of_a_noun = bool(governed.noun) and which.case == "g"
+        return governed.firm or of_a_noun or (governed.cases[0] != "a" and not governed.existence)
     if kind == "few":
         if governed.firm and governed.preposition and "a" not in governed.cases and "n" not in governed.cases:
             return not any(form.plural for form in nouns if form.case in governed.cases)
-        return bool(governed.noun) and (not governed.noun_governed or governed.counted_before)
+        return bool(governed.noun) and (not governed.noun_preposition or governed.counted_before)
     return False
 
 
 # Bare numbers ------------------------------------------------------------------------------------------------------
 
 
-def _bare(governed: Government, kind: Category, following: Sequence[str]) -> Reading:
+def _bare(governed: Government, kind: Category) -> Reading:
     """A number with no noun behind it."""
     cases = governed.cases
     noun = governed.noun
-    if noun:
-        if any(form.lemma in PARTS for form in noun):
-            form = next(form for form in noun if form.lemma in PARTS)
-            return Reading("ordinal", form.case or "n", form.gender or "f", False, cases)
-        # "минуты две", "недели три": the noun before its number
-        if kind == "few" and any(f.case == "g" and not f.plural and f.lemma in MEASURES for f in noun):
-            gender = next(f.gender for f in noun if f.case == "g" and not f.plural)
-            return Reading("cardinal", cases[0] if governed.firm else "n", gender or "m", False, cases)
-        return Reading("cardinal", "n", "m", False, cases)
-    return Reading("cardinal", cases[0], "m", False, cases)
+    parts = [form for form in noun if form.lemma in PARTS and not form.plural]
+    if parts:
+        fitting = [form for form in parts if form.case in cases] or parts
+        form = min(fitting, key=lambda form: form.case != cases[0])
+        return Reading("ordinal", form.case or "n", form.gender or "f", False, cases)
+    if not noun:
+        return Reading("cardinal", cases[0], "m", False, cases)
+    # "минуты две", "недели три": the noun before its number
+    counted = [form for form in noun if form.case == "g" and not form.plural and form.lemma in MEASURES]
+    if kind == "few" and counted:
+        return Reading("cardinal", cases[0] if governed.firm else "n", counted[0].gender or "m", False, cases)
+    return Reading("cardinal", "n", "m", False, cases)
+
+
+def _from_to(governed: Government, following: Sequence[str]) -> Reading | None:
+    """The first of "с 5 по 9 класс": an ordinal when the second is one."""
+    if governed.preposition not in ("с", "со", "от") or len(following) < 3:
+        return None
+    if following[0] not in ("по", "до", "на") or not following[1].isdigit() or len(following[1]) > 15:
+        return None
+    other = agreement(f"{following[0]} ", int(following[1]), " ".join(following[2:]))
+    return Reading("ordinal", "g", other.gender, other.animate, ("g",)) if other.kind == "ordinal" else None
+
+
+_FROM = re.compile(r"(?<!\w)(?:с|со|от) (\d{1,15} [а-яё]{1,30}) (на|по|до) $", re.IGNORECASE)
+
+
+def _row_again(before: str) -> Reading | None:
+    """The second of "с 3 места на 1": an ordinal when the first is one."""
+    match = _FROM.search(before[-60:])
+    if match is None:
+        return None
+    number, _, noun = match[1].partition(" ")
+    first = agreement("с ", int(number), noun)
+    if first.kind != "ordinal":
+        return None
+    return Reading("ordinal", "g" if match[2] == "до" else "a", first.gender, first.animate, first.governed)

@@ -11,16 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from tolmach.processors.text_normalization.common import word_set
 from tolmach.processors.text_normalization.russian_morphology import Form, forms, is_part
 from tolmach.processors.text_normalization.russian_numerals import Case
 
 Cases = tuple[Case, ...]
 """Cases in order of likelihood."""
-
-
-def word_set(text: str) -> frozenset[str]:
-    """A table of words, written with spaces between."""
-    return frozenset(text.split())
 
 
 def _table(rows: Iterable[tuple[str, Cases]]) -> dict[str, Cases]:
@@ -50,7 +46,7 @@ PREPOSITIONS: dict[str, Cases] = _table(
 
 COMPARATIVES = word_set(
     "более менее больше меньше старше моложе младше выше ниже дороже дешевле быстрее медленнее длиннее короче "
-    "шире уже глубже дальше ближе раньше позже тяжелее легче сильнее чаще реже поболее поменьше побольше"
+    "шире уже глубже позднее ранее дальше ближе раньше позже тяжелее легче сильнее чаще реже поболее поменьше побольше"
 )
 """Words after which a number stands in the genitive: больше пяти процентов."""
 
@@ -85,6 +81,12 @@ RELATIONAL_NOUNS = word_set(
 )
 """Nouns with a genitive of what is counted behind them: жители пяти деревень, список ста фильмов. Verbal nouns in
 -ние, -тие and -ция are known by their ending."""
+
+PROCESSES = word_set(
+    "убийство строительство создание производство освобождение похищение уничтожение открытие проведение подготовка "
+    "обучение спасение покупка продажа изготовление хищение ограбление гибель задержание закрытие приобретение"
+)
+"""Verbal nouns with that genitive after any preposition: обвиняется в похищении пяти картин."""
 
 MEASURES = word_set(
     "рубль копейка доллар цент евро гривна фунт иена юань тенге метр километр сантиметр миллиметр грамм килограмм "
@@ -150,7 +152,7 @@ class Government:
         firm: Whether something governs it; else nominative and accusative are only what is left.
         preposition: The preposition, when it is one; "" else.
         noun: The noun right before the number, its forms; () when there is none.
-        noun_governed: Whether a preposition stands before that noun (в доме 5 комнат).
+        noun_preposition: The preposition of that noun (в доме 5 комнат); "" when it has none.
         counted_before: Whether that noun is counted itself (на 3 этаже 2 подъезда).
         lasting: A verb without an object, so that a measure says how long or how far: шёл тысячу дней.
         existence: A verb that says that there is so much: осталось одно место.
@@ -160,7 +162,7 @@ class Government:
     firm: bool = False
     preposition: str = ""
     noun: tuple[Form, ...] = ()
-    noun_governed: bool = False
+    noun_preposition: str = ""
     counted_before: bool = False
     lasting: bool = False
     existence: bool = False
@@ -204,7 +206,7 @@ def _government(clause: list[str], end: int, after: Sequence[str]) -> Government
             continue
         if word in PREPOSITIONS:
             return Government(_of_preposition(word, clause[:i], after), firm=True, preposition=word)
-        if word in COMPARATIVES and word not in _NOT_COMPARATIVE:
+        if (word in COMPARATIVES or is_part(word, "COMP")) and word not in _NOT_COMPARATIVE:
             return Government(("g",), firm=True)
         if word == "чем":
             return Government(("n", "a"))
@@ -265,15 +267,15 @@ def _of_words(clause: list[str], after: Sequence[str], also: bool) -> Government
         return _of_what_follows(after)
     last = clause[-1]
     noun: tuple[Form, ...] = ()
-    governed = counted = False
+    preposition, counted = "", False
     if is_part(last, "NOUN"):
         noun = tuple(form for form in forms(last) if form.part == "NOUN")
         if last in GENITIVE_PHRASES and len(clause) > 1 and clause[-2] in PREPOSITIONS:
             return Government(("g",), firm=True)
-        governed = any(word in PREPOSITIONS for word in clause[-3:-1])
+        preposition = next((word for word in clause[-3:-1] if word in PREPOSITIONS), "")
         counted = len(clause) > 1 and clause[-2][0].isdigit()
     of_verb = _of_verb(clause, after, also)
-    return replace(of_verb, noun=noun, noun_governed=governed, counted_before=counted)
+    return replace(of_verb, noun=noun, noun_preposition=preposition, counted_before=counted)
 
 
 def _of_verb(clause: list[str], after: Sequence[str], also: bool) -> Government:
@@ -281,6 +283,10 @@ def _of_verb(clause: list[str], after: Sequence[str], also: bool) -> Government:
         word = clause[i]
         if word == "нет":
             return Government(("g",), firm=True)
+        if word in ("равно", "равен", "равна", "равны"):
+            return Government(("d",), firm=True)
+        if word in ("должен", "должна", "должны", "должно"):
+            return Government(("a", "n"))
         verbs = [f for f in forms(word) if f.part in ("VERB", "INFN", "GRND", "ADJS", "PRTS", "PRTF")]
         if not verbs or not is_part(word, "VERB", "INFN", "GRND", "ADJS", "PRTS", "PRTF", at_least=0.4):
             continue

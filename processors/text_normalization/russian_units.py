@@ -40,7 +40,9 @@ class Unit:
         if kind == "thousands":
             return self._said(self.many, "g", plural=True)
         if case in ("n", "a"):
-            return self._said(self.few if kind == "few" else self.many, "g", plural=True)
+            # "два кубических метра", but "две столовые ложки"
+            beside: Case = "n" if kind == "few" and self.gender == "f" else "g"
+            return self._said(self.few if kind == "few" else self.many, beside, plural=True)
         noun = self.many if case == "g" else decline(self.one, case, plural=True)
         return self._said(noun, case, plural=True)
 
@@ -130,6 +132,8 @@ UNITS: dict[str, Unit] = {
     "мм рт. ст": replace(_with("милли", _METRE), tail="ртутного столба"),
     "л. с": replace(_unit("сила,силы,сил", "f"), adjective="лошадин"),
     "л.с": replace(_unit("сила,силы,сил", "f"), adjective="лошадин"),
+    **{form: replace(_unit("ложка,ложки,ложек", "f"), adjective="столов") for form in ("ст. л", "ст.л")},
+    **{form: replace(_unit("ложка,ложки,ложек", "f"), adjective="чайн") for form in ("ч. л", "ч.л")},
     **_prefixed("г", _GRAM, "к:кило м:милли мк:микро"), "гр": _GRAM, **_prefixed("g", _GRAM, "k:кило m:милли"),
     "т": _unit("тонна,тонны,тонн", "f"), "ц": _unit("центнер,центнера,центнеров"),
     "га": _unit("гектар,гектара,гектаров"), "сот": _unit("сотка,сотки,соток", "f"),
@@ -175,7 +179,7 @@ PER: dict[str, str] = {
     "см²": "на квадратный сантиметр", "см³": "на кубический сантиметр", "с²": "на секунду в квадрате",
     "кв. м": "за квадратный метр", "100 км": "на сто километров", "км": "на километр", "м": "на метр",
     "кг": "на килограмм", "г": "на грамм", "л": "на литр", "мл": "на миллилитр", "дл": "на децилитр", "га": "с гектара",
-    "т": "за тонну", "шт": "за штуку", "чел": "на человека",
+    "т": "за тонну", "кВт·ч": "за киловатт-час", "кВтч": "за киловатт-час", "шт": "за штуку", "чел": "на человека",
 }  # fmt: skip
 """What stands behind the stroke of a unit: км/ч, г/см³, л/100 км."""
 
@@ -195,7 +199,7 @@ _LONGEST_FIRST = sorted(map(re.escape, UNITS), key=len, reverse=True)
 _POWER = r"(?:[²³]|\^?[23](?![\d.,]?\d))"
 UNIT_PATTERN = (
     rf"(?:(?P<square>кв|куб)(?:\.\s?|\s)(?P<squared>км|см|мм|м)|(?P<unit>{'|'.join(_LONGEST_FIRST)})(?P<power>{_POWER})?)"
-    rf"(?:\s?/\s?(?P<per>{'|'.join(sorted(map(re.escape, PER), key=len, reverse=True))}))?{STOP}"
+    rf"(?:\.?\s?/\s?(?P<per>{'|'.join(sorted(map(re.escape, PER), key=len, reverse=True))}))?{STOP}"
 )
 """A unit behind its number, with the groups that :func:`find_unit` takes."""
 
