@@ -15,10 +15,11 @@ from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
 from tolmach.processors.hosting.device import resolve_device, torch_gpus
-from tolmach.processors.silero import files
+from tolmach.processors.silero import files, stress
 from tolmach.processors.silero import model as silero
 from tolmach.processors.silero.files import Package, find_or_fetch, read_allowed
 from tolmach.processors.silero.spec import SileroTtsSettings, settle
+from tolmach.processors.silero.voices import MAX_CHARS_V1
 from tolmach.processors.text_normalization import fit_symbols, prepare
 from tolmach.processors.tts.element import SpeechElement, split_text
 
@@ -31,6 +32,7 @@ class _Voice:
     lease: Lease[silero.Utterable, silero.Spoken]
     file: str
     speaker: str
+    accentor: Lease[stress.Unmarked, str] | None = None
 
 
 class SileroTts(SpeechElement):
@@ -58,7 +60,8 @@ class SileroTts(SpeechElement):
             # Which may have changed while it was loaded.
             voice.settings = self.settings.single(lang)
             voice.speaker = _speaker_of(voice.settings, voice.lease, voice.file)
-            await voice.lease.warm()
+            await voice.lease.warm([silero.Utterable("", voice.speaker, self.rate_hz)])
+            voice.accentor = await self._load_accentor(voice)
 
     async def _load(self, settings: SileroTtsSettings) -> _Voice:
         context, loop = self.context, asyncio.get_running_loop()
@@ -74,13 +77,30 @@ class SileroTts(SpeechElement):
         def load() -> silero.SileroModel:
             package: Package = packages.pop()
             symbols = settings.spoken.symbols if settings.spoken else None
-            return silero.load(package, settings.language, device, settings.cpu_threads, symbols)
+            return silero.load(package, settings.language, device, settings.cpu_threads, symbols, settings.speakers)
 
         threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)
         lease = await HOSTS.acquire(key, load)
         packages.clear()
         return _Voice(settings, lease, path.name, "")
+
+    async def _load_accentor(self, voice: _Voice) -> Lease[stress.Unmarked, str] | None:
+        """What places the stress before the voice reads, where that is not the voice's own business."""
+        lang = voice.settings.accentor
+        if lang is None:
+            return None
+        if voice.settings.stress == "auto" and not stress.is_installed():
+            text = (
+                f"{voice.file} places no word stress and guesses where none is marked: `pip install {stress.PACKAGE}` "
+                "marks it"
+            )
+            self.context.post(WarningMessage(text, {"package": stress.PACKAGE}))
+            return None
+        lease = await HOSTS.acquire(HostKey(stress.PACKAGE, lang, "cpu"), lambda: stress.load(lang))
+        voice.accentor = lease  # so that it is given back even if what follows fails
+        await lease.warm()
+        return lease
 
     def change_settings(self, settings: SileroTtsSettings) -> None:
         """Speak otherwise from the next utterance on. Raises GraphError if the model has no such speaker."""
@@ -95,6 +115,8 @@ class SileroTts(SpeechElement):
         await super().stop()
         for voice in self._voices.values():
             voice.lease.release()
+            if voice.accentor is not None:
+                voice.accentor.release()
         self._voices = {}
 
     async def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
@@ -107,11 +129,18 @@ class SileroTts(SpeechElement):
         pause = np.zeros(settings.rate_hz * settings.pause_ms // 1000, np.float32)
         spoke = False
         # Preparing ten thousand characters takes half a second, so it does not happen on the loop.
-        sentences, lost = await asyncio.to_thread(_sentences, frame.text, settings.language, lease.info["symbols"])
+        symbols, longest = lease.info["symbols"], settings.max_chars or lease.info["max_chars"]
+        sentences, lost = await asyncio.to_thread(_sentences, frame.text, settings.language, symbols, longest)
         if lost:
             self._warn(frame, f"the voice has no way to say {lost!r}; the rest is spoken")
         for sentence in sentences:
-            [outcome] = await lease.submit([silero.Utterable(sentence, speaker, settings.rate_hz, options)])
+            if voice.accentor is not None:
+                [marked] = await voice.accentor.submit([stress.Unmarked(sentence, options)])
+                if isinstance(marked, Exception):
+                    raise marked
+                sentence = marked
+            item = silero.Utterable(sentence, speaker, settings.rate_hz, options, settings.rate, settings.pitch)
+            [outcome] = await lease.submit([item])
             if isinstance(outcome, Exception):
                 raise outcome
             for text, reason in outcome.skipped:
@@ -127,17 +156,18 @@ class SileroTts(SpeechElement):
         self.context.post(WarningMessage(f"utterance {frame.utterance}: {text}", data, pts_ns=frame.pts_ns))
 
 
-def _sentences(text: str, lang: str, symbols: str | None) -> tuple[list[str], str]:
-    """Sentences as the model reads them, and the letters that were lost, each once."""
+def _sentences(text: str, lang: str, symbols: str | None, longest: int) -> tuple[list[str], str]:
+    """Sentences as the model reads them, none longer than it can speak, and the letters that were lost, each once."""
     prepared = prepare(text, lang)
-    fitted = [fit_symbols(piece, symbols) for piece in split_text(prepared.text, silero.MAX_CHARS, prepared=True)]
+    fitted = [fit_symbols(piece, symbols) for piece in split_text(prepared.text, longest, prepared=True)]
     sentences = [piece.text for piece in fitted if any(char.isalpha() for char in piece.text)]
     return sentences, "".join(dict.fromkeys(prepared.lost + "".join(piece.lost for piece in fitted)))
 
 
 def spoken(settings: SileroTtsSettings, text: str) -> Spoken:
     """What the voice would say of a text, as far as that is known before its model is loaded."""
-    sentences, lost = _sentences(text, settings.language, settings.spoken.symbols if settings.spoken else None)
+    symbols = settings.spoken.symbols if settings.spoken else None
+    sentences, lost = _sentences(text, settings.language, symbols, settings.max_chars or MAX_CHARS_V1)
     return Spoken(" ".join(sentences), lost)
 
 
@@ -146,6 +176,8 @@ def _speaker_of(settings: SileroTtsSettings, lease: Lease[silero.Utterable, sile
     speaker = str(settings.speaker or (settings.speakers or speakers)[0])
     if speaker not in speakers:
         raise GraphError(f"{file} has no speaker {speaker!r}; it has {', '.join(speakers)}")
+    if not lease.info["prosody"] and (settings.rate, settings.pitch) != ("medium", "medium"):
+        raise GraphError(f"{file} has one rate and pitch: leave rate and pitch at medium")
     return speaker
 
 

@@ -1,32 +1,27 @@
-"""A Silero model in memory. The one place that imports ``torch.package``.
+"""A Silero model in memory: what it cannot speak it tells, and why.
 
-A torch package is a program. :func:`load` takes a :class:`~tolmach.processors.silero.files.Package`, whose digest was
+A model file is a program. :func:`load` takes a :class:`~tolmach.processors.silero.files.Package`, whose digest was
 checked, and loads the very bytes that were checked, not the file, which may have changed since.
 """
 
 from __future__ import annotations
 
-import inspect
-import io
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.frames import Samples
+from tolmach.processors.silero.engines import Engine, Utterable, open_file
 from tolmach.processors.silero.files import Package
 
-__all__ = ["MAX_CHARS", "SileroModel", "Spoken", "Utterable", "load"]
+__all__ = ["SileroModel", "Spoken", "Utterable", "load"]
 
 log = logging.getLogger(__name__)
-
-MAX_CHARS = 800
-"""Longest text given to a model at once. The longest seen to pass at the usual speed of speech had 897 characters; what
-is longer raises "Model couldn't generate your text, probably it's too long" and is halved."""
 
 _MACHINE = re.compile(
     r"CUDA|cuDNN|CUBLAS|out of memory|can't allocate memory|not enough memory|device-side assert", re.IGNORECASE
@@ -38,24 +33,7 @@ CUDACachingAllocator.cpp ("CUDA out of memory"), ATen/cudnn/Exceptions.h, c10/co
 _WAY_OUT = "close what else uses the device, or set device: cpu"
 
 _SEED = 1
-_WARM_UP = {"ru": "раз, два, три.", "en": "one, two, three."}
-
-
-@dataclass(frozen=True, slots=True)
-class Utterable:
-    """A prepared text and how to speak it.
-
-    Attributes:
-        text: Words and punctuation, at most :data:`MAX_CHARS` characters.
-        speaker: Who speaks.
-        rate_hz: Sample rate, Hz.
-        options: Further arguments of ``apply_tts``; what this model does not know is left out.
-    """
-
-    text: str
-    speaker: str
-    rate_hz: int
-    options: Mapping[str, bool] = field(default_factory=dict)
+_WARM_UP = {"ru": "раз, два, три.", "en": "one, two, three.", "uk": "один, два, три."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,48 +49,41 @@ class Spoken:
     skipped: tuple[tuple[str, str], ...] = ()
 
 
-def load(package: Package, lang: str, device: str, cpu_threads: int = 0, symbols: str | None = None) -> SileroModel:
-    """Run the package and move its model to a device. Blocks for seconds.
+def load(
+    package: Package,
+    lang: str,
+    device: str,
+    cpu_threads: int = 0,
+    symbols: str | None = None,
+    speakers: tuple[str, ...] = (),
+) -> SileroModel:
+    """Run the program in a file and move its model to a device. Blocks for seconds.
 
     Args:
         package: The checked file.
-        lang: Language the model speaks, for the warm-up.
+        lang: Language the model speaks.
         device: Resolved device.
         cpu_threads: CPU threads to compute with; 0 takes PyTorch's own number.
-        symbols: What the model reads, if its package does not say.
+        symbols: What the model reads, if its file does not say.
+        speakers: Who speaks, if its file does not say.
 
     Raises:
-        ModelError: If this is no Silero model with the interface of the third generation or later.
+        ModelError: If this is no Silero model.
     """
-    import torch
-    from torch.package.package_importer import PackageImporter
-
     from tolmach.processors.hosting.torch_threads import use_threads
 
     use_threads(cpu_threads)
     try:
-        model = PackageImporter(io.BytesIO(package.content)).load_pickle("tts_models", "model")
-        model.to(torch.device(device))
-    except Exception as error:  # whatever the package raises
+        engine = open_file(package, device, lang)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the file's code raises
         if trouble := machine_trouble(error):
             raise ModelError(f"{package.path.name} does not fit on {device}: {trouble}; {_WAY_OUT}") from error
         raise ModelError(f"{package.path} cannot be loaded as a Silero model: {true_reason(error)}") from error
-    parameters = inspect.signature(model.apply_tts).parameters if hasattr(model, "apply_tts") else {}
-    speakers = _declared(model, "speakers")
-    if not {"text", "speaker", "sample_rate"} <= set(parameters) or not speakers:
-        raise ModelError(
-            f"{package.path} is no Silero model of version 3 or later: it has no apply_tts(text, speaker, …)"
-        )
-    return SileroModel(model, lang, device, frozenset(parameters), str(package.path), cpu_threads, symbols)
-
-
-def _declared(model: Any, name: str) -> Sequence[str] | None:
-    """What a package says of itself: its object, or those in ``packages``, which that of v5.5 only wraps."""
-    held = getattr(model, "packages", None) or ()
-    for each in (model, *(held.values() if isinstance(held, Mapping) else held)):
-        if found := getattr(each, name, None):
-            return tuple(map(str, found))
-    return None
+    # A file of one speaker need not name him.
+    speakers = speakers or (package.path.stem,)
+    return SileroModel(engine, lang, device, str(package.path), cpu_threads, symbols, speakers)
 
 
 def machine_trouble(error: BaseException) -> str | None:
@@ -151,53 +122,65 @@ class SileroModel:
     """A model for a model host; all methods are called from the host's thread.
 
     Args:
-        model: The object in the package.
+        engine: What is in the file.
         lang: Language it speaks.
         device: Where it is.
-        parameters: Names of ``apply_tts``'s parameters.
         name: What to call it in errors.
         cpu_threads: CPU threads to compute with; 0 takes PyTorch's own number.
         symbols: What it reads, if it does not say itself.
+        speakers: Who speaks, if it does not say itself.
     """
 
     def __init__(
         self,
-        model: Any,
+        engine: Engine,
         lang: str,
         device: str,
-        parameters: frozenset[str],
         name: str,
         cpu_threads: int = 0,
         symbols: str | None = None,
+        speakers: tuple[str, ...] = (),
     ) -> None:
-        self._model = model
+        self._engine = engine
         self._lang = lang
         self._device = device
-        self._parameters = parameters
         self._name = name
         self._cpu_threads = cpu_threads
-        self._speakers = tuple(_declared(model, "speakers") or ())
-        self._symbols = "".join(_declared(model, "symbols") or ()) or symbols
+        self._speakers = engine.speakers or speakers
+        self._symbols = engine.symbols or symbols
         self._warm = False
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """``speakers`` (tuple of names), ``symbols`` (what it can read, or None) and ``device``."""
-        return {"speakers": self._speakers, "symbols": self._symbols, "device": self._device}
+        """What callers may want to know.
+
+        ``speakers`` (tuple of names), ``symbols`` (what it can read, or None), ``prosody`` (whether it speaks faster,
+        slower, higher or lower), ``max_chars`` (longest text at once) and ``device``.
+        """
+        return {
+            "speakers": self._speakers,
+            "symbols": self._symbols,
+            "prosody": self._engine.has_prosody,
+            "max_chars": self._engine.max_chars,
+            "device": self._device,
+        }
 
     def warm(self, items: Sequence[Utterable] = ()) -> None:
         """Speak a few words: the first run allocates and, on a GPU, chooses kernels; later calls do nothing.
+
+        Args:
+            items: Who will speak, and at which rate; their texts do not matter.
 
         Raises:
             ModelError: If the model cannot speak at all.
         """
         if self._warm:
             return
-        letters = [c for c in str(self.info["symbols"] or "") if c.isalpha()]
+        letters = [c for c in self._symbols or "" if c.isalpha()]
         text = _WARM_UP.get(self._lang) or "".join(letters[:8]) or "a"
-        speaker = self.info["speakers"][0]
+        like = items[0] if items else Utterable("", self._speakers[0], 24000)
         try:
-            self._apply(Utterable(text, speaker, 24000))
+            self._apply(replace(like, text=text))
         except Exception as error:  # whatever the packaged code raises
             if trouble := machine_trouble(error):
                 raise ModelError(f"{self._device} failed under {self._name}: {trouble}; {_WAY_OUT}") from error
@@ -209,19 +192,26 @@ class SileroModel:
         return [self._speak(item) for item in items]
 
     def _speak(self, item: Utterable) -> Spoken:
+        """Speak a text; what cannot be spoken is halved until the words at fault stand alone.
+
+        As long as nothing at all of a text could be spoken, the first single word that fails ends the halving, and
+        what is left of it is tried once: a model that fails on everything would be asked for every word.
+        """
         blocks: list[Samples] = []
         skipped: list[tuple[str, str]] = []
         parts = [item.text]  # still to be spoken, the next one last
+        hopeless = False
         while parts:
             text = parts.pop()
             try:
-                blocks.append(self._apply(Utterable(text, item.speaker, item.rate_hz, item.options)))
+                blocks.append(self._apply(replace(item, text=text)))
             except Exception as error:  # the packaged code raises ValueError, AttributeError and bare Exception
                 # Halves of the text would fail alike, each after its own time-out, and the text was never at fault.
                 if trouble := machine_trouble(error):
                     raise ModelError(f"{self._device} failed under {self._name}: {trouble}; {_WAY_OUT}") from error
-                halves = _halve(text)
+                halves = None if hopeless and not blocks else _halve(text)
                 if halves is None:
+                    hopeless = True
                     skipped.append((text, true_reason(error)))
                 else:
                     parts += reversed(halves)
@@ -234,7 +224,6 @@ class SileroModel:
         from tolmach.processors.hosting.torch_threads import use_threads
 
         use_threads(self._cpu_threads)
-        options = {name: value for name, value in item.options.items() if name in self._parameters}
         # The speaker "random" and dropout-like layers draw numbers: seeded here, without touching anybody else's state.
         devices = [self._device] if self._device.startswith("cuda") else []
         # Unoptimised TorchScript: the profiling executor compiles anew for each text's length, for minutes on a GPU,
@@ -242,7 +231,7 @@ class SileroModel:
         unoptimised = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
         with torch.inference_mode(), unoptimised, torch.random.fork_rng(devices=devices):
             torch.manual_seed(_SEED)
-            audio = self._model.apply_tts(text=item.text, speaker=item.speaker, sample_rate=item.rate_hz, **options)
+            audio = self._engine.speak(item)
         samples = torch.as_tensor(audio).detach().to("cpu", torch.float32).reshape(-1).numpy()
         if not np.isfinite(samples).all():
             raise ModelError("the audio holds numbers that are not finite")

@@ -13,8 +13,9 @@ from pydantic import ValidationError, field_validator, model_validator
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings, Voice
 from tolmach.processors.languages import script_of
+from tolmach.processors.silero import stress as accents
 from tolmach.processors.silero.files import cached_at, expected_at
-from tolmach.processors.silero.voices import MODELS, SileroModelInfo, SpokenIn, fitting
+from tolmach.processors.silero.voices import MODELS, SLOWER, SileroModelInfo, SpokenIn, fitting
 from tolmach.processors.tts import speech_pads, wanted_languages
 
 USUAL_MODEL = "v5_5_ru"
@@ -56,6 +57,20 @@ class SileroTtsSettings(Settings):
         None,
         description="SHA-256 of the model file you trust: loading a torch package or TorchScript runs the code in it.",
     )
+    rate: Live[Literal["x-slow", "slow", "medium", "fast", "x-fast"]] = Field(
+        "medium", title="Speaking rate", description="How fast it speaks (version 3 and later)."
+    )
+    pitch: Live[Literal["x-low", "low", "medium", "high", "x-high"]] = Field(
+        "medium", title="Pitch", description="How high it speaks (version 3 and later)."
+    )
+    stress: Literal["auto", "model", "silero-stress"] = Field(
+        "auto",
+        description="Who places word stress: the model, or the package silero-stress (pip install silero-stress), "
+        "which knows homographs too; auto takes the package for models that place none, if it is installed.",
+    )
+    commercial: bool = Field(
+        False, description="Take only models whose terms allow commercial use; auto chooses among them."
+    )
     put_accent: Live[bool] = Field(True, title="Place word stress", description="Let the model place word stress.")
     put_yo: Live[bool] = Field(True, title="Restore the letter ё", description="Let the model restore the letter ё.")
     put_stress_homo: Live[bool] = Field(
@@ -84,10 +99,11 @@ class SileroTtsSettings(Settings):
         if voices and given.get("model", "auto") == "auto":
             given.pop("model", None)  # the model that `speaker` is one of, if nothing says which
         elif given.get("model") == "auto":
-            given["model"] = _best(given.get("lang")).name
+            given["model"] = _best(given.get("lang"), given.get("commercial")).name
         if "rate_hz" not in given and isinstance(voices, dict):
             chosen = [given["model"]] if "model" in given else [] if voices else [USUAL_MODEL]
-            chosen += [_best(lang).name if model == "auto" else model for lang, model in voices.items()]
+            commercial = given.get("commercial")
+            chosen += [_best(lang, commercial).name if model == "auto" else model for lang, model in voices.items()]
             given |= _usual_rate(chosen)
         return given
 
@@ -151,6 +167,12 @@ class SileroTtsSettings(Settings):
             raise ValueError(f"{info.name} has no speaker {self.speaker!r}{within}; it has {_listed(self.speakers)}")
         if self.rate_hz not in info.rates_hz:
             raise ValueError(f"{info.name} speaks at {', '.join(map(str, info.rates_hz))} Hz, not at {self.rate_hz} Hz")
+        if not info.has_prosody and (self.rate, self.pitch) != ("medium", "medium"):
+            raise ValueError(f"{info.name} has one rate and pitch: leave rate and pitch out, or take a newer model")
+        if self.commercial and not info.commercial:
+            raise ValueError(f"{info.name} may not be used commercially ({info.licence}): {instead(self.language)}")
+        if self.stress == "silero-stress" and self.language not in accents.LANGS:
+            raise ValueError(f"silero-stress knows no {self.language!r}: leave stress out")
         return self
 
     def _check_voices(self) -> None:
@@ -185,6 +207,8 @@ class SileroTtsSettings(Settings):
         if not self.voices:
             return self
         own = {name: getattr(self, name) for name in type(self).model_fields if name not in ("voices", "speaker")}
+        if lang not in accents.LANGS:
+            own["stress"] = "auto"
         model = self.by_language[lang]
         mine = model == self.model and "model" in self.model_fields_set
         known = MODELS[model].spoken.get(lang) if mine and len(MODELS[model].langs) > 1 else None
@@ -218,14 +242,35 @@ class SileroTtsSettings(Settings):
         """Who speaks with the model in its language, the usual one first; empty where nobody knows beforehand."""
         return self.spoken.speakers if self.spoken else ()
 
+    @property
+    def max_chars(self) -> int | None:
+        """Longest text to give the model at once, characters; None where only the model says it."""
+        return int(self.info.max_chars * SLOWER.get(self.rate, 1)) if self.info else None
 
-def _best(lang: object) -> SileroModelInfo:
+    @property
+    def accentor(self) -> str | None:
+        """The language in which the package silero-stress is to place the stress, if it is to."""
+        wanted = self.stress == "silero-stress" or (
+            self.stress == "auto" and self.spoken is not None and self.spoken.needs_stress
+        )
+        return self.language if wanted and self.language in accents.LANGS else None
+
+
+def _best(lang: object, commercial: object = False) -> SileroModelInfo:
     """The model to take for a language.
+
+    Args:
+        lang: Its BCP-47 tag.
+        commercial: Whether its terms must allow commercial use.
 
     Raises:
         ValueError: If there is none; says who speaks it.
     """
     found = fitting(str(lang or "").lower())
+    if found and commercial is True:
+        found = tuple(model for model in found if model.commercial)
+        if not found:
+            raise ValueError(f"no Silero model of {lang!r} may be used commercially: {instead(str(lang))}")
     if not found:
         spoken = _listed(tuple(dict.fromkeys(lang for model in MODELS.values() for lang in model.langs)), 99)
         does = f"; {elsewhere(str(lang))}" if lang else ""
@@ -237,11 +282,21 @@ def _best(lang: object) -> SileroModelInfo:
 
 def elsewhere(lang: str) -> str:
     """What to write for a language that no Silero model speaks."""
+    line = _espeak(lang)
+    return f"{line} does" if line else "no element of Tolmach's does"
+
+
+def instead(lang: str) -> str:
+    """What to take where a voice may not be used commercially."""
+    free = [f"model: {model.name} ({model.licence})" for model in fitting(lang) if model.commercial]
+    line = _espeak(lang)
+    return f"take {' or '.join([*free, *([line] if line else [])])}" if free or line else "nothing of Tolmach's may"
+
+
+def _espeak(lang: str) -> str | None:
     from tolmach.processors.espeak.spec import VOICES
 
-    if lang.lower() in VOICES:
-        return f"{{type: espeak_tts, lang: {lang.lower()}}} does"
-    return "no element of Tolmach's does"
+    return f"{{type: espeak_tts, lang: {lang.lower()}}}" if lang.lower() in VOICES else None
 
 
 def _usual_rate(models: Sequence[object]) -> dict[str, int]:
@@ -315,11 +370,7 @@ def _terms() -> str:
 
 
 def _voice_settings(lang: str, voice: str | None) -> Mapping[str, Any]:
-    settings: dict[str, Any] = {"lang": lang, "model": voice or "auto"}
-    info = MODELS.get(voice or "")
-    if info and SileroTtsSettings.model_fields["rate_hz"].default not in info.rates_hz:
-        settings["rate_hz"] = max(info.rates_hz)
-    return settings
+    return {"lang": lang, "model": voice or "auto"}
 
 
 SPEC = ElementSpec(

@@ -13,8 +13,13 @@ from typing import Literal
 
 __all__ = [
     "LICENCE",
+    "MAX_CHARS_V1",
+    "MAX_CHARS_V3",
+    "MAX_CHARS_V5",
     "MODELS",
     "PINNED",
+    "SLOWER",
+    "TOKENS",
     "SileroModelInfo",
     "SpokenIn",
     "fitting",
@@ -105,6 +110,9 @@ MAX_CHARS_V3 = 500
 
 MAX_CHARS_V1 = 140
 """Above it the published ``prepare_text_input`` (``tts_utils.py``) warns: the network learnt from shorter texts."""
+
+SLOWER = {"x-slow": 0.6, "slow": 0.8}
+"""How much of these lengths can be spoken slowly; see :data:`MAX_CHARS_V5`."""
 
 _RUSSIAN = ("baya", "aidar", "kseniya", "xenia", "eugene")
 _RUSSIAN_V5_SYMBOLS = "!+,-.:;?абвгдеёжзийклмнопрстуфхцчшщъыьэюя–… "
@@ -301,7 +309,7 @@ def _all() -> tuple[SileroModelInfo, ...]:
     )
 
 
-MODELS: Mapping[str, SileroModelInfo] = {model.name: model for model in _all()}
+MODELS: dict[str, SileroModelInfo] = {model.name: model for model in _all()}
 """By name; of a language the pinned ones first, and of those the one to take unless told."""
 
 PINNED = frozenset(model.sha256 for model in MODELS.values() if model.sha256 is not None)

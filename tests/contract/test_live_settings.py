@@ -88,6 +88,8 @@ VOICES: Mapping[str, Mapping[str, Change]] = {
     "espeak_tts": {"rate_wpm": Change(300), "pitch": Change(90), "volume": Change(50)},
     "silero_tts": {
         "speaker": Change("aidar", {"speaker": "baya"}),
+        "rate": Change("slow"),
+        "pitch": Change("high"),
         "put_accent": Change(False),
         "put_yo": Change(False),
         "put_stress_homo": Change(False),

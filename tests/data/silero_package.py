@@ -1,9 +1,11 @@
-"""Builds a torch package with the layout and interface of Silero's, around a model small enough for a test.
+"""Builds files with the layout and interface of Silero's of all versions, around a model small enough for a test.
 
 The published files hold ``tts_models/model``, a pickled object whose class comes from code inside the package. Its
 ``apply_tts`` keeps the letters it knows and drops the rest without a word, raises ValueError when nothing is left and a
 bare Exception over 1000 symbols. Here the voice is a sequence of tones, one a symbol, made with real torch, so what is
-heard says which symbols arrived. As in the published files the network is TorchScript.
+heard says which symbols arrived. As in the published files the network is TorchScript. The second version's
+``apply_tts`` takes a list of texts; a file of the first is the network alone, and what is around it is the project's
+``tts_utils.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import torch
 from torch.package import package_exporter
 
 RUSSIAN = "_~абвгдеёжзийклмнопрстуфхцчшщъыьэюя +.,!?…:;–"
@@ -30,7 +33,11 @@ FORBIDDEN = "щщщ"
 _MODULE = "multi_acc_tts_package"
 
 _CODE = """
+import re
 import torch
+
+PITCH = {"x-low": 0.5, "low": 0.8, "high": 1.2, "x-high": 1.5}
+SPEED = {"x-slow": 2.0, "slow": 1.5, "fast": 0.75, "x-fast": 0.5}
 
 
 class Voice(torch.nn.Module):
@@ -38,8 +45,8 @@ class Voice(torch.nn.Module):
         super().__init__()
         self.pitch_hz = torch.nn.Parameter(torch.linspace(200.0, 1800.0, symbols), requires_grad=False)
 
-    def forward(self, known: torch.Tensor, length: int, rate: int) -> torch.Tensor:
-        time_s = torch.arange(length, device=known.device) / rate
+    def forward(self, known: torch.Tensor, length: int, rate: int, higher: float = 1.0) -> torch.Tensor:
+        time_s = higher * torch.arange(length, device=known.device) / rate
         tones = torch.sin(2 * torch.pi * self.pitch_hz[known].unsqueeze(1) * time_s)
         # A touch of noise from torch's generator: the same text sounds the same only if somebody seeds it.
         return (tones + 1e-3 * torch.rand_like(tones)).reshape(-1)
@@ -63,6 +70,11 @@ class TTSModel:
     ):
         if text is None and ssml_text is None:
             raise Exception("Both text and ssml_text are None")
+        length_s, higher = {SYMBOL_S}, 1.0
+        if ssml_text is not None:
+            attributes, text = re.fullmatch("<speak><prosody([^>]*)>([^<]*)</prosody></speak>", ssml_text).groups()
+            length_s *= SPEED[re.search('rate="([a-z-]+)"', attributes)[1]] if "rate" in attributes else 1.0
+            higher = PITCH[re.search('pitch="([a-z-]+)"', attributes)[1]] if "pitch" in attributes else 1.0
         if speaker not in self.speakers:
             raise ValueError("`speaker` should be in " + ", ".join(self.speakers))
         if sample_rate not in (8000, 24000, 48000):
@@ -75,16 +87,37 @@ class TTSModel:
         if "{FORBIDDEN}" in text.lower():
             raise AttributeError("'NoneType' object has no attribute 'group'")
         try:
-            return self.speak(text, known, speaker, sample_rate, put_accent) * {HUSH}
+            length = int(length_s * sample_rate)
+            return self.speak(text, known, speaker, sample_rate, put_accent, length, higher) * {HUSH}
         except RuntimeError:
             raise Exception("Model couldn't generate your text, probably it's too long")
 
-    def speak(self, text, known, speaker, sample_rate, put_accent):
+    def speak(self, text, known, speaker, sample_rate, put_accent, length, higher):
         if "{CROWDED}" in text.lower():
             torch.empty(1 << 60, dtype=torch.uint8)
         loud = 0.3 + 0.1 * self.speakers.index(speaker) + (0.05 if put_accent else 0.0)
-        tones = self.model(torch.tensor(known, device=self.device), int({SYMBOL_S} * sample_rate), sample_rate)
+        tones = self.model(torch.tensor(known, device=self.device), length, sample_rate, higher)
         return loud * tones
+
+
+class TextsModel:
+    def __init__(self, symbols):
+        self.symbols = symbols
+        self.device = torch.device("cpu")
+        self.model = torch.jit.script(Voice(len(symbols)))
+
+    def to(self, device):
+        self.model.to(device)
+        self.device = device
+
+    def apply_tts(self, texts, sample_rate=16000):
+        if sample_rate not in (8000, 16000):
+            raise ValueError(f"`sample_rate` should be in [8000, 16000], got {sample_rate}")
+        spoken = []
+        for text in texts:
+            known = torch.tensor([self.symbols.index(c) for c in text.lower() if c in self.symbols], device=self.device)
+            spoken.append(0.4 * self.model(known, int({SYMBOL_S} * sample_rate), sample_rate))
+        return spoken
 
 
 class Wrapper:
@@ -114,6 +147,7 @@ def build_package(
     v5: bool = False,
     wrapped: bool = False,
     quiet: bool = False,
+    texts: bool = False,
 ) -> Path:
     """Write a package to ``path``.
 
@@ -124,6 +158,7 @@ def build_package(
         v5: Give ``apply_tts`` the arguments of the fifth generation.
         wrapped: Save an object that holds the model in ``packages``, as v5.5 does.
         quiet: Do not say which symbols it reads, as v5.5 may.
+        texts: Give it the interface of the second version.
     """
     code = _CODE
     hush = _HUSH_V5 if v5 else _HUSH
@@ -144,10 +179,33 @@ def build_package(
         with package_exporter.PackageExporter(str(path)) as exporter:
             exporter.extern(["torch", "torch.**"])
             exporter.intern(_MODULE)
-            model = module.TTSModel(symbols, list(speakers), quiet)
+            model = module.TextsModel(symbols) if texts else module.TTSModel(symbols, list(speakers), quiet)
             exporter.save_pickle("tts_models", "model", module.Wrapper(model) if wrapped else model)
     finally:
         package_exporter._gate_torchscript_serialization = gate
         del sys.modules[_MODULE]  # what is loaded later can only come out of the package
         source.unlink()
+    return path
+
+
+class SeedNetwork(torch.nn.Module):
+    """A network of the first version: numbers of symbols in; samples, and their count at 8 kHz, out."""
+
+    def __init__(self, symbols: int, symbol_s: float) -> None:
+        super().__init__()
+        self.pitch_hz = torch.nn.Parameter(torch.linspace(200.0, 1800.0, symbols), requires_grad=False)
+        self.length = int(symbol_s * 16000)
+
+    def forward(self, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """float32[batch, samples at 16 kHz] and int64[batch]; numbers is int64[batch, symbols]."""
+        time_s = torch.arange(self.length, device=numbers.device) / 16000
+        tones = 0.4 * torch.sin(2 * torch.pi * self.pitch_hz[numbers].unsqueeze(2) * time_s)
+        spoken = (numbers > 1).sum(dim=1) * (self.length // 2)
+        noise = torch.ones(numbers.shape[0], 5000, device=numbers.device)  # behind the end, to be cut off
+        return torch.cat([tones.reshape(numbers.shape[0], -1), noise], dim=1), spoken
+
+
+def build_script(path: Path, symbols: str = ENGLISH) -> Path:
+    """Write a TorchScript with the layout of ``v1_lj_16000.jit`` to ``path``."""
+    torch.jit.save(torch.jit.script(SeedNetwork(len(symbols), SYMBOL_S)), str(path))
     return path

@@ -13,7 +13,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = [Requirement(text) for name in ("canary", "silero", "eval") for text in PROJECT["optional-dependencies"][name]]
+EXTRAS = [
+    Requirement(text)
+    for name in ("canary", "silero", "stress", "eval")
+    for text in PROJECT["optional-dependencies"][name]
+]
 REQUIREMENTS = [*(Requirement(text) for text in PROJECT["dependencies"]), *EXTRAS]
 ROOMS = ("pipelines", "processors", "transports", "web")
 RECIPE = ROOT / "processors" / "phrasebook" / "recipe"

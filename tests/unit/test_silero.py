@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package
+from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package, build_script
 from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.errors import GraphError, ModelError, ModelRefusedError
 from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
@@ -49,10 +49,10 @@ async def spoken(settings: dict[str, Any], *texts: str) -> Harness:
     return h
 
 
-def heard(audio: Samples, symbols: str = RUSSIAN) -> str:
+def heard(audio: Samples, symbols: str = RUSSIAN, *, rate_hz: int = RATE_HZ, speed: float = 1.0) -> str:
     """Which symbols the tones of the test's model stand for."""
     pitches = np.linspace(200.0, 1800.0, len(symbols))
-    spectrum = np.abs(np.fft.rfft(audio.reshape(-1, SYMBOL), n=RATE_HZ, axis=1))
+    spectrum = np.abs(np.fft.rfft(audio.reshape(-1, int(SYMBOL_S * rate_hz / speed)), n=rate_hz, axis=1))
     peaks = np.argmax(spectrum, axis=1)
     return "".join(symbols[int(np.argmin(np.abs(pitches - peak)))] for peak in peaks)
 
@@ -103,6 +103,63 @@ async def test_each_text_is_spoken_by_the_model_of_its_language(
     assert any(isinstance(frame, AudioFrame) for frame in h.output())
 
 
+async def test_the_seeds_own_voice_speaks_at_sixteen_kilohertz(tmp_path: Path) -> None:
+    path = build_script(tmp_path / "v1_lj_16000.jit")
+    settings = {**settings_for(path, lang="en"), "rate_hz": 16000}
+    assert (await check_element(SPEC, settings))["src"] > 0
+    h = await spoken(settings, "The ticket costs 5 €")
+    # An end is put where none is: the network learnt from whole sentences, and speaks on without one.
+    assert heard(h.audio(), ENGLISH, rate_hz=16000) == "the ticket costs five euros."
+    assert {frame.rate_hz for frame in h.output() if isinstance(frame, AudioFrame)} == {16000}
+    assert h.messages == []
+
+
+async def test_the_first_generation_is_given_no_more_than_it_learnt_from(tmp_path: Path) -> None:
+    settings = {**settings_for(build_script(tmp_path / "v1_baya_16000.jit", RUSSIAN), lang="ru"), "rate_hz": 16000}
+    clause = "и ещё одно слово за другим словом, "
+    h = await spoken(settings, clause * 12)
+    said = heard(h.audio(), RUSSIAN, rate_hz=16000)
+    pieces = said.split(".")[:-1]
+    assert all(len(piece) < 140 for piece in pieces)
+    assert [piece[-1] for piece in pieces] == [",", ",", "м"], "cut at clauses"
+    assert "".join(pieces).replace(" ", "") == (clause * 12).replace(" ", "").removesuffix(",")
+    assert h.messages == []
+
+
+async def test_a_script_of_a_language_whose_symbols_nobody_knows_is_refused(tmp_path: Path) -> None:
+    path = build_script(tmp_path / "v1_aigul_16000.jit")
+    with pytest.raises(
+        ModelError, match=r"names no symbols, and those of 'ba' are not known \(only ru, en, de, es, fr\)"
+    ):
+        async with Harness(SPEC, **{**settings_for(path, lang="ba"), "rate_hz": 16000}):
+            pass
+
+
+async def test_a_script_nobody_allowed_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOLMACH_ALLOW_SHA256", raising=False)
+    path = build_script(tmp_path / "v1_lj_16000.jit")
+    with pytest.raises(ModelRefusedError, match=hashlib.sha256(path.read_bytes()).hexdigest()):
+        async with Harness(SPEC, model=str(path), lang="en", rate_hz=16000):
+            pass
+
+
+async def test_the_second_generation_takes_lists_of_texts(tmp_path: Path) -> None:
+    path = build_package(tmp_path / "v2_baya.pt", texts=True)
+    settings = {**settings_for(path, lang="ru"), "rate_hz": 16000}
+    h = await spoken(settings, "Билет стоит 5 €.")
+    assert heard(h.audio(), rate_hz=16000) == "билет стоит пять евро."
+    with pytest.raises(GraphError, match="has one rate and pitch"):
+        async with Harness(SPEC, **settings, rate="fast"):
+            pass
+
+
+@pytest.mark.parametrize(("rate", "speed"), [("medium", 1.0), ("slow", 1 / 1.5), ("x-fast", 2.0)])
+async def test_a_voice_speaks_as_fast_as_it_is_told(russian: dict[str, Any], rate: str, speed: float) -> None:
+    h = await spoken({**russian, "rate": rate}, "Да & нет, это 5 < 6.")
+    assert heard(h.audio(), speed=speed) == "да и нет, это пять меньше шесть."
+    assert h.messages == []
+
+
 async def test_sentences_are_separated_by_a_pause(russian: dict[str, Any]) -> None:
     h = await spoken({**russian, "pause_ms": 250}, "Раз. Два.")
     audio = h.audio()[:, 0]
@@ -129,6 +186,28 @@ async def test_what_the_model_cannot_speak_is_named_and_the_rest_is_spoken(russi
     assert warning.data["utterance"] == 1
 
 
+@pytest.mark.parametrize("words", [1, 100])
+def test_a_model_that_fails_on_everything_is_not_asked_for_every_word(words: int) -> None:
+    from tolmach.processors.silero.engines import Utterable, VoiceEngine
+    from tolmach.processors.silero.model import SileroModel
+
+    tried: list[str] = []
+
+    class Voice:
+        symbols, speakers = "ab", ("aidar",)
+
+        def apply_tts(self, text: str, speaker: str, sample_rate: int) -> Any:
+            tried.append(text)
+            raise AttributeError("'NoneType' object has no attribute 'group'")
+
+    model = SileroModel(VoiceEngine(Voice()), "ru", "cpu", "voice.pt")
+    text = " ".join(["ab"] * words)
+    [spoken] = model.run([Utterable(text, "aidar", RATE_HZ)])
+    assert len(spoken.samples) == 0
+    assert " ".join(part for part, _ in spoken.skipped) == text, "all of it is told"
+    assert len(tried) <= 15
+
+
 async def test_memory_that_runs_out_is_told_as_that_and_not_met_by_halving_the_text(russian: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match=r"can't allocate memory.*device: cpu"):
         await spoken(russian, f"Один раз {CROWDED} и ещё раз.")
@@ -145,7 +224,8 @@ async def test_memory_that_runs_out_is_told_as_that_and_not_met_by_halving_the_t
     ids=["assert", "out of memory", "cudnn", "host memory"],
 )
 def test_a_failing_gpu_is_found_under_the_packages_own_words(true_error: Exception) -> None:
-    from tolmach.processors.silero.model import SileroModel, Utterable
+    from tolmach.processors.silero.engines import Utterable, VoiceEngine
+    from tolmach.processors.silero.model import SileroModel
 
     tried: list[str] = []
 
@@ -159,7 +239,7 @@ def test_a_failing_gpu_is_found_under_the_packages_own_words(true_error: Excepti
             except (RuntimeError, MemoryError):
                 raise Exception("Model couldn't generate your text, probably it's too long")  # noqa: B904 -- as it does
 
-    model = SileroModel(Voice(), "ru", "cpu", frozenset(), "voice.pt")
+    model = SileroModel(VoiceEngine(Voice()), "ru", "cpu", "voice.pt")
     first_line = str(true_error).partition("\n")[0] or "MemoryError"
     for call in (model.warm, lambda: model.run([Utterable("a b a b", "aidar", RATE_HZ)])):
         tried.clear()
@@ -170,7 +250,8 @@ def test_a_failing_gpu_is_found_under_the_packages_own_words(true_error: Excepti
 
 
 async def test_a_text_the_network_itself_fails_on_is_told_with_the_true_reason() -> None:
-    from tolmach.processors.silero.model import SileroModel, Utterable
+    from tolmach.processors.silero.engines import Utterable, VoiceEngine
+    from tolmach.processors.silero.model import SileroModel
 
     class Voice:
         symbols, speakers = "ab", ("aidar",)
@@ -181,7 +262,7 @@ async def test_a_text_the_network_itself_fails_on_is_told_with_the_true_reason()
             except RuntimeError:
                 raise Exception("Model couldn't generate your text, probably it's too long")  # noqa: B904 -- as it does
 
-    [spoken] = SileroModel(Voice(), "ru", "cpu", frozenset(), "voice.pt").run([Utterable("a", "aidar", RATE_HZ)])
+    [spoken] = SileroModel(VoiceEngine(Voice()), "ru", "cpu", "voice.pt").run([Utterable("a", "aidar", RATE_HZ)])
     [(text, reason)] = spoken.skipped
     assert text == "a"
     assert "RuntimeError: The size of tensor a (3) must match" in reason
@@ -202,7 +283,7 @@ async def test_a_package_that_only_wraps_others_and_names_no_symbols_speaks(
     package = Package(path, "", path.read_bytes())
     assert silero.load(package, "ru", "cpu").info["symbols"] is None
     loaded = silero.load(package, "ru", "cpu", symbols=known)
-    assert loaded.info == {"speakers": ("aidar", "baya"), "symbols": known, "device": "cpu"}
+    assert (loaded.info["speakers"], loaded.info["symbols"]) == (("aidar", "baya"), known)
     assert set("абвгдеёжзийклмнопрстуфхцчшщъыьэюя!+,-.:;?–… ") == set(known)
     loaded.warm()
 
@@ -246,7 +327,8 @@ def test_it_computes_with_its_own_threads_whatever_other_models_do(cpu_threads: 
     import torch
 
     from tolmach.processors.hosting.torch_threads import USUAL, use_threads
-    from tolmach.processors.silero.model import SileroModel, Utterable
+    from tolmach.processors.silero.engines import Utterable, VoiceEngine
+    from tolmach.processors.silero.model import SileroModel
 
     class Voice:
         symbols, speakers = "ab", ("aidar",)
@@ -254,7 +336,7 @@ def test_it_computes_with_its_own_threads_whatever_other_models_do(cpu_threads: 
         def apply_tts(self, text: str, speaker: str, sample_rate: int) -> torch.Tensor:
             return torch.full((1,), torch.get_num_threads() / 1000)
 
-    model = SileroModel(Voice(), "ru", "cpu", frozenset(), "voice", cpu_threads)
+    model = SileroModel(VoiceEngine(Voice()), "ru", "cpu", "voice", cpu_threads)
     with ThreadPoolExecutor(1) as mine, ThreadPoolExecutor(1) as other:
         for count in (1, 2):
             other.submit(torch.set_num_threads, count).result()
@@ -305,7 +387,7 @@ async def test_a_package_that_is_no_voice_is_refused(tmp_path: Path) -> None:
     with PackageExporter(str(path)) as exporter:
         exporter.extern("torch.**")
         exporter.save_pickle("tts_models", "model", __import__("torch").nn.Linear(1, 1))
-    with pytest.raises(ModelError, match="no Silero model of version 3 or later"):
+    with pytest.raises(ModelError, match="is no Silero voice"):
         async with Harness(SPEC, **settings_for(path, lang="ru")):
             pass
 
