@@ -26,6 +26,7 @@ __all__ = [
     "KnownVoice",
     "Place",
     "choose_voice",
+    "is_setting",
     "known_voices",
     "say_of",
     "some_of",
@@ -154,6 +155,15 @@ def some_of(names: tuple[str, ...], most: int = 6) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:3])} … {names[-1]} ({len(names)})"
+
+
+def is_setting(spec: ElementSpec, lang: str, name: str) -> bool:
+    """Whether a type of element takes a voice by this name, which its list need not hold."""
+    try:
+        _chosen(spec, lang, None, name, None).validated()
+    except GraphError:
+        return False
+    return True
 
 
 def say_of(chosen: Chosen, text: str) -> Spoken:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ from tolmach.web.service import Service
 from tolmach.web.sessions.run import Choice
 from tolmach.web.sessions.session import Session
 from tolmach.web.settings import ServerSettings
+from tolmach.web.voices import Wanted
 
 __all__ = ["make_app"]
 
@@ -47,6 +48,12 @@ class NewSession(GraphChoice):
     graph: str = Field("", max_length=200)
     sdp: str = Field(max_length=MAX_SDP)
     resume: str | None = Field(None, max_length=64)
+
+
+class VoicesWanted(GraphChoice):
+    """The voices, and which of them a graph would speak with."""
+
+    graph: str = Field("", max_length=200)
 
 
 class Candidate(_Body):
@@ -81,6 +88,7 @@ def make_app(settings: ServerSettings, service: Service) -> FastAPI:
     _add_page(app)
     _add_health(app)
     _add_graphs(app)
+    _add_voices(app)
     _add_sessions(app)
     _add_downloads(app)
     return app
@@ -146,6 +154,26 @@ def _add_graphs(app: FastAPI) -> None:
     @app.get("/api/graphs/{name}/drawing.svg")
     async def drawing(name: str, service: Services) -> Response:
         return Response(await service.catalogue.drawing(name), media_type="image/svg+xml")
+
+
+def _add_voices(app: FastAPI) -> None:
+    # A question, asked with POST because what is chosen does not fit into an address.
+    @app.post("/api/voices")
+    async def voices(body: VoicesWanted, service: Services) -> dict[str, Any]:
+        graph = await service.catalogue.load(body.graph, body.params, body.settings) if body.graph else None
+        return await service.voices.as_json(graph)
+
+    @app.get("/api/voices/{element_type}/{name}/sample.wav")
+    async def sample(
+        element_type: str,
+        name: str,
+        service: Services,
+        lang: Annotated[str, Query(max_length=35)],
+        speaker: Annotated[str | None, Query(max_length=64)] = None,
+        variant: Annotated[str | None, Query(max_length=32)] = None,
+    ) -> Response:
+        wanted = Wanted(element_type, name, lang, speaker, variant)
+        return Response(await service.voices.sample(wanted), media_type="audio/wav")
 
 
 def _add_sessions(app: FastAPI) -> None:

@@ -58,6 +58,7 @@ _ELEMENT = {
 }
 _OUTCOMES = ("hit", "miss", "failed")
 _WASTED = "wasted_s"
+_SPOKEN = ("spoken", "hurried", "unspoken")
 _QUEUE_NOW = {
     "ms": ("waiting_seconds", "Audio that waits in a queue.", 1e-3),
     "frames": ("waiting_frames", "Frames that wait in a queue.", 1.0),
@@ -71,6 +72,7 @@ _STATES: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
 )
 _LABELS = ("graph", "element")
 _FIRST_AUDIO_S = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
+_VOICE_LAG_S = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 30.0)
 _LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -87,6 +89,7 @@ class Snapshot:
         queues: What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``.
         speculations: By element, how many there were of each outcome of
             :class:`tolmach.pipelines.bus.SpeculationMessage`, and ``wasted_s``.
+        voices: By element, how many texts a voice has ``spoken`` at its own tempo, ``hurried`` and left ``unspoken``.
         rejected: Texts that were rejected, by reason.
         retries: Times that an engine was asked again, by reason.
     """
@@ -98,6 +101,7 @@ class Snapshot:
     elements: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     queues: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     speculations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    voices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     retries: Mapping[str, int] = field(default_factory=dict)
 
@@ -141,6 +145,12 @@ class Metrics(Collector):
             buckets=_FIRST_AUDIO_S,
             registry=self._registry,
         )
+        self._voice_lag = Histogram(
+            "tolmach_voice_lag_seconds",
+            "How much later than its source ended a text began to be spoken.",
+            buckets=_VOICE_LAG_S,
+            registry=self._registry,
+        )
         self._lag = Histogram(
             "tolmach_loop_lag_seconds", "Lateness of the event loop.", buckets=_LAG_S, registry=self._registry
         )
@@ -155,6 +165,10 @@ class Metrics(Collector):
         Less than 0 where it began before, which counts as 0: a sum that falls would look like a restart.
         """
         self._first_audio.observe(max(0.0, seconds))
+
+    def voice_lag(self, seconds: float) -> None:
+        """Note how far a voice was behind when it began a text, s; less than 0 counts as 0, as above."""
+        self._voice_lag.observe(max(0.0, seconds))
 
     def lag(self, seconds: float) -> None:
         """Note one lateness of the event loop, s; for :class:`tolmach.web.event_loop.LoopLag`."""
@@ -195,6 +209,7 @@ class Metrics(Collector):
         dropped = CounterMetricFamily("tolmach_queue_dropped_frames", "Frames that queues dropped.", labels=_LABELS)
         yield self._by_element(dropped, totals, "dropped")
         yield from self._speculations(totals)
+        yield self._voices(totals)
         yield _by_reason("tolmach_rejected", "Texts that were rejected, by why.", totals.rejected, REASONS)
         yield _by_reason("tolmach_retries", "Times that an engine was asked again, by why.", totals.retries, RETRIES)
         yield from self._waiting(running)
@@ -229,6 +244,18 @@ class Metrics(Collector):
             "tolmach_speculation_wasted_seconds", "Computing that was thrown away with it.", labels=_LABELS
         )
         yield self._by_element(wasted, totals, _WASTED)
+
+    def _voices(self, totals: _Totals) -> Metric:
+        family = CounterMetricFamily(
+            "tolmach_voice_texts",
+            "Texts that voices were given: spoken, spoken faster to catch up (hurried), or left out (unspoken).",
+            labels=(*_LABELS, "outcome"),
+        )
+        for label, found in totals.elements.items():
+            for outcome in _SPOKEN:
+                if outcome in found:
+                    family.add_metric((*label, outcome), found[outcome])
+        return family
 
     def _waiting(self, running: Iterable[Snapshot]) -> Iterator[Metric]:
         for key, (name, text, unit) in _QUEUE_NOW.items():
@@ -265,6 +292,9 @@ class _Totals:
         for element, counts in figures.speculations.items():
             for name in (*_OUTCOMES, _WASTED):
                 self.elements[label(figures.graph, element)][name] += counts.get(name, 0)
+        for element, texts in figures.voices.items():
+            for name in _SPOKEN:
+                self.elements[label(figures.graph, element)][name] += texts.get(name, 0)
         self.rejected.update(figures.rejected)
         self.retries.update(figures.retries)
 

@@ -27,6 +27,7 @@ from tolmach.web.sessions.pool import Limits, SessionPool
 from tolmach.web.sessions.run import Choice
 from tolmach.web.sessions.session import Session, Terms
 from tolmach.web.settings import ServerSettings
+from tolmach.web.voices import Voices
 
 __all__ = ["Service", "Warmer"]
 
@@ -148,6 +149,7 @@ class Service:
             loop_lag_s=lambda: self.loop_lag.max_s,
         )
         self.loop_lag = LoopLag(self.metrics.lag)
+        self.voices = Voices()
         self._garbage = Garbage()
         self._ice = settings.ice()
         self.pool = SessionPool(
@@ -166,6 +168,7 @@ class Service:
                 resume_s=settings.resume_s,
                 loop_lag_ms=lambda: self.loop_lag.max_ms,
                 on_first_audio=self.metrics.first_audio,
+                on_voice_lag=self.metrics.voice_lag,
                 on_loaded=self._loaded,
                 on_run_over=lambda run: self.metrics.retire(run.snapshot()),
             ),
@@ -194,6 +197,7 @@ class Service:
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.wait([self._warming])
+        await self.voices.stop()
         self._garbage.stop()
         await self.loop_lag.stop()
         await self.catalogue.stop()

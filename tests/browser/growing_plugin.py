@@ -6,10 +6,11 @@ that each state of a caption stands on the page for as long as the test wants to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tolmach.pipelines.bus import UnspokenMessage, VoicePaceMessage
 from tolmach.pipelines.element import Context, Element, ElementSpec, Heard, Pad, Settings
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart
 
@@ -40,6 +41,8 @@ class Step:
 
     after_ms: int | None
     frame: dict[str, Any]
+    voice: dict[str, Any] = field(default_factory=dict)
+    """What a voice would tell of it: how far it is behind, whether it hurries, whether it leaves the text out."""
 
 
 ENGLISH = {"source_lang": "en", "target_lang": "ru", "language_confidence": 0.98}
@@ -48,7 +51,11 @@ RUSSIAN = {"source_lang": "ru", "target_lang": "en", "language_confidence": 0.97
 SAID: tuple[tuple[Step, ...], ...] = (
     (
         Step(300, {**ENGLISH, "text": "Мы при", "final": False, "source_text": "We came"}),
-        Step(600, {**ENGLISH, "text": "Мы приехали", "more": True, "source_text": "We came to town"}),
+        Step(
+            600,
+            {**ENGLISH, "text": "Мы приехали", "more": True, "source_text": "We came to town"},
+            {"lag_ns": 4_200 * NS_PER_MS, "tempo": 1.15},
+        ),
         Step(600, {**ENGLISH, "part": 1, "text": "вечером", "final": False, "speculative": True}),
         Step(None, {**ENGLISH, "part": 1, "text": "поздно вечером.", "source_text": "late in the evening."}),
     ),
@@ -60,6 +67,7 @@ SAID: tuple[tuple[Step, ...], ...] = (
         Step(
             None,
             {**RUSSIAN, "text": "Well.", "source_text": "Ну.", "language_confidence": 0.55, "language_kept": True},
+            {"lag_ns": 12_000 * NS_PER_MS},
         ),
     ),
     (
@@ -108,6 +116,10 @@ class Telling(Element):
             if frame.final:
                 self._at_ns = heard_ns  # where the next part begins
             await self.context.push(frame)
+            if "tempo" in step.voice:
+                self.context.post(VoicePaceMessage(utterance, frame.part, **step.voice))
+            elif step.voice:
+                self.context.post(UnspokenMessage(utterance, frame.part, **step.voice))
 
 
 SPEC = ElementSpec(

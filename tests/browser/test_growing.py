@@ -36,9 +36,9 @@ def test_captions_grow(open_page: OpenPage, growing: str, width: int, scheme: st
     view = {"viewport": {"width": width, "height": 850}, "color_scheme": scheme, "reduced_motion": "reduce"}
     tolmach = open_page(growing, say=FOUR, **view)
     page = tolmach.page
-    page.evaluate("""() => { window.announced = []; new MutationObserver(() =>
-        announced.push(document.getElementById('said').textContent)).observe(document.getElementById('said'),
-        { childList: true, characterData: true, subtree: true }); }""")
+    page.evaluate("""() => { for (const [list, id] of [["announced", "said"], ["paces", "pace"]]) {
+        window[list] = []; new MutationObserver(() => window[list].push(document.getElementById(id).textContent))
+        .observe(document.getElementById(id), { childList: true, characterData: true, subtree: true }); } }""")
     tolmach.start()
     first = page.locator(".caption").first
     tolmach.until("document.querySelector('.caption .text')?.textContent === 'Мы приехали вечером'")
@@ -55,6 +55,10 @@ def test_captions_grow(open_page: OpenPage, growing: str, width: int, scheme: st
     directions = [mark.inner_text() for mark in page.locator(".found [aria-hidden]").all()]
     assert directions[:3] == ["EN → RU", "RU → EN", "RU → EN"]
     assert page.locator(".unsure").all_inner_texts() == ["language not clear, taken for Russian as before"]
+
+    assert tolmach.say("paces")[0] == "voice 4 s behind, 1.15× as fast"
+    assert page.locator(".unspoken").all_inner_texts() == ["not spoken: the voice was too far behind"]
+    assert [c["unspoken"] for c in tolmach.say("tolmach.captions")][:4] == [False, False, False, True]
 
     # The last one stays unfinished.
     tolmach.until("document.querySelectorAll('.caption').length === 4 && document.querySelector('.coming')", 60)

@@ -54,6 +54,34 @@ def test_conversation_by_keyboard_alone(open_page: OpenPage, address: str):
     assert tolmach.complaints == []
 
 
+def test_voices(open_page: OpenPage, address: str):
+    tolmach = open_page(address)
+    page = tolmach.page
+    page.get_by_text("Voices en+f2, ru+f2").click()
+    listed = page.locator("#voice-list > li")
+    assert listed.locator(".mark").count() == 2
+    russian = page.locator(".voice-item", has_text="as ru+f2")
+    assert "GPL-3.0-or-later" in russian.inner_text()
+    russian.get_by_role("button", name="Play a sample of ru, Russian").click()
+    tolmach.until("document.querySelector('[aria-label=\"Stop a sample of ru, Russian\"]:not([aria-busy])')", 60)
+    tolmach.until("!document.querySelector('[aria-label^=Stop]')")
+    absent = page.locator(".voice-item", has_text="v5_5_ru")
+    assert "not for commercial use" in absent.inner_text()
+    assert absent.get_by_role("button").count() == 0, "nothing is downloaded by a click"
+
+    page.locator("#voices").get_by_label("Language").select_option("pl")
+    assert [name.inner_text() for name in listed.locator(".name").all()] == ["pl"]
+    page.locator("#voices").get_by_label("Language").select_option("")
+    for width, scheme in ((1360, "light"), (390, "dark")):
+        page.set_viewport_size({"width": width, "height": 850})
+        page.emulate_media(color_scheme=scheme)
+        page.locator("#voices").scroll_into_view_if_needed()
+        tolmach.picture(f"voices-{width}-{scheme}")
+        assert tolmach.violations() == []
+        assert tolmach.say("document.documentElement.scrollWidth <= innerWidth")
+    assert tolmach.complaints == []
+
+
 @pytest.mark.parametrize(
     ("width", "height", "scheme", "live"),
     [

@@ -191,6 +191,20 @@ def test_what_was_understood_and_how_sure_the_language_is_are_kept() -> None:
     assert part(0, "Да", language_confidence=float("nan")).language_confidence is None
 
 
+def test_what_no_voice_speaks_is_marked_once_and_stays() -> None:
+    transcript = Transcript()
+    for number, text in enumerate(("Мы приехали", "поздно вечером.", "")):
+        transcript.add(part(number, text, 1000 + number, more=number < 2))
+    assert [c.text for c in transcript.mark_unspoken(1, 1)] == ["поздно вечером."]
+    assert transcript.mark_unspoken(1, 1) == [], "told once"
+    assert transcript.mark_unspoken(1, 2) == [], "there was nothing to say"
+    assert [(c["text"], c["unspoken"]) for c in transcript.as_json()][:2] == [
+        ("Мы приехали", False),
+        ("поздно вечером.", True),
+    ]
+    assert "поздно вечером." in transcript.subtitles(vtt=False)
+
+
 def test_two_translators_of_one_utterance_give_two_captions() -> None:
     transcript = Transcript()
     russian = translation(1000, "Да")

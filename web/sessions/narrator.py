@@ -17,9 +17,11 @@ from tolmach.pipelines.bus import (
     Message,
     NoticeMessage,
     TranslationMessage,
+    UnspokenMessage,
     UtteranceEndMessage,
     UtteranceStartMessage,
     VoiceMessage,
+    VoicePaceMessage,
 )
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, CutBy, EndReason, UtteranceEnd
 from tolmach.transports.webrtc.connection import Connection
@@ -147,6 +149,7 @@ class Narrator:
         line: Its connection, if there is one, takes the messages.
         on_first_audio: Takes the time from the end of speech to its first translated audio, s; less than 0 where that
             was heard before.
+        on_voice_lag: Takes how far the voice is behind, s, for each text that it begins to speak.
 
     Attributes:
         transcript: The captions so far.
@@ -154,12 +157,18 @@ class Narrator:
         spoke_s: When somebody last began or stopped, monotonic, s; at first when the narrator was made.
     """
 
-    def __init__(self, line: Line, on_first_audio: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        on_first_audio: Callable[[float], None],
+        on_voice_lag: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self.transcript = Transcript()
         self.speaking = False
         self.spoke_s = time.monotonic()
         self._line = line
         self._on_first_audio = on_first_audio
+        self._on_voice_lag = on_voice_lag
         self._timings = Timings()
         self._told_of_graph: dict[str, Any] = {}
         self._recorded_until_ns: int | None = None
@@ -249,6 +258,10 @@ class Narrator:
                 timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
             case VoiceMessage(frame=voice):
                 timing = self._timings.voiced(run.numbers[voice.utterance], now_ns)
+            case VoicePaceMessage():
+                self._tell_pace(run, message)
+            case UnspokenMessage():
+                self._tell_unspoken(run, message)
             case HeardMessage():
                 timing = self._timings.heard(run.numbers[message.utterance], message.heard_ns)
                 self._tell_first_audio(timing)
@@ -256,6 +269,21 @@ class Narrator:
                 self._line.connection.send(messages.event(replace(message, text=without_paths(message.text))))
         if timing is not None:
             self.send("timeline", **timing.as_json())
+
+    def _tell_pace(self, run: Run, message: VoicePaceMessage) -> None:
+        self._on_voice_lag(message.lag_ns / NS_PER_S)
+        self.send(
+            "voice",
+            utterance=run.numbers[message.utterance],
+            part=message.part,
+            lag_ms=message.lag_ns // NS_PER_MS,
+            tempo=round(message.tempo, 3),
+            ephemeral=True,
+        )
+
+    def _tell_unspoken(self, run: Run, message: UnspokenMessage) -> None:
+        for caption in self.transcript.mark_unspoken(run.numbers[message.utterance], message.part):
+            self.send("caption", **caption.as_json(), replayed=False)
 
     def _tell_first_audio(self, timing: Timing | None) -> None:
         if timing is not None and timing.heard_ms is not None:

@@ -17,6 +17,8 @@ from tolmach.pipelines.bus import (
     SpeculationMessage,
     StateMessage,
     TranslationMessage,
+    UnspokenMessage,
+    VoicePaceMessage,
 )
 from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import NS_PER_MS
@@ -86,6 +88,7 @@ class Run:
         self._on_state = on_state
         self._seen: dict[str, int] = {}
         self._speculations: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+        self._voices: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._rejected: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
         bus = Bus()
@@ -140,6 +143,10 @@ class Run:
             counts = self._speculations[message.element]
             counts[message.outcome] += 1
             counts["wasted_s"] += message.wasted_s
+        elif isinstance(message, VoicePaceMessage):
+            self._voices[message.element]["hurried" if message.tempo > 1 else "spoken"] += 1
+        elif isinstance(message, UnspokenMessage):
+            self._voices[message.element]["unspoken"] += 1
         elif isinstance(message, TranslationMessage) and message.frame.final and not message.frame.more:
             self._retries.update(message.frame.retries)
             if message.frame.rejected:
@@ -176,6 +183,7 @@ class Run:
             elements=self._runner.figures(),
             queues=self._queues(),
             speculations=self._speculations,
+            voices=self._voices,
             rejected=self._rejected,
             retries=self._retries,
         )

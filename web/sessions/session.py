@@ -61,6 +61,7 @@ class Terms:
         resume_s: How long it waits for a client that lost its connection, s.
         loop_lag_ms: Tells how late the event loop is, ms.
         on_first_audio: Takes the time from the end of speech to its first translated audio, s.
+        on_voice_lag: Takes how far a voice is behind the speaker, s, for each text that it begins to speak.
         on_loaded: Takes the name of a graph that has started in some session.
         on_run_over: Takes every run that is over, for its figures.
     """
@@ -71,6 +72,7 @@ class Terms:
     resume_s: float
     loop_lag_ms: Callable[[], float] = lambda: 0.0
     on_first_audio: Callable[[float], None] = lambda seconds: None
+    on_voice_lag: Callable[[float], None] = lambda seconds: None
     on_loaded: Callable[[str], None] = lambda graph: None
     on_run_over: Callable[[Run], None] = lambda run: None
 
@@ -107,7 +109,7 @@ class Session:
         self.ended_at: float | None = None  # monotonic, s
         self.dub = Dub()
         self.line = Line(on_open=self._opened, on_lost=self._lost)
-        self._narrator = Narrator(self.line, terms.on_first_audio)
+        self._narrator = Narrator(self.line, terms.on_first_audio, terms.on_voice_lag)
         self.line.sender.listeners.append(lambda _, payload, __: self._played(payload))
         self._terms = terms
         self._on_ended = on_ended

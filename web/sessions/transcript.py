@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tolmach.pipelines.frames import NS_PER_MS, TranslationFrame
@@ -47,6 +47,7 @@ class Caption:
     source_text: str | None
     language_confidence: float | None
     language_kept: bool
+    unspoken: bool = False
 
     @classmethod
     def of(cls, frame: TranslationFrame, utterance: int) -> Caption:
@@ -171,6 +172,17 @@ class Transcript:
         partial = self._partial.get(utterance, {})
         if partial.pop(key, None) is not None and not partial:
             del self._partial[utterance]
+
+    def mark_unspoken(self, utterance: int, part: int) -> list[Caption]:
+        """The captions of a part that no voice will speak, so marked; those that are marked already are left out."""
+        found = [
+            replace(caption, unspoken=True)
+            for caption in self._captions.values()
+            if (caption.utterance, caption.part) == (utterance, part) and caption.text and not caption.unspoken
+        ]
+        for caption in found:
+            self._captions[caption.key] = caption
+        return found
 
     def get(self, key: CaptionKey) -> Caption | None:
         """The caption with this key, or None."""

@@ -18,6 +18,7 @@ import { showLicences } from "./licences.js";
 import { Meter } from "./meter.js";
 import { showMissing } from "./missing.js";
 import { Notices } from "./notices.js";
+import { Pace } from "./pace.js";
 import { Player } from "./player.js";
 import { recall, remember } from "./prefs.js";
 import { Setup } from "./setup.js";
@@ -29,6 +30,7 @@ import { Switching } from "./switching.js";
 import { makeTabs } from "./tabs.js";
 import { Timeline, guessesInWords } from "./timeline.js";
 import { askToken } from "./token.js";
+import { Voices } from "./voices.js";
 import { milliseconds, named, sentence } from "./words.js";
 
 const api = new Api((wrong) => askToken($("token-dialog"), wrong));
@@ -36,6 +38,7 @@ const call = new Call(api);
 const catalog = new Catalog(api);
 const notices = new Notices($("notices"));
 const player = new Player($("voice"));
+const pace = new Pace($("pace"));
 const meter = new Meter($("meter"));
 const source = new Source(meter);
 const captions = new Captions({
@@ -77,6 +80,22 @@ const sources = new SourcePicker(
 const trouble = (text, key = "trouble") => notices.show("trouble", text, { key });
 /** What is true only until the server answers has a key of its own. */
 const failed = (error, key = "trouble") => trouble(explain(error), error.code === "unreachable" ? "unreachable" : key);
+const voices = new Voices(
+  {
+    root: $("voices"),
+    summary: $("voices-chosen"),
+    language: $("voices-language"),
+    list: $("voice-list"),
+    note: $("voices-note"),
+    samples: $("voices-samples"),
+    fetch: $("voices-fetch"),
+    others: $("voices-others"),
+    otherCount: $("voices-other-count"),
+    otherList: $("voices-other-list"),
+  },
+  api,
+  player,
+);
 const conversations = new Conversations(captions, new Downloads(api, notices), $("downloads"));
 const status = new Status($("status"), api, notices);
 const switching = new Switching($("switch"), call, setup, catalog, notices);
@@ -172,6 +191,7 @@ function showControls(state) {
   $("start").disabled = !on && (!setup.choice || obstacle() !== null);
   $("mute").disabled = !on;
   $("skip").hidden = state !== "live";
+  voices.live = on;
   explainState(state);
   if (!on) {
     $("mute").setAttribute("aria-pressed", "false");
@@ -202,6 +222,7 @@ $("mute").addEventListener("click", toggleMute);
 $("skip").addEventListener("click", () => call.clear());
 player.addEventListener("sounding", ({ detail }) => {
   $("skip").disabled = !detail;
+  pace.sounding = detail;
 });
 listenToKeys({ KeyS: toggle, KeyM: toggleMute });
 
@@ -218,6 +239,7 @@ call.addEventListener("state", ({ detail: { state, reason, until } }) => {
     health.end();
     captions.pending(null);
     player.stop();
+    pace.clear();
     source.release();
   }
 });
@@ -253,6 +275,7 @@ call.addEventListener("timeline", ({ detail }) => {
   timeline.add(detail);
   if (detail.heard_ms !== null && detail.heard_ms !== undefined) captions.heard(detail.utterance, detail.heard_ms);
 });
+call.addEventListener("voice", ({ detail }) => pace.told(detail));
 call.addEventListener("flow", ({ detail }) => drawing.flow(detail.elements));
 call.addEventListener("stats", ({ detail }) => {
   health.server(detail);
@@ -278,6 +301,7 @@ function showChoice() {
   explainState(call.state);
   showMissing($("missing"), graph);
   showLicences($("licences"), graph);
+  voices.show(setup.choice, graph);
   if (graph) drawing.show(graph.name, graph.revision);
   if (!isOn()) showControls(call.state);
 }

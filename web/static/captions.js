@@ -155,6 +155,7 @@ export class Captions {
       make("span", {}, `${clock(first.start_ms)} – ${clock(end)}`),
       ...direction(first),
       heardMs === null ? null : make("span", {}, spoken(heardMs)),
+      ...unspoken(all),
     );
     item.replaceChildren(...[text, source, meta].filter(Boolean));
   }
@@ -237,6 +238,15 @@ function direction({ source_lang: source, target_lang: target, language_confiden
   );
   if (!kept) return [mark];
   return [mark, make("span", { class: "unsure" }, `language not clear, taken for ${languageName(source)} as before`)];
+}
+
+/** What the voice left out to keep up. */
+function unspoken(captions) {
+  const texts = captions.filter((caption) => caption.text.trim());
+  const left = texts.filter((caption) => caption.unspoken);
+  if (!left.length) return [];
+  const what = left.length < texts.length ? "partly not spoken" : "not spoken";
+  return [make("span", { class: "unspoken" }, `${what}: the voice was too far behind`)];
 }
 
 const spoken = (ms) => (ms < 0 ? `spoken from ${seconds(-ms)} before the end` : `spoken ${seconds(ms)} later`);

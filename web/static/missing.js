@@ -26,7 +26,7 @@ const inWords = ({ what, size_bytes: size, remedy }) =>
 const fetch = (name) => `tolmach fetch ${/^[\w.-]+$/.test(name) ? name : `'${name}'`}`;
 
 /** A size as disks and downloads are sold: 6400000000 → "6.4 GB". */
-function bytes(size) {
+export function bytes(size) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   const power = Math.min(units.length - 1, Math.floor(Math.log10(size) / 3));
   const value = size / 1000 ** power;

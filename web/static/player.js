@@ -6,18 +6,21 @@ const LOOK_MS = 100;
 /** A pause between the words of a sentence is no end of it, ms. */
 const HOLD_MS = 600;
 
-/** Fires `sounding` (detail: whether something is heard now). */
+/** Fires `sounding` (detail: whether something is heard now), and `sampled` when a sample has ended. */
 export class Player extends EventTarget {
   #audio;
   #context = null;
   #timer = 0;
   #soundedAt = -Infinity;
   #sounding = false;
+  #sample = new Audio();
+  #sampleUrl = "";
 
   /** @param {HTMLAudioElement} audio */
   constructor(audio) {
     super();
     this.#audio = audio;
+    for (const end of ["ended", "error"]) this.#sample.addEventListener(end, () => this.endSample());
   }
 
   /** The stream that is played, or null. */
@@ -48,6 +51,26 @@ export class Player extends EventTarget {
     this.#audio.pause();
     this.#audio.srcObject = null;
     this.#unwatch();
+  }
+
+  /** Play a recording beside it, with the same volume on the same loudspeaker. Rejects when it cannot be played. */
+  async sample(blob) {
+    this.endSample();
+    this.#sampleUrl = URL.createObjectURL(blob);
+    this.#sample.src = this.#sampleUrl;
+    this.#sample.volume = this.#audio.volume;
+    if (this.canChoose) await this.#sample.setSinkId(this.#audio.sinkId);
+    await this.#sample.play();
+  }
+
+  /** Stop the sample, if one is played. */
+  endSample() {
+    if (!this.#sampleUrl) return;
+    this.#sample.pause();
+    URL.revokeObjectURL(this.#sampleUrl);
+    this.#sampleUrl = "";
+    this.#sample.removeAttribute("src");
+    this.dispatchEvent(new CustomEvent("sampled"));
   }
 
   #watch(stream) {
@@ -82,6 +105,7 @@ export class Player extends EventTarget {
   /** Volume, 0 to 1. */
   set volume(value) {
     this.#audio.volume = value;
+    this.#sample.volume = value;
   }
 
   /** Whether another loudspeaker can be chosen. */
