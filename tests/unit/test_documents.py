@@ -90,11 +90,7 @@ def test_the_readme_shows_what_check_says(monkeypatch, capsys):
 
 def test_the_readme_knows_the_commands():
     named = set(re.findall(r"^(?:\.venv/bin/)?tolmach ([a-z]+)", "\n".join(blocks("README.md", "sh")), re.M))
-    assert (
-        {"serve", "run", "launch", "check", "inspect", "graph", "schema", "fetch", "doctor", "eval", "bench", "new"}
-        == named
-        == set(COMMANDS)
-    )
+    assert named == set(COMMANDS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
