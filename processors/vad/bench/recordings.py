@@ -11,7 +11,6 @@ punctuation but no full stop at its end is a piece of a text: its pauses count, 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from tolmach.pipelines.cli.evaluation.references import read_set
 from tolmach.pipelines.errors import MediaError
 from tolmach.processors.resample.stream import resample
 from tolmach.processors.vad.element import Leveller
@@ -82,11 +82,12 @@ class Turn:
 def read_recordings(path: Path) -> list[Recording]:
     """The recordings of a file, a folder, or a manifest (or a folder with one).
 
-    A manifest has a JSON object a line: ``file`` (beside it), ``language`` or ``source_lang``, ``transcript`` or
-    ``text`` or one under its language (``en``); lines whose ``kind`` is noise or music are left out.
+    A manifest is that of `tolmach eval` (:func:`tolmach.pipelines.cli.evaluation.references.read_set`); lines whose
+    ``kind`` is noise or music are left out.
 
     Raises:
         MediaError: If there are none, or one cannot be read.
+        GraphError: If a manifest is not as it should be; says where.
     """
     manifest = path / "manifest.jsonl" if path.is_dir() else path
     if manifest.suffix == ".jsonl" and manifest.is_file():
@@ -104,19 +105,10 @@ def read_recordings(path: Path) -> list[Recording]:
 
 
 def _listed(manifest: Path) -> Iterator[Recording]:
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            file = str(entry["file"])
-        except (ValueError, KeyError, TypeError):
-            raise MediaError(f'{manifest}:{number}: not a JSON object with a "file"') from None
-        if entry.get("kind") in ("noise", "music"):
-            continue
-        language = str(entry.get("language") or entry.get("source_lang") or "und")
-        transcript = entry.get("transcript") or entry.get("text") or entry.get(language)
-        yield Recording(file, language, load(manifest.parent / file), transcript)
+    for each in read_set(manifest):
+        if each.kind not in ("noise", "music"):
+            transcript = " ".join(sentence.transcript for sentence in each.sentences).strip()
+            yield Recording(each.name, each.source_lang or "und", load(each.path), transcript or None)
 
 
 def _beside(file: Path) -> str | None:
