@@ -31,11 +31,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tolmach.pipelines.element import Spoken
+from tolmach.pipelines.element import Context, Spoken
 from tolmach.pipelines.errors import GraphError, ModelError, ModelMissingError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.espeak.spec import RATE_HZ, EspeakSettings
 from tolmach.processors.tts.element import SpeechElement, split_text
+from tolmach.processors.tts.lexicon import NO_LEXICON, load_lexicon
 
 PIECE_CHARS = 400
 """Longest text given to the library at once: other graphs wait for it, and its audio (under a minute at the slowest
@@ -51,13 +52,18 @@ class EspeakTts(SpeechElement):
 
     rate_hz = RATE_HZ
 
+    def __init__(self, settings: EspeakSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self._lexicon = NO_LEXICON
+
     async def start(self) -> None:
         """Load the library and look up the voice.
 
         Raises:
-            GraphError: If the library has no such voice.
+            GraphError: If the library has no such voice, or the lexicon cannot be read.
             ModelError: If the library is missing or does not start.
         """
+        self._lexicon = await asyncio.to_thread(load_lexicon, self.settings.lexicon, self.context.base_dir)
         for voice in self.settings.by_language.values():
             await check_voice(voice)
         self.languages = tuple(self.settings.by_language)
@@ -71,7 +77,11 @@ class EspeakTts(SpeechElement):
         """Speak sentence by sentence. See :meth:`SpeechElement.synthesise`."""
         settings, voices = self.settings, self.settings.by_language
         voice = voices.get(frame.target_lang) or next(iter(voices.values()))
-        pieces = [p for p in split_text(sanitise(frame.text), PIECE_CHARS) if _AUDIBLE.search(p)]
+        pieces = [
+            p
+            for p in split_text(sanitise(self._lexicon.apply(frame.text, stress=False)), PIECE_CHARS)
+            if _AUDIBLE.search(p)
+        ]
         for at, piece in enumerate(pieces):
             pause = at + 1 < len(pieces) and piece.rstrip("\"'»”’)]").endswith((".", "!", "?", "…"))
             request = Request(piece, voice, settings.rate_wpm, settings.pitch, settings.volume, end_pause=pause)
@@ -82,7 +92,7 @@ class EspeakTts(SpeechElement):
 
 def spoken(settings: EspeakSettings, text: str) -> Spoken:
     """What the voice would say of a text."""
-    return Spoken(sanitise(text))
+    return Spoken(sanitise(load_lexicon(settings.lexicon, Path.cwd()).apply(text, stress=False)))
 
 
 # The library ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pydantic import field_validator, model_validator
 from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings, Voice
 from tolmach.processors.languages import primary_language
 from tolmach.processors.tts import speech_pads
+from tolmach.processors.tts.lexicon import LEXICON, check_path
 
 RATE_HZ = 22050
 """Rate of espeak-ng's formant voices, Hz; what ``espeak_Initialize`` returns."""
@@ -37,10 +38,13 @@ class EspeakSettings(Settings):
         description="In place of lang and voice: a voice for each language that may come, empty for its usual one: "
         "{en: en-gb, ru: ru+f2}. Behind a translator that finds the direction itself.",
     )
+    lexicon: str | None = Field(None, description=LEXICON)
     rate_wpm: Live[int] = Field(175, ge=80, le=450, title="Speaking rate", description="Speaking rate, words a minute.")
     pitch: Live[int] = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
     volume: Live[int] = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")
     chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
+
+    _lexicon_is_sound = field_validator("lexicon")(check_path)
 
     @field_validator("lang")
     @classmethod

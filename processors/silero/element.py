@@ -22,6 +22,7 @@ from tolmach.processors.silero.spec import SileroTtsSettings, settle
 from tolmach.processors.silero.voices import MAX_CHARS_V1
 from tolmach.processors.text_normalization import fit_symbols, prepare
 from tolmach.processors.tts.element import SpeechElement, split_text
+from tolmach.processors.tts.lexicon import NO_LEXICON, STRESSED, Lexicon, load_lexicon
 
 
 @dataclass(slots=True)
@@ -43,16 +44,18 @@ class SileroTts(SpeechElement):
     def __init__(self, settings: SileroTtsSettings, context: Context) -> None:
         super().__init__(settings, context)
         self._voices: dict[str, _Voice] = {}
+        self._lexicon = NO_LEXICON
 
     async def start(self) -> None:
         """Find, check, load and warm up the models of the languages that may come.
 
         Raises:
-            GraphError: If a model has no such speaker.
+            GraphError: If a model has no such speaker, or the lexicon cannot be read.
             ModelMissingError: If it is not on this machine and cannot be downloaded.
             ModelRefusedError: If its SHA-256 is neither pinned nor allowed.
             ModelError: If it cannot be loaded, or not on this device.
         """
+        self._lexicon = await off_loop(load_lexicon, self.settings.lexicon, self.context.base_dir)
         self.rate_hz = self.settings.rate_hz
         self.languages = tuple(settle(self.settings, self.context.caps).by_language)
         for lang in self.languages:
@@ -130,7 +133,9 @@ class SileroTts(SpeechElement):
         spoke = False
         # Preparing ten thousand characters takes half a second, so it does not happen on the loop.
         symbols, longest = lease.info["symbols"], settings.max_chars or lease.info["max_chars"]
-        sentences, lost = await asyncio.to_thread(_sentences, frame.text, settings.language, symbols, longest)
+        sentences, lost = await asyncio.to_thread(
+            _sentences, frame.text, settings.language, symbols, longest, self._lexicon
+        )
         if lost:
             self._warn(frame, f"the voice has no way to say {lost!r}; the rest is spoken")
         for sentence in sentences:
@@ -156,9 +161,9 @@ class SileroTts(SpeechElement):
         self.context.post(WarningMessage(f"utterance {frame.utterance}: {text}", data, pts_ns=frame.pts_ns))
 
 
-def _sentences(text: str, lang: str, symbols: str | None, longest: int) -> tuple[list[str], str]:
+def _sentences(text: str, lang: str, symbols: str | None, longest: int, lexicon: Lexicon) -> tuple[list[str], str]:
     """Sentences as the model reads them, none longer than it can speak, and the letters that were lost, each once."""
-    prepared = prepare(text, lang)
+    prepared = prepare(lexicon.apply(text, stress=lang in STRESSED), lang)
     fitted = [fit_symbols(piece, symbols) for piece in split_text(prepared.text, longest, prepared=True)]
     sentences = [piece.text for piece in fitted if any(char.isalpha() for char in piece.text)]
     return sentences, "".join(dict.fromkeys(prepared.lost + "".join(piece.lost for piece in fitted)))
@@ -167,7 +172,8 @@ def _sentences(text: str, lang: str, symbols: str | None, longest: int) -> tuple
 def spoken(settings: SileroTtsSettings, text: str) -> Spoken:
     """What the voice would say of a text, as far as that is known before its model is loaded."""
     symbols = settings.spoken.symbols if settings.spoken else None
-    sentences, lost = _sentences(text, settings.language, symbols, settings.max_chars or MAX_CHARS_V1)
+    longest, lexicon = settings.max_chars or MAX_CHARS_V1, load_lexicon(settings.lexicon, Path.cwd())
+    sentences, lost = _sentences(text, settings.language, symbols, longest, lexicon)
     return Spoken(" ".join(sentences), lost)
 
 

@@ -17,6 +17,7 @@ from tolmach.processors.silero import stress as accents
 from tolmach.processors.silero.files import cached_at, expected_at
 from tolmach.processors.silero.voices import MODELS, SLOWER, SileroModelInfo, SpokenIn, fitting
 from tolmach.processors.tts import speech_pads, wanted_languages
+from tolmach.processors.tts.lexicon import LEXICON, check_path
 
 USUAL_MODEL = "v5_5_ru"
 USUAL_RATE_HZ: Literal[48000] = 48000
@@ -81,6 +82,7 @@ class SileroTtsSettings(Settings):
     put_yo_homo: Live[bool] = Field(
         True, title="Restore ё in homographs", description="Let the model restore ё in homographs (v5 models)."
     )
+    lexicon: str | None = Field(None, description=LEXICON)
     pause_ms: Live[int] = Field(
         200, ge=0, le=5000, title="Pause between sentences", description="Silence between sentences, ms."
     )
@@ -118,6 +120,8 @@ class SileroTtsSettings(Settings):
         raise ValueError(
             f"no model {value!r}: use {', '.join(MODELS)}, a path that ends in .pt or .jit, or an https URL of one"
         )
+
+    _lexicon_is_sound = field_validator("lexicon")(check_path)
 
     @field_validator("device")
     @classmethod
