@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import wave
 from pathlib import Path
@@ -72,6 +73,17 @@ def test_a_voice_is_listed_where_it_lies(capsys: Captured):
     assert not listed["v5_5_ru"]["commercial"]
 
 
+def test_the_page_about_voices_shows_the_list(capsys: Captured, root: Path):
+    assert main(["voices"]) == 0
+    path, shown = root / "docs" / "VOICES.md", capsys.readouterr().out
+    before, fence, rest = path.read_text(encoding="utf-8").partition("```text\n")
+    listed, _, after = rest.partition("```\n")
+    if os.environ.get("TOLMACH_UPDATE_GOLDEN") == "1":
+        path.write_text(f"{before}{fence}{shown}```\n{after}", encoding="utf-8")
+        return
+    assert listed == shown, "renew it with TOLMACH_UPDATE_GOLDEN=1"
+
+
 def test_a_language_nobody_speaks(capsys: Captured):
     assert main(["voices", "tlh"]) == 2
     assert "there are voices for" in capsys.readouterr().err
@@ -106,9 +118,9 @@ def test_paragraphs_of_standard_input_follow_each_other(monkeypatch: pytest.Monk
 
 
 def test_a_setting_of_the_voice_is_heard():
-    for name, rate in (("slow", 90), ("fast", 300)):
+    for name, given in (("slow", ["--set", "rate_wpm=90"]), ("fast", ["--rate", "300"])):
         line = ["speak", "A sentence of some length.", "--lang", "en", "-q", "-o", f"{name}.wav"]
-        assert main([*line, "--voice", "en-gb+f2", "--set", f"rate_wpm={rate}"]) == 0
+        assert main([*line, "--voice", "en-gb+f2", *given]) == 0
     assert length_s("slow.wav") > 1.5 * length_s("fast.wav")
 
 
@@ -143,6 +155,7 @@ def test_what_will_be_said_is_shown_without_a_model(capsys: Captured):
         (["--lang", "ru", "--voice", "v5_5_ru", "--speaker", "nobody"], "nobody"),
         (["--lang", "az"], "v5_cis_base_nostress"),
         (["--lang", "ru", "--set", "no_such=1"], "no_such"),
+        (["--lang", "ru", "--voice", "espeak_tts", "--rate", "fast"], "rate_wpm"),
         (["--lang", "ru", "--voice", "espeak_tts", "--speaker", "baya"], "espeak_tts has none"),
         (["--lang", "ru", "-o", "speech.mp3"], "mp3"),
     ],

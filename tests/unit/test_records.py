@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tolmach.pipelines.bus import TranslationMessage
+from tolmach.pipelines.bus import TranslationMessage, UnspokenMessage, VoicePaceMessage
 from tolmach.pipelines.cli.batch.console import Lines, Pace, print_summary, print_utterances
 from tolmach.pipelines.cli.batch.jobs import Job
 from tolmach.pipelines.cli.batch.records import (
@@ -20,6 +20,7 @@ from tolmach.pipelines.cli.batch.records import (
     Record,
     RecordedUtterance,
     clock,
+    describe,
     load_record,
     save_record,
     save_summary,
@@ -103,6 +104,19 @@ def test_an_utterance_is_rejected_when_none_of_its_parts_has_a_text() -> None:
     text = TranslationFrame(1, S, 2 * S, "en", "ru", "Да.", part=1)
     assert [(u.text, u.rejected) for u in noted(fault, text)] == [("Да.", None)]
     assert [(u.text, u.rejected) for u in noted(fault, replace(text, text=""))] == [("", "repetition")]
+
+
+def test_what_a_voice_left_out_is_counted_and_marked() -> None:
+    notes = Notes()
+    for number in (1, 2, 3):
+        notes.take(TranslationMessage(TranslationFrame(number, number * S, (number + 1) * S, "en", "ru", "Да.")))
+    notes.take(VoicePaceMessage(1, 0, S, 1.0))
+    notes.take(UnspokenMessage(2, 0, 11 * S))
+    notes.take(VoicePaceMessage(3, 0, 9 * S, 1.3))
+    done = notes.record(record(), "done", 1.0, ())
+    assert (done.voiced, done.unspoken, done.tempo) == (2, 1, 1.15)
+    assert [u.unspoken for u in done.utterances] == [False, True, False]
+    assert "1 not spoken" in describe(done)
 
 
 def test_fields_of_a_later_version_are_skipped(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ from tolmach.pipelines.bus import (
     PositionMessage,
     StateMessage,
     TranslationMessage,
+    UnspokenMessage,
     UtteranceEndMessage,
+    VoicePaceMessage,
     WarningMessage,
 )
 from tolmach.pipelines.errors import OutputError
@@ -63,6 +65,7 @@ class RecordedUtterance:
         language_confidence: Probability that ``source_lang`` was spoken, or None where it was given.
         language_kept: Whether that was too little to go by, and ``source_lang`` is what was spoken before.
         retries: Why the engine was asked again, once for each time.
+        unspoken: Whether a voice that was too far behind left it out, or a part of it.
     """
 
     utterance: int
@@ -77,6 +80,7 @@ class RecordedUtterance:
     language_confidence: float | None = None
     language_kept: bool = False
     retries: tuple[str, ...] = ()
+    unspoken: bool = False
 
     @classmethod
     def of(cls, frame: TranslationFrame) -> RecordedUtterance:
@@ -110,6 +114,7 @@ class RecordedUtterance:
             logprob=_rounded(sum(length * logprob for length, logprob in known) / total) if total else self.logprob,
             source_text=_joined(*sources) if sources else None,
             retries=self.retries or part.retries,
+            unspoken=self.unspoken or part.unspoken,
         )
 
 
@@ -135,6 +140,9 @@ class Record:
         wall_s: Wall time while frames flowed, model loading left out, s.
         rtfx: media_s / wall_s.
         lag_ms: Largest lag of a dubbed utterance behind its source, ms, or None without an aligned dub.
+        voiced: Texts that voices began to speak.
+        unspoken: Texts that voices left out because they were too far behind.
+        tempo: How much faster than the voices' own speed the former were spoken, mean; None without any.
         segments: Utterances the VAD cut.
         outputs: Files written, below ``output``.
         errors: What went wrong, for people.
@@ -157,6 +165,9 @@ class Record:
     wall_s: float = 0.0
     rtfx: float | None = None
     lag_ms: int | None = None
+    voiced: int = 0
+    unspoken: int = 0
+    tempo: float | None = None
     segments: int = 0
     outputs: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
@@ -209,7 +220,8 @@ def describe(record: Record) -> str:
         return f"{said}; {record.warnings[0]}" if record.settled and record.warnings else said
     if record.status == "done":
         speed = f", {record.rtfx:.1f}x real time" if record.rtfx else ""
-        return f"done: {clock(record.media_s)}, {record.spoken} utterances{speed}"
+        left_out = f", {record.unspoken} not spoken" if record.unspoken else ""
+        return f"done: {clock(record.media_s)}, {record.spoken} utterances{left_out}{speed}"
     return f"{record.status}: {'; '.join(record.errors) or 'stopped before its end'}"
 
 
@@ -338,6 +350,9 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
+_LOOK_BACK = 1000
+
+
 class Notes:
     """Collects what the bus says about one recording."""
 
@@ -348,6 +363,8 @@ class Notes:
         self.segments = 0
         self.position_ns = 0
         self.lag_ns: int | None = None
+        self.voiced = self.unspoken = 0
+        self.tempos = 0.0
         self.opened = False
 
     def take(self, message: Message) -> None:
@@ -361,6 +378,12 @@ class Notes:
                 self.position_ns = max(self.position_ns, message.position_ns)
             case PlacedMessage():
                 self.lag_ns = max(message.lag_ns, self.lag_ns or 0)
+            case VoicePaceMessage():
+                self.voiced += 1
+                self.tempos += message.tempo
+            case UnspokenMessage():
+                self.unspoken += 1
+                self._mark_unspoken(message.utterance)
             case StateMessage():
                 self.opened = self.opened or message.state == "ready"
             case WarningMessage() if len(self.warnings) < MAX_MESSAGES:
@@ -378,6 +401,12 @@ class Notes:
             self.utterances[place] = self.utterances[place].joined(noted)
         if frame.more:
             self._open[key] = place
+
+    def _mark_unspoken(self, utterance: int) -> None:
+        # A voice is some utterances behind at most.
+        for place in range(len(self.utterances) - 1, max(-1, len(self.utterances) - _LOOK_BACK), -1):
+            if self.utterances[place].utterance == utterance:
+                self.utterances[place] = replace(self.utterances[place], unspoken=True)
 
     def record(
         self,
@@ -398,6 +427,9 @@ class Notes:
             wall_s=round(wall_s, 3),
             rtfx=round(media_s / wall_s, 2) if wall_s > 0 else None,
             lag_ms=round(self.lag_ns / NS_PER_MS) if self.lag_ns is not None else None,
+            voiced=self.voiced,
+            unspoken=self.unspoken,
+            tempo=round(self.tempos / self.voiced, 3) if self.voiced else None,
             segments=self.segments,
             outputs=_files(Path(record.output)) if outputs is None else outputs,
             errors=errors,

@@ -40,6 +40,9 @@ MAX_TEXT_CHARS = 1_000_000
 _PIECE_CHARS = 4_000
 """Longest piece that is given to a voice at once, characters; voices take 10,000 (`processors/tts`)."""
 
+_OPTIONS = {"rate": ("rate", "rate_wpm"), "pitch": ("pitch",), "lexicon": ("lexicon",)}
+"""Options, and what the settings are called that they give."""
+
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'»”’)\]]*\s+")
 
 
@@ -62,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="speech.wav",
         help="the file to write (.wav, .flac, .opus, .ogg), `-` for standard output; default: %(default)s",
     )
-    parser.add_argument("--tempo", type=float, metavar="FACTOR", help="how fast, 1 as the voice speaks, the pitch kept")
+    parser.add_argument("--rate", metavar="VALUE", help="how fast: espeak-ng words a minute (140), Silero slow … fast")
+    parser.add_argument("--pitch", metavar="VALUE", help="how high: espeak-ng 0 to 99, Silero low … high")
     parser.add_argument("--lexicon", metavar="FILE", help="a table of words and how to say them (.tsv)")
     add_set(parser, "a setting of the voice's element (rate_wpm=140)")
     parser.add_argument("--show", action="store_true", help="print what would be said, and say nothing")
@@ -116,14 +120,17 @@ def _with_settings(chosen: Chosen, args: argparse.Namespace) -> Chosen:
         if element not in ("voice", chosen.spec.type):
             raise GraphError(f"--set {name}: the only element here is the voice; say --set {setting}=…")
         given[setting] = value
-    for option in ("tempo", "lexicon"):
-        if getattr(args, option) is not None:
-            given[option] = getattr(args, option)
-            if option not in chosen.spec.settings.model_fields:
-                raise GraphError(
-                    f"{chosen.spec.type} has no setting {option!r}: leave --{option} out; `tolmach inspect "
-                    f"{chosen.spec.type}` lists what it has, --set NAME=VALUE gives it"
-                )
+    for option, names in _OPTIONS.items():
+        value = getattr(args, option)
+        if value is None:
+            continue
+        name = next((name for name in names if name in chosen.spec.settings.model_fields), None)
+        if name is None:
+            raise GraphError(
+                f"{chosen.spec.type} has no setting {names[0]!r}: leave --{option} out; `tolmach inspect "
+                f"{chosen.spec.type}` lists what it has, --set NAME=VALUE gives it"
+            )
+        given[name] = value
     chosen = replace(chosen, settings={**chosen.settings, **given})
     chosen.validated()
     return chosen
