@@ -144,6 +144,15 @@ def test_what_will_be_said_is_shown_without_a_model(capsys: Captured):
     assert list(Path().iterdir()) == []
 
 
+def test_a_lexicon_says_how_a_word_is_read(capsys: Captured):
+    Path("words.tsv").write_text("Tolmach\tтолм+ач\n", encoding="utf-8")
+    line = ["speak", "Tolmach слушает.", "--lang", "ru", "--voice", "v5_5_ru", "--show", "--lexicon"]
+    assert main([*line, "words.tsv"]) == 0
+    assert capsys.readouterr().out == "толм+ач слушает.\n"
+    assert main([*line, "none.tsv"]) == 2
+    assert "none.tsv" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

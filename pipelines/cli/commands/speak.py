@@ -124,13 +124,13 @@ def _with_settings(chosen: Chosen, args: argparse.Namespace) -> Chosen:
         value = getattr(args, option)
         if value is None:
             continue
-        name = next((name for name in names if name in chosen.spec.settings.model_fields), None)
-        if name is None:
+        found = next((each for each in names if each in chosen.spec.settings.model_fields), None)
+        if found is None:
             raise GraphError(
                 f"{chosen.spec.type} has no setting {names[0]!r}: leave --{option} out; `tolmach inspect "
                 f"{chosen.spec.type}` lists what it has, --set NAME=VALUE gives it"
             )
-        given[name] = value
+        given[found] = value
     chosen = replace(chosen, settings={**chosen.settings, **given})
     chosen.validated()
     return chosen
