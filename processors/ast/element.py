@@ -18,6 +18,7 @@ from tolmach.pipelines.frames import (
     NS_PER_MS,
     AudioFrame,
     Frame,
+    Samples,
     TranslationEvidence,
     TranslationFrame,
     UtterancePause,
@@ -555,6 +556,9 @@ class SpeechTranslation(Element, Generic[Item]):
         )
 
 
+_NOTHING = np.zeros(0, np.float32)
+
+
 class _Growing:
     """What :class:`SimultaneousTranslation` needs of the element."""
 
@@ -587,9 +591,9 @@ class _Growing:
             self._element._tell_kept(utterance, decision)
         self._element._finder.confirm(decision)
 
-    def judge(self, hypothesis: Hypothesis, decision: Decision | None) -> str | None:
+    def judge(self, hypothesis: Hypothesis, decision: Decision | None, samples: Samples = _NOTHING) -> str | None:
         target_lang = self._element._direction(decision.language if decision else None).target_lang
-        return self._element._judge(_NO_UTTERANCE, hypothesis, target_lang)
+        return self._element._judge(Utterance(0, 0, 0, samples), hypothesis, target_lang)
 
     def frame(
         self,
@@ -603,9 +607,6 @@ class _Growing:
 
     def failure(self, utterance: Utterance, error: Exception) -> ElementError:
         return self._element._failure(utterance, error)
-
-
-_NO_UTTERANCE = Utterance(0, 0, 0, np.zeros(0, np.float32))
 
 
 def _parts(frame: TranslationFrame, segments: Sequence[Segment]) -> list[TranslationFrame]:

@@ -18,13 +18,21 @@ import numpy as np
 from tolmach.pipelines.bus import WarningMessage
 from tolmach.pipelines.element import Context
 from tolmach.pipelines.errors import ElementError
-from tolmach.pipelines.frames import AudioFrame, Frame, TranslationFrame, UtteranceEnd, UtteranceStart, samples_to_ns
+from tolmach.pipelines.frames import (
+    AudioFrame,
+    Frame,
+    Samples,
+    TranslationFrame,
+    UtteranceEnd,
+    UtteranceStart,
+    samples_to_ns,
+)
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.ast import RATE_HZ, GrowingSettings
 from tolmach.processors.ast.collector import Utterance
 from tolmach.processors.ast.direction import Decision
 from tolmach.processors.ast.growing import Clause, Growing, GrowingRequest, GrowingText
-from tolmach.processors.ast.guards import FAILED
+from tolmach.processors.ast.guards import FAILED, NO_SPEECH, has_no_speech
 from tolmach.processors.ast.hypothesis import Hypothesis
 from tolmach.processors.ast.policies import AlignAtt, Policy, PolicyName, local_agreement
 
@@ -81,8 +89,8 @@ class GrowingEngine(Protocol):
     def confirm(self, utterance: Utterance, decision: Decision) -> None:
         """The utterance was spoken in it and has a text."""
 
-    def judge(self, hypothesis: Hypothesis, decision: Decision | None) -> str | None:
-        """Why a text must not go out, or None."""
+    def judge(self, hypothesis: Hypothesis, decision: Decision | None, samples: Samples = ...) -> str | None:
+        """Why a text must not go out, or None; ``samples`` is the audio that it was made from, float32[n]."""
 
     def frame(
         self,
@@ -298,6 +306,10 @@ class SimultaneousTranslation:
     async def _learn(self, stream: _Stream, request: GrowingRequest) -> Exception | None:
         """Ask, judge and learn. Returns what the engine raised; nothing is learnt then but where the audio ends."""
         text, engine = stream.text, self._engine
+        if has_no_speech(request.samples, RATE_HZ):
+            stream.rejected = None if stream.part or request.prefix else NO_SPEECH
+            text.learn(request, ())
+            return None
         try:
             hypothesis = await engine.ask(request, stream.decision)
             if hypothesis.languages and stream.decision is None:
@@ -314,7 +326,7 @@ class SimultaneousTranslation:
             return error
         stream.rejected = hypothesis.fault
         if hypothesis.words:
-            stream.rejected = engine.judge(text.in_place(hypothesis), stream.decision)
+            stream.rejected = engine.judge(text.in_place(hypothesis), stream.decision, request.samples)
         text.learn(request, () if stream.rejected else hypothesis.words)
         return None
 

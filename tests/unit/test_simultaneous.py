@@ -164,6 +164,18 @@ async def test_what_repeats_itself_is_not_committed():
     assert len(joined(frames).split()) < 20
 
 
+async def test_more_text_than_speech_goes_nowhere_and_silence_is_not_asked_about():
+    babble = spoken(range(1, 200), RATE // 100)
+    frames = await run(*utterance(1, babble), max_compression_ratio=20)
+    assert [(frame.text, frame.rejected, frame.final) for frame in frames] == [("", "more text than speech", True)]
+    async with Harness(SPEC, mode="simultaneous") as harness:
+        await harness.push(*utterance(1, np.zeros(4 * RATE, np.float32)))
+        await harness.eos()
+        assert [frame.rejected for frame in texts(harness)] == ["no speech"]
+        assert isinstance(harness.element, ReadingAst)
+        assert harness.element.model.asked == 0
+
+
 async def test_a_step_that_fails_costs_nothing_but_time():
     async with Harness(SPEC, mode="simultaneous") as harness:
         element = harness.element
