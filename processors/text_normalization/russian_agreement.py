@@ -46,6 +46,12 @@ ROWS = word_set(
 """Nouns that stand in rows, and adjectives (вторая мировая): after 1, and after 2-4 where both are possible, which one
 is meant rather than how many."""
 
+PLACINGS = word_set(
+    "величине счету численности популярности важности значимости длине площади высоте населению размеру "
+    "времени богатству возрасту старшинству глубине мощности стоимости"
+)
+"""What a place in a row is measured by: третий по величине город."""
+
 PARTS = frozenset(("часть",))
 """Nouns before a number that make it an ordinal: часть вторая. After others (дом 12, страница 40) it is a name."""
 
@@ -105,13 +111,16 @@ def agreement(before: str, value: int, after: str) -> Reading:
     """
     following = following_words(after)
     joined_behind = len(following) > 2 and following[0] in ("и", "или", "либо") and following[1][0].isdigit()
-    nouns = counted_forms(following[2:] if joined_behind else following)
+    placed = len(following) > 2 and following[0] == "по" and following[1] in PLACINGS
+    nouns = counted_forms(following[2:] if joined_behind or placed else following)
     joined = joined_behind or re.search(r"\d(?:, | и | или )$", before[-8:]) is not None
     governed = government(before, following)
     kind = category(value)
     if not nouns:
-        return _from_to(governed, following) or _row_again(before) or _bare(governed, kind)
+        return _from_to(governed, kind, following) or _row_again(before) or _bare(governed, kind)
     cases = _likely_cases(governed, kind, nouns)
+    if placed:
+        return _which_one(governed, (*cases, *CASES), kind, nouns) or _bare(governed, kind)
     if value and joined and any(form.lemma in ROWS and form.plural for form in nouns):
         form = next(form for form in nouns if form.lemma in ROWS and form.plural)
         return Reading("ordinal", form.case or "n", form.gender or "m", form.animate, cases)
@@ -125,6 +134,8 @@ def agreement(before: str, value: int, after: str) -> Reading:
         # Where the noun's form contradicts "how many", the number says which one, or the noun overrules the governor.
         if which is not None and value and kind != "one":
             return which
+        if governed.preposition and not any(form.plural for form in nouns):
+            return _bare(governed, kind)  # "в 5 мама ушла": the noun is not what the preposition governs
         reading = _how_many((*cases, *CASES), kind, nouns, value)
         if reading is not None:
             return reading
@@ -145,10 +156,10 @@ def case_of_measure(before: str, kind: Category, unit: str, after: str) -> Case:
         unit: The unit in the nominative.
         after: The text behind the unit.
     """
-    governed = government(before, following_words(after))
+    governed = government(before, following_words(after), measured=bool(unit))
     if kind == "one" and governed.preposition == "по":
         return "d"
-    if governed.lasting and governed.cases[0] == "n" and unit:
+    if governed.lasting and governed.cases[0] == "n" and unit and not _is_instrumental(governed):
         return "a"
     return governed.cases[0]
 
@@ -234,9 +245,16 @@ def _likely_cases(governed: Government, kind: Category, nouns: Sequence[Form]) -
         return ("d", "a", "p")
     if not governed.firm and not measured and _wants_genitive(governed):
         return ("g",)
-    if governed.lasting and measured and cases == ("n", "a"):
+    if kind == "thousands" and governed.preposition in ("в", "во") and not measured:
+        return ("p", "a")  # "в 1000 городов", but "в 1000 раз"
+    if governed.lasting and measured and cases == ("n", "a") and not _is_instrumental(governed):
         return ("a", "n")
     return cases
+
+
+def _is_instrumental(governed: Government) -> bool:
+    """Whether a property stands before the number, which then is a nominative: скоростью тысяча метров."""
+    return any(form.case == "i" for form in governed.noun)
 
 
 def _wants_genitive(governed: Government) -> bool:
@@ -361,14 +379,17 @@ def _bare(governed: Government, kind: Category) -> Reading:
     return Reading("cardinal", "n", "m", False, cases)
 
 
-def _from_to(governed: Government, following: Sequence[str]) -> Reading | None:
-    """The first of "с 5 по 9 класс": an ordinal when the second is one."""
+def _from_to(governed: Government, kind: Category, following: Sequence[str]) -> Reading | None:
+    """The first of "с 5 по 9 класс", an ordinal when the second is one; of "от 1 до 3 минут", with their gender."""
     if governed.preposition not in ("с", "со", "от") or len(following) < 3:
         return None
     if following[0] not in ("по", "до", "на") or not following[1].isdigit() or len(following[1]) > 15:
         return None
     other = agreement(f"{following[0]} ", int(following[1]), " ".join(following[2:]))
-    return Reading("ordinal", "g", other.gender, other.animate, ("g",)) if other.kind == "ordinal" else None
+    if other.kind == "ordinal" or kind in ("one", "few"):
+        kind_of_both: Kind = "ordinal" if other.kind == "ordinal" else "cardinal"
+        return Reading(kind_of_both, "g", other.gender, other.animate, ("g",))
+    return None
 
 
 _FROM = re.compile(r"(?<!\w)(?:с|со|от) (\d{1,15} [а-яё]{1,30}) (на|по|до) $", re.IGNORECASE)

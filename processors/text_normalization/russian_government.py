@@ -127,6 +127,13 @@ INSTRUMENTAL_VERBS = word_set(
 )
 """Verbs with an instrumental: владеет двадцатью пятью процентами акций."""
 
+MOVING_VERBS = word_set(
+    "вырасти расти снизиться снизить упасть подняться поднять увеличиться увеличить уменьшиться уменьшить сократиться "
+    "сократить начать начаться начинаться начинать стартовать подорожать подешеветь опуститься возрасти повысить "
+    "повыситься понизить перейти прыгнуть разогнаться"
+)
+"""Verbs after which "с" says where from: вырос с пяти процентов."""
+
 ACCUSATIVE_VERBS = word_set("стоить весить составить составлять занять занимать длиться продолжаться")
 """Verbs that the dictionary calls intransitive, with a measure in the accusative: весит тысячу тонн."""
 
@@ -185,18 +192,19 @@ def clause_before(text: str) -> list[str]:
     return found
 
 
-def government(before: str, after: Sequence[str] = ()) -> Government:
+def government(before: str, after: Sequence[str] = (), *, measured: bool = False) -> Government:
     """What a sentence says of the case of a number.
 
     Args:
         before: The text before the number.
         after: The words behind it, to the end of the clause.
+        measured: Whether a unit without a case of its own follows (5 %, 5 кг).
     """
     clause = clause_before(before)
-    return _government(clause, len(clause), after)
+    return _government(clause, len(clause), after, measured)
 
 
-def _government(clause: list[str], end: int, after: Sequence[str]) -> Government:
+def _government(clause: list[str], end: int, after: Sequence[str], measured: bool) -> Government:
     i = end - 1
     while i >= 0:
         word = clause[i]
@@ -205,7 +213,7 @@ def _government(clause: list[str], end: int, after: Sequence[str]) -> Government
             i = before - 1
             continue
         if word in PREPOSITIONS:
-            return Government(_of_preposition(word, clause[:i], after), firm=True, preposition=word)
+            return Government(_of_preposition(word, clause[:i], after, measured), firm=True, preposition=word)
         if (word in COMPARATIVES or is_part(word, "COMP")) and word not in _NOT_COMPARATIVE:
             return Government(("g",), firm=True)
         if word == "чем":
@@ -215,7 +223,7 @@ def _government(clause: list[str], end: int, after: Sequence[str]) -> Government
             continue
         adjective = _plural_adjective(word)
         if adjective:
-            outer = _government(clause, i, after)
+            outer = _government(clause, i, after, measured)
             agreed = tuple(case for case in outer.cases if case in adjective)
             return Government(agreed or adjective, firm=True, preposition=outer.preposition)
         if is_part(word, "ADVB") and not is_part(word, "NOUN", at_least=0.2):
@@ -237,13 +245,13 @@ def _number_joined(clause: list[str], i: int) -> int | None:
     return None
 
 
-def _of_preposition(word: str, before: list[str], after: Sequence[str]) -> Cases:
+def _of_preposition(word: str, before: list[str], after: Sequence[str], measured: bool) -> Cases:
     if word in ("с", "со"):
-        # "С 5 до 10" and "снизился с 5%" tell where from; "с 5 метрами" has its noun to say so.
-        since = any(word in ("до", "по", "на") for word in after[:4])
-        moved = bool(before) and is_part(before[-1], "VERB", "INFN", "GRND") and not after
-        return ("g", "i") if since or moved or not after else ("i", "g")
-    if word in ("в", "во") and any(word in ("от", "отсюда", "оттуда", "южнее", "севернее") for word in after[:3]):
+        # "С 5 до 10", "снизился с 5%" tell where from; "с 5 кг картошки" with what; "с 5 метрами" says it itself.
+        since = any(other in ("до", "по", "на") for other in after[:4])
+        moved = any(form.lemma in MOVING_VERBS for other in before[-2:] for form in forms(other))
+        return ("g", "i") if since or moved or not (after or measured) else ("i", "g")
+    if word in ("в", "во") and any(other in ("от", "отсюда", "оттуда", "южнее", "севернее") for other in after[:3]):
         return ("p", "a")
     return PREPOSITIONS[word]
 

@@ -25,6 +25,7 @@ from tolmach.processors.text_normalization.russian_numerals import (
     Case,
     Gender,
     cardinal,
+    collective,
     decimal,
     first_of_compound,
     fraction,
@@ -181,6 +182,10 @@ def _with_ending(match: Match) -> str:
         return cardinal(number, "i")  # с 5-ю друзьями
     if ending == "х" and value % 10 in (2, 3, 4) and value < 100:
         return cardinal(number, "g")
+    if ending == "е" and any(form.plural and form.case == "g" for form in nouns):
+        grouped = collective(value, "n", animate=True)  # 3-е друзей
+        if grouped is not None:
+            return grouped
     if ending == "е" and not nouns:
         # "90-е" are years, "5-е" is a place or a day.
         return ordinal(value, plural=True) if value % 10 == 0 and value > 9 else ordinal(value, gender="n")
@@ -291,13 +296,17 @@ _NUMBERED = r"(?i:пункт|раздел|верси|параграф|табли
 
 _WRITTEN_FRACTIONS = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
 
+_APART: Rule = (re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"), " ")
+"""Letters and digits that touch."""
+
 PART_RULES: tuple[Rule, ...] = (
     (
         re.compile(rf"(?<!\w)({_NUMBERED})(\d+)\.(\d+)(?![.,]?\d)"),
         lambda m: f"{m[1]}{cardinal(m[2])} точка {cardinal(m[3])}",
     ),
+    (re.compile(r"(?<=\d)\s?[xхXХ×]\s?(?=\d)"), " на "),  # 20x30 см
 )
-"""Numbers of parts, before anything takes them for dates."""
+"""Numbers of parts and sizes, before anything takes them for dates or names."""
 
 NUMBER_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<=\d)[ ](?=\d{3}(?!\d))(?<!\d{4} )"), ""),
@@ -307,7 +316,6 @@ NUMBER_RULES: tuple[Rule, ...] = (
     ),
     (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: " точка ".join(map(cardinal, m.group().split(".")))),
     (re.compile(f"[{''.join(_WRITTEN_FRACTIONS)}]"), lambda m: f" {_WRITTEN_FRACTIONS[m.group()]}"),
-    (re.compile(r"(?<=\d)\s?[xхXХ×]\s?(?=\d)"), " на "),
     (
         re.compile(r"(?<![\w.,])(\d{1,4})\s?%-?(н?(?:ый|ая|ое|ого|ому|ом|ым|ую|ых|ой|ые|й|я|е|го|му|м|ю|х))(?!\w)"),
         _per_cent_adjective,
@@ -315,6 +323,10 @@ NUMBER_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<![\w.,])(\d{1,4})-(?=\d{1,4}-[а-яё]{4})"), _compounds),
     (re.compile(r"(?<![\w.,])(\d{1,4})-(?=,? (?:и |или )?\d{1,4}-[а-яё]{4})"), _compounds),
     (re.compile(r"(?<![\w.,])1[.,]5-(?=[а-яё]{4})"), "полутора"),
+    (
+        re.compile(r"(?<![\w.,])(\d{1,4})[.,]5-(?=[а-яё]{4})"),
+        lambda m: f"{first_of_compound(int(m[1]))}споловиной",
+    ),
     (re.compile(r"(?<![\w.,])(\d+)-([а-яёА-ЯЁ]+)"), _with_ending),
     (re.compile(r"(?<![\d.,/])(?:(\d{1,3})\s)?(\d{1,4})\s?/\s?(\d{1,4})(?![\d/]|[.,]\d)"), _fraction),
     (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " дробь "),
@@ -322,12 +334,13 @@ NUMBER_RULES: tuple[Rule, ...] = (
         _QUANTITY,
         lambda m: _quantity(m) if m["unit"] or m["squared"] or m["sign"] or m["after"] or m["scale"] else m.group(),
     ),
+    _APART,
     *BARE_UNITS,
 )
 """Numbers that a sign, an ending or a unit explains."""
 
 PLAIN_NUMBER_RULES: tuple[Rule, ...] = (
-    (re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"), " "),
+    _APART,
     (_QUANTITY, _quantity),
     (re.compile(r"(?<!\d)\d+"), lambda m: f" {cardinal(m.group())} "),
 )
