@@ -6,20 +6,36 @@ units, abbreviations and signs become words here, and letters of other scripts b
 
 from __future__ import annotations
 
-from tolmach.processors.text_normalization.common import Prepared, fit_symbols, prepare_other
+from collections.abc import Callable, Mapping
+
+from tolmach.processors.text_normalization.common import Prepared, fit_symbols
 from tolmach.processors.text_normalization.english import prepare_english
+from tolmach.processors.text_normalization.french import prepare_french
+from tolmach.processors.text_normalization.german import prepare_german
+from tolmach.processors.text_normalization.other_languages import prepare_other
 from tolmach.processors.text_normalization.russian import prepare_russian
+from tolmach.processors.text_normalization.spanish import prepare_spanish
+from tolmach.processors.text_normalization.ukrainian import prepare_ukrainian
 
 __all__ = ["Prepared", "fit_symbols", "prepare"]
+
+
+_LANGUAGES: Mapping[str, Callable[[str], Prepared]] = {
+    "ru": prepare_russian,
+    "en": prepare_english,
+    "de": prepare_german,
+    "es": prepare_spanish,
+    "fr": prepare_french,
+    "uk": prepare_ukrainian,
+}
+"""Languages with tables and grammar of their own."""
 
 
 def prepare(text: str, lang: str) -> Prepared:
     """Text as a model of ``lang`` (BCP-47) reads it best: words and punctuation only, in lower case.
 
-    Russian and English are prepared in full; in other languages numbers become words where num2words knows how.
+    Russian and English are prepared in depth; German, Spanish, French and Ukrainian in their numbers, dates, times,
+    money and units; in other languages numbers become words.
     """
-    if lang == "ru" or lang.startswith("ru-"):
-        return prepare_russian(text)
-    if lang == "en" or lang.startswith("en-"):
-        return prepare_english(text)
-    return prepare_other(text, lang)
+    own = _LANGUAGES.get(lang.partition("-")[0].lower())
+    return own(text) if own else prepare_other(text, lang)

@@ -7,8 +7,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from num2words import num2words
-
 PUNCTUATION = ".,!?…:;–-"
 """What a prepared text may hold beside letters, spaces and stress marks. The Russian and English models read it all
 but the hyphen (models.yml of snakers4/silero-models, ``tokenset``), for which see :func:`fit_symbols`."""
@@ -111,6 +109,11 @@ def rewrite(text: str, rules: Iterable[Rule]) -> str:
     return text
 
 
+def bare_apostrophes(text: str) -> str:
+    """The text without apostrophes that join no letters: they are quotation marks, or nothing."""
+    return re.sub(r"(?<![^\W\d_])'+|'+(?![^\W\d_])", "", text)
+
+
 def finish(text: str, letters: str, replace_letter: Callable[[str], str] = lambda _: "") -> Prepared:
     """Drop what is neither a letter of the language nor punctuation, and tidy up what is left.
 
@@ -198,20 +201,3 @@ def say_address(text: str, signs: Mapping[str, str]) -> str:
         return said + address[end:]
 
     return _ADDRESS.sub(say, text)
-
-
-def prepare_other(text: str, lang: str) -> Prepared:
-    """Text of any language; a number in a language that num2words does not know is lost, and said to be."""
-    text = re.sub(r"\d+", lambda m: _number(m.group(), lang), clean(text))
-    lower = text.lower()
-    letters = "".join(sorted({c for c in lower if unicodedata.category(c)[0] in "LM"} | {"'"}))
-    return finish(text, letters)
-
-
-def _number(number: str, lang: str) -> str:
-    value = value_of_digits(number)
-    try:
-        words = [num2words(value, lang=lang)] if value is not None else [num2words(int(d), lang=lang) for d in number]
-    except NotImplementedError:
-        return number
-    return f" {' '.join(words)} "

@@ -14,6 +14,7 @@ from tolmach.processors.text_normalization.common import (
     Match,
     Prepared,
     Rule,
+    bare_apostrophes,
     clean,
     finish,
     letter_name,
@@ -108,13 +109,13 @@ def prepare_english(text: str) -> Prepared:
     text = rewrite(say_address(text, ADDRESS_SIGNS), _RULES)
     text = re.sub(r"(?<!\w)[α-ω](?!\w)", lambda m: _GREEK_NAMES.get(m.group(), m.group()), text)
     text = say_initialisms("".join(map(_romanise, text)))
-    prepared = finish(text, LETTERS, _letter)
-    words = re.sub(r"(?<![a-z])'|'(?![a-z])", "", prepared.text)
-    return Prepared(" ".join(words.split()), prepared.lost)
+    return finish(bare_apostrophes(text), LETTERS, _letter)
 
 
 def _romanise(char: str) -> str:
     lower = char.lower()
+    if lower in _SPECIAL:
+        return _SPECIAL[lower]
     if lower not in _CYRILLIC:
         return char
     latin = _CYRILLIC[lower]

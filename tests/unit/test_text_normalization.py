@@ -125,7 +125,7 @@ def test_letters_nobody_can_say_are_named() -> None:
 
 
 def test_other_languages_get_their_numbers() -> None:
-    assert prepare("Hallo, 5 Leute & ich!", "de").text == "hallo, fünf leute ich!"
+    assert prepare("Hallo, 5 Leute & ich!", "de").text == "hallo, fünf leute und ich!"
     assert prepare("5 5", "tlh").lost == "55"
 
 
