@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 from tolmach.processors.text_normalization.common import is_readable, letter_name, pair_up, read_table
+from tolmach.processors.text_normalization.latin_names import INITIALISMS, NAMES
 
 LETTER_NAMES = pair_up(
     "abcdefghijklmnopqrstuvwxyz",
@@ -16,31 +17,21 @@ LETTER_NAMES = pair_up(
 )
 """English letter names as Russians say them."""
 
-_NAMES = read_table(
-    "adobe:адоби airbus:эйрбас amazon:амазон android:андроид apple:эппл bluetooth:блютус boeing:боинг ceo:си-и-оу "
-    "chatgpt:чат-джи-пи-ти chrome:хром covid:ковид disney:дисней docker:докер facebook:фейсбук firefox:файрфокс "
-    "ford:форд github:гитхаб gmail:джимейл google:гугл honda:хонда ibm:ай-би-эм instagram:инстаграм intel:интел "
-    "iphone:айфон ipad:айпад java:джава javascript:джаваскрипт linux:линукс linkedin:линкедин london:лондон mac:мак "
-    "microsoft:майкрософт mercedes:мерседес moscow:москва nasa:наса nato:нато netflix:нетфликс new:нью nike:найк "
-    "nvidia:энвидиа online:онлайн openai:оупен-эй-ай oracle:оракл paris:париж paypal:пейпал porsche:порше "
-    "python:пайтон samsung:самсунг siri:сири skype:скайп sony:сони space:спейс spotify:спотифай telegram:телеграм "
-    "tesla:тесла the:зэ tiktok:тикток toyota:тойота twitter:твиттер uber:убер unesco:юнеско unicef:юнисеф vip:вип "
-    "volkswagen:фольксваген volvo:вольво whatsapp:вотсап wi-fi:вай-фай wifi:вай-фай wikipedia:википедия "
-    "windows:виндоус xbox:иксбокс yandex:яндекс york:йорк youtube:ютуб zoom:зум and:энд com:ком org:орг net:нет "
-    "web:веб email:имейл e-mail:имейл okay:окей ok:окей"
-)
-
+_AT_THE_BEGINNING = (("kn", "н"), ("wr", "р"), ("ps", "пс"), ("x", "з"), ("ye", "йе"), ("ch", "ч"))
+_AT_THE_END = (("gue", "г"), ("que", "к"), ("dge", "дж"), ("ture", "чер"), ("mb", "м"), ("ie", "и"), ("ies", "ис"))
 _DIGRAPHS = (
-    ("tion", "шн"), ("sch", "ш"), ("tch", "тч"), ("igh", "ай"), ("sh", "ш"), ("ch", "ч"), ("th", "т"), ("ph", "ф"),
-    ("kh", "х"), ("zh", "ж"), ("wh", "в"), ("ck", "к"), ("qu", "кв"), ("oo", "у"), ("ee", "и"), ("ea", "и"),
-    ("ou", "ау"), ("ow", "оу"), ("ai", "эй"), ("ay", "эй"), ("ei", "ей"), ("ey", "ей"), ("oy", "ой"), ("ya", "я"),
-    ("yu", "ю"), ("yo", "йо"), ("ye", "е"), ("ce", "се"), ("ci", "си"), ("cy", "си"),
+    ("tion", "шн"), ("ssion", "шн"), ("sion", "жн"), ("ough", "о"), ("augh", "о"), ("eigh", "ей"), ("sch", "ш"),
+    ("tch", "тч"), ("igh", "ай"), ("dge", "дж"), ("sh", "ш"), ("ch", "ч"), ("th", "т"), ("ph", "ф"), ("kh", "х"),
+    ("zh", "ж"), ("wh", "в"), ("ck", "к"), ("qu", "кв"), ("oo", "у"), ("ee", "и"), ("ea", "и"), ("oa", "оу"),
+    ("ou", "ау"), ("ow", "оу"), ("ew", "ью"), ("aw", "о"), ("ai", "эй"), ("ay", "эй"), ("ei", "ей"), ("ey", "ей"),
+    ("oy", "ой"), ("ya", "я"), ("yu", "ю"), ("yo", "йо"), ("ye", "е"), ("ce", "се"), ("ci", "си"), ("cy", "си"),
 )  # fmt: skip
 _SINGLE = pair_up(
     "abcdefghijklmnopqrstuvwxyz",
     "а б к д е ф г х и дж к л м н о п к р с т у в в кс и з",
 )
 _VOWELS = frozenset("aeiouy")
+_FULL = frozenset("aeiou")
 _LONG = {"a": "эй", "e": "и", "i": "ай", "o": "оу", "u": "ю"}
 """Vowels made long by a mute e behind the next consonant: Dave, Steve, Mike, Rome, Luke."""
 
@@ -65,11 +56,24 @@ _CYRILLIC = read_table(
 
 def to_cyrillic(word: str) -> str:
     """A Latin word in Russian letters: a known name, the names of its letters, or by rules."""
+    lower = word.lower()
+    if known := NAMES.get(lower):
+        return acronym_to_cyrillic(word) if word.isupper() and lower in INITIALISMS else known
+    if lower.endswith("'s"):
+        return to_cyrillic(word[:-2]) + "с"
     plain = _strip_marks(word)
-    if known := _NAMES.get(plain.lower()):
-        return known
+    if known := NAMES.get(plain.lower()):
+        return acronym_to_cyrillic(plain) if plain.isupper() and plain.lower() in INITIALISMS else known
     if "-" in plain:
-        return "-".join(filter(None, map(to_cyrillic, plain.split("-"))))
+        parts = [part for part in plain.split("-") if part]
+        said = [to_cyrillic(part) for part in parts]
+        # What is spelt keeps apart from what is not: USB-C.
+        return (" " if any(part.isupper() for part in parts) else "-").join(filter(None, said))
+    pieces = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", plain)
+    if len(pieces) > 1 and all(len(piece) > 1 for piece in pieces) and plain[:2].lower() != "mc":
+        return "-".join(map(to_cyrillic, pieces))
+    if len(plain) > 4 and plain[-1] in "sS" and (one := NAMES.get(plain[:-1].lower())):
+        return one + "с"
     spelled = plain.isupper() and (len(plain) <= 3 or not is_readable(plain))
     if spelled or len(plain) == 1 or not _VOWELS & set(plain.lower()):
         return acronym_to_cyrillic(plain)
@@ -105,10 +109,16 @@ def _by_rules(word: str, *, mute: bool = False) -> str:
     # A final e after a consonant is mute when another vowel carries the word ("Steve"), as in English.
     long_at = -1
     if mute and len(word) > 3 and word[-2] not in _VOWELS and _VOWELS & set(word[:-1]):
-        word = word[:-1]
+        word = word[:-2] + {"c": "s", "g": "j"}.get(word[-2], word[-2])
         long_at = len(word) - 2 if word[-2] in _LONG and word[-3] not in _VOWELS else -1
     spoken: list[str] = []
     at = 0
+    ending = next((each for each in _AT_THE_END if word.endswith(each[0]) and len(word) > len(each[0]) + 1), ("", ""))
+    word = word.removesuffix(ending[0])
+    beginning = next((each for each in _AT_THE_BEGINNING if word.startswith(each[0])), ("", ""))
+    if beginning[0]:
+        spoken.append(beginning[1])
+        at = len(beginning[0])
     while at < len(word):
         if at == long_at:
             spoken.append(_LONG[word[at]])
@@ -122,13 +132,20 @@ def _by_rules(word: str, *, mute: bool = False) -> str:
         else:
             spoken.append(_one_letter(word, at))
             at += 1
-    return "".join(spoken)
+    return "".join(spoken) + ending[1]
 
 
 def _one_letter(word: str, at: int) -> str:
     char = word[at]
     if char == "e" and at == 0:
         return "э"
+    before, after = word[at - 1 : at], word[at + 1 : at + 2]
+    if char == "s" and before in _FULL and after in _FULL:
+        return "з"
+    if char == "h" and before in _FULL and after not in _VOWELS:
+        return ""  # Johnson
+    if char == "g" and before in _FULL and after in ("e", "i", "y"):
+        return "дж"
     if char == "y" and at > 0 and word[at - 1] in _VOWELS:
         return "й"
     return _SINGLE.get(char, "")

@@ -21,7 +21,7 @@ from tolmach.processors.text_normalization.russian_numbers import (
     RATIO_RULES,
 )
 from tolmach.processors.text_normalization.russian_roman import ROMAN_RULES
-from tolmach.processors.text_normalization.russian_signs import ADDRESS_SIGNS, SIGN_RULES
+from tolmach.processors.text_normalization.russian_signs import ADDRESS_RULES, ADDRESS_SIGNS, SIGN_RULES
 from tolmach.processors.text_normalization.russian_times import TELEPHONE_RULES, TIME_RULES
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
@@ -32,7 +32,7 @@ def prepare_russian(text: str) -> Prepared:
     text = re.sub("(?<=[аеёиоуыэюяАЕЁИОУЫЭЮЯ])[\u0301\u00b4]", "\u0301", clean(text))
     text = re.sub("([аеёиоуыэюяАЕЁИОУЫЭЮЯ])\u0301", rf"{STRESS}\1", text)
     text = _PLUS_STRESS.sub(STRESS, text)
-    text = rewrite(say_address(rewrite(text, (ROMAN_MONTH,)), ADDRESS_SIGNS), _RULES)
+    text = rewrite(say_address(rewrite(text, (ROMAN_MONTH, *ADDRESS_RULES)), ADDRESS_SIGNS), _RULES)
     text = _WORD.sub(lambda m: _word(m.group()), say_initialisms(text))
     return finish(text, LETTERS, letter_to_cyrillic)
 
@@ -63,5 +63,5 @@ _WORD = re.compile(rf"[{_LATIN}]+(?:['-][{_LATIN}]+)*|[\u0370-\u03ff\u1f00-\u1ff
 
 def _word(word: str) -> str:
     if re.match(rf"[{_LATIN}]", word):
-        return f" {to_cyrillic(word.replace(chr(39), ''))} " if word else ""
+        return f" {to_cyrillic(word)} " if word else ""
     return f" {greek_word(word)} "

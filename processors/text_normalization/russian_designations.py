@@ -54,6 +54,8 @@ DESIGNATION_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\w)C#"), "си-шарп "),
     (re.compile(r"(?<!\w)F#"), "эф-шарп "),
     (re.compile(r"(?<![\w.])\.(?=[A-Za-z])"), " точка "),  # .NET
+    (re.compile(r"\+\s?/\s?[-–]|\+-(?=\s?\d)"), " плюс минус "),
+    (re.compile(r"(?<=\d) ([А-ДЖЗИКЛ]) (?=класс|групп|подъезд|корпус)"), lambda m: f" {LETTER_NAMES[m[1].lower()]} "),
     (re.compile(r"(?<![\w/])24/7(?![\w/])"), "двадцать четыре на семь "),
     (re.compile(r"(№{1,2}|§{1,2})\s?(\d{1,9})((?:\s?[-–]\s?\d{1,9})?)(?!\w)"), _number_sign),
     (re.compile(r"(?<=\d)[KК](?![\w-])"), " ка "),

@@ -22,6 +22,20 @@ ADDRESS_SIGNS = {
     "=": "равно", "&": "и", "#": "решётка", "%": "процент", "+": "плюс", "~": "тильда",
 }  # fmt: skip
 
+
+def _words_of(tag: str) -> str:
+    """The words of a tag: НовыйГод, new_year."""
+    return re.sub(r"(?<=[a-zа-яё])(?=[A-ZА-ЯЁ])", " ", tag.replace("_", " "))
+
+
+ADDRESS_RULES: tuple[Rule, ...] = (
+    (re.compile(r"\bhttps?://(?=\w)", re.IGNORECASE), ""),
+    (re.compile(r"(?<![\w.@-])www\.(?=\w)", re.IGNORECASE), "три дабл-ю точка "),
+    (re.compile(r"(?<![\w&#/])#(?=\w*[^\W\d])(\w{1,64})"), lambda m: f"хэштег {_words_of(m[1])}"),
+    (re.compile(r"(?<![\w.@-])@(?=[^\W\d])(\w{1,64})"), lambda m: f"собака {_words_of(m[1])}"),
+)
+"""What goes before addresses are read: nobody says "эйч-ти-ти-пи"; tags and names of people on the net."""
+
 SIGN_RULES: tuple[Rule, ...] = (
     (re.compile("[" + "".join(map(re.escape, SIGNS)) + "]"), lambda m: f" {SIGNS[m.group()]} "),
 )
