@@ -29,12 +29,12 @@ from tolmach.pipelines.cli.evaluation.page import marked, render, worst_sentence
 from tolmach.pipelines.cli.evaluation.plan import language_params
 from tolmach.pipelines.cli.evaluation.plots import Lane, Series, cumulative, histogram, points, ticks, timeline
 from tolmach.pipelines.cli.evaluation.quality import corpus_scores, differences, sentence_chrf, word_errors
-from tolmach.pipelines.cli.evaluation.references import Recording, Sentence, read_set
 from tolmach.pipelines.cli.evaluation.results import Outcome, evaluate, save_results
 from tolmach.pipelines.cli.evaluation.timing import distribution, drift_s_per_min, play_out, text_lags
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.frames import TranslationFrame
 from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.recordings import Recording, Sentence, read_set
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.pipelines.shipped import shipped_file, shipped_graph
 

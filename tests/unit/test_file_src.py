@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tolmach.pipelines.bus import ErrorMessage, InfoMessage, PositionMessage, WarningMessage
-from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, plan_jobs
+from tolmach.pipelines.cli.batch.jobs import plan_jobs
 from tolmach.pipelines.errors import GraphError, MediaError
 from tolmach.pipelines.frames import AudioFrame, Frame, Samples, samples_to_ns
+from tolmach.pipelines.recordings import MEDIA_SUFFIXES
 from tolmach.pipelines.testing import Harness
 from tolmach.transports.files.atomic import AtomicFile
 from tolmach.transports.files.specs import FILE_SRC

@@ -19,17 +19,7 @@ from typing import Any
 from tolmach.pipelines.cli.batch.records import RECORD_NAME, SUMMARY_NAME, source_of
 from tolmach.pipelines.errors import GraphError, no_such_file
 from tolmach.pipelines.language.variables import ParamDef, param_with_role
-
-MEDIA_SUFFIXES = frozenset(
-    (
-        *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".bwf", ".caf", ".dts", ".eac3", ".flac"),
-        *(".gsm", ".m4a", ".m4b", ".mka", ".mp2", ".mp3", ".mpc", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".spx"),
-        *(".tta", ".voc", ".w64", ".wav", ".wma", ".wv"),
-        *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
-        *(".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"),
-    )
-)
-"""What is taken from a folder; a file named directly is tried whatever its suffix."""
+from tolmach.pipelines.recordings import MEDIA_SUFFIXES
 
 MAX_INPUTS = 100_000
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.interrupts import Interrupts
     from tolmach.pipelines.cli.batch.records import Record
     from tolmach.pipelines.cli.evaluation.plan import Plan
-    from tolmach.pipelines.cli.evaluation.references import Recording
     from tolmach.pipelines.cli.evaluation.results import Outcome
     from tolmach.pipelines.graph import Graph
+    from tolmach.pipelines.recordings import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,11 +70,11 @@ def run(args: argparse.Namespace) -> int:
     from tolmach.pipelines.cli.evaluation.page import write_page
     from tolmach.pipelines.cli.evaluation.plan import make_plan
     from tolmach.pipelines.cli.evaluation.quality import require_sacrebleu
-    from tolmach.pipelines.cli.evaluation.references import read_set
     from tolmach.pipelines.cli.evaluation.results import evaluate, save_results
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
     from tolmach.pipelines.language.variables import param_with_role
+    from tolmach.pipelines.recordings import read_set
 
     require_sacrebleu()
     references = _set(args.references)

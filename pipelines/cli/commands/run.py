@@ -49,11 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES, Job, job_params, plan_jobs
+    from tolmach.pipelines.cli.batch.jobs import Job, job_params, plan_jobs
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
     from tolmach.pipelines.language.launch_line import is_line
     from tolmach.pipelines.language.variables import param_with_role
+    from tolmach.pipelines.recordings import MEDIA_SUFFIXES
     from tolmach.pipelines.stdio import STDOUT, stdout_for_media, writes_stdout
 
     if Path(args.graph).suffix.lower() in MEDIA_SUFFIXES and not is_line(args.graph):

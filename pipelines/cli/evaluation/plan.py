@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tolmach.pipelines.cli.batch.jobs import Job, job_params, plan_jobs
-from tolmach.pipelines.cli.evaluation.references import Recording
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import CheckResult, GraphSource, check_graph
 from tolmach.pipelines.language.include import Includes
 from tolmach.pipelines.language.variables import ParamDef, param_with_role
+from tolmach.pipelines.recordings import Recording
 
 AUTO = "auto"
 """A source language that the graph finds by itself: the set's word is not given to it."""

@@ -17,7 +17,6 @@ from tolmach.pipelines.cli.batch.records import write_whole
 from tolmach.pipelines.cli.evaluation.alignment import Alignment, Piece, Span, Stream, align, belongs_to
 from tolmach.pipelines.cli.evaluation.observation import Observation, Text
 from tolmach.pipelines.cli.evaluation.quality import corpus_scores, sentence_chrf
-from tolmach.pipelines.cli.evaluation.references import Recording
 from tolmach.pipelines.cli.evaluation.timing import (
     Heard,
     Lag,
@@ -27,6 +26,7 @@ from tolmach.pipelines.cli.evaluation.timing import (
     play_out,
     text_lags,
 )
+from tolmach.pipelines.recordings import Recording
 
 NAME = "eval.json"
 VERSION = 1

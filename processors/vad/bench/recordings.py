@@ -20,15 +20,14 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from tolmach.pipelines.cli.evaluation.references import read_set
 from tolmach.pipelines.errors import MediaError
+from tolmach.pipelines.recordings import MEDIA_SUFFIXES, read_set
 from tolmach.processors.resample.stream import resample
 from tolmach.processors.vad.element import Leveller
 from tolmach.processors.vad.endpointing import Mono
 from tolmach.processors.vad.silero import WINDOW, SileroDetector
 from tolmach.processors.vad.spec import RATE_HZ, SileroVadSettings
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".mp4", ".mkv"}
 MAX_RECORDING_S = 600
 
 FRAME = RATE_HZ // 100
@@ -82,7 +81,7 @@ class Turn:
 def read_recordings(path: Path) -> list[Recording]:
     """The recordings of a file, a folder, or a manifest (or a folder with one).
 
-    A manifest is that of `tolmach eval` (:func:`tolmach.pipelines.cli.evaluation.references.read_set`); lines whose
+    A manifest is that of `tolmach eval` (:func:`tolmach.pipelines.recordings.read_set`); lines whose
     ``kind`` is noise or music are left out.
 
     Raises:
@@ -93,14 +92,14 @@ def read_recordings(path: Path) -> list[Recording]:
     if manifest.suffix == ".jsonl" and manifest.is_file():
         found = list(_listed(manifest))
     elif path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA_SUFFIXES)
         found = [Recording(str(file.relative_to(path)), "und", load(file), _beside(file)) for file in files]
     elif path.is_file():
         found = [Recording(path.name, "und", load(path), _beside(path))]
     else:
         raise MediaError(f"{path}: no such file or folder; give recordings, a folder of them, or a manifest.jsonl")
     if not found:
-        raise MediaError(f"{path}: no recordings in it ({', '.join(sorted(AUDIO_SUFFIXES))}) and no manifest.jsonl")
+        raise MediaError(f"{path}: no recordings in it and no manifest.jsonl")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Recordings with references: read from a JSONL manifest, or from a folder with texts beside the recordings.
+"""What counts as a recording, and sets of them with references: a JSONL manifest, or a folder with texts beside them.
 
 Described in docs/EVAL.md. A manifest names files of its own folder, so that a set can be moved and handed on.
 """
@@ -13,8 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tolmach.pipelines.cli.batch.jobs import MEDIA_SUFFIXES
 from tolmach.pipelines.errors import GraphError
+
+MEDIA_SUFFIXES = frozenset(
+    (
+        *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".bwf", ".caf", ".dts", ".eac3", ".flac"),
+        *(".gsm", ".m4a", ".m4b", ".mka", ".mp2", ".mp3", ".mpc", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".spx"),
+        *(".tta", ".voc", ".w64", ".wav", ".wma", ".wv"),
+        *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+        *(".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"),
+    )
+)
+"""What is taken from a folder; a file named directly is tried whatever its suffix."""
 
 MAX_RECORDINGS = 10_000
 MAX_SENTENCES = 20_000
