@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +38,8 @@ __all__ = [
 Place = Literal["package", "downloaded", "fetch", "allow"]
 """Where a voice is: it comes with an installed package, lies on this machine, `tolmach fetch` gets it, or the user must
 allow its SHA-256 (and get it, where it is not here)."""
+
+log = logging.getLogger(__name__)
 
 INPUT = "in"
 """The element of :func:`speech_graph` that a program pushes the texts into."""
@@ -207,14 +210,22 @@ def speech_graph(registry: Registry, chosen: Chosen, sink: str, **settings: Any)
 
 def _specs(registry: Registry) -> Iterator[ElementSpec]:
     for element_type in registry:
-        spec = registry.get(element_type)
+        try:
+            spec = registry.get(element_type)
+        except ImportError:
+            continue  # `tolmach doctor` and `tolmach inspect` say so
         if spec.voices is not None:
             yield spec
 
 
 def _voices_of(spec: ElementSpec) -> Iterator[KnownVoice]:
     installed = spec.extra is None or spec.extra.installed
-    for voice in spec.voices() if spec.voices is not None else ():
+    try:
+        voices = spec.voices() if spec.voices is not None else ()
+    except Exception:  # somebody else's code; the other voices can be had all the same
+        log.exception("the voices of %s cannot be listed", spec.type)
+        return
+    for voice in voices:
         place, here = _place(voice)
         yield KnownVoice(spec, voice, place, here, installed)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,6 +54,16 @@ class VoicesWanted(GraphChoice):
     """The voices, and which of them a graph would speak with."""
 
     graph: str = Field("", max_length=200)
+
+
+class SampleWanted(_Body):
+    """Whose sample is to be heard."""
+
+    type: str = Field(max_length=100)
+    name: str = Field(max_length=100)
+    lang: str = Field(max_length=35)
+    speaker: str | None = Field(None, max_length=64)
+    variant: str | None = Field(None, max_length=32)
 
 
 class Candidate(_Body):
@@ -163,16 +173,10 @@ def _add_voices(app: FastAPI) -> None:
         graph = await service.catalogue.load(body.graph, body.params, body.settings) if body.graph else None
         return await service.voices.as_json(graph)
 
-    @app.get("/api/voices/{element_type}/{name}/sample.wav")
-    async def sample(
-        element_type: str,
-        name: str,
-        service: Services,
-        lang: Annotated[str, Query(max_length=35)],
-        speaker: Annotated[str | None, Query(max_length=64)] = None,
-        variant: Annotated[str | None, Query(max_length=32)] = None,
-    ) -> Response:
-        wanted = Wanted(element_type, name, lang, speaker, variant)
+    # Also with POST: it makes the server work, which no page of another origin may.
+    @app.post("/api/voices/sample.wav")
+    async def sample(body: SampleWanted, service: Services) -> Response:
+        wanted = Wanted(body.type, body.name, body.lang, body.speaker, body.variant)
         return Response(await service.voices.sample(wanted), media_type="audio/wav")
 
 

@@ -69,13 +69,16 @@ async def test_the_voices_that_a_choice_speaks_with_are_told(graphs: Path) -> No
         assert (await client.error("POST", "/api/voices", 422, json=wrong))["code"] == "bad-graph"
 
 
+SAMPLE = "/api/voices/sample.wav"
+ROBOT = {"type": "espeak_tts", "name": "ru", "lang": "ru"}
+
+
 async def test_a_sample_is_made_once_and_takes_no_place(graphs: Path) -> None:
-    url = "/api/voices/espeak_tts/ru/sample.wav?lang=ru"
     async with server(graphs, max_sessions=1) as client:
-        first, second = await asyncio.gather(client.http.get(url), client.http.get(url))
-        again = await client.http.get(url)
+        first, second = await asyncio.gather(*(client.http.post(SAMPLE, json=ROBOT) for _ in range(2)))
+        again = await client.http.post(SAMPLE, json=ROBOT)
         assert len(client.service.pool) == 0
-        variant = await client.http.get(f"{url}&variant=ru%2Bf2")
+        variant = await client.http.post(SAMPLE, json={**ROBOT, "variant": "ru+f2"})
     assert first.headers["content-type"] == "audio/wav"
     assert first.content == second.content == again.content
     samples, rate_hz = soundfile.read(io.BytesIO(first.content))
@@ -85,24 +88,28 @@ async def test_a_sample_is_made_once_and_takes_no_place(graphs: Path) -> None:
 
 
 async def test_nothing_is_downloaded_for_a_sample_and_nobody_names_a_file(graphs: Path, tmp_path: Path) -> None:
+    silero = {"type": "silero_tts", "name": "v5_5_ru", "lang": "ru"}
     async with server(graphs) as client:
-        refused = await client.error("GET", "/api/voices/silero_tts/v5_5_ru/sample.wav?lang=ru", 409)
+        refused = await client.error("POST", SAMPLE, 409, json=silero)
         assert "tolmach fetch" in refused["message"]
-        for path in (
-            "espeak_tts/nobody/sample.wav?lang=ru",
-            "espeak_tts/ru/sample.wav?lang=en",
-            "no_such/ru/sample.wav?lang=ru",
-            "espeak_tts/ru/sample.wav?lang=ru&speaker=baya",
-            "espeak_tts/ru/sample.wav?lang=ru&variant=en-gb",
-            "silero_tts/v5_5_ru/sample.wav?lang=ru&variant=%2Fetc%2Fevil.pt",
+        for wanted in (
+            {**ROBOT, "name": "nobody"},
+            {**ROBOT, "lang": "en"},
+            {**ROBOT, "type": "no_such"},
+            {**ROBOT, "speaker": "baya"},
+            {**ROBOT, "variant": "en-gb"},
+            {**silero, "variant": "/etc/evil.pt"},
         ):
-            assert (await client.error("GET", f"/api/voices/{path}", 404))["code"] == "not-found"
+            assert (await client.error("POST", SAMPLE, 404, json=wanted))["code"] == "not-found"
+        elsewhere = {"Origin": "https://elsewhere.example"}
+        refused = await client.error("POST", SAMPLE, 403, json=ROBOT, headers=elsewhere)
+        assert refused["code"] == "forbidden-origin"
     assert not (tmp_path / "cache").exists()
 
 
 async def test_a_sample_under_way_ends_with_the_server(graphs: Path) -> None:
     async with server(graphs) as client:
-        asked = asyncio.create_task(client.http.get("/api/voices/espeak_tts/en-us/sample.wav?lang=en"))
+        asked = asyncio.create_task(client.http.post(SAMPLE, json=ROBOT))
         await until(lambda: any(task.get_name().startswith("voice-sample") for task in asyncio.all_tasks()))
         await client.service.stop()
         with pytest.raises(asyncio.CancelledError):

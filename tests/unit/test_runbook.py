@@ -111,6 +111,7 @@ def test_metrics_are_given():
         queues={"wait": {"ms": 1.0, "frames": 1.0, "dropped": 0.0}},
         round_trip_ms=1.0,
         speculations={"ast": {"hit": 1.0}},
+        voices={"tts": {"spoken": 1}},
     )
     metrics = Metrics(lambda: [snapshot], hosts=lambda: [HostFigures("m")])
     metrics.session_ended("closed")

@@ -168,12 +168,12 @@ export class Voices {
     const mine = { key, sounds: false };
     this.#playing = mine;
     this.#draw();
-    const query = new URLSearchParams({ lang, ...(speaker && { speaker }), ...(variant && { variant }) });
-    const path = `voices/${encodeURIComponent(voice.type)}/${encodeURIComponent(voice.name)}/sample.wav?${query}`;
+    const wanted = { type: voice.type, name: voice.name, lang, speaker: speaker ?? null, variant: variant ?? null };
+    const known = JSON.stringify(wanted);
     try {
-      if (!this.#blobs.has(path)) setText(this.#parts.note, `The server makes a sample of ${voice.name}.`);
-      const blob = this.#blobs.get(path) ?? (await (await this.#api.request("GET", path, undefined, { timeoutMs: SAMPLE_MS })).blob());
-      this.#blobs.set(path, blob);
+      if (!this.#blobs.has(known)) setText(this.#parts.note, `The server makes a sample of ${voice.name}.`);
+      const blob = this.#blobs.get(known) ?? (await this.#sampleOf(wanted));
+      this.#blobs.set(known, blob);
       if (this.#playing !== mine) return;
       mine.sounds = true;
       setText(this.#parts.note, "");
@@ -184,6 +184,11 @@ export class Voices {
       this.#ended();
       setText(this.#parts.note, explain(error));
     }
+  }
+
+  async #sampleOf(wanted) {
+    const answer = await this.#api.request("POST", "voices/sample.wav", wanted, { timeoutMs: SAMPLE_MS });
+    return answer.blob();
   }
 
   #stop() {
