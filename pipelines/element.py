@@ -252,6 +252,23 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms of something that an element loads.
+
+    Attributes:
+        what: What it loads, for people: the name of a model.
+        licence: Its terms, by the usual short name.
+        commercial: Whether they allow commercial use.
+        instead: What to take where they do not, for people; "" where nobody knows.
+    """
+
+    what: str
+    licence: str
+    commercial: bool
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spoken:
     """What a voice would say of a text.
 
@@ -306,6 +323,8 @@ class ElementSpec:
         settle: What the settings come to once it is known what travels over the pads, from the settings and the caps by
             pad name; ``missing`` and ``prefetch`` are asked with that. For an element that has more than this graph
             can make use of: of the voices for five languages the two that may come. None keeps them.
+        terms: The terms of what it loads, from its settings; called where a graph is checked, imports nothing heavy.
+            Leave out what its user brings: whose it is, only he knows. None where all may be used commercially.
         voices: The voices that a text-to-speech element knows by name, for people who choose one; called where they are
             listed, imports nothing heavy.
         voice_settings: The settings with which it speaks a language, from its BCP-47 tag and a voice: one of
@@ -339,6 +358,7 @@ class ElementSpec:
     extra: Extra | None = None
     missing: Callable[[Any, Path], tuple[Missing, ...]] | None = None
     settle: Callable[[Any, Mapping[str, Caps]], Settings] | None = None
+    terms: Callable[[Any], tuple[Terms, ...]] | None = None
     voices: Callable[[], tuple[Voice, ...]] | None = None
     voice_settings: Callable[[str, str | None], Mapping[str, Any]] | None = None
     speaks: Callable[[Any], Mapping[str, str]] | None = None

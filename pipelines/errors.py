@@ -45,6 +45,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "cycle": "Elements feed themselves, or a bin contains itself.",
         "missing-queue": "Branches part and meet again without a queue on each.",
         "check-stopped": "The graph asks for more work, or has more problems, than a check takes on.",
+        "terms": "What an element would load may not be used as the graph says.",
         "duplicate-output": "Two elements write the same file.",
         "unordered-merge": "A funnel does not sort what a sink lays out by media time.",
         "unused-element": "An element or a bin is declared and never used.",

@@ -105,6 +105,7 @@ class Graph:
         nodes: By name, in the order of declaration.
         links: In the order written.
         order: Node names in topological order; among equals the order of declaration.
+        commercial: Whether it is to be used commercially, so that nothing may be loaded whose terms forbid it.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Graph:
     nodes: Mapping[str, Node]
     links: tuple[Link, ...]
     order: tuple[str, ...]
+    commercial: bool = False
     _by_src: dict[str, tuple[Link, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def links_from(self, node: str) -> tuple[Link, ...]:

@@ -48,6 +48,10 @@ def graph_schema(registry: Registry | None = None) -> dict[str, Any]:
             "version": {"const": 1, "description": "Version of the graph language."},
             "name": {"type": "string", "description": "Name of the graph; the file's name when left out."},
             "description": {"type": "string", "description": "What the graph is for."},
+            "commercial": {
+                "anyOf": [{"type": ["boolean", "null"]}, _VARIABLE],
+                "description": "Whether the graph is to be used commercially: what may not be is refused.",
+            },
             "include": {
                 "type": ["array", "null"],
                 "description": "Files whose bins are there too; paths start from the folder of this file.",

@@ -58,11 +58,20 @@ class GraphBuilder:
     Args:
         name: Name of the graph.
         description: For people.
+        commercial: Whether it is to be used commercially: what may not be is refused.
         registry: Element types; what Tolmach ships and what is installed when None.
     """
 
-    def __init__(self, name: str = "graph", *, description: str = "", registry: Registry | None = None) -> None:
-        self._described = Description(name, description)
+    def __init__(
+        self,
+        name: str = "graph",
+        *,
+        description: str = "",
+        commercial: bool = False,
+        registry: Registry | None = None,
+    ) -> None:
+        stated = _place(f"graph {name!r}") if commercial else None
+        self._described = Description(name, description, commercial=stated)
         self._registry = registry or Registry.default()
         self._added: list[_Added] = []
         self._chains: list[str] = []

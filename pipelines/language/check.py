@@ -45,7 +45,8 @@ from tolmach.pipelines.language.launch_line import LaunchLine, in_line_words, is
 from tolmach.pipelines.language.links import Linked, make_links
 from tolmach.pipelines.language.negotiate import negotiate
 from tolmach.pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, topological_order
-from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, parse_params, resolve_params
+from tolmach.pipelines.language.terms import check_terms, voice_lines
+from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.shipped import shipped_graph
 
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 COMMAND_LINE = "<command line>"
-_KEYS = ("version", "name", "description", "include", "params", "bins", "elements", "links")
+_KEYS = ("version", "name", "description", "commercial", "include", "params", "bins", "elements", "links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +158,11 @@ def check_graph(
             values = _resolve(declared, given, environment, require_params, problems)
             name = _text(root, "name", problems) or (Path(file).stem if line is None else line.name)
             shown = {n: None if v.unset else v.value for n, v in values.items()}
-            document = Description(name, _text(root, "description", problems) or "", path, shown)
+            scope = Scope(values, environment)
+            commercial = _commercial(root, scope, problems)
+            document = Description(name, _text(root, "description", problems) or "", path, shown, commercial)
             read_includes(root, file, includes, included, problems)
-            level = expand_bins(root, included, given.overrides, Scope(values, environment), problems)
+            level = expand_bins(root, included, given.overrides, scope, problems)
             graph = assemble(document, level, registry or Registry.default(), problems)
     except CheckStopped:
         graph = None  # which the diagnostics say
@@ -243,12 +246,14 @@ class Description:
         description: For people, or "".
         path: The file it comes from, or None.
         params: Values of its params.
+        commercial: Where it says that it is to be used commercially; None where it does not.
     """
 
     name: str
     description: str
     path: Path | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    commercial: Span | None = None
 
 
 class _Given:
@@ -326,6 +331,19 @@ def _text(root: YamlMapping, key: str, problems: Diagnostics) -> str | None:
     return None
 
 
+def _commercial(root: YamlMapping, scope: Scope, problems: Diagnostics) -> Span | None:
+    """Where the graph says ``commercial: true``, if it does."""
+    entry = root.get("commercial")
+    if entry is None or is_null(entry.value):
+        return None
+    said = expand(entry.value, scope, problems)
+    if said.failed or said.unset:
+        return None
+    if not isinstance(said.value, bool):
+        problems.add("bad-value", said.span, "commercial must be true or false")
+    return entry.key_span if said.value is True else None
+
+
 def _resolve(
     declared: Mapping[str, ParamDef],
     given: _Given,
@@ -374,10 +392,10 @@ def assemble(document: Description, level: Level, registry: Registry, problems: 
     check_queues(order, drafts, linked.links, problems)
     check_order(order, drafts, linked.links, problems)
     unsure = {name for name, draft in drafts.items() if draft.unsure}
-    caps = negotiate(order, linked.pads, linked.links, problems, unsure)
+    caps = negotiate(order, linked.pads, linked.links, problems, unsure, voice_lines(drafts, registry))
     if problems.has_errors:
         return None
-    return Graph(
+    graph = Graph(
         name=document.name,
         description=document.description,
         path=document.path,
@@ -385,7 +403,11 @@ def assemble(document: Description, level: Level, registry: Registry, problems: 
         nodes=_nodes(drafts, linked),
         links=tuple(Link(li.src, li.sink, c, li.span) for li, c in zip(linked.links, caps, strict=True)),
         order=order,
+        commercial=document.commercial is not None,
     )
+    if document.commercial is not None:
+        check_terms(graph, document.commercial, problems)
+    return graph
 
 
 def _nodes(drafts: Mapping[str, DraftElement], linked: Linked) -> dict[str, Node]:

@@ -12,7 +12,7 @@ the peers of ``like`` elements behind it, as far as these repeat its fields.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tolmach.pipelines.caps import (
@@ -30,6 +30,9 @@ from tolmach.pipelines.language.diagnostics import Diagnostics
 from tolmach.pipelines.language.links import DraftLink, template_of
 
 __all__ = ["negotiate"]
+
+VoiceLine = Callable[[str], str | None]
+"""What to write for a voice that speaks a language, by its BCP-47 tag; None where nothing does."""
 
 _SOUND = {"rate": "rate_hz", "channels": "channels"}
 """Fields that people look for first, and the settings of ``resample`` that change them."""
@@ -49,7 +52,12 @@ def _show(structure: Structure) -> str:
 
 
 def _report_mismatch(
-    link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset[str] | None, problems: Diagnostics
+    link: DraftLink,
+    offered: Caps,
+    accepted: Caps,
+    open_fields: frozenset[str] | None,
+    problems: Diagnostics,
+    voice_line: VoiceLine | None,
 ) -> None:
     """Report ``caps-mismatch`` on a link.
 
@@ -59,6 +67,7 @@ def _report_mismatch(
         accepted: What its sink side accepts.
         open_fields: Fields still negotiable behind a dynamic pad; None when the link is not behind one.
         problems: Takes the report.
+        voice_line: Where the sink is a voice, what to write for one of another language.
     """
     notes = [f"src offers   {_show_caps(offered)}", f"sink accepts {_show_caps(accepted)}"]
     if open_fields is not None and offered.can_intersect(accepted):
@@ -68,7 +77,7 @@ def _report_mismatch(
         link.span,
         f"cannot link {link.src} -> {link.sink}",
         notes=notes,
-        hint=_hint(link, offered, accepted, open_fields),
+        hint=_hint(link, offered, accepted, open_fields, voice_line),
     )
 
 
@@ -124,7 +133,13 @@ def _report_unlike_inputs(first: DraftLink, given: Caps, second: DraftLink, othe
     )
 
 
-def _hint(link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset[str] | None) -> str:
+def _hint(
+    link: DraftLink,
+    offered: Caps,
+    accepted: Caps,
+    open_fields: frozenset[str] | None,
+    voice_line: VoiceLine | None = None,
+) -> str:
     mine, conflicts = _closest(offered, accepted, open_fields)
     if mine is None:
         kinds = sorted({s.media for s in offered}), sorted({s.media for s in accepted})
@@ -151,7 +166,10 @@ def _hint(link: DraftLink, offered: Caps, accepted: Caps, open_fields: frozenset
     elif spoken:
         given = ", ".join(f"{n}={_value(mine.get(n))}" for n in spoken)
         taken = ", ".join(f"{n}={_value(conflicts[n])}" for n in spoken)
-        advice.append(f"{link.src.node} gives {given} and {link.sink.node} takes {taken}: make the two agree")
+        only = next(iter(lacking)) if len(lacking) == 1 else ""
+        line = voice_line(only) if voice_line is not None and only else None
+        way_out = f"to speak {only}, write {link.sink.node}: {line}" if line else "make the two agree"
+        advice.append(f"{link.src.node} gives {given} and {link.sink.node} takes {taken}: {way_out}")
     advice.extend(
         f"make {n} agree: {_value(mine.get(n))} is given, {_value(v)} is taken"
         for n, v in conflicts.items()
@@ -214,6 +232,7 @@ def negotiate(
     links: Sequence[DraftLink],
     problems: Diagnostics,
     unsure: Collection[str],
+    voices: Mapping[str, VoiceLine] | None = None,
 ) -> list[Caps]:
     """Find the caps of every link; reports ``caps-mismatch`` for each that cannot have any.
 
@@ -223,12 +242,13 @@ def negotiate(
         links: The links; both pads of each exist.
         problems: Takes the mismatches. One mismatch does not cause others: nothing travels over a broken link.
         unsure: Elements whose pads depend on params without a value. What they cause is not a mismatch yet.
+        voices: For elements that are voices what to write in their place.
 
     Returns:
         Caps for each link, in the order of ``links``: fixed, except for what a dynamic pad leaves open and what no pad
         constrains. A broken link has EMPTY; so has one that cannot be right before an unset param has a value.
     """
-    return _Negotiation(order, pads, links, problems, unsure).run()
+    return _Negotiation(order, pads, links, problems, unsure, voices or {}).run()
 
 
 @dataclass(slots=True)
@@ -268,8 +288,10 @@ class _Negotiation:
         links: Sequence[DraftLink],
         problems: Diagnostics,
         unsure: Collection[str],
+        voices: Mapping[str, VoiceLine],
     ) -> None:
         self.problems = problems
+        self.voices = voices
         find = {(node, pad.name): pad for node, found in pads.items() for pad in found}
         self.states = [
             _State(
@@ -331,11 +353,15 @@ class _Negotiation:
             offered = offered.intersect(repeated)
         self.narrow(state, offered, state.sink.caps)
 
+    def mismatch(self, state: _State, offered: Caps, accepted: Caps) -> None:
+        voice = self.voices.get(state.link.sink.node)
+        _report_mismatch(state.link, offered, accepted, state.open, self.problems, voice)
+
     def narrow(self, state: _State, offered: Caps, accepted: Caps) -> bool:
         """Restrict a link to what is offered and accepted; returns whether that changed it."""
         caps = _common(offered, accepted, state.open)
         if caps.is_empty and not state.unsure:
-            _report_mismatch(state.link, offered, accepted, state.open, self.problems)
+            self.mismatch(state, offered, accepted)
         changed = caps != state.caps
         state.caps = caps
         return changed and not caps.is_empty
@@ -364,7 +390,7 @@ class _Negotiation:
             # Somebody else decided differently upstream: the link that cannot follow is the one to report.
             offered = _forward(before.caps, after.src) or after.src.caps
             if not after.unsure:
-                _report_mismatch(after.link, offered, after.caps, after.open, self.problems)
+                self.mismatch(after, offered, after.caps)
             after.caps = Caps.empty()
             return False
         changed = caps != before.caps

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError, field_validator, model_validator
 
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings, Voice
+from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings, Terms, Voice
 from tolmach.processors.languages import script_of
 from tolmach.processors.silero import stress as accents
 from tolmach.processors.silero.files import cached_at, expected_at
@@ -363,7 +363,16 @@ def _voices() -> tuple[Voice, ...]:
     )
 
 
-def _terms() -> str:
+def _terms(settings: SileroTtsSettings) -> tuple[Terms, ...]:
+    found = (settings.single(lang) for lang in settings.by_language)
+    return tuple(
+        Terms(each.info.name, each.info.licence, each.info.commercial, instead(each.language))
+        for each in found
+        if each.info
+    )
+
+
+def _all_terms() -> str:
     named: dict[tuple[str, bool], list[str]] = {}
     for model in MODELS.values():
         named.setdefault((model.licence, model.commercial), []).append(model.name)
@@ -387,6 +396,7 @@ SPEC = ElementSpec(
     prefetch="tolmach.processors.silero.element:fetch",
     missing=_missing,
     settle=settle,
+    terms=_terms,
     voices=_voices,
     voice_settings=_voice_settings,
     speaks=lambda settings: {lang: settings.single(lang).model for lang in settings.by_language},
@@ -399,6 +409,6 @@ SPEC = ElementSpec(
         "with `sha256` or the variable TOLMACH_ALLOW_SHA256. Models "
         "are kept in TOLMACH_CACHE (default ~/.cache/tolmach); `tolmach fetch GRAPH` gets them beforehand."
     ),
-    licence=f"{_terms()}; all by Silero Team",
+    licence=f"{_all_terms()}; all by Silero Team",
     example="{type: silero_tts, model: v5_5_ru, speaker: baya, rate_hz: 48000}",
 )

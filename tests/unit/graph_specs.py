@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tolmach.pipelines.builtin.pass_through import CAPSFILTER
-from tolmach.pipelines.element import ElementSpec, Output, Pad, Settings
+from tolmach.pipelines.element import ElementSpec, Output, Pad, Settings, Terms
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.check import CheckResult, check_graph
 from tolmach.pipelines.registry import Registry
@@ -56,6 +56,10 @@ class Tts(Settings):
     lang: Literal["ru", "en", "no"] = "ru"
     speaker: str = "baya"
     rate_hz: Literal[8000, 24000, 48000] = 48000
+
+
+class Licensed(Tts):
+    model: str = "best"
 
 
 class Sink(Settings):
@@ -115,6 +119,14 @@ SPECS = (
     ),
     spec("canary_ast", Ast, _ast, on_error="skip"),
     spec("espeak_tts", Tts, _tts),
+    spec(
+        "licensed_tts",
+        Licensed,
+        _tts,
+        terms=lambda s: (
+            Terms(s.model, "MIT" if s.model == "free" else "CC BY-NC 4.0", s.model == "free", "take free"),
+        ),
+    ),
     spec("file_sink", Sink, (Pad.sink("audio/raw, rate={8000, 16000, 24000, 48000}, channels=[1, 8]"),)),
     spec("subtitle_sink", Sink, (Pad.sink("text/x-translation"),), timed=True),
     spec("cd_sink", NoSettings, (Pad.sink("audio/raw, rate=44100, channels=2"),)),
