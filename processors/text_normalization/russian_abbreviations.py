@@ -19,7 +19,7 @@ from tolmach.processors.text_normalization.russian_context import (
     word_before,
     word_set,
 )
-from tolmach.processors.text_normalization.russian_morphology import decline, forms
+from tolmach.processors.text_normalization.russian_morphology import decline, forms, is_part
 from tolmach.processors.text_normalization.russian_numerals import Case, Gender, cardinal, ordinal
 
 STOP = r"(?!\w)(?:\.(?!\s*$|\s+(?-i:[А-ЯЁ])))?"
@@ -38,9 +38,14 @@ def _pairs(entries: str) -> dict[str, str]:
 
 # Phrases ----------------------------------------------------------------------------------------------------------
 
+
+def _wednesday(match: Match) -> str:
+    """``в ср. будет дождь``, but not "в ср. возрасте"."""
+    return match.group() if match[1] and is_part(match[1], "NOUN", "ADJF") else "среду "
+
+
 _PHRASES: tuple[Rule, ...] = (
     short(rf"и\s+т\.\s?д{STOP}", "и так далее"),
-    short(rf"и\s+т\.\s?п{STOP}", "и тому подобное"),
     short(rf"и\s+т\.\s?п{STOP}", "и тому подобное"),
     short(rf"и\s+др{STOP}", "и другие"),
     short(rf"и\s+пр{STOP}", "и прочее"),
@@ -86,6 +91,7 @@ _PHRASES: tuple[Rule, ...] = (
     short(r"и/или(?!\w)", "и или"),
     short(r"и/о(?!\w)", "исполняющий обязанности"),
     short(r"см\.(?<!\d см\.)(?=\s+[«\"\w(])", "смотри"),
+    (re.compile(r"(?<=[вВ] )ср\.(?=\s*$|\s*[,;)]|\s+(\w+))"), _wednesday),
     short(r"ср\.(?=\s+(?:с|также|рис|табл|гл|ст|п|стр|у|выше|ниже|напр|[a-z])(?!\w))", "сравни"),
     short(r"вм\.(?=\s+[а-яё])", "вместо"),
     short(r"чл\.?-корр\.?(?!\w)", "член-корреспондент"),
@@ -137,6 +143,9 @@ _ORDINAL_AFTER = word_set("часть")
 
 def _numbered(match: Match, short_form: str, number: str, more: str | None) -> str:
     noun = _NUMBERED[short_form.lower()]
+    counted = re.search(r"\d\s$", text_before(match))
+    if short_form in _AS_UNITS and counted and not re.search(r"(?:пп?|ст|гл)\.?\s?\d+\s$", text_before(match)):
+        return match.group()
     if noun == "квартира" and (len(number) == 4 or re.search(r"[IVX]\s$", text_before(match))):
         return match.group()  # a quarter of a year
     before = text_before(match)
@@ -215,7 +224,9 @@ def _case_of_name(match: Match, name: str) -> Case:
     ]
     wanted = preposition_case(text_before(match))
     if wanted:
-        return next((case for case in wanted if case in of_name), wanted[0])
+        case = next((case for case in wanted if case in of_name), wanted[0])
+        # A name whose accusative is its nominative ("на оз. Селигер") says nothing of the case.
+        return wanted[0] if case == "a" and "n" in of_name else case
     word = word_before(match)
     if is_noun(word):
         place = any("Geox" in form.marks for form in forms(name)[:3])
@@ -361,15 +372,12 @@ ABBREVIATIONS: tuple[Rule, ...] = (
     *_PHRASES,
     (
         re.compile(
-            rf"(?<![\w.])(?:({_either(_NUMBERED.keys() - _AS_UNITS)})|(?<!\d\s)({_either(_AS_UNITS)}))\.\s?(?:№\s?)?"
+            rf"(?<![\w.])({_either(_NUMBERED)})\.\s?(?:№\s?)?"
             r"(\d{1,6})((?:\s?[-–]\s?|\sи\s)\d{1,6}(?![\d.,]*\d))?(?!\w)",
             re.IGNORECASE,
         ),
-        lambda m: (
-            m.group()
-            if m[2] and m[2].isupper() and len(m[2]) == 1 and m[2] != "Ч"
-            else _numbered(m, m[1] or m[2], *m.group(3, 4))
-        ),
+        # "С. 5" may be somebody's initial.
+        lambda m: m.group() if m[1] in ("С", "Т", "К", "Ф", "Д") else _numbered(m, *m.group(1, 2, 3)),
     ),
     (
         re.compile(
@@ -382,7 +390,7 @@ ABBREVIATIONS: tuple[Rule, ...] = (
         re.compile(
             r"(?<![\w.-])(?<!\d\s)([Уу]л|[Пп]росп|[Пп]ер|[Пп]л|[Нн]аб|[Бб]ул|[Мм]кр|[Пп]ос|[Дд]ер|[Оо]з)\.(?=\s*(?:\d|([а-яёА-ЯЁ]+)))"
         ),
-        lambda m: _street(m),
+        _street,
     ),
     (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_TITLES)})\.{_NAME}"), _named),
     (re.compile(rf"(?<![\w.-])({_either({k.capitalize(): v for k, v in {**_TITLES}.items()})})\.{_NAME}"), _named),

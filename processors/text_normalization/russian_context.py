@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match
+from tolmach.processors.text_normalization.russian_government import PREPOSITIONS as ALL_PREPOSITIONS
 from tolmach.processors.text_normalization.russian_morphology import is_part
 from tolmach.processors.text_normalization.russian_numerals import Case
 
@@ -21,16 +22,15 @@ def _cases(entries: dict[Case, str]) -> dict[str, Case]:
 
 PREPOSITIONS: dict[str, Case] = _cases(
     {
-        "g": "от до из с со без у около после кроме вместо против возле вокруг среди ради из-за из-под вне внутри мимо "
-        "насчёт ввиду относительно накануне ранее раньше позже позднее вдоль близ недалеко относительно помимо сверх "
-        "посреди напротив вблизи",
+        "g": "от до из с со без у около после кроме вместо ранее раньше позже позднее накануне недалеко",
         "d": "к ко по благодаря согласно вопреки навстречу подобно соответственно",
         "a": "через про сквозь за спустя",
         "i": "над под перед между",
         "p": "в во на о об обо при",
     }
 )
-"""The case after a preposition where it is one of a place; "с" out of, "за" the time it takes, "по" along."""
+"""The case after a preposition of place or time; "с" out of, "за" the time it takes, "по" along. The rarer ones, which
+have but one meaning, are those of :mod:`russian_government`."""
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -61,7 +61,9 @@ def preposition_case(before: str) -> tuple[Case, ...]:
     word = found[1] if found else ""
     if word in _TWO_CASES:
         return _TWO_CASES[word]
-    return (PREPOSITIONS[word],) if word in PREPOSITIONS else ()
+    if word in PREPOSITIONS:
+        return (PREPOSITIONS[word],)
+    return ALL_PREPOSITIONS.get(word.replace("ё", "е"), ())
 
 
 _TWO_CASES: dict[str, tuple[Case, ...]] = {
