@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings, Voice
+from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Voice
 from tolmach.processors.languages import primary_language
-from tolmach.processors.tts import speech_pads
+from tolmach.processors.tts import SpeechSettings, speech_pads
 from tolmach.processors.tts.lexicon import LEXICON, check_path
 
 RATE_HZ = 22050
@@ -23,7 +23,7 @@ VOICES = {
 """espeak-ng's voice for each of the 25 languages of Canary-1b-v2 (a test compares it with the library's list)."""
 
 
-class EspeakSettings(Settings):
+class EspeakSettings(SpeechSettings):
     """Settings of ``espeak_tts``."""
 
     lang: str = Field("en", description="Language of the text that comes in: " + ", ".join(sorted(VOICES)) + ".")
@@ -42,7 +42,6 @@ class EspeakSettings(Settings):
     rate_wpm: Live[int] = Field(175, ge=80, le=450, title="Speaking rate", description="Speaking rate, words a minute.")
     pitch: Live[int] = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
     volume: Live[int] = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")
-    chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
 
     _lexicon_is_sound = field_validator("lexicon")(check_path)
 

@@ -11,19 +11,19 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError, field_validator, model_validator
 
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Settings, Terms, Voice
+from tolmach.pipelines.element import ElementSpec, Extra, Field, Live, Missing, Pad, Terms, Voice
 from tolmach.processors.languages import script_of
 from tolmach.processors.silero import stress as accents
 from tolmach.processors.silero.files import cached_at, expected_at
 from tolmach.processors.silero.voices import MODELS, SLOWER, SileroModelInfo, SpokenIn, fitting
-from tolmach.processors.tts import speech_pads, wanted_languages
+from tolmach.processors.tts import SpeechSettings, speech_pads, wanted_languages
 from tolmach.processors.tts.lexicon import LEXICON, check_path
 
 USUAL_MODEL = "v5_5_ru"
 USUAL_RATE_HZ: Literal[48000] = 48000
 
 
-class SileroTtsSettings(Settings):
+class SileroTtsSettings(SpeechSettings):
     """Settings of ``silero_tts``."""
 
     model: str = Field(
@@ -86,7 +86,6 @@ class SileroTtsSettings(Settings):
     pause_ms: Live[int] = Field(
         200, ge=0, le=5000, title="Pause between sentences", description="Silence between sentences, ms."
     )
-    chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
     cpu_threads: int = Field(
         0, ge=0, le=256, description="CPU threads the model computes with; 0 takes PyTorch's own number."
     )

@@ -5,8 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tolmach.pipelines.caps import Caps
-from tolmach.pipelines.element import Pad
+from tolmach.pipelines.element import Field, Live, Pad, Settings
 from tolmach.processors.languages import text_caps
+from tolmach.processors.tts.pace import LIVE_BUDGET_MS, MAX_TEMPO
+
+
+class SpeechSettings(Settings):
+    """What every voice can be told; the settings of each go on from here."""
+
+    chunk_ms: int = Field(100, ge=10, le=1000, description="Length of the audio frames, ms.")
+    max_lag_ms: Live[int | None] = Field(
+        None,
+        ge=0,
+        le=600_000,
+        title="How late speech may come",
+        description="How much later than its source ended a text may begin to be heard, ms. As speech falls behind, "
+        "pauses become shorter, then it becomes faster; a text that would come later still is left to the caption. "
+        f"null: {LIVE_BUDGET_MS} in live graphs, no bound in others; 0: no bound, and nothing is hurried.",
+    )
+    max_tempo: Live[float] = Field(
+        MAX_TEMPO,
+        ge=1.0,
+        le=2.0,
+        title="How fast it may become",
+        description="How much faster than its own speed speech that has fallen behind may become, its pitch kept.",
+    )
 
 
 def speech_pads(langs: Sequence[str], rate_hz: int) -> tuple[Pad, ...]:

@@ -6,11 +6,12 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from tolmach.pipelines.bus import SpeculationMessage
+from tolmach.pipelines.bus import SpeculationMessage, UnspokenMessage, VoicePaceMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.frames import (
     AudioFrame,
@@ -21,8 +22,11 @@ from tolmach.pipelines.frames import (
     UtteranceStart,
     samples_to_ns,
 )
+from tolmach.pipelines.listener import Listener
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.languages import ABBREVIATIONS
+from tolmach.processors.tts.hurry import Hurry
+from tolmach.processors.tts.pace import MAX_TEMPO, Budget, Pace, Pacer
 
 __all__ = ["MAX_TEXT_CHARS", "SpeechElement", "split_text"]
 
@@ -55,8 +59,13 @@ class SpeechElement(Element):
     is the same; a different one, or a newer partial one, throws them away, and so do other settings. What is heard is
     therefore the same with or without it, and begins earlier.
 
-    Subclasses set :attr:`rate_hz` before the first frame and write :meth:`synthesise`; their settings have
-    ``chunk_ms``.
+    A voice that has fallen behind its speaker hurries, and at last leaves a text out, as
+    :mod:`tolmach.processors.tts.pace` says. That is decided when a text's turn has come, from media time, on what the
+    engine has made at its own speed; so it does not depend on chunks, load, or what was prepared. Where a live listener
+    is known (:class:`tolmach.pipelines.listener.Listener`) it is he who says how long speech waits.
+
+    Subclasses set :attr:`rate_hz` before the first frame and write :meth:`synthesise`; their settings are
+    :class:`tolmach.processors.tts.SpeechSettings`, or at least have ``chunk_ms``.
     """
 
     rate_hz: int = 0
@@ -69,6 +78,8 @@ class SpeechElement(Element):
         self._jobs: OrderedJobs[_Speech] = OrderedJobs(context, _AHEAD, self._deliver)
         self._speeches: set[_Speech] = set()
         self._prepared: _Speech | None = None
+        self._pacer = Pacer()
+        self._listeners = [each for each in context.resources.values() if isinstance(each, Listener)]
 
     def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
         """Speak ``frame.text``; blocks of any length, float32[n], mono, [-1, 1], at :attr:`rate_hz`.
@@ -118,6 +129,7 @@ class SpeechElement(Element):
     async def stop(self) -> None:
         """Silence: throw away what is under way."""
         self._prepared = None
+        self._pacer = Pacer()
         speeches = list(self._speeches)
         for speech in speeches:
             speech.task.cancel()
@@ -178,37 +190,81 @@ class SpeechElement(Element):
         return prepared or self._begin(frame)
 
     async def _deliver(self, speech: _Speech) -> None:
-        frame, push = speech.frame, self.context.push
-        chunk = max(1, self.rate_hz * self.settings.chunk_ms // 1000)
-        held = np.zeros(0, np.float32)
-        spoken = 0
+        frame = speech.frame
+        pace = self._pace(frame)
+        if not pace.spoken:
+            speech.task.cancel()
+            self.context.post(UnspokenMessage(frame.utterance, frame.part, pace.lag_ns, pts_ns=frame.end_ns))
+            return
+        said = _Said(frame, self.rate_hz)
         try:
-            ended = sounding = False
-            while not ended:
-                block = await speech.next()
-                ended = block is None
-                held = held if block is None else np.concatenate((held, block))
-                if not sounding:
-                    held, sounding = _from_first_sound(held, self.rate_hz)
-                    if not sounding:
-                        continue
-                while len(held) >= chunk or (ended and len(held)):
-                    if not spoken:
-                        await push(UtteranceStart(frame.utterance, frame.pts_ns, frame.end_ns))
-                    samples, held = held[:chunk, None].copy(), held[chunk:]
-                    pts_ns = frame.pts_ns + samples_to_ns(spoken, self.rate_hz)
-                    spoken += len(samples)
-                    await push(AudioFrame(samples, self.rate_hz, pts_ns, frame.utterance))
+            await self._say(speech, pace, said)
             await speech.task
         except Exception:
-            if spoken:
-                end_ns = frame.pts_ns + samples_to_ns(spoken, self.rate_hz)
-                await push(UtteranceEnd(frame.utterance, frame.pts_ns, end_ns, "error"))
+            if said.samples:
+                await self.context.push(UtteranceEnd(frame.utterance, frame.pts_ns, said.end_ns, "error"))
             raise
         finally:
             speech.task.cancel()
-        if spoken:
-            await push(UtteranceEnd(frame.utterance, frame.pts_ns, frame.pts_ns + samples_to_ns(spoken, self.rate_hz)))
+            self._pacer.spoke(samples_to_ns(said.samples, self.rate_hz))
+        if said.samples:
+            await self.context.push(UtteranceEnd(frame.utterance, frame.pts_ns, said.end_ns))
+
+    def _pace(self, frame: TranslationFrame) -> Pace:
+        """How a text whose turn has come is spoken."""
+        settings = self.settings
+        max_lag_ms, max_tempo = getattr(settings, "max_lag_ms", None), getattr(settings, "max_tempo", MAX_TEMPO)
+        budget = Budget.of(max_lag_ms, max_tempo, live=self.context.live)
+        known_ns, free_ns = frame.end_ns if frame.decided_ns is None else frame.decided_ns, None
+        for listener in self._listeners:
+            now_ns = listener.now_ns()
+            known_ns = max(known_ns, now_ns)
+            free_ns = max(free_ns or 0, now_ns + listener.waiting_ns())
+        return self._pacer.next(frame.end_ns, known_ns, budget, free_ns)
+
+    async def _say(self, speech: _Speech, pace: Pace, said: _Said) -> None:
+        """Push what is heard of a text: from its first sound on, hurried if need be, in frames of ``chunk_ms``."""
+        frame, context = speech.frame, self.context
+        chunk = max(1, self.rate_hz * self.settings.chunk_ms // 1000)
+        hurry = Hurry(self.rate_hz, pace) if pace.hurries else None
+        held = np.zeros(0, np.float32)
+        ended = sounding = False
+        while not ended:
+            block = await speech.next()
+            ended = block is None
+            if not sounding:
+                held = held if block is None else np.concatenate((held, block))
+                held, sounding = _from_first_sound(held, self.rate_hz)
+                if not sounding:
+                    continue
+                block, held = held, held[:0]
+            if hurry is not None:
+                block = hurry.process(held[:0] if block is None else block)
+                block = np.concatenate((block, hurry.flush())) if ended else block
+            held = held if block is None else np.concatenate((held, block))
+            while len(held) >= chunk or (ended and len(held)):
+                if not said.samples:
+                    place = frame.utterance, frame.part
+                    context.post(VoicePaceMessage(*place, pace.lag_ns, pace.tempo, pts_ns=frame.end_ns))
+                    await context.push(UtteranceStart(frame.utterance, frame.pts_ns, frame.end_ns))
+                samples, held = held[:chunk, None].copy(), held[chunk:]
+                pts_ns = said.end_ns
+                said.samples += len(samples)
+                await context.push(AudioFrame(samples, self.rate_hz, pts_ns, frame.utterance))
+
+
+@dataclass(slots=True)
+class _Said:
+    """How much of a text has been pushed."""
+
+    frame: TranslationFrame
+    rate_hz: int
+    samples: int = 0
+
+    @property
+    def end_ns(self) -> int:
+        """Media time behind it, running with the samples from where its source began, ns."""
+        return self.frame.pts_ns + samples_to_ns(self.samples, self.rate_hz)
 
 
 def _is_spoken(frame: TranslationFrame) -> bool:

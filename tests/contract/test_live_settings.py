@@ -85,7 +85,14 @@ SILERO = VAD | {
 WEBRTC = VAD | {"mode": Change(3, {"mode": 0}, exact=False)}
 DETECTORS: Mapping[str, Mapping[str, Change]] = {"silero_vad": SILERO, "webrtc_vad": WEBRTC}
 VOICES: Mapping[str, Mapping[str, Change]] = {
-    "espeak_tts": {"rate_wpm": Change(300), "pitch": Change(90), "volume": Change(50)},
+    # The second text comes a second after the first, which takes longer than that.
+    "espeak_tts": {
+        "rate_wpm": Change(300),
+        "pitch": Change(90),
+        "volume": Change(50),
+        "max_lag_ms": Change(1000),
+        "max_tempo": Change(1.0, {"max_lag_ms": 1000}),
+    },
     "silero_tts": {
         "speaker": Change("aidar", {"speaker": "baya"}),
         "rate": Change("slow"),
@@ -95,6 +102,8 @@ VOICES: Mapping[str, Mapping[str, Change]] = {
         "put_stress_homo": Change(False),
         "put_yo_homo": Change(False),
         "pause_ms": Change(700, {"pause_ms": 100}),
+        "max_lag_ms": Change(2500, {"pause_ms": 2000}),
+        "max_tempo": Change(1.0, {"pause_ms": 2000, "max_lag_ms": 2500}),
     },
 }
 ENGINES: Mapping[str, Mapping[str, Any]] = {

@@ -98,11 +98,13 @@ VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_
     "unfinished_threshold",
     "adaptive",
 }
+VOICE = {"max_lag_ms", "max_tempo"}
 LIVE: Mapping[str, set[str]] = {
     "canary_ast": {"min_language_confidence", "min_logprob", "max_compression_ratio"},
-    "espeak_tts": {"rate_wpm", "pitch", "volume"},
+    "espeak_tts": VOICE | {"rate_wpm", "pitch", "volume"},
     "mix": {"voice_gain_db", "bed_gain_db", "duck_gain_db"},
-    "silero_tts": {"speaker", "rate", "pitch", "put_accent", "put_yo", "put_stress_homo", "put_yo_homo", "pause_ms"},
+    "silero_tts": VOICE
+    | {"speaker", "rate", "pitch", "put_accent", "put_yo", "put_stress_homo", "put_yo_homo", "pause_ms"},
     "silero_vad": VAD | {"threshold", "confident_threshold", "doubtful_onset_ms", "offset_threshold"},
     "webrtc_src": {"gate_playback"},
     "webrtc_vad": VAD | {"mode"},

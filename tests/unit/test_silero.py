@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package, build_script
-from tolmach.pipelines.bus import WarningMessage
+from tolmach.pipelines.bus import NoticeMessage, WarningMessage
 from tolmach.pipelines.errors import GraphError, ModelError, ModelRefusedError
 from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness
@@ -49,6 +49,11 @@ async def spoken(settings: dict[str, Any], *texts: str) -> Harness:
     return h
 
 
+def notices(h: Harness) -> list[NoticeMessage]:
+    """What people are told."""
+    return [message for message in h.messages if isinstance(message, NoticeMessage)]
+
+
 def heard(audio: Samples, symbols: str = RUSSIAN, *, rate_hz: int = RATE_HZ, speed: float = 1.0) -> str:
     """Which symbols the tones of the test's model stand for."""
     pitches = np.linspace(200.0, 1800.0, len(symbols))
@@ -69,7 +74,7 @@ async def test_a_translation_is_heard_word_for_word(russian: dict[str, Any]) -> 
     assert isinstance(end, UtteranceEnd)
     assert end.end_ns - end.pts_ns == len(h.audio()) * 1_000_000_000 // RATE_HZ
     assert {(f.rate_hz, f.channels, f.utterance) for f in frames if isinstance(f, AudioFrame)} == {(RATE_HZ, 1, 1)}
-    assert h.messages == []
+    assert notices(h) == []
 
 
 async def test_an_english_model_reads_english(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ async def test_the_seeds_own_voice_speaks_at_sixteen_kilohertz(tmp_path: Path) -
     # An end is put where none is: the network learnt from whole sentences, and speaks on without one.
     assert heard(h.audio(), ENGLISH, rate_hz=16000) == "the ticket costs five euros."
     assert {frame.rate_hz for frame in h.output() if isinstance(frame, AudioFrame)} == {16000}
-    assert h.messages == []
+    assert notices(h) == []
 
 
 async def test_the_first_generation_is_given_no_more_than_it_learnt_from(tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ async def test_the_first_generation_is_given_no_more_than_it_learnt_from(tmp_pat
     assert all(len(piece) < 140 for piece in pieces)
     assert [piece[-1] for piece in pieces] == [",", ",", "м"], "cut at clauses"
     assert "".join(pieces).replace(" ", "") == (clause * 12).replace(" ", "").removesuffix(",")
-    assert h.messages == []
+    assert notices(h) == []
 
 
 async def test_a_script_of_a_language_whose_symbols_nobody_knows_is_refused(tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ async def test_the_second_generation_takes_lists_of_texts(tmp_path: Path) -> Non
 async def test_a_voice_speaks_as_fast_as_it_is_told(russian: dict[str, Any], rate: str, speed: float) -> None:
     h = await spoken({**russian, "rate": rate}, "Да & нет, это 5 < 6.")
     assert heard(h.audio(), speed=speed) == "да и нет, это пять меньше шесть."
-    assert h.messages == []
+    assert notices(h) == []
 
 
 async def test_sentences_are_separated_by_a_pause(russian: dict[str, Any]) -> None:
@@ -173,13 +178,13 @@ async def test_long_text_is_cut_under_the_models_limit(russian: dict[str, Any]) 
     words = "слово " * 400
     h = await spoken(russian, words)
     assert heard(h.audio()).replace(" ", "") == words.replace(" ", "")
-    assert h.messages == []
+    assert notices(h) == []
 
 
 async def test_what_the_model_cannot_speak_is_named_and_the_rest_is_spoken(russian: dict[str, Any]) -> None:
     h = await spoken(russian, f"Вижу {FORBIDDEN}уку в реке. И рыбу.")
     assert heard(h.audio()).replace(" ", "") == "вижувреке.ирыбу."
-    [warning] = h.messages
+    [warning] = notices(h)
     assert isinstance(warning, WarningMessage)
     assert f"cannot speak '{FORBIDDEN}уку' (AttributeError" in warning.text
     assert warning.pts_ns == 1_000_000_000
@@ -291,7 +296,7 @@ async def test_a_package_that_only_wraps_others_and_names_no_symbols_speaks(
 async def test_letters_without_a_sound_are_named(russian: dict[str, Any]) -> None:
     h = await spoken(russian, "Город 北京.", "北京")
     assert heard(h.audio()) == "город."
-    assert ["北京" in m.text for m in h.messages] == [True, True]
+    assert ["北京" in m.text for m in notices(h)] == [True, True]
     assert {f.utterance for f in h.output()} == {1}  # nothing at all leaves for the second
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.data.silero_package import build_package
 from tests.unit.test_silero import RATE_HZ, heard, says
-from tolmach.pipelines.bus import Message, WarningMessage
+from tolmach.pipelines.bus import NoticeMessage, WarningMessage
 from tolmach.pipelines.errors import ModelError
 from tolmach.pipelines.testing import Harness
 from tolmach.processors.hosting import HOSTS
@@ -55,11 +55,11 @@ def unmarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"model": "v5_cis_base", "rate_hz": RATE_HZ, "pause_ms": 0}
 
 
-async def spoken(settings: dict[str, Any], text: str) -> tuple[str, list[Message]]:
+async def spoken(settings: dict[str, Any], text: str) -> tuple[str, list[NoticeMessage]]:
     async with Harness(SPEC, **settings) as h:
         await h.push(says(1, text))
         await h.eos()
-    return heard(h.audio()), list(h.messages)
+    return heard(h.audio()), [message for message in h.messages if isinstance(message, NoticeMessage)]
 
 
 @installed

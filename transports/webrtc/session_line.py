@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples
+from tolmach.pipelines.listener import Listener
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
@@ -34,7 +35,7 @@ _HISTORY_NS = 500 * NS_PER_MS
 its filters, so that a word which begins at that moment has its first sound."""
 
 
-class Line:
+class Line(Listener):
     """The place where a session's connection and graph meet.
 
     Args:
@@ -147,6 +148,10 @@ class Line:
         if self.connection is not None and self._offset_ns is not None:
             return self.connection.receiver.media_now_ns() + self._offset_ns
         return self._clock() - self._origin_transit_ns
+
+    def waiting_ns(self) -> int:
+        """How much speech waits to be heard, ns."""
+        return round(self.sender.depth_ms * NS_PER_MS)
 
     @property
     def position_ns(self) -> int:
