@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -22,9 +23,11 @@ from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.speech import KnownVoice, is_setting, known_voices, where_text
 from tolmach.processors.tts import wanted_languages
-from tolmach.web.errors import ApiError, without_paths
+from tolmach.web.errors import ApiError
 
 __all__ = ["Voices", "Wanted", "sample_text"]
+
+log = logging.getLogger(__name__)
 
 SAMPLE_S = 90.0
 """How long a sample may take to be made, s: Python, torch and a model of 145 MB on a busy machine take 20."""
@@ -132,7 +135,7 @@ class Voices:
         task = self._making.get(wanted)
         if task is None:
             if len(self._making) >= MAX_WAITING:
-                raise ApiError(503, "busy", "many samples are being made; try again in a moment", 5)
+                raise ApiError(503, "no-sample", "many samples are being made; try again in a moment", 5)
             task = self._making[wanted] = asyncio.create_task(self._make(wanted), name=f"voice-sample-{wanted.name}")
             task.add_done_callback(lambda done: self._made(wanted, done))
         return await asyncio.shield(task)
@@ -160,7 +163,9 @@ class Voices:
                     async with asyncio.timeout(SAMPLE_S):
                         said = await _speak(wanted, path)
                 except TimeoutError:
-                    raise ApiError(503, "busy", "the sample took too long to be made; try again later", 60) from None
+                    raise ApiError(
+                        503, "no-sample", "the sample took too long to be made; try again later", 60
+                    ) from None
                 return await asyncio.to_thread(_read, path, said)
 
 
@@ -201,8 +206,8 @@ async def _speak(wanted: Wanted, path: Path) -> str:
 
 def _read(path: Path, said: str) -> bytes:
     if not path.is_file() or path.stat().st_size > MAX_SAMPLE_BYTES:
-        reason = without_paths((said.strip().splitlines() or ["it said nothing"])[-1])
-        raise ApiError(503, "busy", f"the voice could not be tried: {reason[:300]}", 60)
+        log.warning("a voice could not be tried: %s", said.strip() or "it said nothing")
+        raise ApiError(503, "no-sample", "the voice could not be tried; the server's log says why", 60)
     return path.read_bytes()
 
 

@@ -12,6 +12,8 @@ import soundfile
 
 from tests.integration.served_peer import server
 from tests.until import until
+from tolmach.pipelines.registry import Registry
+from tolmach.pipelines.speech import known_voices
 
 SPEAKING = """\
 version: 1
@@ -105,6 +107,20 @@ async def test_nothing_is_downloaded_for_a_sample_and_nobody_names_a_file(graphs
         refused = await client.error("POST", SAMPLE, 403, json=ROBOT, headers=elsewhere)
         assert refused["code"] == "forbidden-origin"
     assert not (tmp_path / "cache").exists()
+
+
+async def test_a_voice_that_cannot_speak_is_told_and_not_remembered(graphs: Path) -> None:
+    [voice] = [known.voice for known in known_voices(Registry.builtin(), "ru") if known.voice.name == "v4_ru"]
+    assert voice.path is not None
+    voice.path.parent.mkdir(parents=True)
+    with voice.path.open("wb") as file:
+        file.truncate(voice.size_bytes)  # as long as the pinned one, and not that
+    async with server(graphs) as client:
+        wanted = {"type": "silero_tts", "name": "v4_ru", "lang": "ru", "speaker": "xenia"}
+        refused = await client.error("POST", SAMPLE, 503, json=wanted)
+        assert refused["code"] == "no-sample"
+        assert "log" in refused["message"]
+        assert (await client.http.post(SAMPLE, json=ROBOT)).status_code == 200
 
 
 async def test_a_sample_under_way_ends_with_the_server(graphs: Path) -> None:

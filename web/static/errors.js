@@ -54,7 +54,7 @@ export function explain(error) {
   if (error instanceof ApiError) {
     const known = SERVER[error.code];
     if (known) return known;
-    if (error.code === "bad-graph") return sentence(error.message);
+    if (error.code === "bad-graph" || error.code === "no-sample") return sentence(error.message);
     return `The server refused: ${sentence(error.message || `error ${error.status}`)}`;
   }
   if (error instanceof DOMException && error.name in MEDIA) return MEDIA[error.name];

@@ -23,6 +23,7 @@ export class Voices {
   #chosen = [];
   #asked = "";
   #blobs = new Map();
+  #speaker = new Map();
   #playing = null;
   #live = false;
 
@@ -65,6 +66,7 @@ export class Voices {
     if (live === this.#live) return;
     this.#live = live;
     if (live) this.#stop();
+    setText(this.#parts.note, "");
     this.#parts.samples.hidden = !live;
     this.#draw();
   }
@@ -115,14 +117,7 @@ export class Voices {
     const langs = wanted ?? voice.langs;
     const lang = chosen && langs.includes(chosen.lang) ? chosen.lang : langs.find((each) => voice.langs.includes(each));
     const key = keyOf(voice, lang);
-    const speakers =
-      voice.ready && voice.speakers.length > 1
-        ? make(
-            "select",
-            { "aria-label": `Speaker of ${voice.name}` },
-            ...voice.speakers.map((name) => make("option", { value: name, selected: name === chosen?.speaker }, name)),
-          )
-        : null;
+    const speakers = voice.ready && voice.speakers.length > 1 ? this.#speakers(voice, key, chosen?.speaker) : null;
     return make(
       "li",
       { class: "voice-item", "data-voice": key, "data-chosen": chosen ? "true" : null },
@@ -138,9 +133,21 @@ export class Voices {
           chosen?.variant ? make("span", { class: "hint" }, `as ${chosen.variant}`) : null,
         ),
         make("p", { class: "hint" }, ...details(voice, speakers !== null)),
+        speakers,
       ),
-      speakers,
     );
+  }
+
+  /** Who is to be heard; what somebody chose here stays when the list is drawn anew. */
+  #speakers(voice, key, spoken) {
+    const wanted = this.#speaker.get(key) ?? spoken ?? voice.speakers[0];
+    const select = make(
+      "select",
+      { "aria-label": `Speaker of ${voice.name}` },
+      ...voice.speakers.map((name) => make("option", { value: name, selected: name === wanted }, name)),
+    );
+    select.addEventListener("change", () => this.#speaker.set(key, select.value));
+    return select;
   }
 
   #button({ voice, lang, key, speakers, variant }) {
