@@ -11,14 +11,14 @@ import numpy as np
 
 from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context, Spoken
-from tolmach.pipelines.errors import GraphError
+from tolmach.pipelines.errors import GraphError, ModelRefusedError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
 from tolmach.processors.hosting.device import resolve_device, torch_gpus
 from tolmach.processors.silero import files, stress
 from tolmach.processors.silero import model as silero
-from tolmach.processors.silero.files import Package, find_or_fetch, read_allowed
-from tolmach.processors.silero.spec import SileroTtsSettings, settle
+from tolmach.processors.silero.files import Package, find_or_fetch, may_not_be_sold, read_allowed
+from tolmach.processors.silero.spec import SileroTtsSettings, instead, settle
 from tolmach.processors.silero.voices import MAX_CHARS_V1
 from tolmach.processors.text_normalization import fit_symbols, prepare
 from tolmach.processors.tts.element import SpeechElement, split_text
@@ -75,6 +75,8 @@ class SileroTts(SpeechElement):
         path = await off_loop(find_or_fetch, settings, context.base_dir, progress)
         # The host keeps its loader for ever; it must not keep the file's bytes with it.
         packages = [await off_loop(read_allowed, path, settings)]
+        if settings.commercial and (refused := may_not_be_sold(packages[0])):
+            raise ModelRefusedError(f"{path} is {refused}: {instead(settings.language)}")
         device = await off_loop(resolve_device, settings.device, torch_gpus)
 
         def load() -> silero.SileroModel:

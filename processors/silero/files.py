@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
 from tolmach.pipelines.models.caches import cache_dir
-from tolmach.processors.silero.voices import PINNED, SileroModelInfo
+from tolmach.processors.silero.voices import MODELS, PINNED, SileroModelInfo
 
 if TYPE_CHECKING:
     from tolmach.pipelines.models.download import TellProgress
@@ -158,6 +158,14 @@ def read_allowed(path: Path, settings: ModelChoice) -> Package:
         f"`--set ELEMENT.sha256={digest}`, or with `sha256: {digest}` on the element in the graph, and run "
         f"`tolmach fetch` again. If you do not, delete the file"
     )
+
+
+def may_not_be_sold(package: Package) -> str | None:
+    """What a file is that may not be used commercially, whatever it is called; None where that is not known."""
+    for model in MODELS.values():
+        if model.sha256 == package.sha256 and not model.commercial:
+            return f"{model.name}, which may not be used commercially ({model.licence})"
+    return None
 
 
 def _allowed_by_environment() -> set[str]:

@@ -19,12 +19,13 @@ from tests.unit.certificates import make_certificate
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.errors import GraphError, ModelMissingError, ModelRefusedError
 from tolmach.pipelines.language.check import check_graph, load_graph
+from tolmach.pipelines.models.caches import missing_in
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.shipped import shipped_graph
 from tolmach.processors.silero import files
 from tolmach.processors.silero.files import ALLOW_VARIABLE, fetch, find_or_fetch, read_allowed
 from tolmach.processors.silero.spec import SPEC, SileroTtsSettings
-from tolmach.processors.silero.voices import LICENCE, MODELS, PINNED, TOKENS
+from tolmach.processors.silero.voices import LICENCE, MODELS, PINNED, TOKENS, fitting
 
 CONTENT = b"a model, as far as anybody can tell without loading it" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -77,21 +78,27 @@ def test_people_can_choose_among_all_of_them(tmp_path: Path, monkeypatch: pytest
     ]
 
 
-def test_every_voice_that_is_taken_without_being_named_is_pinned() -> None:
+def test_every_voice_that_is_taken_without_being_named_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLMACH_CACHE", str(tmp_path))
     taken = {SileroTtsSettings().model}
     taken |= {SileroTtsSettings(model="auto", lang=lang).model for lang in {m.lang for m in MODELS.values()}}
     assert {name for name in taken if MODELS[name].sha256 is None} == set()
-    for name in ("interpreter", "recording"):
-        for target, source in (("ru", "en"), ("en", "ru")):
+    for name in ("interpreter", "recording", "simultaneous", "dubbing"):
+        for target, source in (("ru", "en"), ("en", "ru"), ("de", "en"), ("es", "en"), ("fr", "en"), ("uk", "en")):
             params = {"source_lang": source, "target_lang": target}
             result = check_graph(
-                shipped_graph(name), params=params | ({"input": "a.wav"} if name == "recording" else {})
+                shipped_graph(name), params=params | ({"input": "a.wav"} if name in ("recording", "dubbing") else {})
             )
             assert result.graph is not None, result.format_text()
             voices = [n.settings for n in result.graph.nodes.values() if n.spec.type == "silero_tts"]
             assert voices
             taken = {v.single(lang).model for v in voices for lang in v.by_language}
             assert all(MODELS[model].sha256 for model in taken)
+            # What `fetch` gets, and the page says is missing, is the voice of that language alone.
+            wanted = {lack.what for lack in missing_in(result.graph)} - {"nvidia/canary-1b-v2"}
+            assert wanted == {fitting(target)[0].name}
 
 
 def test_licences_are_told() -> None:

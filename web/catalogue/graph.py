@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tolmach.pipelines.errors import Diagnostic, GraphError
-from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.graph import Graph, Node
 from tolmach.pipelines.language.check import CheckResult, check_graph, load_graph
 from tolmach.pipelines.language.diagnostics import Diagnostics, format_json
 from tolmach.pipelines.language.document import read_source
@@ -183,10 +183,18 @@ def is_live(graph: Graph) -> bool:
 
 def _licences(graph: Graph) -> list[dict[str, str]]:
     return [
-        {"element": node.name, "type": node.spec.type, "text": node.spec.licence}
+        {"element": node.name, "type": node.spec.type, "text": _terms(graph, node)}
         for node in graph.nodes.values()
         if node.spec.licence
     ]
+
+
+def _terms(graph: Graph, node: Node) -> str:
+    """The terms of what an element loads in this graph, or of all that its type may load."""
+    loaded = node.spec.terms(graph.settled(node.name)) if node.spec.terms else ()
+    if not loaded:
+        return node.spec.licence
+    return "; ".join(f"{t.what}: {t.licence}{'' if t.commercial else ' (not for commercial use)'}" for t in loaded)
 
 
 def _plain(value: Any) -> Any:
