@@ -35,6 +35,8 @@ from tolmach.pipelines.element import Context, Spoken
 from tolmach.pipelines.errors import GraphError, ModelError, ModelMissingError
 from tolmach.pipelines.frames import Samples, TranslationFrame
 from tolmach.processors.espeak.spec import RATE_HZ, EspeakSettings
+from tolmach.processors.languages import primary_language
+from tolmach.processors.text_normalization import IN_DEPTH, prepare
 from tolmach.processors.tts.element import SpeechElement, split_text
 from tolmach.processors.tts.lexicon import NO_LEXICON, load_lexicon
 
@@ -64,8 +66,9 @@ class EspeakTts(SpeechElement):
             ModelError: If the library is missing or does not start.
         """
         self._lexicon = await asyncio.to_thread(load_lexicon, self.settings.lexicon, self.context.base_dir)
-        for voice in self.settings.by_language.values():
+        for lang, voice in self.settings.by_language.items():
             await check_voice(voice)
+            await asyncio.to_thread(readable, "1", lang, self.settings)  # dictionaries are loaded before the first text
         self.languages = tuple(self.settings.by_language)
         found_hz = await rate_hz()
         if found_hz != RATE_HZ:
@@ -76,15 +79,12 @@ class EspeakTts(SpeechElement):
     async def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
         """Speak sentence by sentence. See :meth:`SpeechElement.synthesise`."""
         settings, voices = self.settings, self.settings.by_language
-        voice = voices.get(frame.target_lang) or next(iter(voices.values()))
-        pieces = [
-            p
-            for p in split_text(sanitise(self._lexicon.apply(frame.text, stress=False)), PIECE_CHARS)
-            if _AUDIBLE.search(p)
-        ]
+        lang = frame.target_lang if frame.target_lang in voices else next(iter(voices))
+        text = await asyncio.to_thread(readable, self._lexicon.apply(frame.text, stress=False), lang, settings)
+        pieces = [p for p in split_text(sanitise(text), PIECE_CHARS) if _AUDIBLE.search(p)]
         for at, piece in enumerate(pieces):
             pause = at + 1 < len(pieces) and piece.rstrip("\"'»”’)]").endswith((".", "!", "?", "…"))
-            request = Request(piece, voice, settings.rate_wpm, settings.pitch, settings.volume, end_pause=pause)
+            request = Request(piece, voices[lang], settings.rate_wpm, settings.pitch, settings.volume, end_pause=pause)
             async with aclosing(speak(request)) as blocks:
                 async for block in blocks:
                     yield block
@@ -92,7 +92,39 @@ class EspeakTts(SpeechElement):
 
 def spoken(settings: EspeakSettings, text: str) -> Spoken:
     """What the voice would say of a text."""
-    return Spoken(sanitise(load_lexicon(settings.lexicon, Path.cwd()).apply(text, stress=False)))
+    text = load_lexicon(settings.lexicon, Path.cwd()).apply(text, stress=False)
+    return Spoken(sanitise(readable(text, next(iter(settings.by_language)), settings)))
+
+
+def readable(text: str, lang: str, settings: EspeakSettings) -> str:
+    """The text as espeak-ng is given it: in words, where the room of text normalization reads better than it does.
+
+    espeak-ng declines no number and guesses no date: of 821 Russian sentences with numbers, dates and abbreviations it
+    reads 47 right, of 275 English ones 69 (compared by its own phonemes with the right readings). A text with letters
+    that would be lost (Chinese in a Russian sentence) is left as it is, for espeak-ng names them.
+
+    Args:
+        text: What is to be said.
+        lang: Its language.
+        settings: Those of the voice; ``normalize`` turns it off.
+    """
+    if not settings.normalize or primary_language(lang) not in IN_DEPTH:
+        return text
+    prepared = prepare(text, lang)
+    if prepared.lost:
+        return text
+    # Where a capital follows, a full stop ends a sentence; behind "one. two" espeak-ng makes no pause.
+    said = _SENTENCE.sub(lambda m: m.group().upper(), prepared.text)
+    if primary_language(lang) == "en":
+        # Alone, espeak-ng says "ay" as "eye", and "a" as in "a house".
+        return _LETTER_A.sub("eigh", said)
+    return _STRESSED.sub("\\1\u0301", said)
+
+
+_SENTENCE = re.compile(r"^\w|(?<=[.!?…] )\w")
+_LETTER_A = re.compile(r"(?<![\w'])ay(?![\w'])", re.IGNORECASE)
+_STRESSED = re.compile(r"\+(\w)")
+"""A stressed vowel: espeak-ng takes a combining acute behind it, and reads a plus sign out."""
 
 
 # The library ------------------------------------------------------------------------------------------------------

@@ -39,6 +39,11 @@ class EspeakSettings(SpeechSettings):
         "{en: en-gb, ru: ru+f2}. Behind a translator that finds the direction itself.",
     )
     lexicon: str | None = Field(None, description=LEXICON)
+    normalize: bool = Field(
+        True,
+        description="Put numbers, dates, units and abbreviations into words before espeak-ng reads them (German, "
+        "English, French, Russian, Spanish, Ukrainian); off: espeak-ng reads them its own way.",
+    )
     rate_wpm: Live[int] = Field(175, ge=80, le=450, title="Speaking rate", description="Speaking rate, words a minute.")
     pitch: Live[int] = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
     volume: Live[int] = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")

@@ -17,7 +17,7 @@ from tolmach.processors.text_normalization.russian import prepare_russian
 from tolmach.processors.text_normalization.spanish import prepare_spanish
 from tolmach.processors.text_normalization.ukrainian import prepare_ukrainian
 
-__all__ = ["Prepared", "fit_symbols", "prepare"]
+__all__ = ["IN_DEPTH", "Prepared", "fit_symbols", "prepare"]
 
 
 _LANGUAGES: Mapping[str, Callable[[str], Prepared]] = {
@@ -28,7 +28,9 @@ _LANGUAGES: Mapping[str, Callable[[str], Prepared]] = {
     "fr": prepare_french,
     "uk": prepare_ukrainian,
 }
-"""Languages with tables and grammar of their own."""
+
+IN_DEPTH = frozenset(_LANGUAGES)
+"""Languages with tables and a grammar of their own; in the others only numbers become words."""
 
 
 def prepare(text: str, lang: str) -> Prepared:

@@ -229,3 +229,31 @@ def test_any_text_is_spoken_or_silent_but_never_fails(text: str) -> None:
                 assert np.isfinite(h.audio()).all()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("lang", "written", "right"),
+    [
+        ("ru", "Не хватает 5 рублей.", "Не хватает пяти рублей."),
+        ("ru", "К 8 марта всё будет готово.", "К восьмому марта всё будет готово."),
+        ("en", "Elizabeth II paid $0.50.", "Elizabeth the second paid fifty cents."),
+        ("de", "Am 3. Mai kostet es 12,50 €.", "Am dritten Mai kostet es zwölf Euro fünfzig Cent."),
+    ],
+)
+async def test_numbers_are_said_as_people_say_them(lang: str, written: str, right: str) -> None:
+    async def heard(text: str, **more: Any) -> bytes:
+        async with Harness(SPEC, lang=lang, **more) as h:
+            await h.push(says(1, text, lang))
+            await h.eos()
+            return h.audio().tobytes()
+
+    assert await heard(written) == await heard(right) != b""
+    assert await heard(written, normalize=False) != await heard(right)
+
+
+def test_what_would_be_lost_in_words_is_left_to_espeak() -> None:
+    of = EspeakSettings(lang="ru")
+    assert element.readable("Город 北京, дом 5", "ru", of) == "Город 北京, дом 5"
+    assert element.readable("Дом 5, за́мок", "ru", of) == "Дом пять, за\u0301мок"
+    assert element.readable("5 kota", "pl", EspeakSettings(lang="pl")) == "5 kota"
+    assert element.readable("AI", "en", EspeakSettings()) == "eigh eye"
