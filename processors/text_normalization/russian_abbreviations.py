@@ -71,7 +71,7 @@ _PHRASES: tuple[Rule, ...] = (
     short(r"тел\.", "телефон"),
     short(r"моб\.(?=\s*[+(\d])", "мобильный"),
     short(r"доб\.(?=\s*\d)", "добавочный"),
-    short(r"им\.(?=\s*[«\"А-ЯЁ])", "имени", 0),
+    short(r"им\.(?=\s*[«\"А-ЯЁ]|\s+[а-яё]+\s[А-ЯЁ])", "имени", 0),
     short(r"P\.\s?S\.", "постскриптум", 0),
     short(r"З\.\s?Ы\.", "постскриптум", 0),
     short(r"p\.\s?s\.", "постскриптум", 0),
@@ -226,7 +226,8 @@ def _case_of_name(match: Match, name: str) -> Case:
     if wanted:
         case = next((case for case in wanted if case in of_name), wanted[0])
         # A name whose accusative is its nominative ("на оз. Селигер") says nothing of the case.
-        return wanted[0] if case == "a" and "n" in of_name else case
+        agrees = any(form.part == "ADJF" for form in forms(name)[:1])
+        return wanted[0] if case == "a" and "n" in of_name and not agrees else case
     word = word_before(match)
     if is_noun(word):
         place = any("Geox" in form.marks for form in forms(name)[:3])
@@ -352,7 +353,8 @@ def _language(match: Match) -> str:
     stem = _LANGUAGES[match[1].lower()]
     cases = preposition_case(text_before(match))
     if not cases:
-        return f"по-{stem}и "
+        in_brackets = re.search(r"[(,]\s?$", text_before(match)) or re.match(r"\s*[«A-Za-zα-ω]", text_after(match))
+        return f"по-{stem}и " if in_brackets else match.group()
     ending = {"g": "ого", "p": "ом", "d": "ому", "i": "им", "a": "ий"}.get(cases[0], "ий")
     return f"{stem}{ending} "
 
@@ -385,7 +387,12 @@ ABBREVIATIONS: tuple[Rule, ...] = (
         ),
         lambda m: m.group() if m[1].lower() == "кв" else _numbered(m, m[1], "", None),
     ),
-    (re.compile(rf"(?<![\w.-])(?<!\d\s)({_either(_NAMED)})\.{_NAME}"), _named),
+    (
+        re.compile(
+            rf"(?<![\w.-])(?<!\d\s)({_either({*_NAMED, *(k.capitalize() for k in _NAMED if len(k) > 1)})})\.{_NAME}"
+        ),
+        _named,
+    ),
     (
         re.compile(
             r"(?<![\w.-])(?<!\d\s)([Уу]л|[Пп]росп|[Пп]ер|[Пп]л|[Нн]аб|[Бб]ул|[Мм]кр|[Пп]ос|[Дд]ер|[Оо]з)\.(?=\s*(?:\d|([а-яёА-ЯЁ]+)))"

@@ -67,12 +67,12 @@ def _case_of_day(match: Match) -> Case:
 def _days(match: Match) -> str:
     days, month, year = match.group(1, 2, 3)
     case = _case_of_day(match)
-    first, *rest = re.split(r"(\s?[-–]\s?(?=\d)|\s(?:по|до|и|или)\s|,\s)", days)
+    first, *rest = re.split(r"(\s?[-–]\s?(?=\d)|\s(?:по|на|до|и|или)\s|,\s)", days)
     said = [_day(first, case)]
     for sign, day in zip(rest[::2], rest[1::2], strict=True):
         word = sign.strip()
-        if word in ("по", "до"):
-            case = "a" if word == "по" else "g"
+        if word in ("по", "на", "до"):
+            case = "g" if word == "до" else "a"
         said.append(f" {word} " if word.isalpha() else ", " if word == "," else " – ")
         said.append(_day(day, case))
     end = f" {_year_words(year, 'g')} года " if year else ""
@@ -108,7 +108,9 @@ def _numeric_date(match: Match, day: str, month: str, year: str) -> str:
 def _day_and_month(match: Match) -> str:
     """``до 15.01``: a date after a preposition, where it might be a number elsewhere."""
     day, month = match.group(1, 2)
-    if word_before(match) not in ("с", "со", "до", "от", "по", "к", "на", "после"):
+    if word_before(match) not in ("с", "со", "до", "от", "по", "к", "на", "после") and not (
+        month.startswith("0") and re.match(r"\s*$|\s*[.,;)]|\s(?:в|с|на|по|у)\s", text_after(match))
+    ):
         return match.group()
     if not 1 <= int(day) <= 31 or not 1 <= int(month) <= 12 or re.match(r"\s?[%°]", text_after(match)):
         return match.group()
@@ -143,7 +145,7 @@ _DAY_RULES: tuple[Rule, ...] = (
     ),
     (
         re.compile(
-            rf"(?<![\d.,:/-])({_D}(?:(?:\s?[-–]\s?|\s(?:по|до|и|или)\s|,\s){_D}){{0,5}})\s+({_MONTH})(?!\w)"
+            rf"(?<![\d.,:/-])({_D}(?:(?:\s?[-–]\s?|\s(?:по|на|до|и|или)\s|,\s){_D}){{0,5}})\s+({_MONTH})(?!\w)"
             rf"(?:\s+(\d{{4}})(?![\d%]|[.,:]\d)"
             rf"(?:\s*(?:года|г\.|г)(?!\w)|(?!\s*(?:год|г|[-–]\s?\d)|{_COUNTED})))?",
             re.IGNORECASE,
