@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tolmach.pipelines.language.check import GraphSource
     from tolmach.pipelines.language.include import Includes
 
+MUX_SUFFIXES = ("mkv", "mp4", "mov", "webm", "ts")
+"""What ``--mux-to`` takes: containers that hold several sound tracks."""
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 BATCH = "tolmach.pipelines.cli.batch"

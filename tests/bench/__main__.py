@@ -23,6 +23,7 @@ BENCHES = (
     "vad_bench",
     "whisper_quality",
     "noise",
+    "mix_levels",
     "host",
     "memory",
 )

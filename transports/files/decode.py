@@ -29,7 +29,7 @@ from tolmach.transports.files.streams import StandardInput
 from tolmach.transports.files.timestamps import MediaClock, stretch
 from tolmach.transports.files.tracks import TrackChoice, choose_track, tracks
 
-__all__ = ["Damage", "Decoder", "Findings"]
+__all__ = ["ANY_TAGS", "PROBE_MORE", "Damage", "Decoder", "Findings", "format_whitelist"]
 
 av.logging.set_level(None)  # libav writes on stderr otherwise; what went wrong is in the exceptions
 
@@ -55,11 +55,11 @@ _NOT_RECORDINGS = frozenset(
 )
 """Demuxers that read *other* files or addresses a text file names, or that take any text for pictures."""
 
-_ANY_TAGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+ANY_TAGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 """Before release 19 PyAV refuses a recording over a tag that is no UTF-8 unless told otherwise; since then it never
 does (such bytes become lone surrogates, as in ``os.fsdecode``), and the argument is gone."""
 
-_PROBE_MORE = {"probesize": str(100 << 20), "analyzeduration": str(120_000_000)}
+PROBE_MORE = {"probesize": str(100 << 20), "analyzeduration": str(120_000_000)}
 """A second look, at 100 MiB and two minutes, for a recording in whose beginning no audio was found (bytes, µs)."""
 
 _FRAMED_BY_SYNC = frozenset({"mp3", "aac", "ac3", "eac3", "loas", "dts"})
@@ -201,7 +201,7 @@ class Decoder:
             # It begins late, or behind damage; of a pipe there is no second look.
             if self._path is not None and not any(t.known for t in tracks(self._container)):
                 self._container.close()
-                self._container = self._open_container(_PROBE_MORE)
+                self._container = self._open_container(PROBE_MORE)
             self._open_track(self._container)
 
     def read(self, count: int) -> Samples:
@@ -259,8 +259,8 @@ class Decoder:
         try:
             container: InputContainer = av.open(
                 url,
-                options={"protocol_whitelist": protocols, "format_whitelist": _format_whitelist(), **options},
-                **_ANY_TAGS,
+                options={"protocol_whitelist": protocols, "format_whitelist": format_whitelist(), **options},
+                **ANY_TAGS,
             )
         except av.FFmpegError as error:
             raise self._error(f"is no recording that can be decoded ({_reason(error)}){self._cut_off()}") from error
@@ -269,8 +269,8 @@ class Decoder:
     def _open_stream(self, stream: StandardInput) -> InputContainer:
         try:
             # No protocol at all: what a recording says of other files is nothing to a pipe.
-            options = {"protocol_whitelist": "none", "format_whitelist": _format_whitelist()}
-            container: InputContainer = av.open(stream, options=options, **_ANY_TAGS)
+            options = {"protocol_whitelist": "none", "format_whitelist": format_whitelist()}
+            container: InputContainer = av.open(stream, options=options, **ANY_TAGS)
         except av.FFmpegError as error:
             if not stream.count:
                 why = f" ({stream.error.strerror})" if stream.error is not None else ""
@@ -589,7 +589,8 @@ def to_float32(frame: av.AudioFrame) -> Samples:
 
 
 @cache
-def _format_whitelist() -> str:
+def format_whitelist() -> str:
+    """The demuxers that read the one file they are given."""
     return ",".join(sorted(n for n in av.formats_available if not _NOT_RECORDINGS & set(n.split(","))))
 
 

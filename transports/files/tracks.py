@@ -11,7 +11,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-__all__ = ["Track", "TrackChoice", "choose_track", "same_language", "tracks"]
+__all__ = ["Track", "TrackChoice", "choose_track", "same_language", "three_letters", "tracks"]
 
 _BY_ID = frozenset({"mpegts", "mpeg"})
 """Containers that find their streams while they are read: only the streams' own numbers (PIDs) have an order."""
@@ -37,6 +37,15 @@ tr:tur tt:tat uk:ukr ur:urd uz:uzb vi:vie wo:wol xh:xho yi:yid,ji yo:yor zh:zho,
 """
 _ISO_639 = {three: two for two, others in (pair.split(":") for pair in _CODES.split()) for three in others.split(",")}
 """ISO 639-2 codes, both kinds, to the shorter ISO 639-1 that BCP-47 prefers. Containers write either."""
+
+
+_THREE = {two: others.split(",")[0] for two, others in (pair.split(":") for pair in _CODES.split())}
+
+
+def three_letters(tag: str) -> str:
+    """The ISO 639-2 code (T) of a BCP-47 tag, which containers want; ``und`` where there is none."""
+    first = _primary(tag)
+    return _THREE.get(first, first if len(first) == 3 else "und")
 
 
 @dataclass(frozen=True, slots=True)

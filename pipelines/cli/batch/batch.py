@@ -1,7 +1,8 @@
 """Runs one graph over many recordings: skips what is done, survives what is broken, stops cleanly.
 
 On wish it puts subtitles beside the recording, named as players look for them: ``talk.en.srt`` beside ``talk.mp4``.
-VLC, mpv, Kodi, Plex and Jellyfin load a file that has the video's name, a language tag and the suffix.
+VLC, mpv, Kodi, Plex and Jellyfin load a file that has the video's name, a language tag and the suffix. And it puts dub
+and subtitles back into a copy of the recording.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from tolmach.pipelines.bus import Bus, ErrorMessage, InfoMessage, LoadingMessage, Message, PositionMessage
 from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params
+from tolmach.pipelines.cli.batch.muxing import Mux, subtitles_of
 from tolmach.pipelines.cli.batch.records import (
     Notes,
     Record,
@@ -30,8 +33,7 @@ from tolmach.pipelines.cli.batch.records import (
     save_record,
     write_whole,
 )
-from tolmach.pipelines.element import heard_languages, output_paths
-from tolmach.pipelines.errors import GraphError, ModelError, TolmachError
+from tolmach.pipelines.errors import Cancelled, GraphError, ModelError, TolmachError
 from tolmach.pipelines.graph import Graph, PadRef
 from tolmach.pipelines.language.check import GraphSource, load_graph
 from tolmach.pipelines.language.include import Includes
@@ -40,8 +42,6 @@ from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
 from tolmach.pipelines.runtime.taps import Probe
 from tolmach.pipelines.stdio import STDOUT
-
-SUBTITLES = frozenset({".srt", ".vtt"})
 
 
 def put_beside(graph: Graph, recording: Path, mine: Sequence[str], *, overwrite: bool) -> tuple[list[str], list[str]]:
@@ -58,8 +58,8 @@ def put_beside(graph: Graph, recording: Path, mine: Sequence[str], *, overwrite:
     """
     placed: list[str] = []
     problems: list[str] = []
-    for source, lang in _subtitles(graph):
-        tag = f".{lang}" if lang else ""
+    for track in subtitles_of(graph):
+        source, tag = track.path, f".{track.lang}" if track.lang else ""
         target = Path(os.path.abspath(recording.with_name(f"{recording.stem}{tag}{source.suffix.lower()}")))  # noqa: PTH100 -- no links resolved
         try:
             text = source.read_bytes()
@@ -75,17 +75,6 @@ def put_beside(graph: Graph, recording: Path, mine: Sequence[str], *, overwrite:
             continue
         placed.append(str(target))
     return placed, problems
-
-
-def _subtitles(graph: Graph) -> Iterator[tuple[Path, str]]:
-    for node in graph.nodes.values():
-        for path in output_paths(node.settings).values():
-            if Path(path).suffix.lower() in SUBTITLES:
-                langs: set[object] = {link.caps.value("lang") for link in graph.links_to(node.name)}
-                if getattr(node.settings, "show", None) == "source":  # they are in the language that was spoken
-                    langs = {lang for each in graph.nodes.values() for lang in heard_languages(each.settings)}
-                lang = next(iter(langs)) if len(langs) == 1 else None
-                yield Path(path).expanduser().absolute(), lang if isinstance(lang, str) else ""
 
 
 log = logging.getLogger("tolmach.pipelines.cli.batch")
@@ -136,6 +125,7 @@ class Batch:
         parallel: Runs at a time.
         trace: Whether to collect per-element figures.
         beside: Whether subtitles are also put beside the recordings.
+        mux: Puts dub and subtitles into copies of the recordings, or None.
         declared: The graph's params.
         watcher: Follows the batch.
         registry: Element types; the default registry when None.
@@ -154,6 +144,7 @@ class Batch:
     parallel: int = 1
     trace: bool = False
     beside: bool = False
+    mux: Mux | None = None
     registry: Registry | None = None
     includes: Includes | None = None
     resources: Mapping[str, object] = field(default_factory=dict)
@@ -272,23 +263,60 @@ class Batch:
                 record = replace(record, errors=(), warnings=(*record.errors, *record.warnings))
             if record.status == "skipped":
                 placed = await self._put_beside(job, graph, record)
-                if placed.beside != old.beside:
-                    await asyncio.to_thread(save_record, job.output, replace(old, beside=placed.beside))
+                placed = await self._put_back(job, graph, placed, await self._no_mux(job, graph, old.muxed))
+                if (placed.beside, placed.muxed) != (old.beside, old.muxed):
+                    kept = replace(old, beside=placed.beside, muxed=placed.muxed)
+                    await asyncio.to_thread(save_record, job.output, kept)
                 record = placed
             self._finished(job, record)
             return record
+        if problem := await self._no_mux(job, graph, old.muxed if old is not None else ()):
+            return self._failed(job, problem)  # told now and not in an hour
         # What an earlier run left is ours to replace; any other file is the user's.
         replaceable = self.overwrite or (old is not None and old.owned)
-        record = replace(_record(job, mark), owned=replaceable, beside=old.beside if old is not None else ())
+        record = replace(_record(job, mark), owned=replaceable)
+        if old is not None:
+            record = replace(record, beside=old.beside, muxed=old.muxed)
         await asyncio.to_thread(save_record, job.output, record)
         log.info("%s: started", job.name or "graph")
         self.watcher.started(job)
         record = await self._play(job, graph, record, replaceable)
         if record.ok or record.settled:
             record = await self._put_beside(job, graph, record)
-        await asyncio.to_thread(save_record, job.output, record)
+            # Saved before the copy is made: a copy that fails, or is interrupted, does not cost the run.
+            await asyncio.to_thread(save_record, job.output, record)
+            record = await self._put_back(job, graph, record, "")
+            if self.mux is not None and (record.ok or record.settled):
+                await asyncio.to_thread(save_record, job.output, record)
+        else:
+            await asyncio.to_thread(save_record, job.output, record)
         self._finished(job, record)
         return record
+
+    async def _no_mux(self, job: Job, graph: Graph, mine: Sequence[str]) -> str:
+        """Why no copy of a recording can be made, or ""."""
+        if self.mux is None or job.input is None:
+            return ""
+        look = partial(self.mux.problem, graph, job.input, job.output, mine, overwrite=self.overwrite)
+        return await asyncio.to_thread(look)
+
+    async def _put_back(self, job: Job, graph: Graph, record: Record, problem: str) -> Record:
+        """Put what was made into a copy of the recording; a record says what came of it."""
+        if self.mux is None or job.input is None or self._cancelled:
+            return record
+        make = partial(self.mux.make, graph, job.input, record, overwrite=self.overwrite, stop=lambda: self._cancelled)
+        notes: list[str] = []
+        if not problem:
+            try:
+                name, notes = await asyncio.to_thread(make)
+                record = replace(record, muxed=tuple(dict.fromkeys((*record.muxed, name))))
+            except Cancelled:
+                return record  # what the graph made is whole; the next run makes the copy
+            except (TolmachError, OSError) as error:
+                problem = str(error)
+        if problem:
+            return replace(record.as_status("failed"), errors=(*record.errors, problem), settled=False)
+        return replace(record, warnings=(*record.warnings, *notes))
 
     async def _put_beside(self, job: Job, graph: Graph, record: Record) -> Record:
         if not self.beside or job.input is None:

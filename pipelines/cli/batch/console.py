@@ -291,7 +291,7 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
             _counts(record),
             f"{record.rtfx:.1f}x" if record.rtfx else "",
             *([lag] if lagging else []),
-            escape(", ".join(record.outputs)),
+            escape(", ".join((*record.outputs, *record.muxed))),
         )
     console.print(table)
     if reasons := _reasons(records):

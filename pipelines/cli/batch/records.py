@@ -152,6 +152,7 @@ class Record:
         settled: Whether nothing would come out better another time: all sinks finished, and what was wrong was wrong
             with the recording (cut off, damaged in places).
         beside: Subtitles put beside the recording, absolute paths.
+        muxed: Copies of the recording with dub and subtitles in them, below ``output``; they are not among ``outputs``.
         owned: Whether all its sinks could open, so that files under their names are this run's or an earlier one's,
             and the next run may replace them.
     """
@@ -176,6 +177,7 @@ class Record:
     source: str | None = ""
     settled: bool = False
     beside: tuple[str, ...] = ()
+    muxed: tuple[str, ...] = ()
     owned: bool = False
 
     @property
@@ -234,7 +236,7 @@ def load_record(folder: Path) -> Record | None:
         utterances = tuple(
             _read(RecordedUtterance, {**u, "retries": tuple(u.get("retries", ()))}) for u in data.pop("utterances")
         )
-        for name in ("outputs", "errors", "warnings", "beside"):
+        for name in ("outputs", "errors", "warnings", "beside", "muxed"):
             data[name] = tuple(data.get(name, ()))
         return _read(Record, {**data, "utterances": utterances})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -431,7 +433,7 @@ class Notes:
             unspoken=self.unspoken,
             tempo=round(self.tempos / self.voiced, 3) if self.voiced else None,
             segments=self.segments,
-            outputs=_files(Path(record.output)) if outputs is None else outputs,
+            outputs=_files(Path(record.output), record.muxed) if outputs is None else outputs,
             errors=errors,
             warnings=tuple(self.warnings),
             utterances=tuple(self.utterances),
@@ -440,13 +442,14 @@ class Notes:
         )
 
 
-def _files(folder: Path) -> tuple[str, ...]:
+def _files(folder: Path, but: Sequence[str]) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     # ``a.wav`` and ``a/b.wav`` go to ``OUT/a`` and ``OUT/a/b``: what lies beside another record is that one's.
     others = {p.parent for p in folder.rglob(RECORD_NAME)} - {folder}
     files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".") and p.name != RECORD_NAME)
-    return tuple(sorted(p.relative_to(folder).as_posix() for p in files if others.isdisjoint(p.parents)))
+    names = (p.relative_to(folder).as_posix() for p in files if others.isdisjoint(p.parents))
+    return tuple(sorted(name for name in names if name not in but))
 
 
 def describe_message(message: NoticeMessage) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_INTERRUPTED, end_process
-from tolmach.pipelines.cli.options import add_set, add_trust, includes_of, whole_number
+from tolmach.pipelines.cli.options import MUX_SUFFIXES, add_set, add_trust, includes_of, whole_number
 
 if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.batch import Batch
@@ -43,6 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put subtitles beside each recording too, named for players (talk.en.srt)",
     )
+    parser.add_argument(
+        "--mux",
+        action="store_true",
+        help="put dub and subtitles into a copy of each recording (talk.ru.mp4), in the folder of its results",
+    )
+    parser.add_argument(
+        "--mux-to",
+        choices=MUX_SUFFIXES,
+        metavar="SUFFIX",
+        help=f"the same, into another container: {', '.join(MUX_SUFFIXES)}",
+    )
     parser.add_argument("--trace", action="store_true", help="print time spent in each element")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but what went wrong")
 
@@ -50,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from tolmach.pipelines.cli.batch.jobs import Job, job_params, plan_jobs
+    from tolmach.pipelines.cli.batch.muxing import Mux, dubs_of, subtitles_of
     from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
     from tolmach.pipelines.language.launch_line import is_line
@@ -62,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
             f"{args.graph} is named like a recording; GRAPH comes first: tolmach run phrasebook {args.graph}"
         )
     source = graph_source(args.graph)
+    muxes = args.mux or args.mux_to is not None
+    if muxes and not args.inputs:
+        raise GraphError("--mux makes copies of recordings; name one: tolmach run GRAPH INPUT... --mux")
     if not args.output:
         raise GraphError('-o "" names no folder; the current one is called .')
     output = Path(args.output)
@@ -90,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
     checked = check_graph(source, params=values, overrides=overrides, require_params=True, includes=includes)
     if tell_problems(checked, warnings=not args.quiet):
         return 2
+    if muxes and checked.graph is not None and not (dubs_of(checked.graph) or subtitles_of(checked.graph)):
+        raise GraphError(f"--mux: {source} writes neither a dub nor subtitles, so there is nothing to put into a copy")
     settings = [node.settings for node in checked.graph.nodes.values()] if checked.graph is not None else []
     if len(jobs) > 1 and writes_stdout(settings):
         raise GraphError("only one recording at a time can go to standard output (path: -); run them one by one")
@@ -132,6 +149,7 @@ def run(args: argparse.Namespace) -> int:
                 parallel=args.jobs,
                 trace=args.trace,
                 beside=args.subtitles_beside,
+                mux=Mux(f".{args.mux_to}" if args.mux_to else "") if muxes else None,
                 resources={} if media is None else {STDOUT: media},
             )
             records = asyncio.run(_run(batch, interrupts))
