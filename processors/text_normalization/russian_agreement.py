@@ -55,6 +55,17 @@ PLACINGS = word_set(
 PARTS = frozenset(("часть",))
 """Nouns before a number that make it an ordinal: часть вторая. After others (дом 12, страница 40) it is a name."""
 
+LABELS = word_set(
+    "дом квартира задача вариант страница глава пункт статья урок автобус маршрут рейс аудитория кабинет школа метод "
+    "таблица рисунок упражнение уравнение билет номер вагон место поезд том выпуск корпус подъезд этаж палата зал "
+    "сектор трек формула шаг этап правило тест раздел приложение версия уровень модель участок цех гимназия лицей "
+    "больница окно касса трамвай троллейбус строка столбец лот код параграф лекция серия опыт пример случай способ"
+)
+"""Nouns with a number behind them for a name: "в задаче 15 ошибка" has no fifteenth mistake."""
+
+NO_NOUNS = word_set("и или а не но уже еще это плюс минус равно будет")
+"""Words behind a number that are not counted, though the dictionary has such nouns."""
+
 Kind = Literal["cardinal", "ordinal", "collective"]
 
 
@@ -127,9 +138,17 @@ def agreement(before: str, value: int, after: str) -> Reading:
     which = _which_one(governed, cases, kind, nouns)
     if which is not None and _is_of_a_row(which, governed, kind, nouns, following):
         return which
-    reading = _how_many(cases, kind, nouns, value)
+    reading = _how_many(cases, kind, _beside(which, nouns), value)
     if reading is not None:
         return reading
+    named = not governed.counted_before and any(form.lemma in LABELS for form in governed.noun)
+    if named and not any(form.plural and form.case not in ("n", "a") for form in nouns):
+        return _bare(governed, kind)
+    if kind == "few" and governed.firm and not governed.preposition:
+        # "Её не было 3 дня": the form says that the verb does not govern the number.
+        reading = _how_many(("a", "n"), kind, nouns, value)
+        if reading is not None:
+            return reading
     if not joined_behind:
         # Where the noun's form contradicts "how many", the number says which one, or the noun overrules the governor.
         if which is not None and value and kind != "one":
@@ -182,11 +201,7 @@ def _counted(following: Sequence[str]) -> Iterator[Form]:
     """The same; adjectives between the number and the noun must agree with it."""
     adjectives: list[tuple[Form, ...]] = []
     for i, token in enumerate(following[:5]):
-        if (
-            not token[0].isalpha()
-            or token in PREPOSITIONS
-            or token in ("и", "или", "а", "не", "но", "уже", "еще", "это")
-        ):
+        if not token[0].isalpha() or token in PREPOSITIONS or token in NO_NOUNS:
             break
         found = forms(token)
         if token in ("самых", "очень", "наиболее", "менее", "более"):
@@ -232,7 +247,12 @@ def _agrees(noun: Form, adjective: Sequence[Form]) -> bool:
 
 
 def _is_adjective(form: Form) -> bool:
-    return form.part in ("ADJF", "PRTF") or "Subx" in form.marks or form.lemma.endswith(("ый", "ий", "ой", "ая", "ое"))
+    """Whether a noun is declined like an adjective, as рабочий and столовая are, and санаторий and стая are not."""
+    if form.part in ("ADJF", "PRTF"):
+        return True
+    return form.lemma.endswith(("ый", "ий", "ой", "ая", "ое")) and any(
+        other.part in ("ADJF", "PRTF") for other in forms(form.lemma)
+    )
 
 
 # How many ----------------------------------------------------------------------------------------------------------
@@ -243,6 +263,8 @@ def _likely_cases(governed: Government, kind: Category, nouns: Sequence[Form]) -
     measured = any(form.lemma in MEASURES for form in nouns)
     if kind == "one" and governed.preposition == "по":
         return ("d", "a", "p")
+    if governed.absent and measured:
+        return ("a", "n")  # "его нет 5 дней"
     if not governed.firm and not measured and _wants_genitive(governed):
         return ("g",)
     if kind == "thousands" and governed.preposition in ("в", "во") and not measured:
@@ -261,7 +283,7 @@ def _wants_genitive(governed: Government) -> bool:
     """Whether the noun before the number has what is counted as its genitive: жители пяти деревень."""
     for form in governed.noun:
         verbal = form.lemma.endswith(("ние", "тие", "ция"))
-        if form.case in ("d", "i") and not verbal:
+        if not verbal and (form.case == "d" or (form.case == "i" and not form.animate)):
             continue
         if form.lemma in PROCESSES:
             return True
@@ -277,14 +299,23 @@ def _how_many(cases: Cases, kind: Category, nouns: Sequence[Form], value: int) -
     for case in cases:
         for form in nouns:
             reading = _license(case, kind, form, value, cases)
-            if reading is not None and case == "a" and cases[0] == "n" and kind == "few" and form.plural:
+            no_object = case == "a" and cases[0] == "n" and form.plural and form.gender == "m"
+            if reading is not None and no_object and 1 < value < 5:
                 # "Родилось 2 близнецов": the genitive plural of what cannot be an object asks for a collective.
-                reading = replace(reading, kind="collective", case="n" if form.gender == "m" and value < 5 else "a")
+                reading = replace(reading, kind="collective", case="n")
             if reading is not None and (best is None or form.score > best[0]):
                 best = form.score, reading
         if best is not None:
             return best[1]
     return None
+
+
+def _beside(which: Reading | None, nouns: Sequence[Form]) -> Sequence[Form]:
+    """What may be counted: not rare homonyms of a noun that makes an ordinal ("3 урок" is no genitive of урка)."""
+    if which is None:
+        return nouns
+    best = max((form for form in nouns if not form.plural), key=lambda form: form.score, default=nouns[0])
+    return [form for form in nouns if form.lemma == best.lemma or form.score > best.score / 8]
 
 
 def _license(case: Case, kind: Category, form: Form, value: int, cases: Cases) -> Reading | None:

@@ -112,6 +112,9 @@ ABSENCE_VERBS = word_set(
 )
 """Verbs whose negation puts what is missing into the genitive: не осталось пяти, не прошло и пяти минут."""
 
+ABSENT = word_set("его ее их меня тебя нас вас никого ничего")
+"""Who is not there, before "нет" and "не было"."""
+
 DATIVE_WORDS = word_set(
     "равный равняться соответствовать подобный кратный рад радоваться обрадоваться помочь помогать верить "
     "поверить удивиться удивляться принадлежать завидовать учить служить посвятить грозить сочувствовать доверять "
@@ -163,6 +166,7 @@ class Government:
         counted_before: Whether that noun is counted itself (на 3 этаже 2 подъезда).
         lasting: A verb without an object, so that a measure says how long or how far: шёл тысячу дней.
         existence: A verb that says that there is so much: осталось одно место.
+        absent: Somebody is not there, for as long as a measure says: его нет пять дней.
     """
 
     cases: Cases
@@ -173,6 +177,7 @@ class Government:
     counted_before: bool = False
     lasting: bool = False
     existence: bool = False
+    absent: bool = False
 
 
 def tokens(text: str) -> list[str]:
@@ -278,7 +283,9 @@ def _of_words(clause: list[str], after: Sequence[str], also: bool) -> Government
     preposition, counted = "", False
     if is_part(last, "NOUN"):
         noun = tuple(form for form in forms(last) if form.part == "NOUN")
-        if last in GENITIVE_PHRASES and len(clause) > 1 and clause[-2] in PREPOSITIONS:
+        if len(clause) > 1 and (
+            (last in GENITIVE_PHRASES and clause[-2] in PREPOSITIONS) or clause[-2:] == ["во", "главе"]
+        ):
             return Government(("g",), firm=True)
         preposition = next((word for word in clause[-3:-1] if word in PREPOSITIONS), "")
         counted = len(clause) > 1 and clause[-2][0].isdigit()
@@ -289,8 +296,8 @@ def _of_words(clause: list[str], after: Sequence[str], also: bool) -> Government
 def _of_verb(clause: list[str], after: Sequence[str], also: bool) -> Government:
     for i in range(len(clause) - 1, max(len(clause) - 10, -1), -1):
         word = clause[i]
-        if word == "нет":
-            return Government(("g",), firm=True)
+        if word == "нет" or (word in ("было", "будет") and i and clause[i - 1] == "не"):
+            return Government(("g",), firm=True, absent=bool(ABSENT.intersection(clause[:i])) and "у" not in clause[:i])
         if word in ("равно", "равен", "равна", "равны"):
             return Government(("d",), firm=True)
         if word in ("должен", "должна", "должны", "должно"):
@@ -308,6 +315,8 @@ def _of_verb(clause: list[str], after: Sequence[str], also: bool) -> Government:
             return Government(("i",), firm=True)
         if verbs[0].part in ("ADJS", "PRTS", "PRTF"):
             return Government(("n", "a"))
+        if lemmas & EXISTENCE_VERBS and all("neut" in form.marks for form in verbs):
+            return Government(("n", "a"), existence=True)  # прошло тысяча дней
         if lemmas & ACCUSATIVE_VERBS or any("tran" in form.marks for form in verbs):
             return Government(("a", "n"))
         if lemmas & EXISTENCE_VERBS or all("neut" in form.marks for form in verbs):
