@@ -196,6 +196,7 @@ TIME_RULES: tuple[Rule, ...] = (
 
 TELEPHONE_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?i)(?<!\w)((?:call|dial|ring|phone|text)(?:ed|ing|s)?\s)(\d{3})(?![\d.,]*\d|[ -]\d)"), _emergency),
+    (re.compile(r"(?<![\w.,$€£/-])(?<!\d )0\d{2,5}(?:[ -]\d{2,8}){1,4}(?![\d%]|[.,]\d|-\w)"), _telephone),
     (re.compile(r"(?<![\w.,/-])\+\d(?:[ /-]?\(?\d{1,4}\)?){2,8}(?![\d%]|[.,]\d)"), _telephone),
     (re.compile(r"(?<![\w.,$€£/-])\(?\+?\(?\d[\d()]{0,14}(?:[ -]\(?\d{2,4}\)?){1,8}(?![\d%]|[.,]\d|-\w)"), _telephone),
     (re.compile(r"(?<![\w.,$€£/-])(\d{3})[-–](\d{4})(?![\w%-]|[.,]\d)"), _local_number),

@@ -14,7 +14,7 @@ from tolmach.processors.text_normalization.common import Match, Rule, pair_up, v
 
 _DIGITS = pair_up("0123456789", "zero one two three four five six seven eight nine")
 
-NUMBER = r"(?<![\d.,])(\d{1,3}(?:,\d{3}){1,5}(?!\d)|\d+)(?:\.(\d+))?"
+NUMBER = r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,5}(?!\d)|\d+)(?:\.(\d+))?"
 """A number: its whole part, with or without commas, and what stands behind the point."""
 
 

@@ -213,6 +213,11 @@ RESOLUTION_RULES: tuple[Rule, ...] = (
 )
 """Lines of a screen, which money would take for pence."""
 
+
+def _decimal_model(match: Match) -> str:
+    return f"{spell(match[1])} {cardinal(match[2])} point {digits(match[3])} "
+
+
 INITIALISM_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\w)Ph\.?D(s?)(?!\w)"), lambda m: f"pee aitch dee{m[1]} "),
     (re.compile(r"(?<!\w)(?:WW|WWI|W\.W\.)\s?(2|II)(?!\w)"), "World War two"),
@@ -228,6 +233,7 @@ INITIALISM_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\w)F#(?=\W)"), "ef sharp"),
     (re.compile(r"(?<![\w.])\.NET(?!\w)"), "dot net"),
     (re.compile(r"(?<!\w)([A-Z]{1,6})-?(\d{1,4})(?![\d,.]*\d)(?=[A-Z]?\b)"), lambda m: _model(m[1], m[2])),
+    (re.compile(r"(?<!\w)([A-Z]{1,6})-?(\d{1,4})\.(\d{1,4})(?![\d.]*\d)"), _decimal_model),
     (re.compile(r"(?<=Boeing )7(\d)7(?!\d)"), lambda m: f"seven {cardinal(m[1] + '7')}"),
     (
         re.compile(r"(?<![\w.,$€£])(\d{1,4})([A-Z]{1,3})(?![\w'])"),
@@ -239,7 +245,7 @@ INITIALISM_RULES: tuple[Rule, ...] = (
 
 def _model(letters: str, written: str) -> str:
     said = letters if len(letters) > 3 and is_readable(letters) else letters if letters in ("I",) else spell(letters)
-    return f"{said} {cardinal(written)}"
+    return f"{said} {cardinal(written)} "
 
 
 def _resolution(written: str) -> str:
@@ -275,6 +281,7 @@ NET_RULES: tuple[Rule, ...] = (
         ),
         lambda m: "co" if m[1] == "co" else spell(m[1]),
     ),
+    (re.compile(r"(?<![\w&])#(\d{1,8}[A-Za-z]\w{0,80})"), _hashtag),
     (re.compile(r"(?<![\w&])#(?=\d)"), " number "),
     (re.compile(r"(?<![\w&])#([A-Za-z]\w{0,80})"), _hashtag),
     (re.compile(r"(?<![\w.+-])@([A-Za-z_]\w{0,60})"), _handle),

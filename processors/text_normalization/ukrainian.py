@@ -247,16 +247,17 @@ _FIRST: tuple[Rule, ...] = (
 )  # fmt: skip
 
 _RUSSIAN_LETTERS = str.maketrans({"ы": "и", "э": "е", "ё": "йо", "ъ": "'", "Ы": "И", "Э": "Е", "Ё": "Йо", "Ъ": "'"})
+_LATIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ʯḀ-ỿ]+(?:['-][A-Za-zÀ-ÖØ-öø-ʯḀ-ỿ]+)*")
 
 
 def _rewrite_words(text: str) -> str:
     text = re.sub(r"(?<=року) +року(?![а-яіїєґ])", "", text)  # "15.05.2024 року"
-    text = re.sub(
-        r"[A-Za-zÀ-ÖØ-öø-ʯḀ-ỿ]+(?:['-][A-Za-zÀ-ÖØ-öø-ʯḀ-ỿ]+)*",
-        lambda m: f" {to_cyrillic(m.group().replace(chr(39), ''))} ",
-        text,
-    )
-    return text.translate(_RUSSIAN_LETTERS)
+    return _LATIN.sub(_latin_word, text).translate(_RUSSIAN_LETTERS)
+
+
+def _latin_word(match: Match) -> str:
+    # The Russian spelling, whose и is the Ukrainian і.
+    return f" {to_cyrillic(match.group().replace(chr(39), '')).replace('и', 'і')} "
 
 
 _CYRILLIC = read_table("ы:и э:е ё:йо ъ:ь ў:у ѣ:і")
