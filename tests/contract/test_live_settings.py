@@ -18,7 +18,7 @@ from tests.contract.test_registry_contract import LIVE, spec_of
 from tests.unit.webrtc_lines import a_line
 from tests.until import until
 from tolmach.pipelines.builtin.trial_ends import _speech_sample
-from tolmach.pipelines.element import Element, ElementSpec, Field, Live, Pad, Settings
+from tolmach.pipelines.element import END_NS, Element, ElementSpec, Field, Live, Pad, Settings
 from tolmach.pipelines.errors import ElementError, Ended, GraphError
 from tolmach.pipelines.frames import (
     AudioFrame,
@@ -115,7 +115,7 @@ ENGINES: Mapping[str, Mapping[str, Any]] = {
 def test_every_live_setting_is_tried() -> None:
     tried = {name: set(changes) for name, changes in (DETECTORS | VOICES).items()}
     engines = {"min_logprob", "max_compression_ratio", "min_language_confidence"}
-    tried |= {"canary_ast": engines, "webrtc_src": {"gate_playback"}}
+    tried |= {"canary_ast": engines, "webrtc_src": {"gate_playback"}, "mix": set(GAINS)}
     tried["whisper_ast"] = tried["canary_ast"] | {"no_speech_threshold"}
     assert tried == LIVE
 
@@ -184,6 +184,35 @@ async def test_an_utterance_that_is_open_ends_as_it_began() -> None:
         await harness.push(AudioFrame(np.zeros((2 * RATE, 1), np.float32), RATE, samples_to_ns(len(spoken), RATE)))
         assert open_before
         assert not harness.element.mid_utterance  # 700 ms closed it
+
+
+GAINS = {"voice_gain_db": -9.0, "bed_gain_db": -6.0, "duck_gain_db": -30.0}
+
+
+async def mixed(setting: str, first: float, then: float) -> Samples:
+    """Six seconds of a mix, somebody speaking until the fifth, its setting changed after two."""
+    voice = np.full((5 * RATE, 1), 0.2, np.float32)
+    async with Harness(spec_of("mix"), rate_hz=RATE, channels=1, **{setting: first}) as harness:
+        await harness.push(
+            UtteranceStart(1, 0), AudioFrame(voice, RATE, 0, 1), UtteranceEnd(1, 0, 5 * 10**9), pad="voice"
+        )
+        await harness.element.progress(END_NS, "voice")
+        for second in range(7):
+            if second == 2:
+                take(harness, **{setting: then})
+            await harness.push(AudioFrame(np.full((RATE, 1), 0.3, np.float32), RATE, second * 10**9), pad="bed")
+        await harness.eos()
+    return harness.audio()
+
+
+@pytest.mark.parametrize("setting", GAINS)
+async def test_a_mix(setting: str) -> None:
+    old, new = spec_of("mix").settings.model_fields[setting].default, GAINS[setting]
+    unchanged, changed, always = [await mixed(setting, *pair) for pair in ((old, old), (old, new), (new, new))]
+    np.testing.assert_array_equal(changed[: 2 * RATE - RATE // 5], unchanged[: 2 * RATE - RATE // 5])
+    np.testing.assert_array_equal(changed[3 * RATE :], always[3 * RATE :])
+    assert (changed[3 * RATE :] != unchanged[3 * RATE :]).any()
+    assert np.abs(np.diff(changed[: 4 * RATE, 0])).max() < 0.01  # no click
 
 
 TEXTS = {"en": ("One, two. Three!", "And this. Is other!"), "ru": ("Раз, два. Три!", "И это. Другое!")}
