@@ -84,11 +84,10 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         )
 
     def growing_request(self, request: GrowingRequest) -> WhisperRequest:
-        """What follows the prefix, word by word; while it may still change, without a beam."""
+        """What follows the prefix, word by word."""
         whole = self.request(Utterance(0, 0, 0, request.samples))
         return replace(
             whole,
-            beam_size=whole.beam_size if request.complete else 1,
             transcript=False,
             words=True,
             padding=self.settings.padding_ms * RATE_HZ // 1000,

@@ -58,6 +58,13 @@ class WhisperSettings(GrowingSettings):
         "30 s, which 30000 always fills. It takes shorter ones: 5000 takes a quarter of the time on a CPU (8 s "
         "of audio, base, one thread: 0.18 s instead of 0.86 s) and costs about a tenth of BLEU.",
     )
+    align_threshold_ms: int = Field(
+        1500,
+        ge=0,
+        le=5000,
+        description="policy align_att: how near the end of what was heard the audio of a stable word may not come, ms. "
+        "800 is half a second earlier and costs a tenth of BLEU.",
+    )
     no_speech_threshold: Live[float] = Field(
         0.6,
         ge=0,

@@ -26,8 +26,10 @@ from tolmach.pipelines.frames import Samples
 
 MODES: dict[str, tuple[str, ...]] = {
     "utterance": ("ast.mode=utterance",),
-    "simultaneous": ("ast.mode=simultaneous", "ast.align_threshold_ms=1000"),
+    "utterance, beam 1": ("ast.mode=utterance", "ast.beam_size=1"),
+    "simultaneous": ("ast.mode=simultaneous",),
     "simultaneous, quick": ("ast.mode=simultaneous", "ast.padding_ms=5000"),
+    "simultaneous, quick, 800 ms": ("ast.mode=simultaneous", "ast.padding_ms=5000", "ast.align_threshold_ms=800"),
     "simultaneous, word by word": ("ast.mode=simultaneous", "ast.max_clause_ms=0"),
     "simultaneous, local agreement": ("ast.mode=simultaneous", "ast.policy=local_agreement"),
 }
