@@ -80,7 +80,7 @@ class VoiceEngine:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._parameters = frozenset(inspect.signature(model.apply_tts).parameters)
+        self._parameters = _parameters(model)
         self.speakers = declared(model, "speakers")
         self.symbols = "".join(declared(model, "symbols")) or None
         self.has_prosody = "ssml_text" in self._parameters
@@ -107,7 +107,7 @@ class TextsEngine:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._takes_speakers = "speakers" in inspect.signature(model.apply_tts).parameters
+        self._takes_speakers = "speakers" in _parameters(model)
         self.speakers = declared(model, "speakers")
         self.symbols = "".join(declared(model, "symbols")) or None
 
@@ -183,9 +183,30 @@ def open_file(package: Package, device: str, lang: str) -> Engine:
         return ScriptEngine(network, tokens, device)
     from torch.package.package_importer import PackageImporter
 
-    model = PackageImporter(io.BytesIO(package.content)).load_pickle("tts_models", "model")
+    importer = PackageImporter(io.BytesIO(package.content))
+    model = importer.load_pickle("tts_models", "model")
     model.to(torch.device(device))
+    # The modules of a package keep their importer, to import the others from it when they are needed, and it kept the
+    # whole file: 139 MiB of v5_5_ru beside the same weights in the network.
+    importer.zip_reader = _WithoutWeights(importer.zip_reader)
     return engine_of(model, package)
+
+
+class _WithoutWeights:
+    """What of a package may be asked for when its model is loaded: code and resources, as torch's readers give them."""
+
+    def __init__(self, reader: Any) -> None:
+        names = [name for name in reader.get_all_records() if not name.startswith(".data/") or "." not in name[6:]]
+        self._records: dict[str, bytes] = {name: reader.get_record(name) for name in names}
+
+    def get_all_records(self) -> list[str]:
+        return list(self._records)
+
+    def has_record(self, name: str) -> bool:
+        return name in self._records
+
+    def get_record(self, name: str) -> bytes:
+        return self._records[name]
 
 
 def engine_of(model: Any, package: Package) -> Engine:
@@ -194,7 +215,7 @@ def engine_of(model: Any, package: Package) -> Engine:
     Raises:
         ModelError: If it has the interface of no version.
     """
-    parameters = set(inspect.signature(model.apply_tts).parameters) if hasattr(model, "apply_tts") else set()
+    parameters = _parameters(model)
     if {"text", "speaker", "sample_rate"} <= parameters and declared(model, "speakers"):
         return VoiceEngine(model)
     if {"texts", "sample_rate"} <= parameters:
@@ -206,12 +227,28 @@ def engine_of(model: Any, package: Package) -> Engine:
 
 def declared(model: Any, name: str) -> tuple[str, ...]:
     """What a package says of itself: its object, or those in ``packages``, which that of v5.5 only wraps."""
-    held = getattr(model, "packages", None) or ()
-    for each in (model, *(held.values() if isinstance(held, Mapping) else held)):
+    for each in _layers(model):
         found: Sequence[Any] | None = getattr(each, name, None)
         if found:
             return tuple(map(str, found))
     return ()
+
+
+def _layers(model: Any) -> tuple[Any, ...]:
+    """The object of a package, and those that it wraps."""
+    held = getattr(model, "packages", None) or ()
+    return (model, *(held.values() if isinstance(held, Mapping) else held))
+
+
+def _parameters(model: Any) -> frozenset[str]:
+    """Names of what ``apply_tts`` takes; of one that hands on whatever it is given, those of what it wraps."""
+    names: set[str] = set()
+    for each in _layers(model):
+        found = inspect.signature(each.apply_tts).parameters if hasattr(each, "apply_tts") else {}
+        names.update(found)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in found.values()):
+            break
+    return frozenset(names)
 
 
 def _ssml(item: Utterable) -> str:

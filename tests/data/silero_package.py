@@ -95,7 +95,9 @@ class TTSModel:
     def speak(self, text, known, speaker, sample_rate, put_accent, length, higher):
         if "{CROWDED}" in text.lower():
             torch.empty(1 << 60, dtype=torch.uint8)
-        loud = 0.3 + 0.1 * self.speakers.index(speaker) + (0.05 if put_accent else 0.0)
+        from silero_late import LOUDER  # imported out of the package when it first speaks
+
+        loud = LOUDER * 0.3 + 0.1 * self.speakers.index(speaker) + (0.05 if put_accent else 0.0)
         tones = self.model(torch.tensor(known, device=self.device), length, sample_rate, higher)
         return loud * tones
 
@@ -120,17 +122,15 @@ class TextsModel:
         return spoken
 
 
-class Wrapper:
+class Wrapper:  # hands on whatever it is given
     def __init__(self, model):
         self.packages = [model]
 
     def to(self, device):
         self.packages[0].to(device)
 
-    def apply_tts(
-        self, text=None, ssml_text=None, speaker="xenia", sample_rate=48000, put_accent=True, put_yo=True{V5}
-    ):
-        return self.packages[0].apply_tts(text, ssml_text, speaker, sample_rate, put_accent, put_yo)
+    def apply_tts(self, **options):
+        return self.packages[0].apply_tts(**options)
 """
 
 _V5 = ", put_stress_homo=True, put_yo_homo=True"
@@ -179,6 +179,7 @@ def build_package(
         with package_exporter.PackageExporter(str(path)) as exporter:
             exporter.extern(["torch", "torch.**"])
             exporter.intern(_MODULE)
+            exporter.save_source_string("silero_late", "LOUDER = 1.0")
             model = module.TextsModel(symbols) if texts else module.TTSModel(symbols, list(speakers), quiet)
             exporter.save_pickle("tts_models", "model", module.Wrapper(model) if wrapped else model)
     finally:

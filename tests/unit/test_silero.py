@@ -293,6 +293,28 @@ async def test_a_package_that_only_wraps_others_and_names_no_symbols_speaks(
     loaded.warm()
 
 
+@pytest.mark.parametrize("kind", ["package", "script"])
+def test_the_file_is_not_kept_in_memory_beside_the_model(tmp_path: Path, kind: str) -> None:
+    import gc
+    import sys
+
+    from tolmach.processors.silero import model as silero
+    from tolmach.processors.silero.engines import Utterable
+    from tolmach.processors.silero.files import Package
+
+    script = kind == "script"
+    path = build_script(tmp_path / "v1.jit") if script else build_package(tmp_path / "v4.pt")
+    package = Package(path, "", path.read_bytes())
+    before = sys.getrefcount(package.content)
+    model = silero.load(package, "en" if script else "ru", "cpu")
+    rate_hz = 16000 if script else RATE_HZ
+    [spoken] = model.run([Utterable("yes. да.", model.info["speakers"][0], rate_hz)])
+    assert len(spoken.samples), spoken.skipped
+    gc.collect()
+    after = sys.getrefcount(package.content)  # outside of the assertion, which keeps one itself
+    assert after == before
+
+
 async def test_letters_without_a_sound_are_named(russian: dict[str, Any]) -> None:
     h = await spoken(russian, "Город 北京.", "北京")
     assert heard(h.audio()) == "город."
