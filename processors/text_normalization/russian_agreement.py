@@ -136,7 +136,7 @@ def agreement(before: str, value: int, after: str) -> Reading:
         form = next(form for form in nouns if form.lemma in ROWS and form.plural)
         return Reading("ordinal", form.case or "n", form.gender or "m", form.animate, cases)
     which = _which_one(governed, cases, kind, nouns)
-    if which is not None and _is_of_a_row(which, governed, kind, nouns, following):
+    if which is not None and _is_of_a_row(which, governed, value, nouns, following):
         return which
     reading = _how_many(cases, kind, _beside(which, nouns), value)
     if reading is not None:
@@ -369,9 +369,12 @@ def _which_one(governed: Government, cases: Cases, kind: Category, nouns: Sequen
 
 
 def _is_of_a_row(
-    which: Reading, governed: Government, kind: Category, nouns: Sequence[Form], following: Sequence[str]
+    which: Reading, governed: Government, value: int, nouns: Sequence[Form], following: Sequence[str]
 ) -> bool:
     """Whether "which one" is likelier where "how many" is possible as well: на 1 этаже, ученик 4 класса."""
+    kind = category(value)
+    if kind == "one" and value > 20 and which.case == "p" and any(form.lemma in LABELS for form in nouns):
+        return True  # "в 41 квартире"
     first = forms(following[0])[0]
     adjective = first.part == "ADJF" and first.lemma in ROWS and not first.plural
     if not adjective and not any(form.lemma in ROWS for form in nouns):
