@@ -72,6 +72,7 @@ def check_spec(spec: ElementSpec, settings: Settings | None = None) -> None:
     infos = _check_settings(spec)
     _check_example(spec, {i.name for i in infos})
     _check_pads(spec, settings if settings is not None else example_settings(spec))
+    _check_voices(spec)
     _check_cheap(spec)
 
 
@@ -211,6 +212,30 @@ def _check_pad(spec: ElementSpec, pad: Pad, sinks: set[str]) -> None:
         )
     _require(pad.like is not None or not pad.like_drop, spec, f"pad {pad.name!r}: like_drop means nothing without like")
     _require(not pad.dynamic or pad.direction == "src", spec, f"pad {pad.name!r}: dynamic is for src pads")
+
+
+def _check_voices(spec: ElementSpec) -> None:
+    """What a spec says about voices holds together: each can be chosen, and is then the one that speaks."""
+    voices = spec.voices() if spec.voices is not None else ()
+    _require(
+        not voices or spec.voice_settings is not None, spec, "lists voices: say with voice_settings how one is chosen"
+    )
+    for voice in voices:
+        _require(bool(voice.langs), spec, f"voice {voice.name!r} speaks no language: give langs")
+        _require(bool(voice.licence), spec, f"voice {voice.name!r} has no terms: give its licence")
+        for lang in voice.langs if spec.voice_settings is not None else ():
+            try:
+                settings = spec.settings(**spec.voice_settings(lang, voice.name))
+            except ValidationError as error:
+                _require(False, spec, f"voice {voice.name!r} cannot be chosen for {lang!r}: {error}")
+                continue
+            if spec.speaks is not None:
+                told = dict(spec.speaks(settings))
+                _require(
+                    told.get(lang) == voice.name,
+                    spec,
+                    f"voice {voice.name!r} was chosen for {lang!r}, and speaks() says {told}",
+                )
 
 
 def _check_cheap(spec: ElementSpec) -> None:

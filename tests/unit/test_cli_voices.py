@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from tests.data.silero_package import build_package
 from tests.unit.test_silero import settings_for
 from tolmach.pipelines.cli.commands.speak import pieces
 from tolmach.pipelines.cli.main import main
+from tolmach.pipelines.element import Voice
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.speech import known_voices
+from tolmach.pipelines.testing.spec_checks import check_spec
 from tolmach.processors.espeak.spec import VOICES
 
 Captured = pytest.CaptureFixture[str]
@@ -186,3 +189,13 @@ def test_a_text_is_cut_between_sentences_and_nothing_is_lost():
     assert max(map(len, cut)) <= 100
     assert all(piece.endswith((".", "!")) for piece in cut[:-2])
     assert "".join("".join(cut).split()) == "".join(text.split())
+
+
+def test_the_test_kit_finds_a_voice_that_cannot_be_chosen():
+    spec = Registry.builtin().get("espeak_tts")
+    check_spec(spec)
+    nobody = Voice("nobody", ("en",), licence="MIT")
+    with pytest.raises(AssertionError, match="'nobody' cannot be chosen for 'en'"):
+        check_spec(replace(spec, voices=lambda: (nobody,), voice_settings=lambda lang, voice: {"voice": 1}))
+    with pytest.raises(AssertionError, match="has no terms"):
+        check_spec(replace(spec, voices=lambda: (replace(nobody, licence=""),)))
