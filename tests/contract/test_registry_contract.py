@@ -58,6 +58,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         Case({"path": "out.wav"}),
         Case({"path": "out.flac", "timeline": "compact"}),
         Case({"path": "sub/out.opus"}),
+        Case({"path": "out.wav", "fit": "slot", "length": "exact"}),
     ),
     "file_src": (Case({"path": "{tmp}/tone.wav"}), Case({"path": "{tmp}/tone.wav", "start_ms": 333, "channel": "mix"})),
     "funnel": (Case(),),

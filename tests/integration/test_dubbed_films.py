@@ -171,6 +171,9 @@ def test_what_goes_back_is_found_in_the_graph() -> None:
     assert [(t.path.name, t.lang, t.title) for t in subtitles_of(graph)] == [("subtitles.srt", "ru", "Translation")]
     demo = load_graph(ROOT / "config" / "phrasebook.yaml", params={"input": "a.mkv", "output": "o"})
     assert [(t.path.name, t.lang) for t in dubs_of(demo)] == [("dub.wav", "ru")]
+    compact = {"dub.timeline": "compact"}
+    demo = load_graph(ROOT / "config" / "phrasebook.yaml", params={"input": "a", "output": "o"}, overrides=compact)
+    assert dubs_of(demo) == []
     vad = load_graph(ROOT / "config" / "vad.yaml", params={"input": "a.mkv", "output": "o"})
     assert (dubs_of(vad), subtitles_of(vad)) == ([], [])
 

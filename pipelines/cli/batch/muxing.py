@@ -57,11 +57,14 @@ def subtitles_of(graph: Graph) -> list[MuxTrack]:
 
 
 def dubs_of(graph: Graph) -> list[MuxTrack]:
-    """The sound files that hold a voice of the graph: mixes first, the first of them the one that players choose."""
+    """The sound files that hold a voice of the graph: mixes first, the first of them the one that players choose.
+
+    Those that do not keep to the time of the recording (``timeline: compact``) are none.
+    """
     mixes: list[tuple[Path, str]] = []
     dubs: list[tuple[Path, str]] = []
     for node in graph.nodes.values():
-        for path in _files(node, AUDIO):
+        for path in _files(node, AUDIO) if getattr(node.settings, "timeline", "aligned") == "aligned" else ():
             voices, mixed = _voices_before(graph, node.name)
             if voices:
                 spoken = {_spoken(graph, name) for name in voices}
