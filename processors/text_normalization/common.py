@@ -66,6 +66,16 @@ def clean(text: str) -> str:
     return re.sub(r"(?<= )-(?= )", "–", spaced)
 
 
+_STRESSED = "аеёиоуыэюяіїєАЕЁИОУЫЭЮЯІЇЄ"
+_ACUTE = re.compile(f"([{_STRESSED}])[\u0301\u00b4]+")
+_PLUS = re.compile(rf"(?<=[А-ЯЁІЇЄҐа-яёіїєґ])\+(?=[{_STRESSED[:13]}])|(?<![\w+)-])\+(?=[{_STRESSED}][а-яёіїєґ])")
+
+
+def mark_stress(text: str) -> str:
+    """:data:`STRESS` in place of stress marks in Cyrillic words: an acute behind the vowel, Silero's plus before it."""
+    return _PLUS.sub(STRESS, _ACUTE.sub(rf"{STRESS}\1", text))
+
+
 def _clean_character(char: str) -> str:
     if char.isascii() and char.isalnum():
         return char

@@ -23,6 +23,7 @@ from tolmach.processors.text_normalization.common import (
     clean,
     finish,
     letter_name,
+    mark_stress,
     rewrite,
     say_address,
     value_of_digits,
@@ -130,6 +131,8 @@ class Grammar:
 def prepare_with(grammar: Grammar, text: str) -> Prepared:
     """Text of the grammar's language as its voice reads it: words and punctuation, in lower case."""
     text = clean(rewrite(text, (*_EARLY, *grammar.early)))
+    if "і" in grammar.letters:
+        text = mark_stress(text)
     shouted = text.isupper() and len(text.split()) > 2
     text = rewrite(say_address(text, grammar.address_signs), grammar.rules)
     if not shouted:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import re
 
-from tolmach.processors.text_normalization.common import STRESS, Prepared, Rule, clean, finish, rewrite, say_address
+from tolmach.processors.text_normalization.common import (
+    Prepared,
+    Rule,
+    clean,
+    finish,
+    mark_stress,
+    rewrite,
+    say_address,
+)
 from tolmach.processors.text_normalization.latin import greek_word, letter_to_cyrillic, to_cyrillic
 from tolmach.processors.text_normalization.russian_abbreviations import ABBREVIATIONS
 from tolmach.processors.text_normalization.russian_dates import DATE_RULES, ROMAN_MONTH
@@ -29,16 +37,11 @@ LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
 
 def prepare_russian(text: str) -> Prepared:
     """Russian text for a Silero model; Latin letters, digits and signs become Russian words."""
-    text = re.sub("(?<=[аеёиоуыэюяАЕЁИОУЫЭЮЯ])[\u0301\u00b4]", "\u0301", clean(text))
-    text = re.sub("([аеёиоуыэюяАЕЁИОУЫЭЮЯ])\u0301", rf"{STRESS}\1", text)
-    text = _PLUS_STRESS.sub(STRESS, text)
+    text = mark_stress(clean(text))
     text = rewrite(say_address(rewrite(text, (ROMAN_MONTH, *ADDRESS_RULES)), ADDRESS_SIGNS), _RULES)
     text = _WORD.sub(lambda m: _word(m.group()), say_initialisms(text))
     return finish(text, LETTERS, letter_to_cyrillic)
 
-
-_PLUS_STRESS = re.compile(r"(?<=[А-ЯЁа-яё])\+(?=[аеёиоуыэюя])|(?<![\w+)-])\+(?=[аеёиоуыэюяАЕЁИОУЫЭЮЯ][а-яё])")
-"""Silero's stress mark: a plus inside a word, or at its beginning, before a vowel."""
 
 _RULES: tuple[Rule, ...] = (
     *ABBREVIATIONS,

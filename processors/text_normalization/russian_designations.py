@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from tolmach.processors.text_normalization.common import Match, Rule
+from tolmach.processors.text_normalization.common import Match, Rule, pair_up
 from tolmach.processors.text_normalization.russian_context import preposition_case, text_after, text_before
 from tolmach.processors.text_normalization.russian_initialisms import LETTER_NAMES, spell
 from tolmach.processors.text_normalization.russian_morphology import decline, is_part
@@ -49,7 +49,14 @@ def _number_sign(match: Match) -> str:
 
 _LATIN_UNITS = r"(?:km|cm|mm|kg|mg|ml|kHz|MHz|GHz|Hz|kW|KB|MB|GB|TB|dB|ms|min|USD|EUR|RUB|am|pm)"
 
+_VITAMINS = pair_up("AАBВCСDEЕHKКPР", "а а бэ бэ цэ цэ дэ е е аш ка ка пэ пэ")
+"""Called as in Latin or German, not as in English; a Cyrillic С is a Latin C here."""
+
 DESIGNATION_RULES: tuple[Rule, ...] = (
+    (
+        re.compile(rf"(?<=[Вв]итамин)([а-я]{{0,3}}\s)([{''.join(_VITAMINS)}])[-\s]?(\d{{0,2}})(?!\w)"),
+        lambda m: f"{m[1]}{_VITAMINS[m[2]]} {cardinal(m[3]) if m[3] else ''}",
+    ),
     (re.compile(r"(?<!\w)C\+\+"), "си плюс плюс "),
     (re.compile(r"(?<!\w)C#"), "си-шарп "),
     (re.compile(r"(?<!\w)F#"), "эф-шарп "),

@@ -75,6 +75,13 @@ def spell(word: str, *, shouted: bool = False) -> str | None:
 
 
 _MIXED = re.compile(r"(?<![А-ЯЁа-яё])(?=(?:[а-яё]?[А-ЯЁ]){3})[А-ЯЁ]{1,4}[а-яё]{1,2}[А-ЯЁ]{1,3}(?![А-ЯЁа-яё])")
+_LETTER = re.compile(
+    r"(?:(?<![\w.'\ue000-])[БГДЖЗЛМНПРТФХЦЧШЩ]"
+    r"|(?i:(?<=план )|(?<=пункт )|(?<=точка )|(?<=буква )|(?<=вариант )|(?<=группа )|(?<=тип ))[ВКС])"
+    r"(?![\w'\ue000-]|\.\w)"
+)
+"""Letters that stand alone and are no preposition."""
+
 _DERIVED = re.compile(r"(?<![А-ЯЁа-яё])([БВГДЖЗКЛМНПРСТФХЦЧШЩ]{3,5})(?=(?:шн|овск|овец|овц))")
 
 
@@ -104,6 +111,7 @@ def say_initialisms(text: str) -> str:
             return word
         return spell(word, shouted=shouted) or word
 
+    text = _LETTER.sub(lambda m: LETTER_NAMES[m.group().lower()], text)
     text = _DERIVED.sub(lambda m: (spell(m[1]) or m[1]).replace("-", ""), text)  # ФСБшник
     return _MIXED.sub(lambda m: _spelt_in_part(m.group()), _CAPITALS.sub(say, text))
 
@@ -112,7 +120,7 @@ _INITIAL = r"(?:Дж|[А-ЯЁ])"
 
 
 def _initials(match: Match) -> str:
-    before = re.search(r"([а-яё]+)\s$", match.string[max(0, match.start() - 24) : match.start()])
+    before = re.search(r"([А-ЯЁа-яё]+)\s$", match.string[max(0, match.start() - 24) : match.start()])
     if before and before[1].lower() in _NOT_BEFORE:
         return match.group()
     return " ".join(_initial(each) for each in re.findall(_INITIAL, match.group())) + " "

@@ -42,6 +42,7 @@ def test_a_stress_is_kept_to_the_voice() -> None:
     assert Lexicon([("кот", "к+от")]).apply("кот", stress=False) == "кот"
     said = Lexicon([("замок", "зам+ок")]).apply("Старый замок, 2+2.", stress=True)
     assert prepare(said, "ru").text == "старый зам+ок, два плюс два."
+    assert prepare("Старий з+амок, за́мок.", "uk").text == "старий з+амок, з+амок."
 
 
 @pytest.mark.parametrize(
