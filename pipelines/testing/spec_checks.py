@@ -216,16 +216,16 @@ def _check_pad(spec: ElementSpec, pad: Pad, sinks: set[str]) -> None:
 
 def _check_voices(spec: ElementSpec) -> None:
     """What a spec says about voices holds together: each can be chosen, and is then the one that speaks."""
-    voices = spec.voices() if spec.voices is not None else ()
-    _require(
-        not voices or spec.voice_settings is not None, spec, "lists voices: say with voice_settings how one is chosen"
-    )
+    voices, choose = spec.voices() if spec.voices is not None else (), spec.voice_settings
+    _require(not voices or choose is not None, spec, "lists voices: say with voice_settings how one is chosen")
+    if choose is None:
+        return
     for voice in voices:
         _require(bool(voice.langs), spec, f"voice {voice.name!r} speaks no language: give langs")
         _require(bool(voice.licence), spec, f"voice {voice.name!r} has no terms: give its licence")
-        for lang in voice.langs if spec.voice_settings is not None else ():
+        for lang in voice.langs:
             try:
-                settings = spec.settings(**spec.voice_settings(lang, voice.name))
+                settings = spec.settings(**choose(lang, voice.name))
             except ValidationError as error:
                 _require(False, spec, f"voice {voice.name!r} cannot be chosen for {lang!r}: {error}")
                 continue
