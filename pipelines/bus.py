@@ -31,6 +31,7 @@ __all__ = [
     "NoticeMessage",
     "PlacedMessage",
     "PositionMessage",
+    "RepeatedMessage",
     "SpeculationMessage",
     "StateMessage",
     "Subscriber",
@@ -230,6 +231,17 @@ class VoicePaceMessage(Message):
     part: int
     lag_ns: int
     tempo: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedMessage(Message):
+    """A voice was to say what it had said before, and need not make it anew: one for each piece of a text.
+
+    Attributes:
+        utterance: Number of the utterance.
+    """
+
+    utterance: int
 
 
 @dataclass(frozen=True, slots=True)

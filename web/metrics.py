@@ -59,6 +59,7 @@ _ELEMENT = {
 _OUTCOMES = ("hit", "miss", "failed")
 _WASTED = "wasted_s"
 _SPOKEN = ("spoken", "hurried", "unspoken")
+_REPEATED = "repeated"
 _QUEUE_NOW = {
     "ms": ("waiting_seconds", "Audio that waits in a queue.", 1e-3),
     "frames": ("waiting_frames", "Frames that wait in a queue.", 1.0),
@@ -89,7 +90,8 @@ class Snapshot:
         queues: What waits in each queue now (``frames``, ``ms``), and how many frames it has ``dropped``.
         speculations: By element, how many there were of each outcome of
             :class:`tolmach.pipelines.bus.SpeculationMessage`, and ``wasted_s``.
-        voices: By element, how many texts a voice has ``spoken`` at its own tempo, ``hurried`` and left ``unspoken``.
+        voices: By element, how many texts a voice has ``spoken`` at its own tempo, ``hurried`` and left ``unspoken``,
+            and how many pieces of them were ``repeated`` from its memory.
         rejected: Texts that were rejected, by reason.
         retries: Times that an engine was asked again, by reason.
     """
@@ -210,6 +212,12 @@ class Metrics(Collector):
         yield self._by_element(dropped, totals, "dropped")
         yield from self._speculations(totals)
         yield self._voices(totals)
+        repeats = CounterMetricFamily(
+            "tolmach_voice_repeats",
+            "Pieces of texts that a voice had said before and did not make anew.",
+            labels=_LABELS,
+        )
+        yield self._by_element(repeats, totals, _REPEATED)
         yield _by_reason("tolmach_rejected", "Texts that were rejected, by why.", totals.rejected, REASONS)
         yield _by_reason("tolmach_retries", "Times that an engine was asked again, by why.", totals.retries, RETRIES)
         yield from self._waiting(running)
@@ -293,7 +301,7 @@ class _Totals:
             for name in (*_OUTCOMES, _WASTED):
                 self.elements[label(figures.graph, element)][name] += counts.get(name, 0)
         for element, texts in figures.voices.items():
-            for name in _SPOKEN:
+            for name in (*_SPOKEN, _REPEATED):
                 self.elements[label(figures.graph, element)][name] += texts.get(name, 0)
         self.rejected.update(figures.rejected)
         self.retries.update(figures.retries)

@@ -84,10 +84,23 @@ class EspeakTts(SpeechElement):
         pieces = [p for p in split_text(sanitise(text), PIECE_CHARS) if _AUDIBLE.search(p)]
         for at, piece in enumerate(pieces):
             pause = at + 1 < len(pieces) and piece.rstrip("\"'»”’)]").endswith((".", "!", "?", "…"))
-            request = Request(piece, voices[lang], settings.rate_wpm, settings.pitch, settings.volume, end_pause=pause)
-            async with aclosing(speak(request)) as blocks:
-                async for block in blocks:
+            own_pause = pause and settings.pause_ms is None
+            request = Request(
+                piece, voices[lang], settings.rate_wpm, settings.pitch, settings.volume, end_pause=own_pause
+            )
+            made: list[Samples] | None = self.made_before(frame, request)
+            if made is not None:
+                for block in made:
                     yield block
+            else:
+                made = []
+                async with aclosing(speak(request)) as blocks:
+                    async for block in blocks:
+                        made.append(block)
+                        yield block
+                self.cache.put(request, made, sum(block.nbytes for block in made))
+            if pause and settings.pause_ms:
+                yield np.zeros(RATE_HZ * settings.pause_ms // 1000, np.float32)
 
 
 def spoken(settings: EspeakSettings, text: str) -> Spoken:

@@ -46,6 +46,13 @@ class EspeakSettings(SpeechSettings):
     )
     rate_wpm: Live[int] = Field(175, ge=80, le=450, title="Speaking rate", description="Speaking rate, words a minute.")
     pitch: Live[int] = Field(50, ge=0, le=99, description="Base pitch, 0 (low) to 99 (high).")
+    pause_ms: Live[int | None] = Field(
+        None,
+        ge=0,
+        le=5000,
+        title="Pause between sentences",
+        description="Silence between sentences, ms; null: as long as the library makes it, about a third of a second.",
+    )
     volume: Live[int] = Field(100, ge=0, le=200, description="Loudness, per cent; above 100 loud sounds may distort.")
 
     _lexicon_is_sound = field_validator("lexicon")(check_path)

@@ -21,7 +21,7 @@ from tolmach.processors.silero.files import Package, find_or_fetch, may_not_be_s
 from tolmach.processors.silero.spec import SileroTtsSettings, instead, settle
 from tolmach.processors.silero.voices import MAX_CHARS_V1
 from tolmach.processors.text_normalization import fit_symbols, prepare
-from tolmach.processors.tts.element import SpeechElement, split_text
+from tolmach.processors.tts.element import SpeechElement, begin_early, split_text
 from tolmach.processors.tts.lexicon import NO_LEXICON, STRESSED, Lexicon, load_lexicon
 
 
@@ -140,20 +140,27 @@ class SileroTts(SpeechElement):
         )
         if lost:
             self._warn(frame, f"the voice has no way to say {lost!r}; the rest is spoken")
-        for sentence in sentences:
+        # Somebody waits for the first sound; a file does not.
+        early = begin_early(sentences[0]) if self.context.live and settings.begin_early and sentences else []
+        for at, sentence in enumerate([*early, *sentences[1:]] if early else sentences):
             if voice.accentor is not None:
                 [marked] = await voice.accentor.submit([stress.Unmarked(sentence, options)])
                 if isinstance(marked, Exception):
                     raise marked
                 sentence = marked
             item = silero.Utterable(sentence, speaker, settings.rate_hz, options, settings.rate, settings.pitch)
-            [outcome] = await lease.submit([item])
-            if isinstance(outcome, Exception):
-                raise outcome
+            # The same words are not computed twice; what the model had to leave out of them is said again.
+            key = (settings.language, item.text, speaker, item.rate_hz, item.rate, item.pitch, *options.items())
+            outcome = self.made_before(frame, key)
+            if outcome is None:
+                [outcome] = await lease.submit([item])
+                if isinstance(outcome, Exception):
+                    raise outcome
+                self.cache.put(key, outcome, outcome.samples.nbytes)
             for text, reason in outcome.skipped:
                 self._warn(frame, f"the model cannot speak {text!r} ({reason}); the rest is spoken")
             if len(outcome.samples):
-                if spoke and len(pause):
+                if spoke and len(pause) and at >= len(early):
                     yield pause
                 yield outcome.samples
                 spoke = True

@@ -58,6 +58,10 @@ class SileroTtsSettings(SpeechSettings):
         None,
         description="SHA-256 of the model file you trust: loading a torch package or TorchScript runs the code in it.",
     )
+    begin_early: bool = Field(
+        True,
+        description="In live graphs, speak the first clause of a long sentence while the rest of it is made.",
+    )
     rate: Live[Literal["x-slow", "slow", "medium", "fast", "x-fast"]] = Field(
         "medium", title="Speaking rate", description="How fast it speaks (version 3 and later)."
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from tolmach.pipelines.bus import SpeculationMessage, UnspokenMessage, VoicePaceMessage
+from tolmach.pipelines.bus import RepeatedMessage, SpeculationMessage, UnspokenMessage, VoicePaceMessage
 from tolmach.pipelines.element import Context, Element
 from tolmach.pipelines.frames import (
     AudioFrame,
@@ -25,10 +25,11 @@ from tolmach.pipelines.frames import (
 from tolmach.pipelines.listener import Listener
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.languages import ABBREVIATIONS
+from tolmach.processors.tts.cache import SpeechCache
 from tolmach.processors.tts.hurry import Hurry
 from tolmach.processors.tts.pace import MAX_TEMPO, Budget, Pace, Pacer
 
-__all__ = ["MAX_TEXT_CHARS", "SpeechElement", "split_text"]
+__all__ = ["MAX_TEXT_CHARS", "SpeechElement", "begin_early", "split_text"]
 
 MAX_TEXT_CHARS = 10_000
 """Longest text of one utterance, characters: more than ten minutes of speech, far beyond any utterance."""
@@ -79,6 +80,7 @@ class SpeechElement(Element):
         self._speeches: set[_Speech] = set()
         self._prepared: _Speech | None = None
         self._pacer = Pacer()
+        self.cache: SpeechCache[Any] = SpeechCache()
         self._listeners = [each for each in context.resources.values() if isinstance(each, Listener)]
 
     def synthesise(self, frame: TranslationFrame) -> AsyncIterator[Samples]:
@@ -87,6 +89,17 @@ class SpeechElement(Element):
         An async generator. Cancelled by: cancel of the graph.
         """
         raise NotImplementedError  # pragma: no cover - abstract
+
+    def made_before(self, frame: TranslationFrame, key: Hashable) -> Any:
+        """What :meth:`synthesise` has put into :attr:`cache` for a piece of a text, or None.
+
+        A voice whose engine takes its time asks before each piece, with all that has a say in the sound as the key:
+        settings may change and change back.
+        """
+        found = self.cache.get(key)
+        if found is not None:
+            self.context.post(RepeatedMessage(frame.utterance, pts_ns=frame.end_ns))
+        return found
 
     async def warm(self) -> None:
         """Speak three numbers to nobody; every voice can say them."""
@@ -380,6 +393,26 @@ def split_text(text: str, limit: int, *, prepared: bool = False) -> list[str]:
             start = end.end()
     pieces += _fit(text[start:].strip(), limit)
     return pieces
+
+
+_EARLY_CHARS = 80
+"""A sentence at least as long is worth beginning early: five seconds of speech."""
+
+_LEAST_CLAUSE_CHARS = 15
+"""Less is over before the rest is made, and is an introductory word rather than a clause."""
+
+
+def begin_early(sentence: str) -> list[str]:
+    """A long sentence as its first clause, which is soon made, and the rest in one piece, whose melody stays whole.
+
+    A voice says a clause that ends in a comma as one that goes on. Sentences that are short, or have no clause in
+    front that leaves time to make the rest, are one piece.
+    """
+    if len(sentence) < _EARLY_CHARS:
+        return [sentence]
+    last = len(sentence) // 2
+    cut = next((m.end() for m in _CLAUSE_END.finditer(sentence) if _LEAST_CLAUSE_CHARS <= m.end() <= last), None)
+    return [sentence] if cut is None else [sentence[:cut], sentence[cut:].lstrip()]
 
 
 def _ends_sentence(before: str, mark: str, after: str) -> bool:

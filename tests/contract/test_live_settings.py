@@ -90,6 +90,7 @@ VOICES: Mapping[str, Mapping[str, Change]] = {
         "rate_wpm": Change(300),
         "pitch": Change(90),
         "volume": Change(50),
+        "pause_ms": Change(900),
         "max_lag_ms": Change(1000),
         "max_tempo": Change(1.0, {"max_lag_ms": 1000}),
     },

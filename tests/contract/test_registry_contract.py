@@ -102,7 +102,7 @@ VAD = {"onset_ms", "min_utterance_ms", "hangover_ms", "pre_roll_ms", "post_roll_
 VOICE = {"max_lag_ms", "max_tempo"}
 LIVE: Mapping[str, set[str]] = {
     "canary_ast": {"min_language_confidence", "min_logprob", "max_compression_ratio"},
-    "espeak_tts": VOICE | {"rate_wpm", "pitch", "volume"},
+    "espeak_tts": VOICE | {"rate_wpm", "pitch", "volume", "pause_ms"},
     "mix": {"voice_gain_db", "bed_gain_db", "duck_gain_db"},
     "silero_tts": VOICE
     | {"speaker", "rate", "pitch", "put_accent", "put_yo", "put_stress_homo", "put_yo_homo", "pause_ms"},

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from tests.data.silero_package import CROWDED, ENGLISH, FORBIDDEN, RUSSIAN, SYMBOL_S, build_package, build_script
-from tolmach.pipelines.bus import NoticeMessage, WarningMessage
+from tolmach.pipelines.bus import NoticeMessage, RepeatedMessage, WarningMessage
 from tolmach.pipelines.errors import GraphError, ModelError, ModelRefusedError
 from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness
 from tolmach.pipelines.testing.checks import check_element
 from tolmach.processors.hosting import HOSTS
 from tolmach.processors.silero.spec import SPEC
+from tolmach.processors.tts.element import SpeechElement
 
 pytestmark = pytest.mark.models
 
@@ -423,3 +424,33 @@ async def test_a_device_that_is_not_there_is_named(russian: dict[str, Any]) -> N
     with pytest.raises(ModelError, match="no device cuda:99"):
         async with Harness(SPEC, **russian, device="cuda:99"):
             pass
+
+
+async def test_live_a_long_sentence_begins_at_its_first_clause_and_is_heard_whole(russian: dict[str, Any]) -> None:
+    text = "Когда собрание подошло к концу, мы вернулись на станцию и стали ждать последний поезд этого длинного дня."
+
+    async def pieces(*, live: bool, **settings: Any) -> tuple[str, int]:
+        async with Harness(SPEC, live=live, **{**russian, **settings}) as h:
+            await h.push(says(1, text))
+            await h.eos()
+            assert isinstance(h.element, SpeechElement)
+            return heard(h.audio()).replace(" ", ""), len(h.element.cache)
+
+    said = text.lower().replace(" ", "")
+    assert await pieces(live=True) == (said, 2)
+    assert await pieces(live=True, begin_early=False) == (said, 1)
+    assert await pieces(live=False, pause_ms=500) == (said, 1)
+    # The pause between sentences does not come into one.
+    assert await pieces(live=True, pause_ms=500) == (said, 2)
+
+
+async def test_the_same_words_are_computed_once_and_what_is_left_out_of_them_is_told_again(
+    russian: dict[str, Any],
+) -> None:
+    async with Harness(SPEC, **russian) as h:
+        for number in (1, 2):
+            await h.push(says(number, f"Вижу {FORBIDDEN}уку."))
+            await h.element.drain()
+    assert heard(h.audio()) == 2 * heard(h.audio()[: len(h.audio()) // 2])
+    assert [message.utterance for message in h.messages if isinstance(message, RepeatedMessage)] == [2]
+    assert [message.data["utterance"] for message in notices(h)] == [1, 2]

@@ -21,7 +21,7 @@ ECHO = Snapshot(
     elements={"vad": {"frames": 50, "busy_s": 0.25, "audio_s": 1.0, "rtf": 0.25, "slowest_ms": 9.0}},
     queues={"wait": {"frames": 3, "ms": 60.0, "dropped": 4}},
     speculations={"ast": {"hit": 7, "miss": 2, "wasted_s": 0.5}},
-    voices={"tts": {"spoken": 5, "hurried": 2, "unspoken": 1}},
+    voices={"tts": {"spoken": 5, "hurried": 2, "unspoken": 1, "repeated": 4}},
 )
 
 
@@ -134,6 +134,7 @@ def test_what_voices_spoke_hurried_and_left_out_is_counted():
     assert read["tolmach_voice_texts_total", "tts", "echo", "spoken"] == 10
     assert read["tolmach_voice_texts_total", "tts", "echo", "hurried"] == 4
     assert read["tolmach_voice_texts_total", "tts", "echo", "unspoken"] == 2
+    assert read["tolmach_voice_repeats_total", "tts", "echo"] == 8
     assert read["tolmach_voice_lag_seconds_bucket", "4.0"] == 1
     assert read["tolmach_voice_lag_seconds_sum",] == 3.5
 

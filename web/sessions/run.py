@@ -14,6 +14,7 @@ from tolmach.pipelines.bus import (
     LoadingMessage,
     Message,
     PositionMessage,
+    RepeatedMessage,
     SpeculationMessage,
     StateMessage,
     TranslationMessage,
@@ -147,6 +148,8 @@ class Run:
             self._voices[message.element]["hurried" if message.tempo > 1 else "spoken"] += 1
         elif isinstance(message, UnspokenMessage):
             self._voices[message.element]["unspoken"] += 1
+        elif isinstance(message, RepeatedMessage):
+            self._voices[message.element]["repeated"] += 1
         elif isinstance(message, TranslationMessage) and message.frame.final and not message.frame.more:
             self._retries.update(message.frame.retries)
             if message.frame.rejected:
