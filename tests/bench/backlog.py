@@ -33,6 +33,11 @@ from tolmach.processors.phrasebook.recipe.sentences import build
 GAP_NS = 300 * NS_PER_MS
 HANGOVER_NS = 700 * NS_PER_MS
 
+HEAD = (
+    "| source faster than the voice | budget | texts | sentences spoken | lag median, s | 95 % | greatest "
+    "| mean tempo | faster than its own |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+)
+
 GRAPH = """\
 version: 1
 elements:
@@ -177,11 +182,7 @@ async def table(minutes: float, lang: str, rates: Sequence[float], budgets_ms: S
     """Print it."""
     said = await speech(minutes * max(rates) * 1.3, lang)
     print(f"## Speech that keeps up ({minutes:g} minutes of continuous speech, espeak_tts, {lang}, headless)\n")
-    print(
-        "| source faster than the voice | budget | texts | sentences spoken | lag median, s | 95 % | greatest "
-        "| mean tempo | faster than its own |"
-    )
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(HEAD)
     for faster in rates:
         texts = spoken_by_somebody(said, faster, minutes, lang)
         for budget_ms in budgets_ms:
