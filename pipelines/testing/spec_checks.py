@@ -95,6 +95,11 @@ def _check_texts(spec: ElementSpec) -> None:
         bool(spec.licence) or spec.prefetch is None, spec, "licence is empty; name the terms of what the element loads"
     )
     _require(
+        bool(spec.licence) or spec.terms is None,
+        spec,
+        "terms are given and licence is empty; name them there for people",
+    )
+    _require(
         spec.role in (None, *get_args(ElementRole)),
         spec,
         f"role={spec.role!r} is none of {', '.join(get_args(ElementRole))}; leave it out if none fits",

@@ -397,6 +397,7 @@ def required_pads(settings: Required) -> tuple[Pad, ...]:
         ({"summary": "Look"}, "summary must be one sentence on one line that ends with a full stop; it is 'Look'"),
         ({"licence": " "}, "licence has spaces around it"),
         ({"prefetch": "a:b"}, "licence is empty; name the terms of what the element loads"),
+        ({"terms": lambda settings: ()}, "terms are given and licence is empty; name them there for people"),
         ({"build": "nowhere"}, "build='nowhere' must have the form 'package.module:Name'"),
         ({"prefetch": "a:b:c", "licence": "MIT"}, "prefetch='a:b:c' must have the form"),
         ({"settings": Undocumented}, "setting 'gain_db' has no description"),
