@@ -201,13 +201,21 @@ _ADDRESS = re.compile(
 """Bounded everywhere (RFC 5321 and RFC 1035 give the numbers), so that no text makes it slow."""
 
 
-def say_address(text: str, signs: Mapping[str, str]) -> str:
-    """Read the signs inside e-mail and web addresses out; what they mean elsewhere is another matter."""
+def say_address(text: str, signs: Mapping[str, str], number: Callable[[str], str] | None = None) -> str:
+    """Read the signs inside e-mail and web addresses out; what they mean elsewhere is another matter.
+
+    Args:
+        text: Any text.
+        signs: What they are called.
+        number: Reads digits inside an address; None leaves them to the rules of numbers.
+    """
 
     def say(match: Match) -> str:
         address = match.group()
         end = len(address.rstrip(".,!?…:;)'-"))
         said = "".join(f" {signs[c]} " if c in signs else c for c in address[:end])
+        if number is not None:
+            said = re.sub(r"\d+", lambda m: f" {number(m.group())} ", said)
         return said + address[end:]
 
     return _ADDRESS.sub(say, text)

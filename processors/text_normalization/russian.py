@@ -28,6 +28,7 @@ from tolmach.processors.text_normalization.russian_numbers import (
     PLAIN_NUMBER_RULES,
     RATIO_RULES,
 )
+from tolmach.processors.text_normalization.russian_numerals import cardinal
 from tolmach.processors.text_normalization.russian_roman import ROMAN_RULES
 from tolmach.processors.text_normalization.russian_signs import ADDRESS_RULES, ADDRESS_SIGNS, SIGN_RULES
 from tolmach.processors.text_normalization.russian_times import TELEPHONE_RULES, TIME_RULES
@@ -38,7 +39,7 @@ LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
 def prepare_russian(text: str) -> Prepared:
     """Russian text for a Silero model; Latin letters, digits and signs become Russian words."""
     text = mark_stress(clean(text))
-    text = rewrite(say_address(rewrite(text, (ROMAN_MONTH, *ADDRESS_RULES)), ADDRESS_SIGNS), _RULES)
+    text = rewrite(say_address(rewrite(text, (ROMAN_MONTH, *ADDRESS_RULES)), ADDRESS_SIGNS, cardinal), _RULES)
     text = _WORD.sub(lambda m: _word(m.group()), say_initialisms(text))
     return finish(text, LETTERS, letter_to_cyrillic)
 

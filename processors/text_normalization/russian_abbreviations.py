@@ -44,6 +44,16 @@ def _wednesday(match: Match) -> str:
     return match.group() if match[1] and is_part(match[1], "NOUN", "ADJF") else "среду "
 
 
+def _telephone(match: Match) -> str:
+    cases = preposition_case(text_before(match))
+    return decline("телефон", cases[0] if cases else "n", plural=False) + " "
+
+
+def _cities(match: Match) -> str:
+    cases = preposition_case(text_before(match))
+    return decline("город", cases[0] if cases else "g" if is_noun(word_before(match)) else "n", plural=True) + " "
+
+
 _PHRASES: tuple[Rule, ...] = (
     short(rf"и\s+т\.\s?д{STOP}", "и так далее"),
     short(rf"и\s+т\.\s?п{STOP}", "и тому подобное"),
@@ -67,8 +77,10 @@ _PHRASES: tuple[Rule, ...] = (
     short(r"искл\.", "исключая"),
     short(r"и\.\s?о\.", "исполняющий обязанности"),
     short(r"вр\.\s?и\.\s?о\.", "временно исполняющий обязанности"),
-    short(r"тел\.?(?=:?\s*[+(\d])", "телефон"),
-    short(r"тел\.", "телефон"),
+    (re.compile(r"(?<!\w)([Тт]ел)\.|(?<!\w)([Тт]ел)(?=:?\s*[+(\d])"), _telephone),
+    (re.compile(r"(?<![\d\w])(?<!\d\s)гг\.(?=\s?[А-ЯЁ])"), _cities),
+    (re.compile(r"(?<!\w)С\.-\s?(?=Петербург)"), "Санкт-"),
+    (re.compile(r"(?<!\w)Н\.\s?(?=Новгород(?!\w))"), "Нижний "),
     short(r"моб\.(?=\s*[+(\d])", "мобильный"),
     short(r"доб\.(?=\s*\d)", "добавочный"),
     short(r"им\.(?=\s*[«\"А-ЯЁ]|\s+[а-яё]+\s[А-ЯЁ])", "имени", 0),
@@ -232,8 +244,8 @@ def _case_of_name(match: Match, name: str) -> Case:
     if is_noun(word):
         place = any("Geox" in form.marks for form in forms(name)[:3])
         return "g" if "g" in of_name or place or not of_name else of_name[0]
-    if word and "a" in of_name and "n" not in of_name:
-        return "a"
+    if word and "n" not in of_name and (seen := next((case for case in ("a", "d") if case in of_name), None)):
+        return "a" if seen == "a" else "d"  # whom, or to whom
     return "n" if "n" in of_name or not of_name else of_name[0]
 
 
