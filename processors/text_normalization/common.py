@@ -144,7 +144,11 @@ def finish(text: str, letters: str, replace_letter: Callable[[str], str] = lambd
                 lost.append(char)
         elif unicodedata.category(char) != "Mn" and char != "'":
             spoken.append(" ")
-    return Prepared(_tidy("".join(spoken), letters), "".join(lost))
+    text = _tidy("".join(spoken), letters)
+    # What one sign left behind may touch the next (". , ." is one stop): once more, and it stays.
+    while (tidied := _tidy(text, letters)) != text:
+        text = tidied
+    return Prepared(text, "".join(lost))
 
 
 def _tidy(text: str, letters: str) -> str:

@@ -184,6 +184,8 @@ DATE_RULES: tuple[Rule, ...] = (
 )
 
 TIME_RULES: tuple[Rule, ...] = (
+    (re.compile(r"(?i)(?<=\d[ap]m)\s?[-–]\s?(?=\d)"), " to "),
+    (re.compile(r"(?i)(?<=[ap]\.m\.)\s?[-–]\s?(?=\d)"), " to "),
     (
         re.compile(rf"(?<![\d:.,])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:]|\.\d)(?:{_AM_PM})?", re.IGNORECASE),
         _time,

@@ -189,7 +189,9 @@ _SCALES = {
 }  # fmt: skip
 _SCALE_WORD = "hundred|thousand|million|billion|trillion"
 _SCALE = rf"(?:\s?-?({_SCALE_WORD})(?!\w)|\s?({'|'.join(sorted(_SCALES, key=len, reverse=True))})(?![\w/²³]))"
-_ONE_OF = re.compile(r"(?i)(?:^|\s)(?:an?|every|each|another|per)\s$")
+_ONE_OF = re.compile(
+    r"(?i)(?:^|\s)(?:an?|every|each|another|per|the|this|that|his|her|my|our|their|its|your|first|last|new|two|three)\s$"
+)
 _NOUN_FOLLOWS = re.compile(
     r"[\s-](?!(?:and|or|to|in|on|at|for|of|from|by|with|per|an?|the|is|was|are|were|will|would|has|had|have|as|than|"
     r"but|so|if|that|which|when|who|each|every|more|less|off|over|under|up|down|into|after|before|because|it|he|she|we|"
@@ -200,7 +202,7 @@ _NOUN_FOLLOWS = re.compile(
 def _describes(match: Match) -> bool:
     """Whether a number and its unit stand before a noun: a 5 km run, a $100 bill; the unit is then in the singular."""
     before, after = (
-        match.string[max(0, match.start() - 9) : match.start()],
+        match.string[max(0, match.start() - 10) : match.start()],
         match.string[match.end() : match.end() + 12],
     )
     return _ONE_OF.search(before) is not None and _NOUN_FOLLOWS.match(after) is not None
@@ -316,6 +318,8 @@ _CODE = "|".join(_CODES)
 _AMOUNT = r"\d{1,3}(?:,\d{3}){1,5}(?:\.\d+)?|\d+(?:\.\d+)?"
 
 MONEY_RULES: tuple[Rule, ...] = (
+    (re.compile(r"(?<=[$€£])\.(?=\d\d(?!\d))"), "0."),
+    (re.compile(r"(?<=\d[kKmMbBn])[-–](?=[$€£]\d)"), " to "),
     (
         re.compile(
             rf"(?<![\w$])(US|U\.S\.|CA|C|AU|A|NZ|HK|S)?({_CURRENCY})\s?({_AMOUNT})\s?[-–]\s?\2?({_AMOUNT})(?![\d,.]*\d)"
@@ -364,6 +368,8 @@ MONEY_RULES: tuple[Rule, ...] = (
 )
 
 UNIT_RULES: tuple[Rule, ...] = (
+    (re.compile(r"(?<=\d)\s?[x×X]\s?(?=\d)"), _times_or_by),
+    (re.compile(r"(?<=[a-z])\s[x×]\s(?=\d)"), " by "),
     (
         re.compile(
             r"(?<![\w.,])(\d{1,2})\s?(?:ft\.?|feet|foot|')\s?(\d{1,2})(?:\.(\d))?\s?(?:inches|inch|in(?:\.|(?!\w))|\"|'')"
@@ -380,13 +386,19 @@ UNIT_RULES: tuple[Rule, ...] = (
         re.compile(rf"{NUMBER}\s?(in)(?=\.?\s(?:tall|wide|long|deep|high|thick|of (?:rain|snow)|by)(?!\w)|\.\s?$)"),
         _measured,
     ),
-    (re.compile(rf"{NUMBER}-({_UNIT})(?!\w)(?=\s[a-z])"), _hyphened),
+    (
+        # "A 12 in ruler": between an article and a noun the preposition makes no sense.
+        re.compile(
+            rf"(?<=\b[Aa]\s){NUMBER}\s?(in)\.?(?=\s(?!the|an?|this|that|his|her|my|our|its|their|all|each)[a-z]{{3,20}})"
+        ),
+        _hyphened,
+    ),
+    (re.compile(rf"{NUMBER}-({_UNIT}|in)(?!\w)(?=\s[a-z])"), _hyphened),
     # Letters that mean more than a unit (5G, 3D, 4K, 2A) need a space before them, and then no capital behind.
     (re.compile(rf"{NUMBER}\s({_UNIT})(?![\w/'])"), _measured),
     (re.compile(rf"{NUMBER}((?!(?:s|N|J|t|L)(?!\w))(?:{_UNIT}))(?![\w/'])"), _measured),
     (re.compile(r"(?<![\w.,])(\d+)\s?''"), lambda m: counted(m[1], None, "inch", "inches") + " "),
     (re.compile(r"(?<![\w.,/])(\d+)[xX](?=\s[a-z]|[.,!?]|$)"), lambda m: f"{cardinal(m[1])} times"),
-    (re.compile(r"(?<=\d)\s?[x×X]\s?(?=\d)"), _times_or_by),
     (re.compile(r"°\s?([CF])(?!\w)"), lambda m: " degrees Celsius " if m[1] == "C" else " degrees Fahrenheit "),
     (re.compile(r"(?<=in )(km|kg|cm|mm|lbs|mph)(?!\w)"), lambda m: _names(m[1])[1]),
     (re.compile(r"(?<!\w)(km/h)(?!\w)"), lambda m: _names(m[1])[1]),

@@ -38,7 +38,7 @@ def number(whole: str, fraction: str | None = None) -> str:
 
 def ordinal(value: int) -> str:
     """Which one: 21 → twenty-first."""
-    return str(num2words(value, to="ordinal"))
+    return str(num2words(value, to="ordinal")).replace(",", "")
 
 
 def year(value: int) -> str:
@@ -66,7 +66,7 @@ def fraction(numerator: int, denominator: int) -> str | None:
 _YEARLY = (
     "[Ii]n|[Ss]ince|[Uu]ntil|[Tt]ill|[Dd]uring|[Cc]irca|[Yy]ears?|[Ss]pring|[Ss]ummer|[Aa]utumn|[Ff]all|[Ww]inter|"
     "[Ee]arly|[Ll]ate|[Mm]id|AD|[Aa]nno|[Cc]lass of|[Ee]nd of|[Bb]eginning of|[Ss]tart of|[Hh]alf of|[Qq]uarter of|"
-    "January|February|March|April|May|June|July|August|September|October|November|December"
+    "Q[1-4]|January|February|March|April|May|June|July|August|September|October|November|December"
 )
 """What stands before a year and before no other number of four digits."""
 _MAYBE_YEARLY = r"[Bb]y|[Ff]rom|[Tt]o|[Oo]f|[Bb]efore|[Aa]fter|[Bb]etween|[Aa]nd|[Tt]hrough|[Tt]he|[Ss]ay"
@@ -164,6 +164,8 @@ def _year_range(match: Match) -> str:
 
 
 YEAR_RANGE_RULES: tuple[Rule, ...] = (
+    (re.compile(r"(?<![\w.,/])50-50(?![\w-])"), "fifty fifty"),
+    (re.compile(r"(?<=\d%)\s?[-–]\s?(?=\d)"), " to "),
     (re.compile(_YEAR_RANGE), _year_range),
     (
         re.compile(r"(?<![\w.,])(\d{4})(?:/(\d\d))(?=\s+(?:[Ss]eason|[Ff]inancial|[Ff]iscal|[Aa]cademic|[Ss]chool))"),
@@ -197,7 +199,10 @@ FRACTION_RULES: tuple[Rule, ...] = (
 
 NUMBER_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<=\d)\s?/\s?(?=\d)"), " over "),
-    (re.compile(r"(?<![\w.,])(\d{1,15})(?:st|nd|rd|th)(?!\w)", re.IGNORECASE), lambda m: ordinal(int(m[1]))),
+    (
+        re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:st|nd|rd|th)(?!\w)", re.IGNORECASE),
+        lambda m: ordinal(int(m[1].replace(",", ""))),
+    ),
     (re.compile(NUMBER), lambda m: f" {number(m[1], m[2])} "),
     (re.compile(r"(?<![\d\w])\.(\d+)"), lambda m: f" point {digits(m[1])} "),
     (re.compile(r"\d+"), lambda m: f" {cardinal(m.group())} "),

@@ -15,14 +15,16 @@ from tolmach.processors.text_normalization.roman import roman_value
 _NUMBERED = (
     "World Wars?|Chapters?|Parts?|Volumes?|Vols?\\.|Books?|Acts?|Scenes?|Sections?|Articles?|Titles?|Phases?|Stages?|"
     "Super Bowl|WrestleMania|Types?|Class|Levels?|Grade|Division|Episodes?|Appendix|Tables?|Figures?|Figs?\\.|Part|"
-    "Canto|Schedule|Annex|Tier|Category|Mark|Mk|Rocky|Saturn|Apollo|Final Fantasy|Grand Theft Auto|GTA|Symphony No\\.|"
+    "Canto|Schedule|Annex|Tier|Category|Mark|Mk|Rocky|Saturn|Apollo|Final Fantasy|Grand Theft Auto|GTA|"
+    "Symphony No\\.|Psalm|Zone|Amendment|Form|Stanza|"
     "Opus|Lesson|Unit|Round|Version|Paragraph|Clause|Group|Page|Rule|Law|Season|Vatican|Day|Year|Grades"
 )
 """Words that are numbered with Roman numerals."""
 _LETTERED = "Class|Appendix|Group|Grade|Category|Tier|Annex|Schedule|Table|Level|Type|Unit|Section|Day|Year|Rule|Mark"
 """Those that are as often lettered: X, V and I alone are numbers behind the others only ("Type I" is one of both)."""
 _RULERS = (
-    "Aethelred|Alexander|Alfonso|Alexios|Andrew|Anne|Antiochus|Artaxerxes|Baldwin|Basil|Benedict|Boniface|Carlos|"
+    "Abdul Hamid|Aethelred|Alaric|Alexander|Amenhotep|Bayezid|Bolesław|Cleopatra|Clovis|Farouk|Lothair|Menelik|"
+    "Mithridates|Seleucus|Stefan|Tiberius|Vlad|Władysław|Alfonso|Alexios|Andrew|Anne|Antiochus|Artaxerxes|Baldwin|Basil|Benedict|Boniface|Carlos|"
     "Casimir|Catherine|Charles|Christian|Christina|Clement|Constantine|Cyrus|Darius|David|Edgar|Edmund|Edward|"
     "Elizabeth|Eric|Eugene|Ferdinand|Francis|Franz|Frederick|Friedrich|Fuad|Gaius|George|Gregory|Gustav|Gustavus|Haakon|"
     "Harald|Harold|Henri|Henry|Hussein|Innocent|Isabella|Ivan|James|Jean|Joan|John|John Paul|Joseph|Juan|Julius|"
@@ -60,7 +62,7 @@ def _ruler(match: Match) -> str:
 def _numbered(match: Match) -> str:
     word, numerals = match.group(1, 2)
     single = len(numerals) == 1
-    if single and (numerals in "CDM" or (numerals in "XVL" and word.rstrip("s") in _LETTERED.split("|"))):
+    if single and (numerals in "CDM" or (numerals in "XL" and word.rstrip("s") in _LETTERED.split("|"))):
         return match.group()
     if single and numerals == "L" and not word.endswith("Bowl"):
         return match.group()

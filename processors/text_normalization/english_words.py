@@ -222,6 +222,8 @@ INITIALISM_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<!\w)Ph\.?D(s?)(?!\w)"), lambda m: f"pee aitch dee{m[1]} "),
     (re.compile(r"(?<!\w)(?:WW|WWI|W\.W\.)\s?(2|II)(?!\w)"), "World War two"),
     (re.compile(r"(?<!\w)(?:WW|W\.W\.)\s?(1|I)(?!\w)"), "World War one"),
+    (re.compile(r"(?<!\w)AT&T(?!\w)"), "ay tee and tee"),
+    (re.compile(r"(?<!\w)H2O(?!\w)"), "aitch two oh"),
     (re.compile(r"(?<!\w)R&D(?!\w)"), "ar and dee"),
     (re.compile(r"(?<!\w)Q&A(?!\w)"), "cue and ay"),
     (re.compile(r"(?<!\w)([A-Z])&([A-Z])(?!\w)"), lambda m: f"{spell(m[1])} and {spell(m[2])}"),
