@@ -300,7 +300,7 @@ def _how_many(cases: Cases, kind: Category, nouns: Sequence[Form], value: int) -
         for form in nouns:
             reading = _license(case, kind, form, value, cases)
             no_object = case == "a" and cases[0] == "n" and form.plural and form.gender == "m"
-            if reading is not None and no_object and 1 < value < 5:
+            if reading is not None and no_object and 1 < value < 5 and form.lemma != "человек":
                 # "Родилось 2 близнецов": the genitive plural of what cannot be an object asks for a collective.
                 reading = replace(reading, kind="collective", case="n")
             if reading is not None and (best is None or form.score > best[0]):

@@ -69,6 +69,7 @@ GENITIVE_PHRASES = word_set(
 """Nouns that end a prepositional phrase with a genitive behind it: в течение, на протяжении, в размере, с помощью."""
 
 RELATIONAL_NOUNS = word_set(
+    "нехватка приезд визит дефицит избыток уход отъезд вылет прилет набор розыск поиск спуск подъем "
     "список группа команда жизнь судьба история участие союз победа помощь поддержка состав смерть гибель усилие "
     "итог результат мнение стоимость цена сумма доход выручка прибыль объединение половина треть четверть "
     "большинство часть запись выбор набор потеря утрата покупка продажа поставка поимка закупка доставка "
@@ -221,6 +222,8 @@ def _government(clause: list[str], end: int, after: Sequence[str], measured: boo
             return Government(_of_preposition(word, clause[:i], after, measured), firm=True, preposition=word)
         if (word in COMPARATIVES or is_part(word, "COMP")) and word not in _NOT_COMPARATIVE:
             return Government(("g",), firm=True)
+        if word in ("мало", "достаточно", "недостаточно"):
+            return Government(("g",), firm=True)
         if word == "чем":
             return Government(("n", "a"))
         if word in TRANSPARENT:
@@ -328,6 +331,8 @@ def _of_verb(clause: list[str], after: Sequence[str], also: bool) -> Government:
 def _of_what_follows(after: Sequence[str]) -> Government:
     """Absence told behind the number: пяти рублей не хватает."""
     for i, word in enumerate(after[:6]):
-        if word == "нет" or (i and after[i - 1] == "не" and {f.lemma for f in forms(word)} & ABSENCE_VERBS):
+        if word in ("нет", "мало", "недостаточно") or (
+            i and after[i - 1] == "не" and {f.lemma for f in forms(word)} & ABSENCE_VERBS
+        ):
             return Government(("g",), firm=True)
     return Government(("n", "a"))
