@@ -312,3 +312,12 @@ def test_two_tracks_stay_two_and_the_dub_is_the_third(tmp_path: Path) -> None:
         assert [bool(s.disposition & Disposition.default) for s in container.streams.audio] == [False, False, True]
     for mine, theirs in zip(packets(tmp_path / "copy.mkv", "audio"), packets(source, "audio"), strict=False):
         assert [p[1] for p in mine] == [p[1] for p in theirs]
+
+
+@pytest.mark.skipif(not FAULTS.is_dir(), reason="the recordings are not here (../shared/faults)")
+def test_a_track_of_which_nothing_decodes_costs_no_other(tmp_path: Path) -> None:
+    sound, text = dub(tmp_path)
+    notes = mux(FAULTS / "media_index_error.ts", tmp_path / "copy.mkv", [sound], [text], overwrite=False)
+    assert notes[0] == "copy.mkv: audio track 2 is not in the copy, as its format was not found"
+    assert all("damaged packets of the original are not in the copy" in note for note in notes[1:])
+    assert click_s(tmp_path / "copy.mkv", 3) == pytest.approx(2.0, abs=FRAME_S)

@@ -275,6 +275,7 @@ class _Copy:
             Cancelled: Once ``stop`` says so.
             av.FFmpegError: If they cannot be written.
         """
+        damaged = 0
         for packet in self._packets():
             stream = self._streams.get(packet.stream_index)
             if stop():
@@ -285,14 +286,22 @@ class _Copy:
             for line in self._lines:
                 self._out.mux(line.until(time_s))
             packet.stream = stream
-            self._out.mux_one(packet)
+            try:
+                self._out.mux_one(packet)
+            except av.error.InvalidDataError:  # damaged: another container wants to know more of it than this one did
+                damaged += 1
         for line in self._lines:
             self._out.mux(line.until(None))
+        if damaged:
+            self.notes.append(f"{self._target.name}: {damaged} damaged packets of the original are not in the copy")
 
     def _keep(self, stream: Stream, *, dubbed: bool) -> None:
         name = f"{stream.type} track {stream.index}"
         if stream.type not in ("video", "audio", "subtitle", "attachment"):
             self.notes.append(f"{self._target.name}: {name} ({stream.type}) is not in the copy")
+            return
+        if stream.type == "audio" and not cast("AudioStream", stream).codec_context.sample_rate:
+            self.notes.append(f"{self._target.name}: {name} is not in the copy, as its format was not found")
             return
         try:
             kept = self._out.add_stream_from_template(stream)
