@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.element import Field, Live, Pad, Settings
 from tolmach.processors.languages import text_caps
-from tolmach.processors.tts.pace import LIVE_BUDGET_MS, MAX_TEMPO
+
+LIVE_BUDGET_MS = 20_000
+"""Budget in a live graph that says nothing: as long as a detector's longest utterance by default, so that a short
+sentence behind a long one is heard."""
+
+MAX_TEMPO = 1.3
+"""Bound of the tempo by default: up to it a recogniser understands every voice as well as at its own speed
+(docs/BENCHMARKS.md, "Speech that keeps up")."""
 
 
 class SpeechSettings(Settings):

@@ -25,9 +25,10 @@ from tolmach.pipelines.frames import (
 from tolmach.pipelines.listener import Listener
 from tolmach.pipelines.ordered import OrderedJobs
 from tolmach.processors.languages import ABBREVIATIONS
+from tolmach.processors.tts import MAX_TEMPO
 from tolmach.processors.tts.cache import SpeechCache
 from tolmach.processors.tts.hurry import Hurry
-from tolmach.processors.tts.pace import MAX_TEMPO, Budget, Pace, Pacer
+from tolmach.processors.tts.pace import Budget, Pace, Pacer
 
 __all__ = ["MAX_TEXT_CHARS", "SpeechElement", "begin_early", "split_text"]
 

@@ -20,25 +20,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tolmach.pipelines.frames import NS_PER_MS
+from tolmach.processors.tts import LIVE_BUDGET_MS, MAX_TEMPO
 
 __all__ = [
-    "LIVE_BUDGET_MS",
     "LONGEST_PAUSE_MS",
-    "MAX_TEMPO",
     "SHORTEST_PAUSE_MS",
     "Budget",
     "Pace",
     "Pacer",
     "pace_for",
 ]
-
-LIVE_BUDGET_MS = 20_000
-"""Budget in a live graph that says nothing: as long as a detector's longest utterance by default, so that a short
-sentence behind a long one is heard."""
-
-MAX_TEMPO = 1.3
-"""Bound of the tempo by default: up to it a recogniser understands every voice as well as at its own speed
-(docs/BENCHMARKS.md, "Speech that keeps up")."""
 
 LONGEST_PAUSE_MS = 400
 """What pauses are shortened to at first: few inside a sentence are longer."""

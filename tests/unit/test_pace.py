@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tolmach.processors.tts.pace import LIVE_BUDGET_MS, SHORTEST_PAUSE_MS, Budget, Pace, Pacer, pace_for
+from tolmach.processors.tts import LIVE_BUDGET_MS
+from tolmach.processors.tts.pace import SHORTEST_PAUSE_MS, Budget, Pace, Pacer, pace_for
 
 S = 1_000_000_000
 BUDGET = Budget(10 * S, 1.3)

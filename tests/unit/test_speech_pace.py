@@ -17,9 +17,8 @@ from tolmach.pipelines.frames import AudioFrame, Frame, Samples, TranslationFram
 from tolmach.pipelines.listener import Listener
 from tolmach.pipelines.testing import Harness
 from tolmach.pipelines.testing.harness import without_chunking
-from tolmach.processors.tts import SpeechSettings
+from tolmach.processors.tts import LIVE_BUDGET_MS, SpeechSettings
 from tolmach.processors.tts.element import SpeechElement
-from tolmach.processors.tts.pace import LIVE_BUDGET_MS
 
 RATE_HZ = 8000
 S = 1_000_000_000
