@@ -183,7 +183,7 @@ def _before_a_noun(match: Match, numbers: list[str], only: frozenset[str] | None
         if not both:
             break
         agreeing = both
-        if any(form.part == "NOUN" for form in both):
+        if not any(form.part in ("ADJF", "PRTF") for form in both):
             break
     if not agreeing:
         return ""
