@@ -33,12 +33,12 @@ def same_reading(one: str, other: str, lang: str) -> bool:
 
     In English the name of a letter counts as the letter: a voice is given "bee", a table may say "b".
     """
-    return _sound(one, lang) == _sound(other, lang)
+    return any(_sound(one, lang, hyphen) == _sound(other, lang, hyphen) for hyphen in (" ", ""))
 
 
-def _sound(text: str, lang: str) -> list[str]:
+def _sound(text: str, lang: str, hyphen: str) -> list[str]:
     text = re.sub(r"[+\u0301]", "", text.lower().replace("ё", "е"))
     if lang == "en":
         text = re.sub(r"double[- ]you", "w", text).replace("'s", " s")
-    words = re.sub(r"[^\w\s]", "", re.sub(r"[-–]", " ", text)).split()
+    words = re.sub(r"[^\w\s]", "", text.replace("-", hyphen).replace("–", " ")).split()
     return [_LETTER_NAMES.get(word, word) for word in words] if lang == "en" else words

@@ -26,6 +26,7 @@ BENCHES = (
     "mix_levels",
     "host",
     "memory",
+    "normalizers",
 )
 
 
