@@ -24,6 +24,8 @@ BENCHES = (
     "whisper_quality",
     "noise",
     "mix_levels",
+    "tempo",
+    "backlog",
     "host",
     "memory",
     "normalizers",

@@ -12,6 +12,7 @@ from tests.unit.webrtc_lines import a_line
 from tolmach.pipelines.bus import Bus, Message, StateMessage, UtteranceEndMessage
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, UtteranceEnd
 from tolmach.pipelines.language.check import load_graph
+from tolmach.pipelines.listener import Listener
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.incoming import jitter
@@ -214,6 +215,17 @@ async def test_a_graph_that_is_cancelled_takes_its_words_with_it() -> None:
     await asyncio.wait_for(new.write_utterance(np.full(4800, 0.1, np.float32)), 5)
     assert line.sender.depth_ms == 100
     await line.close()
+
+
+async def test_a_line_tells_voices_when_its_listener_will_hear_what_they_say_next() -> None:
+    async with a_line() as line:
+        assert isinstance(line, Listener)
+        assert (line.now_ns(), line.waiting_ns()) == (0, 0)
+        speaker = line.speaker(cushion_ms=0)
+        await speaker.write_utterance(np.full(48_000, 0.1, np.float32))
+        assert line.waiting_ns() == NS_PER_S
+        line.sender.clear()  # he skips it
+        assert line.waiting_ns() == 0
 
 
 async def test_what_was_not_heard_waits_for_the_next_connection() -> None:
