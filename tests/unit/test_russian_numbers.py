@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tolmach.processors.text_normalization import prepare
-from tolmach.processors.text_normalization.russian_agreement import Reading, agreement
-from tolmach.processors.text_normalization.russian_numerals import CASES, cardinal, decimal, fraction, ordinal
+from tolmach.processors.text_normalization.russian.agreement import Reading, agreement
+from tolmach.processors.text_normalization.russian.numerals import CASES, cardinal, decimal, fraction, ordinal
 from tolmach.tests.readings import TABLES, cases, same_reading
 
 TABLE = list(cases(TABLES / "ru_numbers.tsv"))

@@ -18,20 +18,20 @@ from tolmach.processors.text_normalization.common import (
     say_address,
 )
 from tolmach.processors.text_normalization.latin import greek_word, letter_to_cyrillic, to_cyrillic
-from tolmach.processors.text_normalization.russian_abbreviations import ABBREVIATIONS
-from tolmach.processors.text_normalization.russian_dates import DATE_RULES, ROMAN_MONTH
-from tolmach.processors.text_normalization.russian_designations import DESIGNATION_RULES
-from tolmach.processors.text_normalization.russian_initialisms import INITIALS_RULES, say_initialisms
-from tolmach.processors.text_normalization.russian_numbers import (
+from tolmach.processors.text_normalization.russian.abbreviations import ABBREVIATIONS
+from tolmach.processors.text_normalization.russian.dates import DATE_RULES, ROMAN_MONTH
+from tolmach.processors.text_normalization.russian.designations import DESIGNATION_RULES
+from tolmach.processors.text_normalization.russian.initialisms import INITIALS_RULES, say_initialisms
+from tolmach.processors.text_normalization.russian.numbers import (
     NUMBER_RULES,
     PART_RULES,
     PLAIN_NUMBER_RULES,
     RATIO_RULES,
 )
-from tolmach.processors.text_normalization.russian_numerals import cardinal
-from tolmach.processors.text_normalization.russian_roman import ROMAN_RULES
-from tolmach.processors.text_normalization.russian_signs import ADDRESS_RULES, ADDRESS_SIGNS, SIGN_RULES
-from tolmach.processors.text_normalization.russian_times import TELEPHONE_RULES, TIME_RULES
+from tolmach.processors.text_normalization.russian.numerals import cardinal
+from tolmach.processors.text_normalization.russian.roman import ROMAN_RULES
+from tolmach.processors.text_normalization.russian.signs import ADDRESS_RULES, ADDRESS_SIGNS, SIGN_RULES
+from tolmach.processors.text_normalization.russian.times import TELEPHONE_RULES, TIME_RULES
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
 

@@ -11,15 +11,15 @@ import re
 from functools import cache
 
 from tolmach.processors.text_normalization.common import Match, Rule
-from tolmach.processors.text_normalization.russian_context import (
+from tolmach.processors.text_normalization.russian.context import (
     noun_case,
     preposition_case,
     text_after,
     text_before,
     word_set,
 )
-from tolmach.processors.text_normalization.russian_morphology import Form, decline, forms
-from tolmach.processors.text_normalization.russian_numerals import Case, Gender, cardinal, ordinal
+from tolmach.processors.text_normalization.russian.morphology import Form, decline, forms
+from tolmach.processors.text_normalization.russian.numerals import Case, Gender, cardinal, ordinal
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _PARTS = ("M", 1000), ("CM", 900), ("D", 500), ("CD", 400), ("C", 100), ("XC", 90), ("L", 50), ("XL", 40), ("X", 10), (

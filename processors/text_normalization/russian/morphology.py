@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from tolmach.processors.text_normalization.russian_numerals import Case, Gender
+from tolmach.processors.text_normalization.russian.numerals import Case, Gender
 
 if TYPE_CHECKING:
     import pymorphy3

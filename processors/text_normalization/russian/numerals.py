@@ -1,7 +1,7 @@
 """Russian numerals in words: cardinals, ordinals, collectives, decimals and fractions, in every case and gender.
 
 num2words declines the numeral; what it gets wrong is mended here. Which case and gender a sentence wants is decided in
-:mod:`russian_agreement`.
+``agreement``.
 """
 
 from __future__ import annotations

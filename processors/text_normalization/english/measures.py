@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule, alternatives
-from tolmach.processors.text_normalization.english_numbers import NUMBER, cardinal, counted, number
+from tolmach.processors.text_normalization.english.numbers import NUMBER, cardinal, counted, number
 
 
 def _units(table: str) -> dict[str, tuple[str, str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from tolmach.processors.text_normalization.russian_abbreviations import STOP, short
-from tolmach.processors.text_normalization.russian_agreement import Category
-from tolmach.processors.text_normalization.russian_morphology import decline
-from tolmach.processors.text_normalization.russian_numerals import Case, Gender
+from tolmach.processors.text_normalization.russian.abbreviations import STOP, short
+from tolmach.processors.text_normalization.russian.agreement import Category
+from tolmach.processors.text_normalization.russian.morphology import decline
+from tolmach.processors.text_normalization.russian.numerals import Case, Gender
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 The noun's own form says most: after 2-4 stand the genitive singular (два дома), the same case in the plural (двум
 домам) or, of living beings seen or met, the genitive plural (двух девушек); after 5 the genitive plural or the same
 case. A noun in the singular that no "how many" licenses is one of a row: "на 3 этаже" is на третьем этаже. What the
-form leaves open, :mod:`russian_government` decides. See docs/adr/0036.
+form leaves open, ``government`` decides. See docs/adr/0036.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Literal
 
 from tolmach.processors.text_normalization.common import word_set
-from tolmach.processors.text_normalization.russian_government import (
+from tolmach.processors.text_normalization.russian.government import (
     MEASURES,
     PREPOSITIONS,
     PROCESSES,
@@ -26,8 +26,8 @@ from tolmach.processors.text_normalization.russian_government import (
     government,
     tokens,
 )
-from tolmach.processors.text_normalization.russian_morphology import Form, forms, is_part
-from tolmach.processors.text_normalization.russian_numerals import (
+from tolmach.processors.text_normalization.russian.morphology import Form, forms, is_part
+from tolmach.processors.text_normalization.russian.numerals import (
     CASES,
     Case,
     Gender,

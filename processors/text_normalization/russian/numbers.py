@@ -1,6 +1,6 @@
 """Russian numbers in their sentence: quantities with units and money, ranges, ratios, fractions, written endings.
 
-Each rule finds how a number is written; :mod:`russian_agreement` and :mod:`russian_government` say in which case and
+Each rule finds how a number is written; ``agreement`` and ``government`` say in which case and
 gender the sentence wants it.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule, value_of_digits
-from tolmach.processors.text_normalization.russian_abbreviations import STOP
-from tolmach.processors.text_normalization.russian_agreement import (
+from tolmach.processors.text_normalization.russian.abbreviations import STOP
+from tolmach.processors.text_normalization.russian.agreement import (
     Reading,
     agreement,
     case_of_measure,
@@ -18,9 +18,9 @@ from tolmach.processors.text_normalization.russian_agreement import (
     counted_forms,
     following_words,
 )
-from tolmach.processors.text_normalization.russian_government import WINDOW, government
-from tolmach.processors.text_normalization.russian_morphology import Form
-from tolmach.processors.text_normalization.russian_numerals import (
+from tolmach.processors.text_normalization.russian.government import WINDOW, government
+from tolmach.processors.text_normalization.russian.morphology import Form
+from tolmach.processors.text_normalization.russian.numerals import (
     CASES,
     Case,
     Gender,
@@ -32,7 +32,7 @@ from tolmach.processors.text_normalization.russian_numerals import (
     one_and_a_half,
     ordinal,
 )
-from tolmach.processors.text_normalization.russian_units import (
+from tolmach.processors.text_normalization.russian.units import (
     BARE_UNITS,
     CURRENCIES,
     SCALES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule
-from tolmach.processors.text_normalization.russian_context import text_after, text_before, word_before
-from tolmach.processors.text_normalization.russian_numerals import Case, cardinal, digits
+from tolmach.processors.text_normalization.russian.context import text_after, text_before, word_before
+from tolmach.processors.text_normalization.russian.numerals import Case, cardinal, digits
 
 _AT_THE_TIME: dict[str, Case] = {
     "с": "g", "со": "g", "до": "g", "от": "g", "после": "g", "около": "g", "раньше": "g", "позже": "g", "ранее": "g",

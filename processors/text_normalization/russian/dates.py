@@ -9,7 +9,7 @@ import re
 from datetime import date
 
 from tolmach.processors.text_normalization.common import Match, Rule
-from tolmach.processors.text_normalization.russian_context import (
+from tolmach.processors.text_normalization.russian.context import (
     PREPOSITIONS,
     is_noun,
     text_after,
@@ -17,7 +17,7 @@ from tolmach.processors.text_normalization.russian_context import (
     word_before,
     word_set,
 )
-from tolmach.processors.text_normalization.russian_numerals import Case, ordinal
+from tolmach.processors.text_normalization.russian.numerals import Case, ordinal
 
 MONTHS = "января февраля марта апреля мая июня июля августа сентября октября ноября декабря".split()  # noqa: SIM905
 

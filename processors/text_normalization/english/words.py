@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule, alternatives, pair_up, word_set
-from tolmach.processors.text_normalization.english_numbers import cardinal, digits
+from tolmach.processors.text_normalization.english.numbers import cardinal, digits
 
 LETTER_NAMES = pair_up(
     "abcdefghijklmnopqrstuvwxyz",
@@ -195,7 +195,7 @@ def acronym(word: str) -> str:
 _UNSPELLED = word_set("hmm hm shh sh psst pst brr mm mmm zzz grr tsk pfft nth st nd rd th ng ft")
 _CAPITALS = re.compile(r"(?<![A-Za-z'])([A-Z]{2,8})(?![A-Za-z])(?<!')")
 _PLURAL_CAPITALS = re.compile(r"(?<![A-Za-z'])([A-Z]{2,5})(s)(?![A-Za-z'])")
-_CONSONANTS = re.compile(r"(?<![a-z'])[bcdfghjklmnpqrstvwxz]{2,20}(?![a-z'])", re.IGNORECASE)
+_CONSONANTS = re.compile(r"(?<![a-z])(?<![a-z]')[bcdfghjklmnpqrstvwxz]{2,20}(?![a-z])(?!'[a-z])", re.IGNORECASE)
 """A word without a vowel cannot be read, only spelled."""
 
 

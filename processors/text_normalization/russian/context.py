@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match
-from tolmach.processors.text_normalization.russian_government import PREPOSITIONS as ALL_PREPOSITIONS
-from tolmach.processors.text_normalization.russian_morphology import is_part
-from tolmach.processors.text_normalization.russian_numerals import Case
+from tolmach.processors.text_normalization.russian.government import PREPOSITIONS as ALL_PREPOSITIONS
+from tolmach.processors.text_normalization.russian.morphology import is_part
+from tolmach.processors.text_normalization.russian.numerals import Case
 
 _REACH = 48
 """Characters before a match that are looked at; two long words."""
@@ -30,7 +30,7 @@ PREPOSITIONS: dict[str, Case] = _cases(
     }
 )
 """The case after a preposition of place or time; "с" out of, "за" the time it takes, "по" along. The rarer ones, which
-have but one meaning, are those of :mod:`russian_government`."""
+have but one meaning, are those of ``government``."""
 
 
 def word_set(words: str) -> frozenset[str]:

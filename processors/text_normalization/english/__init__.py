@@ -1,7 +1,7 @@
 """English text preparation: the order in which what is written becomes words.
 
-The tables and their rules are in ``english_words`` (abbreviations, initialisms, addresses, signs), ``english_dates``
-(dates, times, telephones), ``english_measures`` (money, units), ``english_roman`` and ``english_numbers``. What says
+The tables and their rules are in ``words`` (abbreviations, initialisms, addresses, signs), ``dates``
+(dates, times, telephones), ``measures`` (money, units), ``roman`` and ``numbers``. What says
 most about a number goes first: a date would lose its year to "a number of four digits".
 """
 
@@ -23,17 +23,17 @@ from tolmach.processors.text_normalization.common import (
     rewrite,
     say_address,
 )
-from tolmach.processors.text_normalization.english_dates import DATE_RULES, TELEPHONE_RULES, TIME_RULES
-from tolmach.processors.text_normalization.english_measures import MONEY_RULES, UNIT_RULES
-from tolmach.processors.text_normalization.english_numbers import (
+from tolmach.processors.text_normalization.english.dates import DATE_RULES, TELEPHONE_RULES, TIME_RULES
+from tolmach.processors.text_normalization.english.measures import MONEY_RULES, UNIT_RULES
+from tolmach.processors.text_normalization.english.numbers import (
     FRACTION_RULES,
     NUMBER_RULES,
     RANGE_RULES,
     YEAR_RANGE_RULES,
     YEAR_RULES,
 )
-from tolmach.processors.text_normalization.english_roman import ROMAN_RULES
-from tolmach.processors.text_normalization.english_words import (
+from tolmach.processors.text_normalization.english.roman import ROMAN_RULES
+from tolmach.processors.text_normalization.english.words import (
     ABBREVIATION_RULES,
     ADDRESS_SIGNS,
     INITIALISM_RULES,

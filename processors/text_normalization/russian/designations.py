@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule, pair_up
-from tolmach.processors.text_normalization.russian_context import preposition_case, text_after, text_before
-from tolmach.processors.text_normalization.russian_initialisms import LETTER_NAMES, spell
-from tolmach.processors.text_normalization.russian_morphology import decline, is_part
-from tolmach.processors.text_normalization.russian_numerals import Case, cardinal
+from tolmach.processors.text_normalization.russian.context import preposition_case, text_after, text_before
+from tolmach.processors.text_normalization.russian.initialisms import LETTER_NAMES, spell
+from tolmach.processors.text_normalization.russian.morphology import decline, is_part
+from tolmach.processors.text_normalization.russian.numerals import Case, cardinal
 
 
 def _letters(letters: str) -> str:

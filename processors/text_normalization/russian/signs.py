@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Rule
-from tolmach.processors.text_normalization.russian_units import CURRENCIES
+from tolmach.processors.text_normalization.russian.units import CURRENCIES
 
 SIGNS = {
     "№": "номер", "§": "параграф", "&": "и", "@": "собака", "#": "решётка", "%": "процентов", "+": "плюс",

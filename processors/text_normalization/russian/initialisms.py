@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule, pair_up
-from tolmach.processors.text_normalization.russian_context import word_set
+from tolmach.processors.text_normalization.russian.context import word_set
 
 LETTER_NAMES = pair_up(
     "абвгдежзийклмнопрстуфхцчшщъыьэюяё",

@@ -2,7 +2,7 @@
 
 Three kinds: phrases that are always read alike (:data:`_PHRASES`), nouns that stand before a number or a name and are
 declined (:data:`_NUMBERED`, :data:`_NAMED`, :data:`_TITLES`), and adjectives that agree with the noun behind them
-(:data:`_ADJECTIVES`). All are tables: add yours. Units after a number are in :mod:`russian_units`.
+(:data:`_ADJECTIVES`). All are tables: add yours. Units after a number are in ``units``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from tolmach.processors.text_normalization.common import Match, Rule
-from tolmach.processors.text_normalization.russian_context import (
+from tolmach.processors.text_normalization.russian.context import (
     is_noun,
     preposition_case,
     text_after,
@@ -19,8 +19,8 @@ from tolmach.processors.text_normalization.russian_context import (
     word_before,
     word_set,
 )
-from tolmach.processors.text_normalization.russian_morphology import decline, forms, is_part
-from tolmach.processors.text_normalization.russian_numerals import Case, Gender, cardinal, ordinal
+from tolmach.processors.text_normalization.russian.morphology import decline, forms, is_part
+from tolmach.processors.text_normalization.russian.numerals import Case, Gender, cardinal, ordinal
 
 STOP = r"(?!\w)(?:\.(?!\s*$|\s+(?-i:[А-ЯЁ])))?"
 """The full stop of an abbreviation goes, unless it ends the sentence as well."""
@@ -430,4 +430,4 @@ ABBREVIATIONS: tuple[Rule, ...] = (
     (re.compile(r"(?<![\w.-])([Сс]в)\.\s?(?=([А-ЯЁ][а-яё]+))"), _adjective),
     (re.compile(rf"(?<![\w.-])({_either(_LANGUAGES)})\.(?!\w)", re.IGNORECASE), _language),
 )
-"""Abbreviations; those that need a number in front of them are :data:`russian_units.UNITS`."""
+"""Abbreviations; those that need a number in front of them are ``units.UNITS``."""

@@ -6,7 +6,7 @@ import re
 from datetime import date
 
 from tolmach.processors.text_normalization.common import Match, Rule
-from tolmach.processors.text_normalization.english_numbers import cardinal, digits, ordinal, year
+from tolmach.processors.text_normalization.english.numbers import cardinal, digits, ordinal, year
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",

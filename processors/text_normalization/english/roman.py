@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from tolmach.processors.text_normalization.common import Match, Rule
-from tolmach.processors.text_normalization.english_numbers import cardinal, ordinal, year
+from tolmach.processors.text_normalization.english.numbers import cardinal, ordinal, year
 from tolmach.processors.text_normalization.roman import roman_value
 
 _NUMBERED = (

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tolmach.processors.text_normalization.common import word_set
-from tolmach.processors.text_normalization.russian_morphology import Form, forms, is_part
-from tolmach.processors.text_normalization.russian_numerals import Case
+from tolmach.processors.text_normalization.russian.morphology import Form, forms, is_part
+from tolmach.processors.text_normalization.russian.numerals import Case
 
 Cases = tuple[Case, ...]
 """Cases in order of likelihood."""
