@@ -227,6 +227,13 @@ _NAMED_AFTER = word_set("ул просп пр пер пл наб бул ш ту�
 """What is named after somebody: the name stays in the genitive, whatever the case of the street."""
 
 
+_GOES = re.compile(
+    r"(?:ех|езж|езд|едет|еду[тщ]?|едем|лет[аеи]|леч|идёт|идет|ид[уё]|пош|приш|прибы|прибу|отправ|направ|верну|возвра|"
+    r"перев[её]|достав|посла|посыла|приглас|дорог|путь|путешеств|рейс|билет|добра|попал|въезд|приезд)\w{0,8}(?:\s\w+)?\s\w+\s*$"
+)
+"""Who goes somewhere, just before a preposition: "приехал в г. Казань", where "живёт в г. Казань" is a place."""
+
+
 def _case_of_name(match: Match, name: str) -> Case:
     parts = ("ADJF",) if match[1].lower() in _NAMED_AFTER else ("NOUN", "ADJF")
     of_name = [
@@ -239,7 +246,9 @@ def _case_of_name(match: Match, name: str) -> Case:
         case = next((case for case in wanted if case in of_name), wanted[0])
         # A name whose accusative is its nominative ("на оз. Селигер") says nothing of the case.
         agrees = any(form.part == "ADJF" for form in forms(name)[:1])
-        return wanted[0] if case == "a" and "n" in of_name and not agrees else case
+        if case == "a" and "n" in of_name and not agrees:
+            return "a" if _GOES.search(text_before(match)) else wanted[0]
+        return case
     word = word_before(match)
     if is_noun(word):
         place = any("Geox" in form.marks for form in forms(name)[:3])

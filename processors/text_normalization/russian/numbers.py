@@ -310,6 +310,13 @@ PART_RULES: tuple[Rule, ...] = (
 
 NUMBER_RULES: tuple[Rule, ...] = (
     (re.compile(r"(?<=\d)[ ](?=\d{3}(?!\d))(?<!\d{4} )"), ""),
+    # "в 2-х км": a written ending says less than the sentence, once the unit is a word.
+    (
+        re.compile(
+            r"(?<=\d)-(?:х|ти|и|ми|мя|ю)(?=\s(?:км|м|см|мм|кг|г|т|л|мл|га|млн|млрд|тыс|руб|коп|мин|сек)(?![\w-]))"
+        ),
+        "",
+    ),
     (
         re.compile(r"(?<![\d.,])\d{1,3}(?:([.,])\d{3})(?:\1\d{3})+(?![.,]?\d)"),
         lambda m: re.sub("[.,]", "", m.group()),
