@@ -27,10 +27,11 @@ GRAPH = """\
 version: 1
 elements:
   in:  {{type: webrtc_src, paced: false, gate_playback: false}}
+  wait: {{type: queue, max_ms: 60000}}
   ast: {{type: by_heart, faster: {faster}}}
   tts: {{type: espeak_tts, lang: ru, max_lag_ms: {budget_ms}}}
   out: {{type: webrtc_sink}}
-links: [in -> ast -> tts -> out]
+links: [in -> wait -> ast -> tts -> out]
 """
 
 TEXTS: dict[float, list[tuple[TranslationFrame, int]]] = {}
