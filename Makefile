@@ -34,7 +34,9 @@ serve: $(STAMP)
 	$(BIN)/tolmach serve
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	# Two at a time, but those in a browser: they hear and see live, and want the machine to themselves.
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not browser"
+	$(BIN)/python -m pytest -m browser
 
 # PYTHONS="3.12 3.13" chooses; see the script.
 test-pythons:

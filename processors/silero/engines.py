@@ -184,7 +184,8 @@ def open_file(package: Package, device: str, lang: str) -> Engine:
     from torch.package.package_importer import PackageImporter
 
     importer = PackageImporter(io.BytesIO(package.content))
-    model = importer.load_pickle("tts_models", "model")
+    with torch.set_grad_enabled(torch.is_grad_enabled()):  # what its code does to the whole process is undone
+        model = importer.load_pickle("tts_models", "model")
     model.to(torch.device(device))
     # The modules of a package keep their importer, to import the others from it when they are needed, and it kept the
     # whole file: 139 MiB of v5_5_ru beside the same weights in the network.

@@ -62,13 +62,14 @@ def load(lang: str) -> Accentor:
 
     threads = torch.get_num_threads()
     try:
-        if lang in RULES:
-            from silero_stress.simple_accentor import SimpleAccentor
+        with torch.set_grad_enabled(False):  # which it does for good; this undoes it
+            if lang in RULES:
+                from silero_stress.simple_accentor import SimpleAccentor
 
-            return Accentor(SimpleAccentor(RULES[lang]), lang)
-        from silero_stress.accentor import load_accentor
+                return Accentor(SimpleAccentor(RULES[lang]), lang)
+            from silero_stress.accentor import load_accentor
 
-        return Accentor(load_accentor(CODES[lang]), lang)
+            return Accentor(load_accentor(CODES[lang]), lang)
     except ImportError as error:
         raise ModelError(f"stress marks need the package {PACKAGE}: pip install {PACKAGE}") from error
     except Exception as error:  # whatever the packaged code raises

@@ -84,6 +84,7 @@ def test_other_languages_are_marked_by_their_networks_and_rules() -> None:
     ):
         accentor = stress.load(lang)
         assert torch.get_num_threads() == threads, "its import takes one for everybody"
+        assert torch.is_grad_enabled(), "its network turns gradients off for good"
         with ThreadPoolExecutor(1) as host:
             assert host.submit(accentor.run, [stress.Unmarked(text)]).result() == [marked]
 

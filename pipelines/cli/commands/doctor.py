@@ -279,15 +279,26 @@ def try_element(spec: ElementSpec, registry: Registry) -> str:
 
 
 def _fitting(spec: ElementSpec, settings: Mapping[str, Any], registry: Registry) -> tuple[str, Graph]:
+    sinks = [
+        pad.name
+        for pad in spec.pads_for(spec.settings(**settings))
+        if pad.direction == "sink" and pad.presence == "always"
+    ]
     for before, after in _chains(spec):
         elements = [*before, (spec.type, settings), *after]
         names = [f"e{number}" for number in range(len(elements))]
-        document = {
-            "version": 1,
-            "name": f"doctor-{spec.type}",
-            "elements": {name: {"type": kind, **given} for name, (kind, given) in zip(names, elements, strict=True)},
-            "links": [" -> ".join(names)],
-        }
+        declared = {name: {"type": kind, **given} for name, (kind, given) in zip(names, elements, strict=True)}
+        links = [" -> ".join(names)]
+        if len(sinks) > 1:
+            # Each of its inputs comes from a chain of its own, in whatever format it wants.
+            to_match: list[tuple[str, dict[str, Any]]] = [*before, ("resample", {})]
+            links = [" -> ".join(names[len(before) :])]
+            declared = {name: declared[name] for name in names[len(before) :]}
+            for pad in sinks:
+                chain = [f"{pad}{number}" for number in range(len(to_match))]
+                declared |= {name: {"type": kind, **given} for name, (kind, given) in zip(chain, to_match, strict=True)}
+                links.append(" -> ".join([*chain, f"{names[len(before)]}.{pad}"]))
+        document = {"version": 1, "name": f"doctor-{spec.type}", "elements": declared, "links": links}
         # JSON is YAML.
         result = check_graph(f"doctor-{spec.type}.yaml", text=json.dumps(document), registry=registry)
         if result.graph is not None:
