@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -94,15 +95,29 @@ def breathing(samples: Samples, db: float = 6) -> Samples:
     return (samples * 10 ** (db / 20 * np.sin(2 * np.pi * at_s / 4))).astype(np.float32)
 
 
+_packets: dict[bytes, list[bytes]] = {}
+
+
+def packets(samples: Samples) -> list[bytes]:
+    """What whole frames of 20 ms are encoded to."""
+    key = hashlib.sha256(samples.tobytes()).digest()
+    if key not in _packets:
+        encoder = OpusEncoder()
+        starts = range(0, len(samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES)
+        _packets[key] = [encoder.encode(samples[at : at + FRAME_SAMPLES]) for at in starts]
+    return _packets[key]
+
+
+def decoded(payloads: Sequence[bytes]) -> Samples:
+    """What the peer makes of them, :data:`CODEC_DELAY` late."""
+    decoder = OpusDecoder()
+    parts = [decoder.decode(payload) for payload in payloads]
+    return np.concatenate([part for part in parts if part is not None])
+
+
 def coded(samples: Samples) -> Samples:
     """Through Opus, in time."""
-    encoder, decoder = OpusEncoder(), OpusDecoder()
-    parts = []
-    for at in range(0, len(samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
-        part = decoder.decode(encoder.encode(samples[at : at + FRAME_SAMPLES]))
-        assert part is not None
-        parts.append(part)
-    return fitted(np.concatenate(parts)[CODEC_DELAY:], len(samples))
+    return fitted(decoded(packets(samples))[CODEC_DELAY:], len(samples))
 
 
 def echo(
@@ -131,13 +146,14 @@ def call(
     """Play and listen at the times of a live server; what the gate let through, as far as it was read by the end."""
     out = []
     at = 0
-    for sent in range(0, len(playback), FRAME_SAMPLES):
+    for sent, payload in zip(range(0, len(playback), FRAME_SAMPLES), packets(playback), strict=False):
         packet = playback[sent : sent + FRAME_SAMPLES]
         if packet.any():
-            gate.played(packet, start_ns + rtp_ns(sent))
+            gate.played(packet, start_ns + rtp_ns(sent), payload)
         while at + piece <= len(heard) and rtp_ns(at) + LATE_NS <= rtp_ns(sent):
             out.append(gate.heard(heard[at : at + piece], start_ns + rtp_ns(at)))
             at += piece
+    out.append(gate.flush(is_open=False))
     return np.concatenate(out)
 
 
@@ -153,8 +169,8 @@ def opened(passed: Samples) -> np.ndarray:
 
 
 def leaked_ms(passed: Samples, echoed: Samples, *, from_s: float = 0, to_s: float = 1e9) -> int:
-    """How long an echo of more than -55 dBFS passed."""
-    gate_open = opened(passed)
-    audible = levels_db(echoed)[: len(gate_open)] > -55
-    span = slice(round(from_s * 100), round(min(to_s * 100, len(gate_open))))
-    return 10 * int(np.count_nonzero((gate_open & audible)[span]))
+    """How long an echo of more than -55 dBFS passed, at more than the -45 dBFS from which it may be taken for speech."""
+    level_db = levels_db(passed)
+    count = min(len(level_db), len(echoed) // HOP)
+    leaks = (level_db[:count] > -45) & (levels_db(echoed)[:count] > -55)
+    return 10 * int(np.count_nonzero(leaks[round(from_s * 100) : round(min(to_s * 100, count))]))

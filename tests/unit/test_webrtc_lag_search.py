@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.unit.loudspeakers import PERSON, TTS, noise, speech
 from tolmach.pipelines.frames import Samples
-from tolmach.transports.webrtc.echo.echo_path import BLOCK, WHITE_HOP, Decimator, LagSearch, LatestValues, whiten
+from tolmach.transports.webrtc.echo.echo_path import BLOCK, LagSearch
+from tolmach.transports.webrtc.echo.reference import WHITE_HOP, Decimator, LatestValues, whiten
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 
 FIRST, LAST = -160, 8000

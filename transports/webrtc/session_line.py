@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples
+from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
 from tolmach.pipelines.listener import Listener
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
@@ -73,6 +73,9 @@ class Line(Listener):
         self._origin_transit_ns: int | None = None
         self._offset_ns: int | None = None  # of the connection's media time; None until its first frame was read
         self._end_ns = 0
+        self._undecided: deque[AudioFrame] = deque()  # in their places, as heard; of the first, the gate holds a part
+        self._decided = 0  # samples of the first that were given on
+        self._placed: deque[AudioFrame] = deque()  # what can be read
         self._counted: dict[str, int | float] = {}  # by the receivers of former connections
 
     # Connections --------------------------------------------------------------------------------------------------
@@ -158,19 +161,37 @@ class Line(Listener):
         """Media time up to which the microphone was read, ns."""
         return self._end_ns
 
-    def _placed(self, frame: AudioFrame, receiver: Receiver, *, gated: bool) -> AudioFrame:
-        """A frame of the connection on the line's clock, with our own voice taken out."""
+    def _place(self, frame: AudioFrame, receiver: Receiver, *, gated: bool) -> None:
+        """Put a frame of the connection on the line's clock, and let what the gate has decided be read."""
         if self._origin_transit_ns is None:
             self._origin_transit_ns = receiver.transit_ns
         if self._offset_ns is None:
             self._offset_ns = max(receiver.transit_ns - self._origin_transit_ns, self._end_ns) if self._end_ns else 0
-        samples = frame.samples
-        if gated:
-            heard = self.gate.heard(samples[:, 0], receiver.transit_ns + frame.pts_ns)
-            samples = heard[:, None]
-        placed = AudioFrame(samples, frame.rate_hz, frame.pts_ns + self._offset_ns)
+        placed = AudioFrame(frame.samples, frame.rate_hz, frame.pts_ns + self._offset_ns)
         self._end_ns = placed.end_ns
-        return placed
+        if not gated:
+            self._let_go(is_open=True)
+            self._placed.append(placed)
+            return
+        self._undecided.append(placed)
+        self._decide(self.gate.heard(frame.samples[:, 0], receiver.transit_ns + frame.pts_ns))
+
+    def _let_go(self, *, is_open: bool) -> None:
+        """Let what the gate holds be read, as heard or as silence."""
+        self._decide(self.gate.flush(is_open=is_open))
+
+    def _decide(self, settled: Samples) -> None:
+        """Give on what has passed the gate, in the frames in which it was heard."""
+        while len(settled):
+            frame = self._undecided[0]
+            first, part = self._decided, settled[: len(frame.samples) - self._decided]
+            settled = settled[len(part) :]
+            self._decided += len(part)
+            pts_ns = frame.pts_ns + samples_to_ns(first, frame.rate_hz)
+            self._placed.append(AudioFrame(part[:, None], frame.rate_hz, pts_ns))
+            if self._decided == len(frame.samples):
+                self._undecided.popleft()
+                self._decided = 0
 
     @property
     def _is_gated(self) -> bool:
@@ -178,7 +199,7 @@ class Line(Listener):
 
     def _played(self, samples: Samples, payload: bytes, sent_ns: int) -> None:
         if self._is_gated:
-            self.gate.played(samples, sent_ns)
+            self.gate.played(samples, sent_ns, payload)
 
     # Turns --------------------------------------------------------------------------------------------------------
 
@@ -258,15 +279,21 @@ class Microphone:
             self._waiting = False
             if self._history:
                 return self._history.popleft()
+            if line._placed:
+                return line._placed.popleft()
             connection = line.connection
-            if connection is None or (self._receiver is not None and self._receiver is not connection.receiver):
-                return None
-            self._receiver = connection.receiver
-            frame = await connection.receiver.read()
-            if frame is not None and not self._released:
-                return line._placed(frame, connection.receiver, gated=self.gated)
-            if frame is None and connection.closed.is_set():
-                return None
+            ended = connection is None or (self._receiver is not None and self._receiver is not connection.receiver)
+            if not ended and connection is not None:
+                self._receiver = connection.receiver
+                frame = await connection.receiver.read()
+                if frame is not None:
+                    line._place(frame, connection.receiver, gated=self.gated)
+                elif connection.closed.is_set():
+                    ended = True
+            if ended:
+                line._let_go(is_open=False)
+                if not line._placed:
+                    return None
         return None
 
     @property

@@ -1,15 +1,18 @@
 """The gate that keeps our own voice from being translated again.
 
-With loudspeakers on, what we say comes back through the microphone. The browser's echo canceller is the first to take
-it out; the gate is the second. It knows what was sent and when, and looks for it in what is heard::
+With loudspeakers on, what we say comes back through the microphone. The gate knows what was sent and when, looks for it
+in what is heard, and, where it finds it, takes it out (:mod:`~tolmach.transports.webrtc.echo.cancellation`) and lets
+nothing but a talker through::
 
     unknown ── an echo was found ─────────► closed: while our echo is due, the microphone is silent
        │  ▲                                  │   ▲  unless somebody speaks over it
        │  └ the microphone's clock jumped    │   └ an echo was found
        └─── an echo would have been found ──►open◄── none was found for 3 s
 
-While unknown, whatever may be an echo is silenced: about the first second in which the microphone has sound while we
-play. There is no look-back, for the gate adds no latency: a talker is let through 50 to 60 ms late.
+What cannot be decided yet is held. While unknown, that is all that may be an echo: about the first second in which the
+microphone has sound while we play; it passes whole if there turns out to be none, and not at all if there is one. While
+closed, it is the last 0.15 s, so that a word has its first sound when a talker is noticed. Held audio keeps its time, and
+comes in a burst; while open, nothing is held and the microphone passes bit for bit.
 """
 
 from __future__ import annotations
@@ -20,21 +23,23 @@ from typing import Literal
 import numpy as np
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, Samples
-from tolmach.transports.webrtc.echo.echo_path import (
+from tolmach.transports.webrtc.echo.cancellation import Cancellation
+from tolmach.transports.webrtc.echo.canceller import HOP
+from tolmach.transports.webrtc.echo.echo_level import EchoLevel
+from tolmach.transports.webrtc.echo.echo_path import FIRST_LAG, EchoPath
+from tolmach.transports.webrtc.echo.reference import (
     AUDIBLE,
     FACTOR,
-    FIRST_LAG,
     NARROW_HZ,
     SLOT,
     Decimator,
-    EchoPath,
     Reference,
     narrow_index,
 )
+from tolmach.transports.webrtc.echo.sent import SentAudio
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ, rtp_ns
 
 _MS = NARROW_HZ // 1000
-_HOP = SLOT * FACTOR
 MAX_DELAY = 1000 * _MS
 """Longest delay of an echo: network, the browser's buffers, Bluetooth, the room, and the way back."""
 _GUARD = 40 * _MS
@@ -51,6 +56,16 @@ _EXCESS = 10**0.95
 """9.5 dB over the expected echo, and over the noise, is a talker. An echo alone exceeds its own envelope so far in none
 of 4000 hops, in a bare room in 3 of 1000; a talker as loud as our voice does in 84, 63 and 41 % of the loud hops with
 an echo of -20, -12 and -6 dB."""
+_REST_EXCESS = 10**1.2
+_LEAST_REDUCTION_DB = 6.0
+"""From here on what the filter leaves is listened to instead of the microphone."""
+_KEPT_MS = 2000
+"""How long packets are kept besides the longest delay: what the filter learns of the past."""
+_LOOK_BACK = 15
+"""Hops held while closed: a talker is noticed after 5 to 9, and soft consonants come before."""
+_UNDECIDED = 180
+"""Hops held while unknown: most decisions fall within 1.1 s of sound, and the last after 1.6."""
+_NOTHING: Samples = np.zeros(0, np.float32)
 _TALK = 10**-5.5
 """Mean square of the quietest talker, -55 dB after pre-emphasis."""
 _TALK_HOPS, _TALK_LOUD = 6, 5
@@ -70,17 +85,27 @@ class PlaybackGate:
         gated_samples: Samples of the microphone that were silenced, 48 kHz.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, cancel: bool = True) -> None:
         self.gated_samples = 0
         self._reference = Reference(MAX_DELAY + 2 * NARROW_HZ)
         self._path = EchoPath(self._reference, MAX_DELAY)
+        self._sent = SentAudio((MAX_DELAY // _MS + _KEPT_MS) * RTP_RATE_HZ // 1000)
+        self._cancellation = Cancellation(self._sent) if cancel else None
+        self._rest_level = EchoLevel(self._reference)
+        self._rest_decimator = Decimator()
+        self._hop: Samples = np.zeros(HOP, np.float32)
+        self._echo: Samples | None = None  # in the hop under way, to be taken out
         self._decimator = Decimator()
         self._heard = 0  # samples in all
         self._next_ns: int | None = None  # when the next sample will have been captured
         self._listening = False
         self._narrow: Samples = np.zeros(0, np.float32)  # of the hop under way and of what follows in this piece
-        self._open = True
-        self._faded = _FADE  # samples since the gate moved
+        self._open = True  # for the hop under way
+        self._held: deque[Samples] = deque()  # parts of hops that are not decided
+        self._settled: list[Samples] = []
+        self._changed = False  # whether this piece goes on as something else than it came
+        self._passes = True  # whether what was settled last did
+        self._faded = _FADE  # samples since then
         self._loud: deque[bool] = deque(maxlen=_TALK_HOPS)
         self._spell = self._hold = 0  # hops for which somebody has been talking, and will have the word
 
@@ -97,51 +122,105 @@ class PlaybackGate:
     @property
     def gain_db(self) -> float | None:
         """Level of the echo against what was sent, dB; None while no echo is known."""
-        return self._path.gain_db if self._path.known == "present" else None
+        return self._path.level.gain_db if self._path.known == "present" else None
 
-    def played(self, samples: Samples, sent_ns: int) -> None:
+    @property
+    def reduction_db(self) -> float | None:
+        """By how much the echo is quieter once it is cancelled, dB; None while it is not."""
+        if self._path.known != "present" or self._cancellation is None or not self._cancellation.running:
+            return None
+        return self._path.level.gain_db - self._rest_level.gain_db
+
+    def played(self, samples: Samples, sent_ns: int, payload: bytes = b"") -> None:
         """Take note of a packet with sound.
 
         Args:
             samples: float32[960], mono, 48 kHz.
             sent_ns: When it was sent (better: when it was due), monotonic clock, ns.
+            payload: What it was encoded to; without it nothing can be cancelled.
         """
         self._reference.played(samples, sent_ns)
+        if payload and self._cancellation is not None:
+            self._sent.sent(payload, sent_ns)
 
     def heard(self, samples: Samples, captured_ns: int) -> Samples:
-        """The microphone without our own voice.
+        """The microphone without our own voice, as far as that is decided.
 
         Args:
             samples: float32[n], mono, 48 kHz; follows the piece before.
             captured_ns: When its first sample arrived from an undisturbed network, on the clock of :meth:`played`, ns.
 
         Returns:
-            float32[n]; the same array when nothing is silenced.
+            float32[m], what follows what was returned before: of the pieces given, sample for sample, up to where it is
+            decided. The array given when nothing is held nor changed.
         """
         captured_ns = self._on_time(captured_ns)
         self._next_ns = captured_ns + rtp_ns(len(samples))
+        self._changed = bool(self._held)
         start = narrow_index(captured_ns)
         if start >= self._reference.last_active + _REACH + 2 * SLOT:
             self._rest()
             self._heard += len(samples)
-            return samples
-        skipped = 0 if self._listening else min(-self._heard % _HOP, len(samples))
+            self._settled.append(samples)
+            return self._taken(samples)
+        skipped = 0 if self._listening else min(-self._heard % HOP, len(samples))
         self._listening = True
         self._narrow = np.concatenate((self._narrow, self._decimator.push(samples[skipped:])))
         self._heard += skipped
-        out, at = samples, skipped
+        if skipped:
+            self._settled.append(samples[:skipped])
+        at = skipped
         while at < len(samples):
-            if self._heard % _HOP == 0:
+            if self._heard % HOP == 0:
                 self._decide(start + at // FACTOR)
-            count = min(_HOP - self._heard % _HOP, len(samples) - at)
-            if not self._open or self._faded < _FADE:
-                out = samples.copy() if out is samples else out
-                self._silence(out[at : at + count])
+            inside = self._heard % HOP
+            count = min(HOP - inside, len(samples) - at)
+            part = samples[at : at + count]
+            self._hop[inside : inside + count] = part
+            if self._echo is not None:
+                part = part - self._echo[inside : inside + count]
+                self._changed = True
+            if self._open:
+                self._settle(part, is_open=True)
+            else:
+                self._held.append(part.copy())
             at += count
             self._heard += count
-            if self._heard % _HOP == 0:
+            if self._heard % HOP == 0:
                 self._listen(start + at // FACTOR)
-        return out
+        return self._taken(samples)
+
+    def flush(self, *, is_open: bool) -> Samples:
+        """What is held, float32[m], as heard or as silence: nothing will follow, or the gate is not wanted any more."""
+        self._settle_held(is_open=is_open)
+        return self._taken(_NOTHING)
+
+    def _taken(self, samples: Samples) -> Samples:
+        settled, self._settled = self._settled, []
+        if not self._changed and not self._held:
+            return samples
+        return np.concatenate(settled) if settled else _NOTHING
+
+    def _settle_held(self, *, is_open: bool) -> None:
+        held, self._held = self._held, deque()
+        for part in held:
+            self._settle(part, is_open=is_open)
+
+    def _settle(self, part: Samples, *, is_open: bool) -> None:
+        """Give a part of a hop on, faded where the gate has just moved, and silent where it is closed."""
+        if is_open != self._passes:
+            self._passes, self._faded = is_open, 0
+        if not is_open or self._faded < _FADE:
+            self._changed = True
+            part = part.copy()
+            fading = min(_FADE - self._faded, len(part))
+            ramp = np.arange(self._faded + 1, self._faded + fading + 1, dtype=np.float32) / np.float32(_FADE)
+            part[:fading] *= ramp if is_open else 1 - ramp
+            self._faded += fading
+            if not is_open:
+                part[fading:] = 0
+                self.gated_samples += len(part)
+        self._settled.append(part)
 
     def _on_time(self, captured_ns: int) -> int:
         """The time of a piece on a clock that runs evenly, unless the one given was set."""
@@ -151,60 +230,106 @@ class PlaybackGate:
         if abs(moved_ns) > _JUMP_NS:
             self._rest()
             self._path.restart()
+            if self._cancellation is not None:
+                self._cancellation.forget()
             return captured_ns
         lags = round(moved_ns * NARROW_HZ / NS_PER_S)
         if lags == 0:
             return self._next_ns
         # The transit of packets is known better now. The echo has not moved against the samples around it.
         self._path.shift(lags)
+        if self._cancellation is not None:
+            self._cancellation.shift(lags)
         return captured_ns
 
     def _rest(self) -> None:
-        if self._listening:
-            self._listening = False
-            self._path.pause()
-            self._decimator.restart()
-            self._narrow = self._narrow[:0]
-            self._open, self._faded = True, _FADE
-            self._loud.clear()
-            self._hold = 0
+        if not self._listening:
+            return
+        self._listening = False
+        self._settle_held(is_open=False)
+        self._path.pause()
+        self._rest_level.pause()
+        self._rest_decimator.restart()
+        self._decimator.restart()
+        self._narrow = self._narrow[:0]
+        self._echo = None
+        self._open = self._passes = True
+        self._faded = _FADE
+        self._loud.clear()
+        self._hold = 0
+        if self._cancellation is not None:
+            self._cancellation.pause()
 
     def _decide(self, now: int) -> None:
-        """Open or close for the hop that begins."""
+        """Open or close for the hop that begins, and settle what of those before it is decided by now."""
         reference, path = self._reference, self._path
-        if path.known == "unknown":
-            gate_open = not reference.active_slots(now - _REACH, now + SLOT - FIRST_LAG)
-        elif path.known == "absent" or self._hold:
-            gate_open = True
+        longest = 0
+        if path.known == "absent" or self._hold:
+            self._open = True
+            self._settle_held(is_open=True)
+        elif path.known == "unknown":
+            self._open = not reference.active_slots(now - _REACH, now + SLOT - FIRST_LAG)
+            longest = 0 if self._open else _UNDECIDED * HOP
         else:
             due = reference.active_slots(now - path.lag - _TAIL, now + SLOT - path.lag + _GUARD)
-            gate_open = not due and path.expected < AUDIBLE
-        if gate_open != self._open:
-            self._open, self._faded = gate_open, 0
+            self._open = not due and path.level.expected < AUDIBLE
+            longest = 0 if self._open else _LOOK_BACK * HOP
+        held = sum(map(len, self._held))
+        while held > longest:
+            part = self._held.popleft()
+            self._settle(part, is_open=False)
+            held -= len(part)
+        self._echo = None
+        if path.known == "present" and self._cancellation is not None:
+            echo = self._cancellation.predict(self._heard // HOP)
+            self._echo = echo if self._cancels else None
 
-    def _silence(self, part: Samples) -> None:
-        """Apply the gate to a part of a hop, in place."""
-        fading = min(_FADE - self._faded, len(part))
-        if fading:
-            ramp = np.arange(self._faded + 1, self._faded + fading + 1, dtype=np.float32) / np.float32(_FADE)
-            part[:fading] *= ramp if self._open else 1 - ramp
-            self._faded += fading
-        if not self._open:
-            part[fading:] = 0
-            self.gated_samples += len(part)
+    @property
+    def _cancels(self) -> bool:
+        """Whether the filter has shown that it takes out more of the echo than of what is said."""
+        return (
+            self._cancellation is not None
+            and self._cancellation.helps
+            and (self.reduction_db or 0.0) >= _LEAST_REDUCTION_DB
+        )
 
     def _listen(self, end: int) -> None:
         """Learn from the hop that has ended."""
         hop, self._narrow = self._narrow[:SLOT], self._narrow[SLOT:]
         path = self._path
-        energy = path.hear(hop, end, self._heard // _HOP)
+        energy = path.hear(hop, end, self._heard // HOP)
+        rest = self._take_out(end)
         if path.known != "present":
             self._loud.clear()  # nobody speaks over what is not known
             self._hold = 0
             return
-        self._loud.append(energy > max(_EXCESS * path.expected, _EXCESS * path.noise, _TALK))
+        level, excess = path.level, _EXCESS
+        if rest is not None and self._cancels:
+            energy, level, excess = rest, self._rest_level, _REST_EXCESS
+        self._loud.append(energy > max(excess * level.expected, _EXCESS * level.noise, _TALK))
         if sum(self._loud) >= _TALK_LOUD:
             self._spell = self._spell + 1 if self._hold else 1
             self._hold = min(_HOLD_START + _HOLD_STEP * self._spell, _HOLD_MOST)
         elif self._hold:
             self._hold -= 1
+
+    def _take_out(self, end: int) -> float | None:
+        """Let the filter learn from the hop that has ended; the mean square of what is left."""
+        cancellation, path, level = self._cancellation, self._path, self._rest_level
+        if cancellation is None:
+            return None
+        rest = cancellation.learn(self._hop.copy())
+        if path.known != "present":
+            cancellation.stop()
+            return None
+        if rest is not None:
+            narrow = self._rest_decimator.push(rest)
+            energy = float(np.dot(narrow, narrow)) / SLOT * cancellation.unrelated
+            level.hear(energy, end, path.lags)
+            if self._heard // HOP % 10 == 0:
+                level.measure(end, path.lag)
+        if cancellation.follow(path.lag, end, self._heard // HOP):
+            level.restart()
+            level.pause()
+            self._rest_decimator.restart()
+        return energy if rest is not None else None
