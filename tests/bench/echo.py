@@ -1,13 +1,13 @@
-"""Talking while it talks: sentences over translations that come back through loudspeakers, with and without a canceller.
+"""Talking while it talks: sentences over translations that come back through loudspeakers, by canceller.
 
 A person says the sentences of config/demo/clips, each of them over two sentences of ours that are played meanwhile and
 come back through a simulated room (see :mod:`tests.unit.loudspeakers`). What is left of the microphone goes through the
 detector and the engine of config/phrasebook-live.yaml. Counted are the person's sentences that were translated right,
 and those of ours that were translated at all.
 
-ERLE is by how much the canceller takes the echo down in the second half, while nobody else speaks; AECMOS is Microsoft's
-judge of echo cancellers (PyPI `speechmos`, its models are in the wheel), 1 to 5: what is heard of the echo, and what has
-become of the talker. Columns whose package is not installed are left out: `speechmos`, `pyaec` (Speex), `livekit` (the
+ERLE is by how much the canceller takes the echo down in the second half, while nobody else speaks; AECMOS is
+Microsoft's judge of echo cancellers (PyPI `speechmos`, its models are in the wheel), 1 to 5: what is heard of the echo,
+and what has become of the talker. What is not installed is left out: `speechmos`, `pyaec` (Speex), `livekit` (the
 canceller of Chrome, AEC3). Nothing here is timed but the cost.
 """
 
@@ -51,8 +51,13 @@ elements:
   in: {{type: file_src, path: "{recording}"}}
   to_16k: {{type: resample, rate_hz: 16000, channels: 1}}
   vad: {{type: silero_vad, hangover_ms: 700, pause_ms: 150, translation: true}}
-  ast: {{type: canary_ast, model: "embedded:phrasebook", source_lang: {source}, target_lang: {target}, languages: [en, ru],
-    continue_ms: 500}}
+  ast:
+    type: canary_ast
+    model: embedded:phrasebook
+    source_lang: auto
+    target_lang: auto
+    languages: [en, ru]
+    continue_ms: 500
   out: {{type: jsonl_sink, path: "{events}"}}
 links:
   - in -> to_16k -> vad -> ast -> out
@@ -178,16 +183,14 @@ def cancellers() -> Iterator[tuple[str, Canceller]]:
 # Judges ---------------------------------------------------------------------------------------------------------------
 
 
-async def texts_of(samples: Samples, source: str, target: str) -> list[str]:
+async def texts_of(samples: Samples) -> list[str]:
     """What would be said of a microphone."""
     found: list[TranslationFrame] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         soundfile.write(folder / "heard.wav", resample_poly(samples, 1, 3), ENGINE_HZ)
         graph = folder / "overlap.yaml"
-        graph.write_text(
-            GRAPH.format(recording=folder / "heard.wav", events=folder / "events.jsonl", source=source, target=target)
-        )
+        graph.write_text(GRAPH.format(recording=folder / "heard.wav", events=folder / "events.jsonl"))
         runner = GraphRunner(load_graph(graph))
 
         def take(message: Message) -> None:
@@ -230,9 +233,8 @@ def level_db(samples: Samples) -> float:
     return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-10))
 
 
-async def measure(scene: Scene, name: str, canceller: Canceller, talk: Conversation, lang: str) -> list[str]:
+async def measure(scene: Scene, name: str, canceller: Canceller, talk: Conversation) -> list[str]:
     """A row of the table."""
-    other = {"en": "ru", "ru": "en"}[lang]
     silent = np.zeros_like(talk.said)
     back = silent if scene.echo_db is None else _echo(scene, talk.played)
     person = gain(talk.said, scene.person_db)
@@ -240,14 +242,14 @@ async def measure(scene: Scene, name: str, canceller: Canceller, talk: Conversat
     started = time.process_time()
     left = canceller(talk.played, heard)
     cost_ms = 1000 * (time.process_time() - started) / (len(heard) / RTP_RATE_HZ)
-    found = await texts_of(left, "auto", "auto")
+    found = await texts_of(left)
     right = in_order(talk.wanted, found)
     own = sum(text in talk.ours for text in found)
     cells = [scene.name, name, f"{10 * right / len(talk.wanted):.1f}", str(own), str(len(found) - right - own)]
     alone = microphone(back, noise_db=-60)
     left_alone = canceller(talk.played, alone)
     half = len(alone) // 2
-    heard_alone = await texts_of(left_alone, "auto", other if False else "auto")
+    heard_alone = await texts_of(left_alone)
     cells.append(str(len(heard_alone)))
     cells.append("–" if scene.echo_db is None else f"{level_db(alone[half:]) - level_db(left_alone[half:]):.0f}")
     single = aecmos(talk.played, alone, left_alone, "st") if scene.echo_db is not None else None
@@ -293,7 +295,7 @@ def main() -> None:
             continue
         for name, canceller in cancellers():
             if not args.only or name in args.only:
-                cells = asyncio.run(measure(scene, name, canceller, talk, args.lang))
+                cells = asyncio.run(measure(scene, name, canceller, talk))
                 print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -14,6 +14,7 @@ STATION = 5
 ROOM = """
 const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = async (constraints) => {
+  window.treatment = constraints.audio.echoCancellation.exact;
   const context = new AudioContext();
   const microphone = context.createMediaStreamDestination();
   context.createMediaStreamSource(await open(constraints)).connect(microphone);
@@ -30,6 +31,7 @@ navigator.mediaDevices.getUserMedia = async (constraints) => {
 def test_the_page_does_not_translate_itself(open_page: OpenPage, address: str):
     tolmach = open_page(address, say=("en", [STATION]), before=lambda context: context.add_init_script(ROOM))
     tolmach.start()
+    assert tolmach.say("treatment") is False, "the browser is not asked to cancel an echo before there is one"
     tolmach.page.evaluate("() => echo(tolmach.remote)")
     tolmach.listen()
 
@@ -39,6 +41,8 @@ def test_the_page_does_not_translate_itself(open_page: OpenPage, address: str):
     # What came back would be an utterance by now: the detector waits half a second, the model answers in another.
     tolmach.page.wait_for_timeout(3000)
 
+    assert tolmach.say("tolmach.echo") in ("found", "cancelled")
+    assert tolmach.page.locator("#echo-found").inner_text().startswith("The microphone hears the loudspeaker")
     captions = tolmach.say("tolmach.captions")
     assert [c["text"] for c in captions] == ["Где находится вокзал?"]
     assert not any(tolmach.heard()[-60:]), "and nothing more was said"

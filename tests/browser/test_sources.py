@@ -39,7 +39,7 @@ def test_loopback_devices_are_marked(open_page: OpenPage, address: str):
     assert "Echo cancellation is off" in hint.inner_text()
     source.select_option(label="Headset (USB)")
     assert headphones.is_enabled()
-    assert "Off: echo cancellation takes the loudspeaker out of the microphone" in hint.inner_text()
+    assert "Off: the server finds out whether the microphone hears the loudspeaker" in hint.inner_text()
 
 
 def test_headphones_are_put_on_and_taken_off_during_a_call(open_page: OpenPage, address: str):
@@ -48,7 +48,7 @@ def test_headphones_are_put_on_and_taken_off_during_a_call(open_page: OpenPage, 
     headphones = tolmach.page.get_by_label("I wear headphones")
     tolmach.start()
     assert tolmach.say("tolmach.current.settings") == {}
-    assert tolmach.say(treatment) is True
+    assert tolmach.say(treatment) is False, "it would take every second sentence spoken over a translation"
 
     headphones.check()
     tolmach.until("tolmach.current.settings['in.gate_playback'] === false")
@@ -64,7 +64,7 @@ def test_headphones_are_put_on_and_taken_off_during_a_call(open_page: OpenPage, 
 
     headphones.uncheck()
     tolmach.until("!('in.gate_playback' in tolmach.current.settings)")
-    assert tolmach.say(treatment) is True
+    assert tolmach.say(treatment) is False
     assert tolmach.complaints == []
 
 

@@ -169,7 +169,7 @@ def opened(passed: Samples) -> np.ndarray:
 
 
 def leaked_ms(passed: Samples, echoed: Samples, *, from_s: float = 0, to_s: float = 1e9) -> int:
-    """How long an echo of more than -55 dBFS passed, at more than the -45 dBFS from which it may be taken for speech."""
+    """How long an echo of more than -55 dBFS passed, louder than -45 dBFS, from where it may be taken for speech."""
     level_db = levels_db(passed)
     count = min(len(level_db), len(echoed) // HOP)
     leaks = (level_db[:count] > -45) & (levels_db(echoed)[:count] > -55)

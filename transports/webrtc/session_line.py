@@ -239,6 +239,14 @@ class Line(Listener):
             "round_trip_ms": await self.connection.round_trip_ms() if self.connection is not None else None,
         }
 
+    def echo(self) -> dict[str, Any]:
+        """What is known of our own voice in the microphone, as the ``echo`` message carries it."""
+        gate = self.gate
+        if not self._is_gated:
+            return {"state": "off", "delay_ms": None, "level_db": None, "reduction_db": None}
+        found = {"delay_ms": gate.delay_ms, "level_db": gate.gain_db, "reduction_db": gate.reduction_db}
+        return {"state": gate.echo, **{name: None if x is None else round(x, 1) for name, x in found.items()}}
+
     def receiver_stats(self) -> dict[str, int | float]:
         """The receiver's counters over all connections, and its present state; see :meth:`Receiver.stats`."""
         now = self.connection.receiver.stats() if self.connection is not None else {}

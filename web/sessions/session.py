@@ -126,6 +126,7 @@ class Session:
         self._away: asyncio.TimerHandle | None = None
         self._born_s = time.monotonic()
         self._round_trip_ms: float | None = None
+        self._told_echo = "unknown"  # to the client of now
         self._spawn(self._watch(), "watch")
 
     # Signalling ---------------------------------------------------------------------------------------------------
@@ -258,6 +259,7 @@ class Session:
 
     def _opened(self, connection: Connection) -> None:
         self._ever_opened = True
+        self._told_echo = "unknown"
         self._narrator.greet(self.id, self._choice, resumed=self._resumed)
         self._spawn(self._narrator.replay(connection), "replay")
         if self._runs:
@@ -316,10 +318,18 @@ class Session:
             if beats % STATS_EVERY == 0:
                 stats = await self.line.stats()
                 self._round_trip_ms = stats["round_trip_ms"]
+                self._tell_echo()
                 lag_ms = round(self._terms.loop_lag_ms(), 1)
                 guesses = self._runs[0].guesses() if self._runs else {}
                 self._narrator.send("stats", **stats, loop_lag_ms=lag_ms, speculations=guesses, ephemeral=True)
                 self._end_when_time_is_up()
+
+    def _tell_echo(self) -> None:
+        """Say what is known of our own voice in the microphone, when that has changed."""
+        echo = self.line.echo()
+        if self.state == "live" and echo["state"] != self._told_echo:
+            self._told_echo = echo["state"]
+            self._narrator.send("echo", **echo)
 
     def _end_when_time_is_up(self) -> None:
         now_s, terms, narrator = time.monotonic(), self._terms, self._narrator

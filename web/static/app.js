@@ -8,6 +8,7 @@ import { Conversations } from "./conversations.js";
 import { languageOptions } from "./direction.js";
 import { $, setText } from "./dom.js";
 import { Downloads } from "./downloads.js";
+import { Echo } from "./echo.js";
 import { explainEmpty } from "./empty.js";
 import { explain, obstacle } from "./errors.js";
 import { GraphView } from "./graphview.js";
@@ -98,6 +99,7 @@ const voices = new Voices(
 );
 const conversations = new Conversations(captions, new Downloads(api, notices), $("downloads"));
 const status = new Status($("status"), api, notices);
+const echo = new Echo($("echo-found"));
 const switching = new Switching($("switch"), call, setup, catalog, notices);
 
 /** Grows with every Start and Stop, so that a microphone allowed too late is let go again. */
@@ -105,7 +107,17 @@ let attempt = 0;
 
 // Source --------------------------------------------------------------------------------------------------------------
 
-sources.addEventListener("source", async () => {
+sources.addEventListener("source", () => {
+  echo.forget();
+  sources.cancelEcho = false;
+  openAnother();
+});
+echo.addEventListener("cancel", () => {
+  sources.cancelEcho = true;
+  openAnother();
+});
+
+async function openAnother() {
   if (call.state !== "live" && call.state !== "reconnecting") return;
   const chosen = sources.choice;
   try {
@@ -116,7 +128,7 @@ sources.addEventListener("source", async () => {
   } catch (error) {
     trouble(explain(error), "source");
   }
-});
+}
 source.addEventListener("ended", () =>
   trouble("The source has ended. Choose another one under Setup, or plug it in again.", "source"),
 );
@@ -201,14 +213,13 @@ function showControls(state) {
 }
 
 let dead = false;
-let gate = "open";
 
 function showLevelNote() {
   const muted = $("mute").getAttribute("aria-pressed") === "true";
   let note = "";
   if (isOn() && muted) note = "Muted: nothing is sent";
   else if (isOn() && dead) note = "No sound at all. Is the microphone switched off?";
-  else if (call.state === "live" && gate === "closed") note = "Hearing its own voice, not listening";
+  else if (call.state === "live" && echo.deaf) note = "Hearing its own voice, not listening";
   $("level-note").textContent = note;
 }
 
@@ -277,11 +288,13 @@ call.addEventListener("timeline", ({ detail }) => {
 });
 call.addEventListener("voice", ({ detail }) => pace.told(detail));
 call.addEventListener("flow", ({ detail }) => drawing.flow(detail.elements));
+call.addEventListener("echo", ({ detail }) => {
+  echo.told(detail);
+  showLevelNote();
+});
 call.addEventListener("stats", ({ detail }) => {
   health.server(detail);
-  gate = detail.gate ?? "open";
   setText($("timing-guesses"), guessesInWords(detail.speculations));
-  showLevelNote();
   const { here } = health.figures;
   if (here) {
     const onTheWay = (here.bufferMs ?? 0) + (detail.round_trip_ms ?? here.roundTripMs ?? 0) / 2;
@@ -349,7 +362,7 @@ window.addEventListener("beforeunload", (event) => {
 
 // Begin ---------------------------------------------------------------------------------------------------------------
 
-exposeHook({ call, captions, timeline, health, drawing, source, player });
+exposeHook({ call, captions, timeline, health, drawing, echo, source, player });
 $("languages").replaceChildren(...languageOptions());
 makeTabs(document.querySelector('[role="tablist"]'));
 const hindrance = obstacle();

@@ -10,11 +10,12 @@
  *   captions  the session's captions as the server sent them, oldest first
  *   timeline  its `timeline` messages, oldest first
  *   health    {server: the newest `stats` message, here: what this browser measures}
+ *   echo      the state of the newest `echo` message
  *   lit       names of the elements of the drawing that are lit
  *   source    the MediaStreamTrack that is sent, or null
  *   remote    the MediaStream that is played, or null
  */
-export function exposeHook({ call, captions, timeline, health, drawing, source, player }) {
+export function exposeHook({ call, captions, timeline, health, drawing, echo, source, player }) {
   const values = {
     state: () => call.state,
     session: () => call.session,
@@ -23,6 +24,7 @@ export function exposeHook({ call, captions, timeline, health, drawing, source, 
     captions: () => captions.all,
     timeline: () => timeline.all,
     health: () => health.figures,
+    echo: () => echo.state,
     lit: () => drawing.lit,
     source: () => source.track,
     remote: () => player.stream,

@@ -7,8 +7,8 @@ import { SHARED, canShare, canSilenceShared, listDevices } from "./sources.js";
 const DEFAULT = "";
 
 const HEADPHONES =
-  "Off: echo cancellation takes the loudspeaker out of the microphone, and with it some of what you say over a " +
-  "translation. On: all you say is heard.";
+  "Off: the server finds out whether the microphone hears the loudspeaker, and takes that out. On: nothing is looked " +
+  "for, and nothing is taken out.";
 const NO_AIR =
   "Echo cancellation is off: no sound gets from the loudspeaker back into this source through the air. A source that " +
   "carries all this computer plays is not listened to while it carries the translation; another loudspeaker avoids that.";
@@ -17,6 +17,9 @@ const NO_AIR =
 export class SourcePicker extends EventTarget {
   #parts;
   #inputs = [];
+
+  /** Whether the browser is to take the loudspeaker out of a microphone; at first it is not. */
+  cancelEcho = false;
 
   /**
    * @param {{source: HTMLSelectElement, headphones: HTMLInputElement, headphonesHint: HTMLElement,
@@ -45,7 +48,7 @@ export class SourcePicker extends EventTarget {
     return {
       id,
       loopback: this.#isLoopback(id),
-      cancelEcho: this.#isMicrophone(id) && !this.#parts.headphones.checked,
+      cancelEcho: this.cancelEcho && this.#isMicrophone(id) && !this.#parts.headphones.checked,
       headphones: this.#isMicrophone(id) && this.#parts.headphones.checked,
       silenceShared: this.#parts.silence.checked,
     };

@@ -43,7 +43,8 @@ export const canSilenceShared = () =>
  * Open a source.
  *
  * @param {{id: string, loopback: boolean, cancelEcho: boolean, silenceShared: boolean}} choice `id`: a device id, ""
- *   for the default microphone, or SHARED; `cancelEcho`: whether the loudspeaker is heard in it through the air.
+ *   for the default microphone, or SHARED; `cancelEcho`: whether the browser takes the loudspeaker out of it, which costs
+ *   every second sentence that is spoken over it, also where it is not heard at all: the server finds that out first.
  * @returns {Promise<MediaStreamTrack>} A live audio track.
  */
 export function openSource(choice) {

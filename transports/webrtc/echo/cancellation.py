@@ -145,7 +145,7 @@ class Cancellation:
 
     @property
     def unrelated(self) -> float:
-        """The part of what is left that is not more, or less, of the echo taken out, 0 … 1: a gain control makes that."""
+        """The part of what is left that is not more or less of the echo, as a gain control makes it, 0 … 1."""
         return 1 - self._shared**2 / (self._rest * self._taken + _NOTHING)
 
     @property

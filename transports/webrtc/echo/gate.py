@@ -11,8 +11,8 @@ nothing but a talker through::
 
 What cannot be decided yet is held. While unknown, that is all that may be an echo: about the first second in which the
 microphone has sound while we play; it passes whole if there turns out to be none, and not at all if there is one. While
-closed, it is the last 0.15 s, so that a word has its first sound when a talker is noticed. Held audio keeps its time, and
-comes in a burst; while open, nothing is held and the microphone passes bit for bit.
+closed, it is the last 0.15 s, so that a word has its first sound when a talker is noticed. Held audio keeps its time,
+and comes in a burst; while open, nothing is held and the microphone passes bit for bit.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ _LOOK_BACK = 15
 """Hops held while closed: a talker is noticed after 5 to 9, and soft consonants come before."""
 _UNDECIDED = 180
 """Hops held while unknown: most decisions fall within 1.1 s of sound, and the last after 1.6."""
+_GIVEN_UP = 800
+"""Hops with an echo in which the filter has not helped, after which it is said that it does not: 8 s."""
 _NOTHING: Samples = np.zeros(0, np.float32)
 _TALK = 10**-5.5
 """Mean square of the quietest talker, -55 dB after pre-emphasis."""
@@ -73,6 +75,11 @@ _TALK_HOPS, _TALK_LOUD = 6, 5
 _HOLD_START, _HOLD_STEP, _HOLD_MOST = 5, 3, 40
 """Hops that the gate stays open after a talker's last loud one: few after a single syllable, which may have been an
 error, up to 0.4 s in running speech, for the stops and weak vowels between."""
+
+
+EchoState = Literal["unknown", "none", "found", "cancelled", "gated"]
+"""``found``: it is being learned how it comes back; ``cancelled``: it is taken out, and who speaks over it is heard;
+``gated``: it cannot be taken out, so nothing is heard while it is due but loud talkers."""
 
 
 class PlaybackGate:
@@ -107,6 +114,7 @@ class PlaybackGate:
         self._passes = True  # whether what was settled last did
         self._faded = _FADE  # samples since then
         self._loud: deque[bool] = deque(maxlen=_TALK_HOPS)
+        self._in_vain = 1  # hops with an echo since the filter has helped
         self._spell = self._hold = 0  # hops for which somebody has been talking, and will have the word
 
     @property
@@ -130,6 +138,15 @@ class PlaybackGate:
         if self._path.known != "present" or self._cancellation is None or not self._cancellation.running:
             return None
         return self._path.level.gain_db - self._rest_level.gain_db
+
+    @property
+    def echo(self) -> EchoState:
+        """What is known of the echo, and what comes of it."""
+        if self._path.known != "present":
+            return "none" if self._path.known == "absent" else "unknown"
+        if self._in_vain == 0:
+            return "cancelled"
+        return "gated" if self._in_vain >= _GIVEN_UP or self._cancellation is None else "found"
 
     def played(self, samples: Samples, sent_ns: int, payload: bytes = b"") -> None:
         """Take note of a packet with sound.
@@ -302,7 +319,12 @@ class PlaybackGate:
         if path.known != "present":
             self._loud.clear()  # nobody speaks over what is not known
             self._hold = 0
+            self._in_vain = 1
             return
+        if self._cancels:
+            self._in_vain = 0
+        elif not self._open:
+            self._in_vain += 1
         level, excess = path.level, _EXCESS
         if rest is not None and self._cancels:
             energy, level, excess = rest, self._rest_level, _REST_EXCESS
