@@ -59,8 +59,9 @@ When packets stop, 60 ms are concealed, then the stream waits `hold_ms` for word
 in silence, so that an open utterance ends. The stream ends with the connection, or between two utterances when another
 graph of the session is ready to take over.
 
-With `gate_playback` what comes back of the session's own speech (loudspeakers instead of headphones) is replaced by
-silence, unless somebody speaks over it; what was played is known, and compared with what is heard.""",
+With `gate_playback` what comes back of the session's own speech (loudspeakers instead of headphones) is taken out, and
+is silence unless somebody speaks over it; what was played is known, and compared with what is heard. Until it is known
+whether any of it comes back, and for 0.15 s while it does, frames are held and then come at once, with their times.""",
     example="{type: webrtc_src, paced: false}",
 )
 

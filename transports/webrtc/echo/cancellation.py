@@ -22,11 +22,13 @@ _CATCH_UP = 4
 """Hops of the past that are learned in 10 ms: about 0.7 ms of computing, and caught up with after half a second."""
 _AHEAD = HOP
 """An echo may come sooner after sending than the filter can look back; what we have not sent it cannot know."""
-_FADE = 0.9
-"""Of the energies that are compared, a hop: over 0.1 s."""
-_WORSE = 0.3
-"""The rest is louder than the microphone by this part of the echo that was taken out: the filter has lost the way. What
-somebody says is unrelated to the echo, and leaves the rest quieter by all of it."""
+_FADE = 0.8
+"""Of the energies that are compared, a hop: over 50 ms, for a talker is believed after as long."""
+_WORSE, _NOTABLE = 1.1, 0.3
+"""The rest is so much louder than the microphone, and what was taken out is so much of it: the filter has lost the way.
+What somebody says is unrelated to the echo, and leaves the rest quieter than the microphone."""
+_DISTRUST = 60
+"""Hops for which a filter that had lost the way is not asked: until then it has learned, or was begun anew."""
 _NOTHING = 1e-12
 _PATIENCE = 30
 """Hops between two fresh starts, and after the first one."""
@@ -58,6 +60,7 @@ class Cancellation:
         self._echo: Samples | None = None
         self._heard = self._rest = self._taken = 0.0  # energies: of the microphone, without the echo, of the echo
         self._shared = 0.0  # product of the latter two
+        self._distrusted = 0  # hops for which it is not asked
 
     def forget(self) -> None:
         """The microphone was not listened to for a while, or is another one."""
@@ -141,6 +144,7 @@ class Cancellation:
         self._rest = _FADE * self._rest + float(np.dot(rest, rest))
         self._taken = _FADE * self._taken + float(np.dot(self._echo, self._echo))
         self._shared = _FADE * self._shared + float(np.dot(self._echo, rest))
+        self._distrusted = _DISTRUST if self._astray() else max(0, self._distrusted - 1)
         return rest
 
     @property
@@ -150,11 +154,11 @@ class Cancellation:
 
     @property
     def helps(self) -> bool:
-        """Whether what is left is no louder than what was heard."""
-        return self.running and self._rest <= self._heard
+        """Whether what is left is an echo less what was heard, and has been for a while."""
+        return self.running and not self._distrusted
 
     def _astray(self) -> bool:
-        return self.running and self._rest > self._heard and self._taken > _WORSE * self._heard
+        return self.running and self._rest > _WORSE * self._heard and self._taken > _NOTABLE * self._heard
 
     def _predicted(self, echo_filter: EchoFilter, playback: Playback) -> Samples:
         played = playback.read(HOP)

@@ -187,10 +187,10 @@ _SOUNDING = 10**-5.2
 """Mean square of a hop that is no silence: -52 dB after pre-emphasis, 4 dB over white room noise of -50 dBFS."""
 _SILENT = 1e-9
 """Mean square of digital silence, with some dither, -90 dB: a muted microphone says nothing about the room."""
-_HEARD_BLOCKS, _HEARD_SOUNDING = 8, 5
-"""Blocks since the first sound, and with sound, in which an echo would have been found: what a talker with headphones
-loses, once, is 0.8 to 1.1 s."""
-_PATIENCE = 16
+_HEARD_BLOCKS, _HEARD_SOUNDING = 15, 9
+"""Blocks since the first sound, and with sound, in which an echo would have been found, weak network and busy browser
+included. What is held meanwhile passes if there is none, so that a talker with headphones waits for it once."""
+_PATIENCE = 20
 """Blocks with sound after which a mere suspicion no longer holds the gate."""
 _QUIET_BLOCKS = 10
 _QUIET_SLOTS = 20

@@ -63,8 +63,8 @@ _KEPT_MS = 2000
 """How long packets are kept besides the longest delay: what the filter learns of the past."""
 _LOOK_BACK = 15
 """Hops held while closed: a talker is noticed after 5 to 9, and soft consonants come before."""
-_UNDECIDED = 180
-"""Hops held while unknown: most decisions fall within 1.1 s of sound, and the last after 1.6."""
+_UNDECIDED = 250
+"""Hops held while unknown: most decisions fall within 1.6 s of sound, and the last after 2.1."""
 _GIVEN_UP = 800
 """Hops with an echo in which the filter has not helped, after which it is said that it does not: 8 s."""
 _NOTHING: Samples = np.zeros(0, np.float32)
