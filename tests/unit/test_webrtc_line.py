@@ -105,6 +105,49 @@ async def test_media_time_runs_on_from_one_connection_to_the_next(line: Line) ->
     await second.close()
 
 
+@pytest.mark.parametrize("ending", ["it is decided", "the connection closes", "the gate is not wanted any more"])
+async def test_what_the_gate_holds_keeps_its_time_and_comes(ending: str) -> None:
+    clock = HandClock()
+    line = Line(clock=clock)
+    connection = line.connect()
+    connection.receiver.clock = clock
+    microphone = line.microphone(JitterSettings(min_target_ms=0, start_target_ms=0, paced=False), gated=True)
+    chance = np.random.default_rng(1)
+    ours, theirs = (chance.standard_normal(150 * FRAME_SAMPLES).astype(np.float32) * 0.1 for _ in range(2))
+    mouth = Mouth(connection)
+    frames: list[AudioFrame] = []
+
+    async def listen() -> None:
+        while (frame := await microphone.read()) is not None:
+            frames.append(frame)
+
+    listening = asyncio.create_task(listen())
+    until = 150 if ending == "it is decided" else 30
+    for start in range(0, until * FRAME_SAMPLES, FRAME_SAMPLES):
+        line.gate.played(ours[start : start + FRAME_SAMPLES], clock.now_ns)
+        clock.now_ns += FRAME_NS
+        await mouth.say(theirs[start : start + FRAME_SAMPLES])
+    if ending == "it is decided":
+        assert line.gate.state == "open"
+    else:
+        assert not frames, "it is held"
+    if ending == "the gate is not wanted any more":
+        microphone.gated = False
+        await mouth.say(theirs[:FRAME_SAMPLES])
+        until += 1
+    await connection.close()
+    await asyncio.wait_for(listening, 5)
+
+    assert [frame.pts_ns for frame in frames] == [
+        sum(f.samples.shape[0] for f in frames[:n]) * 10**9 // 48_000 for n in range(len(frames))
+    ]
+    heard = np.concatenate([frame.samples[:, 0] for frame in frames])
+    assert len(heard) == until * FRAME_SAMPLES
+    loud = np.sqrt(np.mean(heard[: 25 * FRAME_SAMPLES] ** 2)) > 0.03
+    assert loud == (ending != "the connection closes"), "and what was never decided is silence"
+    await line.close()
+
+
 async def test_a_connection_that_is_gone_ends_the_reading_and_is_told() -> None:
     lost: list[Connection] = []
     line = Line(on_lost=lost.append)
