@@ -1,8 +1,9 @@
-"""The adaptive filter learns a room, not a talker; packets are decoded as the peer decodes them."""
+"""The filter learns a room and not a talker, what it leaves is suppressed, packets are decoded as by the peer."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from tests.unit.loudspeakers import PERSON, TTS, decoded, fitted, impulse_respon
 from tolmach.pipelines.frames import Samples
 from tolmach.transports.webrtc.echo.canceller import HOP, LEAD, EchoFilter
 from tolmach.transports.webrtc.echo.sent import Playback, SentAudio
+from tolmach.transports.webrtc.echo.suppressor import Suppressor, minimum_phase
 from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, RTP_RATE_HZ
 
 
@@ -52,6 +54,43 @@ def test_a_talker_is_neither_learned_nor_taken_out() -> None:
 def test_what_was_not_played_is_not_touched() -> None:
     heard = noise(HOP * 20, -20)
     assert np.array_equal(left(np.zeros_like(heard), heard), heard)
+
+
+def suppressed(rest: Samples, back: Samples) -> Samples:
+    suppressor = Suppressor()
+    out = []
+    for at in range(0, len(rest) - HOP + 1, HOP):
+        suppressor.design(back[at : at + HOP])
+        out.append(suppressor.apply(rest[at : at + HOP], 0))
+        suppressor.learn(rest[at : at + HOP])
+    return np.concatenate(out)
+
+
+def test_what_the_filter_leaves_is_made_quieter_and_a_talker_is_not() -> None:
+    back = speech(TTS[:3], pause_s=0.1)
+    person = fitted(speech(PERSON[:2], pause_s=0.2, before_s=2.5), len(back))
+    # 12 dB below the echo and unlike it: what codec and loudspeaker made of it.
+    residue = 0.25 * np.abs(back) * np.sign(noise(len(back), 0))
+    assert level_db(suppressed(residue, back), 1) < level_db(residue, 1) - 6
+    both = suppressed(residue + person, back)
+    words = fitted(person, len(both))
+    assert level_db(both - words, 2.5) < level_db(words, 2.5) - 6
+    assert level_db(both, 2.5) > level_db(words, 2.5) - 1
+
+
+def test_without_an_echo_nothing_is_suppressed() -> None:
+    person = speech(PERSON[:1], pause_s=0)
+    np.testing.assert_array_equal(suppressed(person, np.zeros_like(person)), fitted(person, len(person) // HOP * HOP))
+
+
+@pytest.mark.parametrize("gain_db", [0, -6, -20])
+def test_the_filter_of_a_gain_delays_nothing(gain_db: float) -> None:
+    gain = np.where(np.arange(HOP + 1) < 100, 10 ** (gain_db / 20), 1.0)
+    taps = minimum_phase(gain)
+    assert np.argmax(np.abs(taps)) == 0
+    response = np.abs(np.fft.rfft(taps, 2 * HOP))
+    np.testing.assert_allclose(response[20:60], gain[20:60], rtol=0.1)
+    np.testing.assert_allclose(response[200:], 1.0, rtol=0.1)
 
 
 @settings(max_examples=20, deadline=None)

@@ -376,7 +376,7 @@ def test_packets_sent_at_once_after_a_stall_are_played_one_after_another() -> No
 
 
 def test_memory_is_bounded() -> None:
-    playback = conversation()
+    playback = translations()
     heard = microphone(echo(playback, delay_ms=200, level_db=-10))
     tracemalloc.start()
     try:

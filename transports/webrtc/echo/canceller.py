@@ -82,7 +82,7 @@ class EchoFilter:
         self._spectra[0] = newest
         self._power[0] = newest.real**2 + newest.imag**2
         # Overlap-save: the second half is the linear convolution.
-        self._echo = np.fft.irfft(np.einsum("pb,pb->b", self._spectra, self._weights))[HOP:].astype(np.float32)
+        self._echo = np.fft.irfft((self._spectra * self._weights).sum(axis=0))[HOP:].astype(np.float32)
         return self._echo
 
     def learn(self, heard: Samples) -> Samples:

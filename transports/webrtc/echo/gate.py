@@ -37,6 +37,7 @@ from tolmach.transports.webrtc.echo.reference import (
     narrow_index,
 )
 from tolmach.transports.webrtc.echo.sent import SentAudio
+from tolmach.transports.webrtc.echo.suppressor import Suppressor
 from tolmach.transports.webrtc.opus import RTP_RATE_HZ, rtp_ns
 
 _MS = NARROW_HZ // 1000
@@ -98,6 +99,7 @@ class PlaybackGate:
         self._path = EchoPath(self._reference, MAX_DELAY)
         self._sent = SentAudio((MAX_DELAY // _MS + _KEPT_MS) * RTP_RATE_HZ // 1000)
         self._cancellation = Cancellation(self._sent) if cancel else None
+        self._suppressor = Suppressor()
         self._rest_level = EchoLevel(self._reference)
         self._rest_decimator = Decimator()
         self._hop: Samples = np.zeros(HOP, np.float32)
@@ -195,7 +197,7 @@ class PlaybackGate:
             part = samples[at : at + count]
             self._hop[inside : inside + count] = part
             if self._echo is not None:
-                part = part - self._echo[inside : inside + count]
+                part = self._suppressor.apply(part - self._echo[inside : inside + count], inside)
                 self._changed = True
             if self._open:
                 self._settle(part, is_open=True)
@@ -266,6 +268,7 @@ class PlaybackGate:
         self._settle_held(is_open=False)
         self._path.pause()
         self._rest_level.pause()
+        self._suppressor.pause()
         self._rest_decimator.restart()
         self._decimator.restart()
         self._narrow = self._narrow[:0]
@@ -299,6 +302,8 @@ class PlaybackGate:
         self._echo = None
         if path.known == "present" and self._cancellation is not None:
             echo = self._cancellation.predict(self._heard // HOP)
+            if echo is not None:
+                self._suppressor.design(echo)
             self._echo = echo if self._cancels else None
 
     @property
@@ -345,6 +350,7 @@ class PlaybackGate:
             cancellation.stop()
             return None
         if rest is not None:
+            self._suppressor.learn(rest)
             narrow = self._rest_decimator.push(rest)
             energy = float(np.dot(narrow, narrow)) / SLOT * cancellation.unrelated
             level.hear(energy, end, path.lags)
@@ -353,5 +359,6 @@ class PlaybackGate:
         if cancellation.follow(path.lag, end, self._heard // HOP):
             level.restart()
             level.pause()
+            self._suppressor.restart()
             self._rest_decimator.restart()
         return energy if rest is not None else None
