@@ -190,6 +190,8 @@ _SILENT = 1e-9
 _HEARD_BLOCKS, _HEARD_SOUNDING = 15, 9
 """Blocks since the first sound, and with sound, in which an echo would have been found, weak network and busy browser
 included. What is held meanwhile passes if there is none, so that a talker with headphones waits for it once."""
+_SHORT_BLOCKS, _SHORT_SOUNDING = 8, 5
+"""Blocks that do where what was played is over before those have come."""
 _PATIENCE = 20
 """Blocks with sound after which a mere suspicion no longer holds the gate."""
 _QUIET_BLOCKS = 10
@@ -230,6 +232,7 @@ class EchoPath:
         self.level.restart()
         self._search = LagSearch(FIRST_LAG, self._max_delay, slow=_SLOW, fast=_FAST)
         self._candidate: Peak | None = None
+        self._height = 0.0
         self._since_sound = self._sounding = self._quiet = self._missed = 0  # blocks
         self.pause()
 
@@ -250,6 +253,12 @@ class EchoPath:
         if self.known != "present":
             return ()
         return (self.lag,) if self._candidate is None else (self.lag, self._candidate.lag)
+
+    @property
+    def unlikely(self) -> bool:
+        """Whether nothing speaks for an echo, though it is too early to say that there is none."""
+        heard = self._since_sound >= _SHORT_BLOCKS and self._sounding >= _SHORT_SOUNDING
+        return self.known == "unknown" and heard and self._height < _CLEAR
 
     def hear(self, hop: Samples, end: int, number: int) -> float:
         """Take in the next hop of the microphone.
@@ -304,6 +313,7 @@ class EchoPath:
 
     def _doubt(self, height: float, sounds: bool, end: int) -> None:
         """Decide whether an echo would have been found by now."""
+        self._height = height
         self._quiet = 0 if sounds else self._quiet + 1
         self._sounding += sounds
         self._since_sound += self._sounding > 0

@@ -289,6 +289,8 @@ class PlaybackGate:
             self._settle_held(is_open=True)
         elif path.known == "unknown":
             self._open = not reference.active_slots(now - _REACH, now + SLOT - FIRST_LAG)
+            if self._open and path.unlikely:
+                self._settle_held(is_open=True)
             longest = 0 if self._open else _UNDECIDED * HOP
         else:
             due = reference.active_slots(now - path.lag - _TAIL, now + SLOT - path.lag + _GUARD)
