@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -207,8 +207,7 @@ class Pad:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """Something an element needs that is not on this machine; names no path of it, for it is shown to strangers.
 
     Attributes:
@@ -222,8 +221,7 @@ class Missing:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """A voice that a type of element can speak with: a published model, for people who choose one.
 
     Attributes:
@@ -251,8 +249,7 @@ class Voice:
     path: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The terms of something that an element loads.
 
     Attributes:
@@ -268,8 +265,7 @@ class Terms:
     instead: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(NamedTuple):
     """What a voice would say of a text.
 
     Attributes:
@@ -281,8 +277,7 @@ class Spoken:
     lost: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(NamedTuple):
     """Packages that only some elements need, and that an installation may lack.
 
     Attributes:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings, heard_languages
 from tolmach.pipelines.errors import Span
 
 
-@dataclass(frozen=True, slots=True)
-class PadRef:
+class PadRef(NamedTuple):
     """A pad of a node: ``element.pad``."""
 
     node: str

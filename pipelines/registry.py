@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tolmach.pipelines.element import Element, ElementSpec
 from tolmach.pipelines.errors import ModelMissingError, TolmachError
@@ -54,8 +53,7 @@ class RegistryError(TolmachError):
     """An element type is declared twice, or a declaration does not give a spec."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a type comes from.
 
     Attributes:

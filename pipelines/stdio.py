@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tolmach.pipelines.element import Settings, output_paths
 
@@ -24,8 +24,7 @@ STDOUT = "stdout"
 """Name of the resource under which a sink finds the descriptor to write to; absent, it is that of the process."""
 
 
-@dataclass(frozen=True, slots=True)
-class StandardStream:
+class StandardStream(NamedTuple):
     """An open descriptor that belongs to whoever made it."""
 
     fd: int

@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.diagnostics import Diagnostics, did_you_mean, line_of
@@ -42,16 +43,14 @@ from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expa
 __all__ = ["MAX_ELEMENTS", "NAME", "NAME_HINT", "DeclaredElement", "Level", "Override", "Setting", "expand_bins"]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A setting as given: where its name stands, and its value."""
 
     key_span: Span
     value: Expanded
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(NamedTuple):
     """A setting given outside the document (``--set element.setting=value``)."""
 
     element: str
@@ -59,8 +58,7 @@ class Override:
     given: Setting
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredElement:
+class DeclaredElement(NamedTuple):
     """An element as declared; nothing is known about its type yet.
 
     Attributes:
@@ -162,8 +160,7 @@ def expand_bins(
     return _Expander(bins, included.broken, overrides, scope.env, problems).graph(root, scope)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bin:
+class _Bin(NamedTuple):
     name: str
     span: Span
     body: YamlMapping

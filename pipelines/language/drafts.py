@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import annotated_types
 from pydantic import ValidationError
@@ -27,8 +26,7 @@ __all__ = ["DraftElement", "make_drafts", "valid_settings"]
 _ON_ERROR = typing.get_args(OnError)
 
 
-@dataclass(frozen=True, slots=True)
-class DraftElement:
+class DraftElement(NamedTuple):
     """An element whose type and settings have been looked up; its pads are not linked yet.
 
     Attributes:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.diagnostics import Diagnostics
@@ -36,8 +37,7 @@ _KEYS = ("version", "name", "description", "include", "bins")
 _HINT = "include: [shared/bins.yaml]"
 
 
-@dataclass(frozen=True, slots=True)
-class IncludedFile:
+class IncludedFile(NamedTuple):
     """A file that is included, as it was found.
 
     Attributes:
@@ -49,8 +49,7 @@ class IncludedFile:
     text: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Includes:
+class Includes(NamedTuple):
     """Where the files lie that a graph includes.
 
     Attributes:

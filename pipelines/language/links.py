@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from tolmach.pipelines.element import Direction, Pad
 from tolmach.pipelines.errors import Span
@@ -38,8 +39,7 @@ class DraftLink:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
+class _End(NamedTuple):
     """One end of a link: a pad (or template) of an element.
 
     Attributes:
@@ -156,8 +156,7 @@ _BACKWARDS = re.compile(r"([\w.-]+)\s*<-+\s*([\w.-]+)")
 _ENDPOINT = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?:\.([A-Za-z_][A-Za-z0-9_]*))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
+class Linked(NamedTuple):
     """What the chains of a graph come to.
 
     Attributes:
@@ -335,7 +334,7 @@ class _Resolver:
             self.problems.add("unknown-pad", token.span, message, hint=hint)
             return None
         inside = self.ghost(level, pad)
-        return replace(inside, span=token.span) if inside else None
+        return inside._replace(span=token.span) if inside else None
 
     def ghost(self, level: Level, name: str) -> _End | None:
         """What a ghost pad of a bin stands for."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from tolmach.pipelines.errors import Span
 from tolmach.pipelines.language.diagnostics import Diagnostics, show_value, suggest
@@ -63,8 +63,7 @@ class Expanded:
     free: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What variables mean in one level of a graph.
 
     Attributes:

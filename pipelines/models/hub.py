@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tolmach.pipelines.errors import ModelMissingError
 from tolmach.pipelines.models.caches import cache_folders, size_text
@@ -29,8 +28,7 @@ class NotInRepositoryError(ModelMissingError):
     """The repository is there and has no such file."""
 
 
-@dataclass(frozen=True, slots=True)
-class HubFile:
+class HubFile(NamedTuple):
     """A file of a repository.
 
     Attributes:

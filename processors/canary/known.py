@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -144,8 +142,7 @@ EMBEDDED_LABELS = {"phrasebook": ("demonstration phrasebook", "not in the phrase
 """By what follows: as what each speaks to people, and what it says of speech it does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Embedded:
+class Embedded(NamedTuple):
     """What the sidecar says, and the model's label.
 
     Attributes:
@@ -243,6 +240,8 @@ def has_aligner(path: Path) -> bool:
     Raises:
         ModelError: If it is no archive, or cannot be read.
     """
+    import tarfile  # 1 ms that `check` need not wait for
+
     if path.is_dir():
         return all((path / name).is_file() for name in ALIGNER)
     try:

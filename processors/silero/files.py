@@ -6,9 +6,8 @@ import hashlib
 import logging
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from tolmach.pipelines.errors import ModelMissingError, ModelRefusedError
@@ -27,8 +26,7 @@ MAX_PACKAGE_BYTES = 1 << 30
 """Largest model file taken from the net or from disk, bytes. Silero's are 30 to 150 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(NamedTuple):
     """A model file that may be loaded: the very bytes whose digest was checked.
 
     Attributes:

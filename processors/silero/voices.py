@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = [
     "LICENCE",
@@ -36,8 +36,7 @@ Format = Literal["package", "texts_package", "torchscript"]
 later), one that takes a list of texts (version 2), or a bare TorchScript network (version 1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpokenIn:
+class SpokenIn(NamedTuple):
     """What a model is in one language.
 
     Attributes:

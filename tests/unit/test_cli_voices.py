@@ -198,4 +198,4 @@ def test_the_test_kit_finds_a_voice_that_cannot_be_chosen():
     with pytest.raises(AssertionError, match="'nobody' cannot be chosen for 'en'"):
         check_spec(replace(spec, voices=lambda: (nobody,), voice_settings=lambda lang, voice: {"voice": 1}))
     with pytest.raises(AssertionError, match="has no terms"):
-        check_spec(replace(spec, voices=lambda: (replace(nobody, licence=""),)))
+        check_spec(replace(spec, voices=lambda: (nobody._replace(licence=""),)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import difflib
 import json
 import shutil
@@ -171,7 +170,7 @@ def _entry(registry: Registry, element_type: str) -> Entry:
     if entry.origin != "tolmach":
         return entry
     # Built-ins carry no version of their own: it is that of the distribution this code belongs to.
-    return dataclasses.replace(entry, version=distribution_version())
+    return entry._replace(version=distribution_version())
 
 
 def _brief(info: ElementInfo) -> dict[str, str]:
