@@ -26,8 +26,7 @@ class PadRef(NamedTuple):
         return f"{self.node}.{self.pad}"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One element of a checked graph.
 
     Attributes:
@@ -66,8 +65,7 @@ class Node:
         return not any(p.direction == "src" for p in self.pads)
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A link from a src pad to a sink pad.
 
     Attributes:

@@ -197,7 +197,7 @@ def change_settings(graph: Graph, values: Mapping[str, Any]) -> Graph:
     for name, settings in given.items():
         changed = _changed(graph.nodes[name], settings, problems)
         if changed is not None:
-            nodes[name] = replace(graph.nodes[name], settings=changed)
+            nodes[name] = graph.nodes[name]._replace(settings=changed)
     if problems.has_errors:
         raise GraphError(format_text(problems.sorted(), {_PLACE: "\n".join(lines)}).rstrip(), problems.sorted())
     return replace(graph, nodes=nodes)

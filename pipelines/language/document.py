@@ -92,8 +92,7 @@ class _Explained(NamedTuple):
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """The error and the text around it: where it was noticed and where what it spoils began (lines from 0)."""
 
     lines: Sequence[str]

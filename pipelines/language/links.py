@@ -24,8 +24,7 @@ from tolmach.pipelines.language.drafts import DraftElement
 __all__ = ["DraftLink", "Linked", "make_links", "template_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class DraftLink:
+class DraftLink(NamedTuple):
     """A link between two pads that exist; its caps are not negotiated yet.
 
     Attributes:

@@ -14,7 +14,6 @@ every run. :meth:`DirectionFinder.decide` changes nothing: it may be asked about
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = ["AUTO", "Decision", "Direction", "DirectionFinder", "Likelihoods", "directions"]
@@ -68,8 +67,7 @@ def _target(source: str, target: str, languages: Sequence[str]) -> str:
     return next(lang for lang in languages if lang != source)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """In which language an utterance is taken to be spoken.
 
     Attributes:
