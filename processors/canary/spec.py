@@ -170,13 +170,17 @@ def _missing(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
     return (*_missing_model(settings, base_dir), *_missing_classifier(settings, base_dir))
 
 
+def _missing_file(name: str, base_dir: Path) -> tuple[Missing, ...]:
+    path = base_dir / Path(name).expanduser()
+    return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
+
+
 def _missing_classifier(settings: CanarySettings, base_dir: Path) -> tuple[Missing, ...]:
     name = settings.language_classifier
     if not settings.classifies:
         return ()
     if is_path(name):
-        path = base_dir / Path(name).expanduser()
-        return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
+        return _missing_file(name, base_dir)
     return () if classifier_file(name).is_file() else (Missing(name),)
 
 
@@ -188,8 +192,7 @@ def _missing_model(settings: CanarySettings, base_dir: Path) -> tuple[Missing, .
             return (Missing(settings.model, remedy="install tolmach again"),)
         return ()
     if is_path(settings.model):
-        path = base_dir / Path(settings.model).expanduser()
-        return () if path.is_file() else (Missing(path.name, remedy="there is no such file"),)
+        return _missing_file(settings.model, base_dir)
     file = hub_file(settings.model)
     return () if hub.cached(file) is not None else (Missing(settings.model, file.size_bytes),)
 

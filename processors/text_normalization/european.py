@@ -82,6 +82,11 @@ class Grammar:
         fraction: Numerator and denominator; None for what nobody says so.
         of_scale: What joins "million" and what is counted: "millones de euros"; gets the noun.
         cents: How "5,50 €" ends: gets the hundredths in words with their noun, and without it.
+        decimal: Digits before and behind the comma; None says them one behind the other.
+        part_of: The form of a noun behind a decimal fraction, given what stands before the comma.
+        digit_by_digit: Whether "3,14" ends in two digits ("drei Komma eins vier"), not in a number ("tres coma
+            catorce").
+        stress_marks: Whether its letters may have them.
         comma, point, to, ratio, minus, mixed: Words between two numbers; ``mixed`` is that of 1 1/2.
         first: Rules that run before everything: abbreviations, Roman numerals.
         early: Rules for the text as it was written, before signs are made alike.
@@ -118,6 +123,10 @@ class Grammar:
     first: tuple[Rule, ...] = ()
     early: tuple[Rule, ...] = ()
     dotted_thousands: bool = True
+    decimal: Callable[[str, str], str | None] = lambda whole, fraction: None
+    part_of: Callable[[Noun, int | None], str] = lambda noun, whole: noun.many
+    digit_by_digit: bool = False
+    stress_marks: bool = False
     replace_letter: Callable[[str], str] = lambda _: ""
     rewrite_words: Callable[[str], str] = lambda text: text
     read_as_words: frozenset[str] = field(default_factory=frozenset)
@@ -131,7 +140,7 @@ class Grammar:
 def prepare_with(grammar: Grammar, text: str) -> Prepared:
     """Text of the grammar's language as its voice reads it: words and punctuation, in lower case."""
     text = clean(rewrite(text, (*_EARLY, *grammar.early)))
-    if "і" in grammar.letters:
+    if grammar.stress_marks:
         text = mark_stress(text)
     shouted = text.isupper() and len(text.split()) > 2
     text = rewrite(say_address(text, grammar.address_signs), grammar.rules)
@@ -215,20 +224,16 @@ class _Speaker:
         if not fraction:
             return self.integer(whole, noun, before)
         word = self.grammar.comma if sign == "," else self.grammar.point
-        if self.grammar.lang == "uk" and len(fraction) <= 3 and value_of_digits(whole) is not None:
-            return _ukrainian_decimal(self, whole, fraction)
-        # Two digits are said as a number ("coma catorce"), save in German.
-        short = self.grammar.lang != "de" and len(fraction) <= 2 and not fraction.startswith("0")
+        if (said := self.grammar.decimal(whole, fraction)) is not None:
+            return said
+        short = not self.grammar.digit_by_digit and len(fraction) <= 2 and not fraction.startswith("0")
         return f"{self.integer(whole)} {word} {self.integer(fraction) if short else self.digits(fraction)}"
 
     def counted(self, whole: str, sign: str | None, fraction: str | None, noun: Noun, before: str = "") -> str:
         value = value_of_digits(whole)
         said = self.number(whole, sign, fraction, noun, before)
         if fraction:
-            form = _part_of(noun) if noun.few != noun.many else noun.many
-            if self.grammar.lang == "fr" and value is not None and value < 2:
-                form = noun.one
-            return f"{said} {form}"
+            return f"{said} {self.grammar.part_of(noun, value)}"
         return f"{said} {noun.many if value is None else agree(value, noun)}"
 
     def money(self, match: Match) -> str:
@@ -324,28 +329,6 @@ class _Speaker:
 
     def points(self, match: Match) -> str:
         return f" {self.grammar.point} ".join(map(self.integer, match.group().split(".")))
-
-
-def _part_of(noun: Noun) -> str:
-    """A Ukrainian noun behind a decimal fraction, in the genitive singular: 2,5 кілометра, гривні."""
-    if noun.gender == "f" or noun.one == noun.many:
-        return noun.few
-    words = noun.one.split()
-    at = 1 if words[0].endswith("ий") and len(words) > 1 else 0
-    words[0] = re.sub("ий$", "ого", words[0])
-    words[at] = re.sub("ток$", "тк", words[at]) + ("а" if not words[at].endswith("го") else "")
-    return " ".join(words)
-
-
-def _ukrainian_decimal(speaker: _Speaker, whole: str, fraction: str) -> str:
-    parts = ("десята", "десятих"), ("сота", "сотих"), ("тисячна", "тисячних")
-    one, many = parts[len(fraction) - 1]
-    integers = Noun("ціла", "цілих", "цілих", "f")
-    above = Noun(one, many, many, "f")
-    return " ".join(
-        f"{speaker.integer(run, noun)} {noun.one if int(run) % 10 == 1 and int(run) % 100 != 11 else noun.many}"
-        for run, noun in ((whole, integers), (str(int(fraction)), above))
-    )
 
 
 def _rules(grammar: Grammar) -> tuple[Rule, ...]:

@@ -262,6 +262,7 @@ _FRENCH = Grammar(
     mixed="et",
     first=_FIRST,
     early=_EARLY,
+    part_of=lambda noun, whole: noun.one if whole is not None and whole < 2 else noun.many,
     replace_letter=lambda char: _CYRILLIC.get(char, ""),
     read_as_words=word_set("OTAN ONU UNESCO UNICEF SIDA COVID FIFA UEFA NASA OPEP SMIC PACS CAPES OVNI"),
 )  # fmt: skip

@@ -300,6 +300,7 @@ _GERMAN = Grammar(
     minus="minus",
     mixed="und",
     first=_FIRST,
+    digit_by_digit=True,
     replace_letter=lambda char: _CYRILLIC.get(char, ""),
     read_as_words=word_set("NATO UNO UNESCO UNICEF PISA AIDS COVID FIFA UEFA TÜV IKEA NASA OPEC"),
 )  # fmt: skip

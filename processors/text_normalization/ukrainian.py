@@ -7,7 +7,15 @@ from functools import lru_cache
 
 from num2words import num2words
 
-from tolmach.processors.text_normalization.common import Match, Prepared, Rule, pair_up, read_table, word_set
+from tolmach.processors.text_normalization.common import (
+    Match,
+    Prepared,
+    Rule,
+    pair_up,
+    read_table,
+    value_of_digits,
+    word_set,
+)
 from tolmach.processors.text_normalization.european import Grammar, Near, Noun, near, nouns, prepare_with
 from tolmach.processors.text_normalization.latin import to_cyrillic
 from tolmach.processors.text_normalization.roman import roman_value
@@ -263,6 +271,35 @@ def _latin_word(match: Match) -> str:
 _CYRILLIC = read_table("ы:и э:е ё:йо ъ:ь ў:у ѣ:і")
 """Letters of other Cyrillic alphabets."""
 
+
+def _part_of(noun: Noun, whole: int | None) -> str:
+    """A noun behind a decimal fraction, in the genitive singular: 2,5 кілометра, гривні."""
+    if noun.few == noun.many:
+        return noun.many
+    if noun.gender == "f" or noun.one == noun.many:
+        return noun.few
+    words = noun.one.split()
+    at = 1 if words[0].endswith("ий") and len(words) > 1 else 0
+    words[0] = re.sub("ий$", "ого", words[0])
+    words[at] = re.sub("ток$", "тк", words[at]) + ("а" if not words[at].endswith("го") else "")
+    return " ".join(words)
+
+
+_PARTS = ("десята", "десятих"), ("сота", "сотих"), ("тисячна", "тисячних")
+
+
+def _decimal(whole: str, fraction: str) -> str | None:
+    """2,5: дві цілих п'ять десятих."""
+    if len(fraction) > len(_PARTS) or value_of_digits(whole) is None:
+        return None
+    one, many = _PARTS[len(fraction) - 1]
+    integers, above = Noun("ціла", "цілих", "цілих", "f"), Noun(one, many, many, "f")
+    return " ".join(
+        f"{_cardinal(int(run), noun, '')} {noun.one if int(run) % 10 == 1 and int(run) % 100 != 11 else noun.many}"
+        for run, noun in ((whole, integers), (fraction, above))
+    )
+
+
 _UKRAINIAN = Grammar(
     lang="uk",
     letters="абвгґдеєжзиіїйклмнопрстуфхцчшщьюя'",
@@ -306,6 +343,9 @@ _UKRAINIAN = Grammar(
     mixed="цілих",
     first=_FIRST,
     dotted_thousands=False,
+    decimal=_decimal,
+    part_of=_part_of,
+    stress_marks=True,
     replace_letter=lambda char: _CYRILLIC.get(char, ""),
     rewrite_words=_rewrite_words,
     read_as_words=word_set("НАТО ЮНЕСКО ЮНІСЕФ ЦУМ ВИШ ГЕС ТЕС КОВІД ФІФА УЄФА"),
