@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.frames import NS_PER_S
 from tolmach.transports.files.specs import Show
+from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
+from tolmach.web.doors import install_doors
 from tolmach.web.errors import ApiError, AsciiJson, install_errors
 from tolmach.web.security import Guard, client_address
 from tolmach.web.service import Service
@@ -101,6 +103,7 @@ def make_app(settings: ServerSettings, service: Service) -> FastAPI:
     _add_voices(app)
     _add_sessions(app)
     _add_downloads(app)
+    install_doors(app, settings)
     return app
 
 
@@ -204,6 +207,8 @@ def _add_sessions(app: FastAPI) -> None:
         connection = found.connection
         if connection is None:
             raise ApiError(409, "conflict", "the session has lost its connection; post an offer with resume")
+        if not isinstance(connection, Connection):
+            raise ApiError(409, "conflict", "the session is not on WebRTC now; post an offer with resume")
         if body.sdp is not None:
             service.count_offer(client_address(request.scope))
             return AsciiJson({"sdp": await connection.answer(body.sdp)})

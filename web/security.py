@@ -21,6 +21,9 @@ from tolmach.web.settings import ServerSettings, is_loopback
 
 __all__ = ["Guard", "OfferLimiter", "address_of", "client_address"]
 
+TOKEN_SUBPROTOCOLS = ("tolmach-token.", "openai-insecure-api-key.")
+"""What stands before a token among the subprotocols of a WebSocket: our page's way, and that of OpenAI's clients in
+browsers. The door answers with another one that was offered, never with the token."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PROBES = ("/healthz", "/readyz")
 """For orchestrators, which name a container as they like; they tell no secret."""
@@ -70,6 +73,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        if scope["type"] == "websocket":
+            await self._talk(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -87,6 +93,16 @@ class Guard:
             if reply.started:
                 raise
             await error_response(error)(scope, receive, reply.send)
+
+    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle the handshake of a WebSocket: whoever may not change anything here may not talk here."""
+        headers = Headers(scope=scope)
+        try:
+            self._check({**scope, "method": "POST"}, headers)
+        except ApiError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         path = scope["path"]
@@ -119,10 +135,8 @@ class Guard:
         return origin in self._origins or _same_origin(origin, headers.get("host", ""))
 
     def _has_token(self, headers: Headers) -> bool:
-        given = headers.get("authorization", "")
-        scheme, _, token = given.partition(" ")
         # As bytes, because compare_digest takes no text beyond ASCII.
-        shown = f"{scheme.capitalize()} {token.strip()}".encode()
+        shown = f"Bearer {_token_in(headers)}".encode()
         return self._bearer is not None and hmac.compare_digest(shown, self._bearer)
 
     def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
@@ -255,6 +269,21 @@ def _limited(receive: Receive, headers: Headers, limit: int) -> Receive:
 def _is_public(path: str) -> bool:
     """Whether a path is the page itself or a probe; everything else wants the token, also what is not there."""
     return path in ("/", "/favicon.ico", *PROBES) or path.startswith("/static/")
+
+
+def _token_in(headers: Headers) -> str:
+    """The token that a client shows, as bearer or as a subprotocol; "" if it shows none.
+
+    Browsers cannot set headers of a WebSocket.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    for offered in headers.get("sec-websocket-protocol", "").split(","):
+        for prefix in TOKEN_SUBPROTOCOLS:
+            if offered.strip().startswith(prefix):
+                return offered.strip().removeprefix(prefix)
+    return ""
 
 
 def _same_origin(origin: str, host: str) -> bool:

@@ -13,15 +13,17 @@ import uvicorn
 
 from tolmach.pipelines.errors import GraphError
 from tolmach.web.app import make_app
-from tolmach.web.door import Door, DoorLimits, raise_descriptors
 from tolmach.web.service import Service
 from tolmach.web.settings import ServerSettings
+from tolmach.web.tcp import Door, DoorLimits, WebSocketProtocol, raise_descriptors
 
 __all__ = ["serve"]
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 128
+MAX_WEBSOCKET_MESSAGE = 2**20
+"""Largest message of a WebSocket, bytes: ten seconds of 48 kHz audio."""
 _LAST_ANSWERS_S = 5
 """How long answers under way may take when everything else has ended; a download that is still going is cut then."""
 
@@ -49,7 +51,9 @@ async def _main(settings: ServerSettings, listening: socket.socket, descriptors:
         config = uvicorn.Config(
             make_app(settings, service),
             http="h11",
-            ws="none",
+            ws=WebSocketProtocol,
+            ws_max_size=MAX_WEBSOCKET_MESSAGE,
+            ws_per_message_deflate=False,  # audio does not shrink, and a small message can unfold to a large one
             log_config=None,
             access_log=False,
             server_header=False,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message
 from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.errors import GraphError, TolmachError
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.processors.hosting import HOSTS
+from tolmach.transports.peer import Peer
 from tolmach.transports.webrtc.aiortc_hooks import preload_libraries
 from tolmach.transports.webrtc.connection import ConnectionSettings
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
@@ -30,6 +31,8 @@ from tolmach.web.settings import ServerSettings
 from tolmach.web.voices import Voices
 
 __all__ = ["Service", "Warmer"]
+
+Arrived = TypeVar("Arrived")
 
 log = logging.getLogger(__name__)
 
@@ -216,12 +219,30 @@ class Service:
             GraphError: If the graph, a param or a setting is wrong.
             SignallingError: If the offer cannot be used.
         """
+        return await self._begin(address, choice, lambda session: session.call(offer))
+
+    async def join(self, address: str, peer: Peer, choice: Choice) -> Session:
+        """A new session for a peer that has come by a door of its own (:mod:`tolmach.web.doors`).
+
+        The peer counts as there when its ``connected`` is set. Raises as :meth:`begin`; the peer is the caller's to
+        close then.
+        """
+
+        async def arrive(session: Session) -> None:
+            session.join(peer)
+
+        session, _ = await self._begin(address, choice, arrive)
+        return session
+
+    async def _begin(
+        self, address: str, choice: Choice, arrive: Callable[[Session], Awaitable[Arrived]]
+    ) -> tuple[Session, Arrived]:
         try:
             self.count_offer(address)
             self.pool.admit(address)
             session_id = SessionPool.new_id()
             graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
-            return await self.pool.open(address, offer, choice, graph, session_id)
+            return await self.pool.open(address, choice, graph, session_id, arrive)
         except (ApiError, GraphError, SignallingError):
             self.metrics.session_ended("refused")
             raise

@@ -21,6 +21,10 @@ MIN_TOKEN = 8
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+DOORS = ("openai", "rooms", "websocket", "whip")
+"""Ways to the same sessions besides the page's own; see :mod:`tolmach.web.doors`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """Settings of ``tolmach serve``, checked when they are made.
@@ -58,6 +62,7 @@ class ServerSettings:
         udp_ports: First and last UDP port for media, or None for any.
         advertised_addresses: IP addresses at which clients reach this machine, where it does not know them itself.
         warm: Whether models are loaded before the first session.
+        without: Doors (:data:`DOORS`) that are not opened.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
 
     Raises:
@@ -93,6 +98,7 @@ class ServerSettings:
     udp_ports: tuple[int, int] | None = None
     advertised_addresses: tuple[str, ...] = ()
     warm: bool = True
+    without: tuple[str, ...] = ()
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -102,6 +108,9 @@ class ServerSettings:
         self._check_network()
         if not self.graphs.exists():
             raise GraphError(f"there is no graph file or folder {str(self.graphs)!r}")
+        for name in self.without:
+            if name not in DOORS:
+                raise GraphError(f"there is no door {name!r}; there are {', '.join(DOORS)}")
         origins = tuple(dict.fromkeys(normalised_origin(origin) for origin in self.allowed_origins))
         object.__setattr__(self, "allowed_origins", origins)
 

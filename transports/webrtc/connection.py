@@ -23,6 +23,7 @@ from aiortc import (
 from aiortc.exceptions import InvalidStateError
 
 from tolmach.pipelines.frames import NS_PER_S
+from tolmach.transports.peer import OnMessage, OnPeer
 from tolmach.transports.webrtc.aiortc_hooks import (
     PacedTrack,
     guard_data,
@@ -67,9 +68,6 @@ _LISTENS_NS = 2 * NS_PER_S
 _RELEASE_S = 5.0
 """How long aiortc may take to close; then its sockets are closed under it."""
 
-OnMessage = Callable[[Mapping[str, Any]], None]
-OnChange = Callable[["Connection"], None]
-
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings(IceSettings):
@@ -98,7 +96,7 @@ class Connection:
     Args:
         settings: How it is made and watched.
         sender: What the peer is to hear; its own by default. It is not closed with the connection.
-        on_open: Called when the peer's data channel is open.
+        on_open: Called when the peer's data channel is open; see also :meth:`seated`.
         on_close: Called once, when the connection begins to close, whoever closes it.
     """
 
@@ -107,8 +105,8 @@ class Connection:
         settings: ConnectionSettings | None = None,
         *,
         sender: Sender | None = None,
-        on_open: OnChange | None = None,
-        on_close: OnChange | None = None,
+        on_open: OnPeer | None = None,
+        on_close: OnPeer | None = None,
     ) -> None:
         self.settings = settings or ConnectionSettings()
         self.receiver = Receiver()
@@ -147,6 +145,19 @@ class Connection:
         self._negotiating = asyncio.Lock()
         self._pc.add_listener("connectionstatechange", self._state_changed)
         self._pc.add_listener("datachannel", self._channel_opened)
+
+    def seated(self, sender: Sender, on_open: OnPeer | None, on_close: OnPeer | None) -> None:
+        """Take a place on a line: hear what its sender plays. To be called before :meth:`answer`.
+
+        Args:
+            sender: What the peer is to hear. It is not closed with the connection.
+            on_open: Called when the peer's data channel is open.
+            on_close: Called once, when the connection begins to close.
+        """
+        self.sender = sender
+        self._packets = sender.stream()
+        self._track = PacedTrack(self._packets)
+        self._on_open, self._on_close = on_open, on_close
 
     # Signalling ---------------------------------------------------------------------------------------------------
 
@@ -334,6 +345,10 @@ class Connection:
             self.hang_up("the peer hung up" if state == "closed" else "the connection failed")
 
     # Data channel -------------------------------------------------------------------------------------------------
+
+    def tell(self, kind: str, fields: Mapping[str, Any], *, ephemeral: bool = False) -> bool:
+        """Send a message of docs/LIVE.md over the data channel; see :meth:`send`."""
+        return self.send(messages.encode(kind, **fields), ephemeral=ephemeral)
 
     def send(self, text: str, *, ephemeral: bool = False) -> bool:
         """Send a message of the data channel (``signalling/messages.py``), after all that was to be sent before it.

@@ -20,10 +20,10 @@ from typing import Any
 
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
 from tolmach.pipelines.listener import Listener
+from tolmach.transports.peer import AudioInput, OnPeer, Peer
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
-from tolmach.transports.webrtc.incoming.receiver import Receiver
 from tolmach.transports.webrtc.outgoing.sender import Sender
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
@@ -53,14 +53,14 @@ class Line(Listener):
     def __init__(
         self,
         *,
-        on_open: Callable[[Connection], None] | None = None,
-        on_lost: Callable[[Connection], None] | None = None,
+        on_open: OnPeer | None = None,
+        on_lost: OnPeer | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.sender = Sender(clock=clock)
         self.gate = PlaybackGate()
         self.sender.listeners.append(self._played)
-        self.connection: Connection | None = None
+        self.connection: Peer | None = None
         self.closed = asyncio.Event()
         self._clock = clock
         self._on_open = on_open
@@ -101,7 +101,17 @@ class Line(Listener):
         self._require_open()
         return Connection(settings, sender=self.sender, on_open=self._on_open, on_close=self._connection_closed)
 
-    def attach(self, connection: Connection) -> None:
+    def seat(self, peer: Peer) -> None:
+        """Let a peer of any protocol be that of the line, in place of another one, which is closed.
+
+        Raises:
+            SignallingError: If the line was given up.
+        """
+        self._require_open()
+        peer.seated(self.sender, self._on_open, self._connection_closed)
+        self.attach(peer)
+
+    def attach(self, connection: Peer) -> None:
         """Let a prepared connection be that of the line, in place of another one, which is closed.
 
         Raises:
@@ -122,7 +132,7 @@ class Line(Listener):
         if self.closed.is_set():
             raise SignallingError("this session has ended")
 
-    def _connection_closed(self, connection: Connection) -> None:
+    def _connection_closed(self, connection: Peer) -> None:
         if connection is not self.connection:
             return
         self._keep_counts(connection)
@@ -161,7 +171,7 @@ class Line(Listener):
         """Media time up to which the microphone was read, ns."""
         return self._end_ns
 
-    def _place(self, frame: AudioFrame, receiver: Receiver, *, gated: bool) -> None:
+    def _place(self, frame: AudioFrame, receiver: AudioInput, *, gated: bool) -> None:
         """Put a frame of the connection on the line's clock, and let what the gate has decided be read."""
         if self._origin_transit_ns is None:
             self._origin_transit_ns = receiver.transit_ns
@@ -252,7 +262,7 @@ class Line(Listener):
         now = self.connection.receiver.stats() if self.connection is not None else {}
         return {**self._counted, **{name: value + self._counted.get(name, 0) for name, value in now.items()}}
 
-    def _keep_counts(self, connection: Connection) -> None:
+    def _keep_counts(self, connection: Peer) -> None:
         for name, value in connection.receiver.stats().items():
             if not name.endswith("_ms"):  # those tell of the moment
                 self._counted[name] = self._counted.get(name, 0) + value
@@ -266,7 +276,7 @@ class Microphone:
         self._line = line
         self._waiting = False
         self._released = False
-        self._receiver: Receiver | None = None
+        self._receiver: AudioInput | None = None
         self._history: deque[AudioFrame] = deque()  # what the graph before has read last
         self._history_of_next: deque[AudioFrame] = deque()
 

@@ -24,7 +24,7 @@ from tolmach.pipelines.bus import (
     VoicePaceMessage,
 )
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, CutBy, EndReason, UtteranceEnd
-from tolmach.transports.webrtc.connection import Connection
+from tolmach.transports.peer import Peer
 from tolmach.transports.webrtc.session_line import Line
 from tolmach.transports.webrtc.signalling import messages
 from tolmach.web.errors import without_paths
@@ -182,7 +182,7 @@ class Narrator:
             fields: What it says.
         """
         if self._line.connection is not None:
-            self._line.connection.send(messages.encode(kind, **fields), ephemeral=ephemeral)
+            self._line.connection.tell(kind, fields, ephemeral=ephemeral)
 
     def greet(self, session: str, choice: Choice | None, *, resumed: bool) -> None:
         """Tell a new connection where it is; :meth:`replay` tells what was said so far."""
@@ -192,7 +192,7 @@ class Narrator:
             self.tell_recording_full(self._recorded_until_ns)
         self._told_of_graph = {}
 
-    async def replay(self, connection: Connection) -> None:
+    async def replay(self, connection: Peer) -> None:
         """Tell a connection what was said so far, a page at a time, as fast as it takes it.
 
         What is said meanwhile goes between the pages; a caption that has changed meanwhile is told as it is now.
@@ -266,7 +266,7 @@ class Narrator:
                 timing = self._timings.heard(run.numbers[message.utterance], message.heard_ns)
                 self._tell_first_audio(timing)
             case NoticeMessage() if self._line.connection is not None:
-                self._line.connection.send(messages.event(replace(message, text=without_paths(message.text))))
+                self._line.connection.tell("event", messages.event(replace(message, text=without_paths(message.text))))
         if timing is not None:
             self.send("timeline", **timing.as_json())
 

@@ -13,9 +13,9 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tolmach.pipelines.graph import Graph
 from tolmach.web.errors import ApiError
@@ -25,6 +25,8 @@ from tolmach.web.sessions.session import Session, Terms
 __all__ = ["Limits", "SessionPool"]
 
 log = logging.getLogger(__name__)
+
+Arrived = TypeVar("Arrived")
 
 MAX_KEPT_BYTES = 128 * 2**20
 """What ended sessions keep for downloads, together; a half hour of speech is 9 MB."""
@@ -93,9 +95,21 @@ class SessionPool:
             raise ApiError(503, "draining", "the server is stopping; try again in a minute", 60)
 
     async def open(
-        self, address: str, offer: str, choice: Choice, graph: Graph, session_id: str
-    ) -> tuple[Session, str]:
-        """A new session and the answer to its offer.
+        self,
+        address: str,
+        choice: Choice,
+        graph: Graph,
+        session_id: str,
+        arrive: Callable[[Session], Awaitable[Arrived]],
+    ) -> tuple[Session, Arrived]:
+        """A new session, and what its client's arrival gave.
+
+        Args:
+            address: Whose it is.
+            choice: What the client asked for.
+            graph: The graph made from that.
+            session_id: Of :meth:`new_id`.
+            arrive: Brings the client to it: answers its offer, or lets it :meth:`Session.join`.
 
         Raises:
             ApiError: See :meth:`admit`.
@@ -106,7 +120,7 @@ class SessionPool:
         session = Session(session_id, address, self._terms, self._has_ended, self._has_connected)
         self._live[session.id] = session
         try:
-            answer = await session.call(offer)
+            answer = await arrive(session)
             session.play(choice, graph)
         except BaseException:
             await session.end("the offer could not be used", "failed")

@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.pipelines.graph import Graph
-from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
+from tolmach.transports.peer import Peer
+from tolmach.transports.webrtc.connection import ConnectionSettings
 from tolmach.transports.webrtc.session_line import Line
 from tolmach.transports.webrtc.signalling.sdp import prepare_offer
 from tolmach.web.errors import ApiError
@@ -150,18 +151,33 @@ class Session:
         except BaseException:
             connection.hang_up("the offer could not be used")
             raise
+        self._take(connection)
+        self.line.attach(connection)
+        return answer
+
+    def join(self, peer: Peer) -> None:
+        """Let a client of any protocol be at this session, in place of one that is there, which is hung up on.
+
+        Raises:
+            SignallingError, ApiError: 409 if the session has ended.
+        """
+        self.require_alive()
+        peer.listen(self._said)
+        self._take(peer)
+        self.line.seat(peer)
+
+    def _take(self, peer: Peer) -> None:
+        """It is with this peer that the session goes on."""
         if self._away is not None:
             self._away.cancel()
             self._away = None
         self._resumed = self.state != "new"
         self._calls += 1
         self.state = "live"
-        self.line.attach(connection)
         if not self.proven:
-            self._spawn(self._meet(connection), "meet")
-        return answer
+            self._spawn(self._meet(peer), "meet")
 
-    async def _meet(self, connection: Connection) -> None:
+    async def _meet(self, connection: Peer) -> None:
         """Note that somebody is there in fact: who posts offers and never connects holds no place for long."""
         await _first_of(connection.connected, connection.closed)
         if not connection.connected.is_set() or self.proven or self.state == "ended":
@@ -194,7 +210,7 @@ class Session:
         return self.id[:6]
 
     @property
-    def connection(self) -> Connection | None:
+    def connection(self) -> Peer | None:
         """The connection it has now."""
         return self.line.connection
 
@@ -257,7 +273,7 @@ class Session:
 
     # What the client says -----------------------------------------------------------------------------------------
 
-    def _opened(self, connection: Connection) -> None:
+    def _opened(self, connection: Peer) -> None:
         self._ever_opened = True
         self._told_echo = "unknown"
         self._narrator.greet(self.id, self._choice, resumed=self._resumed)
@@ -269,7 +285,7 @@ class Session:
         if message["type"] == "clear":
             self.line.sender.clear()
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: Peer) -> None:
         if self.state == "ended":
             return
         log.info("session %s: %s", self.short, connection.close_reason)

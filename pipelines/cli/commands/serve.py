@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=whole_number(0, 65_535), default=8000, help="default: 8000; 0: any free one")
     access = parser.add_mutually_exclusive_group()
     access.add_argument("--token", metavar="T", help="what clients must show; default: TOLMACH_TOKEN")
+    access.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="DOOR",
+        help="do without a way in besides the page's own: openai, rooms, websocket or whip; repeatable",
+    )
     access.add_argument("--no-token", action="store_true", help="let everybody in who can reach the address")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM), for https")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
@@ -123,6 +130,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
         "tls_cert": args.tls_cert,
         "tls_key": args.tls_key,
         "allowed_origins": tuple(args.allow_origin),
+        "without": tuple(args.without),
         "max_sessions": args.max_sessions,
         "max_sessions_per_address": args.max_sessions_per_address,
         "offers_per_minute": args.offers_per_minute,

@@ -45,10 +45,13 @@ class OutgoingPacket:
     Attributes:
         payload: 20 ms of Opus.
         timestamp: RTP time from the start of the stream, samples at 48 kHz, not wrapped.
+        samples: The same 20 ms as they were before, float32[960], mono, 48 kHz, for peers that take no Opus; None for
+            silence.
     """
 
     payload: bytes
     timestamp: int
+    samples: Samples | None = None
 
 
 class Schedule:
@@ -252,7 +255,7 @@ class PacketStream:
                     for listener in self._sender.listeners:
                         listener(samples, payload, self._schedule.due_ns)
                 self._sender.sent += 1
-                return OutgoingPacket(payload, self._schedule.take())
+                return OutgoingPacket(payload, self._schedule.take(), samples)
             try:
                 async with asyncio.timeout(wait_ns / NS_PER_S):
                     await self.closed.wait()

@@ -26,13 +26,13 @@ class MessageError(TolmachError):
     """What came over the data channel is no message of ours."""
 
 
-def encode(kind: str, /, **fields: Any) -> str:
+def encode(name: str, /, **fields: Any) -> str:
     """One message as text. It can be sent whatever the fields hold.
 
     Numbers that JSON has none for (not a number, infinity) become null; halves of characters that UTF-8 has none for
     (lone surrogates, which a recogniser or a client may make) become question marks.
     """
-    message = {"v": VERSION, "type": kind, **fields}
+    message = {"v": VERSION, "type": name, **fields}
     try:
         text = _ENCODER.encode(message)
     except ValueError:  # of allow_nan
@@ -59,21 +59,20 @@ def pong(ping: Mapping[str, Any]) -> str:
     return encode("pong", number=number if type(number) is int and abs(number) < 2**53 else None)
 
 
-def event(message: NoticeMessage) -> str:
-    """What a person should read."""
+def event(message: NoticeMessage) -> dict[str, Any]:
+    """The fields of an ``event``: what a person should read."""
     data = dict(message.data)
     if isinstance(message, ErrorMessage):
         data["fatal"] = message.fatal
         data |= {"error": message.error} if message.error else {}
         data |= {"policy": message.policy} if message.policy else {}
-    return encode(
-        "event",
-        kind=message.kind,
-        element=message.element,
-        text=message.text,
-        pts_ms=None if message.pts_ns is None else message.pts_ns // NS_PER_MS,
-        data=data,
-    )
+    return {
+        "kind": message.kind,
+        "element": message.element,
+        "text": message.text,
+        "pts_ms": None if message.pts_ns is None else message.pts_ns // NS_PER_MS,
+        "data": data,
+    }
 
 
 def decode(text: str | bytes) -> Mapping[str, Any]:

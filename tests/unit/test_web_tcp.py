@@ -22,8 +22,8 @@ from uvicorn.server import ServerState
 
 from tests.unit.certificates import make_certificate
 from tests.until import until
-from tolmach.web.door import Door, DoorLimits, raise_descriptors
 from tolmach.web.errors import install_errors
+from tolmach.web.tcp import Door, DoorLimits, raise_descriptors
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -262,7 +262,7 @@ async def test_a_web_socket_is_refused_without_a_word_of_its_query(caplog: pytes
 
 def test_file_descriptors_are_raised_as_far_as_they_may_be(root: Path):
     code = (
-        "import resource, sys; from tolmach.web.door import raise_descriptors\n"
+        "import resource, sys; from tolmach.web.tcp import raise_descriptors\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))\n"
         "print(raise_descriptors(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
     )

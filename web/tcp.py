@@ -16,17 +16,18 @@ import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from tolmach.web.errors import ApiError, error_response
 from tolmach.web.security import address_of
 
-__all__ = ["Door", "DoorLimits", "raise_descriptors"]
+__all__ = ["Door", "DoorLimits", "WebSocketProtocol", "raise_descriptors"]
 
 log = logging.getLogger(__name__)
 
@@ -194,10 +195,13 @@ class _Visitor(H11Protocol):
         self._phase: Phase | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self.upgraded = False
 
     @property
     def silent(self) -> bool:
         """Whether no whole request is being answered."""
+        if self.upgraded:
+            return False
         answered = self.cycle is None or self.cycle.response_complete
         return answered or self.conn.their_state is h11.SEND_BODY
 
@@ -236,8 +240,18 @@ class _Visitor(H11Protocol):
         self._stop_stalled()
 
     def _should_upgrade(self) -> bool:
-        # There is no WebSocket here. Asked for one, uvicorn would warn twice, and log the path with its query.
-        return False
+        # Asked for anything else, uvicorn would warn twice, and log the path with its query.
+        return self.ws_protocol_class is not None and self._get_upgrade() == b"websocket"
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Give the connection to its WebSocket; the door counts it until that has ended."""
+        self._set(None)
+        self._stop_stalled()
+        super().handle_websocket_upgrade(event)
+        protocol = self.transport.get_protocol()
+        assert isinstance(protocol, WebSocketProtocol)  # noqa: S101 -- as the server configures uvicorn
+        self.upgraded = True
+        protocol.visited(self._visit)
 
     def _stop_stalled(self) -> None:
         if self._stalled is not None:
@@ -271,6 +285,46 @@ class _Visitor(H11Protocol):
             self.transport.write(_TOO_LATE)
         self.transport.close()
         self.loop.call_later(_CLOSE_S, self.transport.abort)  # of a closed one it does nothing
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, counted by the door, and cut where a client does not read.
+
+    Who is not let in is told so in the answer to its handshake; what is let in has its own limits, see the doors.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = _uvicorn  # its own would be told the path with its query, where a token may stand
+        self._visit: Visit | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def visited(self, visit: Visit) -> None:
+        """Belong to a visit: it ends with the connection."""
+        self._visit = visit
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the door."""
+        if self._visit is not None:
+            self._visit.door.leave(self._visit)
+        self._stop_stalled()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        if self._stalled is None and self._visit is not None:
+            self._stalled = self.loop.call_later(self._visit.door.limits.stall_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads."""
+        super().resume_writing()
+        self._stop_stalled()
+
+    def _stop_stalled(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
 
 def raise_descriptors() -> int | None:
