@@ -19,10 +19,10 @@ A bug is none of these and shows a traceback.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
 
@@ -104,7 +104,15 @@ class Diagnostic:
 
 
 class TolmachError(Exception):
-    """Base of every error Tolmach raises on purpose; its text is meant for people."""
+    """Base of every error Tolmach raises on purpose; its text is meant for people. It can be pickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """As an exception does, without calling ``__init__``, which may want more than the text."""
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[TolmachError], args: tuple[Any, ...]) -> TolmachError:
+    return kind.__new__(kind, *args)
 
 
 class GraphError(TolmachError):

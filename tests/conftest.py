@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.ray_cluster import ray_cluster
+
+__all__ = ["ray_cluster"]
+
 # Examples are not timed: a busy machine must not fail a test.
 settings.register_profile("tolmach", deadline=None)
 settings.load_profile("tolmach")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [
     Requirement(text)
-    for name in ("canary", "silero", "stress", "eval")
+    for name in ("canary", "silero", "stress", "eval", "ray")
     for text in PROJECT["optional-dependencies"][name]
 ]
 REQUIREMENTS = [*(Requirement(text) for text in PROJECT["dependencies"]), *EXTRAS]
