@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,7 @@ from tolmach.web.doors import install_doors
 from tolmach.web.errors import ApiError, AsciiJson, install_errors
 from tolmach.web.security import Guard, client_address
 from tolmach.web.service import Service
+from tolmach.web.sessions.ids import MAX_ID
 from tolmach.web.sessions.run import Choice
 from tolmach.web.sessions.session import Session
 from tolmach.web.settings import ServerSettings
@@ -49,7 +50,7 @@ class NewSession(GraphChoice):
 
     graph: str = Field("", max_length=200)
     sdp: str = Field(max_length=MAX_SDP)
-    resume: str | None = Field(None, max_length=64)
+    resume: str | None = Field(None, max_length=MAX_ID)
 
 
 class VoicesWanted(GraphChoice):
@@ -123,6 +124,8 @@ async def _past_session(session: str, service: Annotated[Service, Depends(_servi
 
 
 Services = Annotated[Service, Depends(_service)]
+Resume = Annotated[str | None, Query(max_length=MAX_ID)]
+"""Also in the address, where a proxy that shares out requests among servers can see it."""
 LiveSession = Annotated[Session, Depends(_session)]
 PastSession = Annotated[Session, Depends(_past_session)]
 
@@ -145,9 +148,10 @@ def _add_health(app: FastAPI) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz")
-    async def readyz(service: Services) -> AsciiJson:
+    async def readyz(service: Services, place: bool = False) -> AsciiJson:
+        """With ``place``, also whether there is a free one; no more than that, because no token is asked for."""
         state = service.readiness()
-        return AsciiJson(state, 200 if state["ready"] else 503)
+        return AsciiJson(state, 200 if state["ready"] and (service.pool.places_free or not place) else 503)
 
     @app.get("/metrics")
     async def metrics(service: Services) -> Response:
@@ -185,16 +189,19 @@ def _add_voices(app: FastAPI) -> None:
 
 def _add_sessions(app: FastAPI) -> None:
     @app.post("/api/sessions", status_code=201)
-    async def begin(body: NewSession, request: Request, service: Services) -> dict[str, Any]:
+    async def begin(body: NewSession, request: Request, service: Services, resume: Resume = None) -> dict[str, Any]:
         address = client_address(request.scope)
         choice = Choice(body.graph, body.params, body.settings)
-        if body.resume is not None:
-            session, answer = await service.resume(address, body.resume, body.sdp, choice if body.graph else None)
+        if resume is not None and body.resume not in (None, resume):
+            raise ApiError(400, "bad-request", "the address resumes one session, and the body another one")
+        resume = resume or body.resume
+        if resume is not None:
+            session, answer = await service.resume(address, resume, body.sdp, choice if body.graph else None)
         else:
             if not body.graph:
                 raise ApiError(400, "bad-request", "the request names no graph")
             session, answer = await service.begin(address, body.sdp, choice)
-        return {"session": session.id, "sdp": answer, "resumed": body.resume is not None}
+        return {"session": session.id, "sdp": answer, "resumed": resume is not None}
 
     @app.get("/api/sessions/{session}")
     async def show(found: PastSession) -> dict[str, Any]:

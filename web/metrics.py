@@ -22,7 +22,7 @@ from tolmach.pipelines.cli.main import distribution_version
 from tolmach.processors.ast.guards import OTHER, REASONS, RETRIES
 from tolmach.processors.hosting.figures import BOUNDS_S, HostFigures, Times
 
-__all__ = ["Metrics", "Snapshot"]
+__all__ = ["Metrics", "Places", "Snapshot"]
 
 MAX_LABELS = 2000
 """Pairs of graph and element that are told apart; further ones are counted as ``other``. A folder holds at most 100
@@ -108,6 +108,23 @@ class Snapshot:
     retries: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How full a server is, for whoever starts and stops servers.
+
+    Attributes:
+        most: Sessions that may be connected at a time.
+        free: How many more may begin now; 0 while it is stopping.
+        ready: Whether its models are warm and it goes on.
+        draining: Whether it is stopping.
+    """
+
+    most: int
+    free: int
+    ready: bool
+    draining: bool
+
+
 class Metrics(Collector):
     """All figures of one server.
 
@@ -115,6 +132,7 @@ class Metrics(Collector):
         provider: Gives the figures of what runs now. A session may give several: one for its connection, and one for
             each graph while it changes from one to another.
         sessions: How many sessions there are; by default one for each that ``provider`` gives.
+        places: How full the server is; None leaves these figures out.
         hosts: The figures of the model hosts.
         loop_lag_s: The greatest lateness of the event loop in the last second, s.
     """
@@ -124,11 +142,13 @@ class Metrics(Collector):
         provider: Callable[[], Iterable[Snapshot]],
         *,
         sessions: Callable[[], int] | None = None,
+        places: Callable[[], Places] | None = None,
         hosts: Callable[[], Iterable[HostFigures]] = tuple,
         loop_lag_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._provider = provider
         self._sessions = sessions
+        self._places = places
         self._hosts = hosts
         self._loop_lag_s = loop_lag_s
         self._ended = _Totals()
@@ -199,6 +219,8 @@ class Metrics(Collector):
             totals.add(figures, self._label)
         sessions = len(running) if self._sessions is None else self._sessions()
         yield GaugeMetricFamily("tolmach_sessions", "Sessions that run now.", value=sessions)
+        if self._places is not None:
+            yield from _fullness(self._places())
         yield GaugeMetricFamily(
             "tolmach_loop_lag_max_seconds", "Greatest lateness of the last second.", value=self._loop_lag_s()
         )
@@ -327,6 +349,16 @@ def _by_reason(name: str, text: str, counts: Mapping[str, int], known: Iterable[
     for reason, count in found.items():
         family.add_metric([reason], count)
     return family
+
+
+def _fullness(places: Places) -> Iterator[Metric]:
+    """What an autoscaler adds up over all servers; see docs/SCALE.md."""
+    yield GaugeMetricFamily("tolmach_places", "Sessions that may be connected at a time.", value=places.most)
+    yield GaugeMetricFamily(
+        "tolmach_places_free", "Sessions that may begin now; 0 while the server is stopping.", value=places.free
+    )
+    yield GaugeMetricFamily("tolmach_ready", "1 when models are warm and sessions may begin.", value=places.ready)
+    yield GaugeMetricFamily("tolmach_draining", "1 while the server is stopping.", value=places.draining)
 
 
 def _tasks() -> int:

@@ -22,7 +22,7 @@ from tolmach.transports.webrtc.signalling.sdp import SignallingError
 from tolmach.web.catalogue.catalogue import GraphCatalogue
 from tolmach.web.errors import ApiError, without_paths
 from tolmach.web.event_loop import Garbage, LoopLag
-from tolmach.web.metrics import Metrics, Snapshot
+from tolmach.web.metrics import Metrics, Places, Snapshot
 from tolmach.web.security import OfferLimiter
 from tolmach.web.sessions.pool import Limits, SessionPool
 from tolmach.web.sessions.run import Choice
@@ -148,6 +148,7 @@ class Service:
         self.metrics = Metrics(
             self._snapshots,
             sessions=lambda: len(self.pool),
+            places=self._places,
             hosts=HOSTS.figures,
             loop_lag_s=lambda: self.loop_lag.max_s,
         )
@@ -161,6 +162,7 @@ class Service:
                 max_per_address=settings.max_sessions_per_address,
                 keep_ended_s=settings.keep_ended_s,
                 max_kept=settings.max_kept,
+                linger_s=settings.linger_s,
             ),
             Terms(
                 connection=ConnectionSettings(
@@ -176,6 +178,7 @@ class Service:
                 on_run_over=lambda run: self.metrics.retire(run.snapshot()),
             ),
             on_ended=self._session_ended,
+            server=settings.server_id,
         )
         self._offers = OfferLimiter(settings.offers_per_minute)
         self._warmer = Warmer(self.catalogue, self._garbage.loaded)
@@ -191,7 +194,7 @@ class Service:
         self._warming = asyncio.create_task(self._warmer.run(graphs), name="warm")
 
     async def drain(self) -> None:
-        """No new sessions; end those there are, gracefully as far as ``drain_s`` goes."""
+        """No new sessions; end those there are after ``linger_s``, gracefully as far as ``drain_s`` goes."""
         await self.pool.drain(self.settings.drain_s)
 
     async def stop(self) -> None:
@@ -240,7 +243,7 @@ class Service:
         try:
             self.count_offer(address)
             self.pool.admit(address)
-            session_id = SessionPool.new_id()
+            session_id = self.pool.new_id()
             graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
             return await self.pool.open(address, choice, graph, session_id, arrive)
         except (ApiError, GraphError, SignallingError):
@@ -288,6 +291,14 @@ class Service:
             yield from session.snapshots()
 
     # State --------------------------------------------------------------------------------------------------------
+
+    def _places(self) -> Places:
+        return Places(
+            self.settings.max_sessions,
+            self.pool.places_free,
+            ready=self._warmer.ready and not self.pool.draining,
+            draining=self.pool.draining,
+        )
 
     def readiness(self) -> dict[str, Any]:
         """The answer to ``GET /readyz``."""

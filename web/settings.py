@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tolmach.pipelines.errors import GraphError
+from tolmach.web.sessions.ids import SERVER_NAME
 
 if TYPE_CHECKING:
     from tolmach.transports.webrtc.signalling.ice_agent import IceSettings
@@ -53,7 +55,8 @@ class ServerSettings:
         max_session_s: When a session ends at the latest, s.
         idle_s: When a session ends in which nobody speaks, s.
         resume_s: How long a session waits for a client that lost its connection, s.
-        drain_s: How long sessions may go on when the server is asked to stop, s.
+        drain_s: How long sessions have to end when the server is asked to stop, s.
+        linger_s: How long they may go on before they are asked to, s: for servers of many, which others replace.
         keep_ended_s: How long transcripts and recordings of ended sessions can be had, s.
         max_kept: Ended sessions kept for that at a time.
         ice_urls: STUN and TURN servers for both ends.
@@ -61,6 +64,8 @@ class ServerSettings:
         turn_credential: Its password.
         udp_ports: First and last UDP port for media, or None for any.
         advertised_addresses: IP addresses at which clients reach this machine, where it does not know them itself.
+        server_id: What this server is called in the ids of its sessions, so that a proxy in front of several finds
+            it; None where it is alone.
         warm: Whether models are loaded before the first session.
         without: Doors (:data:`DOORS`) that are not opened.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
@@ -90,6 +95,7 @@ class ServerSettings:
     idle_s: float = 600
     resume_s: float = 30
     drain_s: float = 30
+    linger_s: float = 0
     keep_ended_s: float = 600
     max_kept: int = 32
     ice_urls: tuple[str, ...] = ()
@@ -97,6 +103,7 @@ class ServerSettings:
     turn_credential: str | None = field(default=None, repr=False)
     udp_ports: tuple[int, int] | None = None
     advertised_addresses: tuple[str, ...] = ()
+    server_id: str | None = None
     warm: bool = True
     without: tuple[str, ...] = ()
     log_level: str = "info"
@@ -106,6 +113,11 @@ class ServerSettings:
         self._check_access()
         self._check_tls()
         self._check_network()
+        if self.server_id is not None and not re.fullmatch(SERVER_NAME, self.server_id):
+            raise GraphError(
+                f"{self.server_id[:80]!r} is no name for a server: use lower-case letters, digits and hyphens, "
+                "at most 63, as in a host name (--server-id a, or the name of a pod)"
+            )
         if not self.graphs.exists():
             raise GraphError(f"there is no graph file or folder {str(self.graphs)!r}")
         for name in self.without:
@@ -163,7 +175,7 @@ class ServerSettings:
         for name in ("max_session_s", "idle_s", "headers_s", "body_s"):
             if getattr(self, name) <= 0:
                 raise GraphError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("resume_s", "drain_s", "keep_ended_s", "max_kept"):
+        for name in ("resume_s", "drain_s", "linger_s", "keep_ended_s", "max_kept"):
             if getattr(self, name) < 0:
                 raise GraphError(f"{name} must not be negative, got {getattr(self, name)}")
 

@@ -65,10 +65,11 @@ class ServedPeer(Peer):
         await self.connect(answer)
         self.opening = await self.until("session")
 
-    async def offer(self, body: Mapping[str, Any]) -> httpx.Response:
+    async def offer(self, body: Mapping[str, Any], **query: str) -> httpx.Response:
         """Post the offer; the server's answer."""
         await self.pc.setLocalDescription(await self.pc.createOffer())
-        return await self._client.http.post("/api/sessions", json={**body, "sdp": self.pc.localDescription.sdp})
+        whole = {**body, "sdp": self.pc.localDescription.sdp}
+        return await self._client.http.post("/api/sessions", json=whole, params=query)
 
     async def connect(self, answer: httpx.Response) -> None:
         """Take the answer, which is all that is needed to connect."""

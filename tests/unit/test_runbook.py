@@ -15,7 +15,7 @@ from tolmach.pipelines.cli.commands import serve
 from tolmach.pipelines.language.check import check_graph
 from tolmach.pipelines.shipped import shipped_graphs
 from tolmach.processors.hosting.figures import HostFigures
-from tolmach.web.metrics import Metrics, Snapshot
+from tolmach.web.metrics import Metrics, Places, Snapshot
 from tolmach.web.security import PROBES
 from tolmach.web.settings import ServerSettings
 
@@ -113,7 +113,8 @@ def test_metrics_are_given():
         speculations={"ast": {"hit": 1.0}},
         voices={"tts": {"spoken": 1}},
     )
-    metrics = Metrics(lambda: [snapshot], hosts=lambda: [HostFigures("m")])
+    places = Places(8, 8, ready=True, draining=False)
+    metrics = Metrics(lambda: [snapshot], hosts=lambda: [HostFigures("m")], places=lambda: places)
     metrics.session_ended("closed")
     text = metrics.render()[0].decode()
     for name in re.findall(r"`(tolmach_\w+)`", RUNBOOK):

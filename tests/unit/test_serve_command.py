@@ -74,6 +74,7 @@ def test_every_option_arrives(pem: tuple[str, str]):
         *["--offers-per-minute", "90", "--max-connections", "99"],
         *["--ice-server", "stun:stun.example.org:3478", "--ice-server", "turn:turn.example.org"],
         *["--udp-ports", "40000-40100", "--advertise", "192.0.2.7", "--advertise", "2001:db8::7"],
+        *["--server-id", "tolmach-0", "--linger-minutes", "7"],
         *["--default-graph", "echo", "--no-warm", "--trust-params", "--log-level", "debug"],
         TOLMACH_TURN_USERNAME="me",
         TOLMACH_TURN_CREDENTIAL="secret",
@@ -83,6 +84,7 @@ def test_every_option_arrives(pem: tuple[str, str]):
     assert made.allowed_origins == ("https://example.org", "http://box:8080")
     assert (made.max_sessions, made.max_session_s, made.idle_s, made.offers_per_minute) == (3, 300, 120, 90)
     assert made.max_connections == 99
+    assert (made.server_id, made.linger_s) == ("tolmach-0", 420)
     assert ice_servers_json(made.ice().ice_servers) == [
         {"urls": "stun:stun.example.org:3478"},
         {"urls": "turn:turn.example.org", "username": "me", "credential": "secret"},
@@ -130,6 +132,14 @@ def test_secrets_are_not_shown():
         (["--ice-server", "turn:turn.example.org"], "TOLMACH_TURN_USERNAME and TOLMACH_TURN_CREDENTIAL"),
         (["no-such-graph"], "no graph file 'no-such-graph'"),
         (["interpretr"], "did you mean 'interpreter'?"),
+        (["--server-id", "Box"], "'Box' is no name for a server: use lower-case letters"),
+        (["--server-id", "a.b"], "'a.b' is no name for a server"),
+        (["--server-id", "a" * 64], "is no name for a server"),
+        (["--server-id", "a/b"], "is no name for a server"),
+        (["--server-id", "a-"], "is no name for a server"),
+        (["--server-id", "a\n"], "is no name for a server"),
+        (["--server-id", ""], "'' is no name for a server"),
+        (["--linger-minutes", "-1"], "must be a whole number between 0 and 1440"),
         (["--log-level", "loud"], "invalid choice: 'loud'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -9,8 +9,8 @@ the one that all clients share behind a port mapping or a proxy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from tolmach.pipelines.graph import Graph
 from tolmach.web.errors import ApiError
+from tolmach.web.sessions.ids import new_id, server_of
 from tolmach.web.sessions.run import Choice
 from tolmach.web.sessions.session import Session, Terms
 
@@ -41,12 +42,14 @@ class Limits:
         max_per_address: Those of one client address; None for no limit of its own.
         keep_ended_s: How long an ended session's transcript can be had, s.
         max_kept: Ended sessions kept for that.
+        linger_s: How long sessions go on as they like when the server is asked to stop, s.
     """
 
     max_sessions: int
     max_per_address: int | None
     keep_ended_s: float
     max_kept: int
+    linger_s: float = 0.0
 
     @property
     def max_waiting(self) -> int:
@@ -61,13 +64,20 @@ class SessionPool:
         limits: How many there may be.
         terms: What each may use.
         on_ended: Takes every session that has ended.
+        server: What this server is called in the ids of its sessions; None where it is alone.
 
     Attributes:
-        draining: Whether the server is stopping: no new session, those there finish.
+        draining: Whether the server is stopping: it takes no new session.
+        finishing: Whether sessions are being asked to end, too: none is resumed and none gets another graph.
     """
 
-    def __init__(self, limits: Limits, terms: Terms, on_ended: Callable[[Session], None]) -> None:
+    def __init__(
+        self, limits: Limits, terms: Terms, on_ended: Callable[[Session], None], *, server: str | None = None
+    ) -> None:
         self.draining = False
+        self.finishing = False
+        self._server = server
+        self._emptied = asyncio.Event()
         self._on_ended = on_ended
         self._limits = limits
         self._terms = terms
@@ -86,13 +96,14 @@ class SessionPool:
         Raises:
             ApiError: 503 when the server is stopping or full, or the address has its share.
         """
-        self.require_open()
+        if self.draining:
+            raise _stopping()
         self._require_place(address)
 
     def require_open(self) -> None:
-        """Ask whether the server goes on. Raises ApiError 503 when it is stopping."""
-        if self.draining:
-            raise ApiError(503, "draining", "the server is stopping; try again in a minute", 60)
+        """Ask whether sessions go on. Raises ApiError 503 when they are being asked to end."""
+        if self.finishing:
+            raise _stopping()
 
     async def open(
         self,
@@ -157,10 +168,9 @@ class SessionPool:
             return refused.message
         return None
 
-    @staticmethod
-    def new_id() -> str:
-        """An id nobody can guess: 128 bits."""
-        return secrets.token_urlsafe(16)
+    def new_id(self) -> str:
+        """An id nobody can guess, which says that it is of this server; also for what belongs to sessions of it."""
+        return new_id(self._server)
 
     def find(self, session_id: str) -> Session:
         """A session that goes on.
@@ -173,7 +183,7 @@ class SessionPool:
             return session
         if session_id in self._ended:
             raise ApiError(409, "conflict", f"the session has ended: {self._ended[session_id].end_reason}")
-        raise _unknown()
+        raise self._unknown(session_id)
 
     def recall(self, session_id: str) -> Session:
         """A session that goes on or has ended lately.
@@ -184,11 +194,25 @@ class SessionPool:
         self._forget_old()
         session = self._live.get(session_id) or self._ended.get(session_id)
         if session is None:
-            raise _unknown()
+            raise self._unknown(session_id)
         return session
+
+    def _unknown(self, session_id: str) -> ApiError:
+        named = server_of(session_id)
+        if named is not None and named != self._server:
+            here = f"this is server {self._server!r}" if self._server else "this server has no name"
+            return ApiError(
+                404,
+                "not-found",
+                f"the session is of server {named!r}, and {here}; if that one still runs, its proxy sends it requests "
+                "that have the id in their address (POST /api/sessions?resume=ID)",
+            )
+        return ApiError(404, "not-found", "there is no such session; it may have ended")
 
     def _has_ended(self, session: Session) -> None:
         self._live.pop(session.id, None)
+        if not self._live:
+            self._emptied.set()
         self._ended[session.id] = session
         self._forget_old()
         self._on_ended(session)
@@ -203,18 +227,36 @@ class SessionPool:
                 size -= session.size
 
     async def drain(self, within_s: float) -> None:
-        """No new sessions; let what is under way in each be translated and heard, then end them all."""
+        """No new sessions; when those there had their time, let what is under way be heard, then end them all."""
         self.draining = True
+        if within_s > 0 and self._limits.linger_s > 0 and not self.finishing:
+            await self._linger(self._limits.linger_s)
+        self.finishing = True
         sessions = list(self)
         if sessions:
             log.info("finishing %d sessions, at most %g s", len(sessions), within_s)
         await asyncio.gather(*(session.drained(within_s) for session in sessions))
         await asyncio.gather(*(session.end("the server is stopping", "drained") for session in sessions))
 
+    async def _linger(self, within_s: float) -> None:
+        """Wait until nobody is there any more, or the time is over."""
+        if not self._live:
+            return
+        log.info("%d sessions may go on for %g minutes", len(self._live), within_s / 60)
+        self._emptied.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._emptied.wait()
+
+    @property
+    def places_free(self) -> int:
+        """How many more sessions may begin; none while the server is stopping."""
+        return 0 if self.draining else max(0, self._limits.max_sessions - len(self._connected()))
+
     def as_json(self) -> dict[str, Any]:
         """How full it is."""
         return {"sessions": len(self._connected()), "max_sessions": self._limits.max_sessions}
 
 
-def _unknown() -> ApiError:
-    return ApiError(404, "not-found", "there is no such session; it may have ended")
+def _stopping() -> ApiError:
+    return ApiError(503, "draining", "the server is stopping; try again in a minute", 60)

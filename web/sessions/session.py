@@ -207,7 +207,8 @@ class Session:
     @property
     def short(self) -> str:
         """Enough of the id to tell sessions apart in a log, and too little to use one."""
-        return self.id[:6]
+        server, dot, random = self.id.rpartition(".")
+        return f"{server}{dot}{random[:6]}"
 
     @property
     def connection(self) -> Peer | None:

@@ -125,7 +125,9 @@ export class Call extends EventTarget {
       track: this.#track,
       signalling: {
         offer: async (sdp) => {
-          const answer = await this.#api.json("POST", "sessions", { ...body, sdp }, { signal, timeoutMs: 30_000 });
+          // Also in the address: a proxy in front of several servers finds the one that has the session by it.
+          const to = body.resume ? `sessions?resume=${encodeURIComponent(body.resume)}` : "sessions";
+          const answer = await this.#api.json("POST", to, { ...body, sdp }, { signal, timeoutMs: 30_000 });
           this.session = answer.session;
           return answer.sdp;
         },

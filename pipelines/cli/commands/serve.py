@@ -100,6 +100,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IP",
         help="address of this machine that it does not know itself (NAT, container); may be repeated",
     )
+    parser.add_argument(
+        "--server-id",
+        metavar="NAME",
+        help="one of several behind a proxy: its name, which ids of sessions begin with; lower case, as in a host name",
+    )
+    parser.add_argument(
+        "--linger-minutes",
+        type=whole_number(0, 1440),
+        default=0,
+        metavar="N",
+        help="how long sessions may go on when the server is asked to stop; new ones begin elsewhere; default: 0",
+    )
     parser.add_argument("--no-warm", action="store_true", help="load models with the first session, not at the start")
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
 
@@ -142,6 +154,8 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
         "turn_credential": env.get("TOLMACH_TURN_CREDENTIAL") or None,
         "udp_ports": args.udp_ports,
         "advertised_addresses": tuple(args.advertise),
+        "server_id": args.server_id,
+        "linger_s": args.linger_minutes * 60,
         "warm": not args.no_warm,
         "log_level": args.log_level,
     }
