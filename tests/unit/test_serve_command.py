@@ -74,7 +74,7 @@ def test_every_option_arrives(pem: tuple[str, str]):
         *["--offers-per-minute", "90", "--max-connections", "99"],
         *["--ice-server", "stun:stun.example.org:3478", "--ice-server", "turn:turn.example.org"],
         *["--udp-ports", "40000-40100", "--advertise", "192.0.2.7", "--advertise", "2001:db8::7"],
-        *["--server-id", "tolmach-0", "--linger-minutes", "7"],
+        *["--server-id", "tolmach-0", "--linger-minutes", "7", "--without", "whip"],
         *["--default-graph", "echo", "--no-warm", "--trust-params", "--log-level", "debug"],
         TOLMACH_TURN_USERNAME="me",
         TOLMACH_TURN_CREDENTIAL="secret",
@@ -84,7 +84,7 @@ def test_every_option_arrives(pem: tuple[str, str]):
     assert made.allowed_origins == ("https://example.org", "http://box:8080")
     assert (made.max_sessions, made.max_session_s, made.idle_s, made.offers_per_minute) == (3, 300, 120, 90)
     assert made.max_connections == 99
-    assert (made.server_id, made.linger_s) == ("tolmach-0", 420)
+    assert (made.server_id, made.linger_s, made.without) == ("tolmach-0", 420, ("whip",))
     assert ice_servers_json(made.ice().ice_servers) == [
         {"urls": "stun:stun.example.org:3478"},
         {"urls": "turn:turn.example.org", "username": "me", "credential": "secret"},

@@ -47,14 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=whole_number(0, 65_535), default=8000, help="default: 8000; 0: any free one")
     access = parser.add_mutually_exclusive_group()
     access.add_argument("--token", metavar="T", help="what clients must show; default: TOLMACH_TOKEN")
-    access.add_argument(
+    access.add_argument("--no-token", action="store_true", help="let everybody in who can reach the address")
+    parser.add_argument(
         "--without",
         action="append",
         default=[],
         metavar="DOOR",
         help="do without a way in besides the page's own: openai, rooms, websocket or whip; repeatable",
     )
-    access.add_argument("--no-token", action="store_true", help="let everybody in who can reach the address")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM), for https")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
     parser.add_argument(
