@@ -1,7 +1,8 @@
 """Errors as clients see them: one JSON form for all, see docs/LIVE.md.
 
 The message is for people, the code for programs. What nobody foresaw is logged with its traceback, and the client
-learns no more than that it happened.
+learns no more than that it happened. A door whose protocol has a form of its own gives it to all paths below its own
+(:func:`add_error_shape`), also for what is refused before a request comes to it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,7 +25,15 @@ from tolmach.pipelines.errors import GraphError, ModelError
 from tolmach.pipelines.language.diagnostics import format_json
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
-__all__ = ["ApiError", "AsciiJson", "error_response", "install_errors", "without_paths"]
+__all__ = [
+    "ApiError",
+    "AsciiJson",
+    "ErrorShape",
+    "add_error_shape",
+    "error_response",
+    "install_errors",
+    "without_paths",
+]
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +64,10 @@ class ApiError(HTTPException):
         message: For people, one line.
         retry_after_s: When to try again, s, or None.
         extra: More fields for the error object; plain JSON values.
+        param: Which part of the request is wrong, where a door's form has a place for it.
     """
+
+    param: str | None = None
 
     def __init__(self, status: int, code: str, message: str, retry_after_s: float | None = None, **extra: Any) -> None:
         # Retry-After counts whole seconds (RFC 9110, 10.2.3); half a second early would only be refused again.
@@ -88,8 +100,22 @@ def without_paths(text: str) -> str:
     return text
 
 
-def error_response(error: ApiError) -> Response:
-    """The answer for an error."""
+ErrorShape = Callable[[ApiError], Response]
+"""The answer for an error, in the form of some protocol."""
+
+
+def add_error_shape(app: FastAPI, prefix: str, shape: ErrorShape) -> None:
+    """Give the errors of all paths that begin with ``prefix`` (``/v1/``) a form of their own."""
+    app.state.error_shapes = {**getattr(app.state, "error_shapes", {}), prefix: shape}
+
+
+def error_response(error: ApiError, scope: Scope | None = None) -> Response:
+    """The answer for an error, in the form that belongs to the path of a request; without one, in our own."""
+    if scope is not None and "app" in scope:
+        shapes: Mapping[str, ErrorShape] = getattr(scope["app"].state, "error_shapes", {})
+        for prefix, shape in shapes.items():
+            if scope["path"].startswith(prefix):
+                return shape(error)
     body = {"code": error.code, "message": error.message, "retry_after_s": error.retry_after_s, **error.extra}
     return AsciiJson({"error": body}, error.status_code, error.headers)
 
@@ -109,11 +135,11 @@ def install_errors(app: FastAPI) -> None:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     if isinstance(error, ApiError):
-        return error_response(error)
+        return error_response(error, request.scope)
     assert isinstance(error, HTTPException)  # noqa: S101 -- what the handler is registered for
     known = ApiError(error.status_code, _CODES.get(error.status_code, "bad-request"), str(error.detail))
     known.headers = {**(known.headers or {}), **(error.headers or {})}
-    return error_response(known)
+    return error_response(known, request.scope)
 
 
 async def _graph_error(request: Request, error: Exception) -> Response:
@@ -125,22 +151,29 @@ async def _graph_error(request: Request, error: Exception) -> Response:
         more = len(errors) - 1
         message = errors[0].message + (f" (and {more} more)" if more else "")
         extra["diagnostics_text"] = str(error)
-    return error_response(ApiError(422, "bad-graph", message, **extra))
+    return error_response(ApiError(422, "bad-graph", message, **extra), request.scope)
 
 
 async def _signalling_error(request: Request, error: Exception) -> Response:
-    return error_response(ApiError(400, "bad-request", str(error)))
+    return error_response(ApiError(400, "bad-request", str(error)), request.scope)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- what the handler is registered for
-    problems = "; ".join(_problem(entry) for entry in error.errors()[:5])
-    return error_response(ApiError(400, "bad-request", problems or "the request cannot be read"))
+    entries = error.errors()
+    problems = "; ".join(_problem(entry) for entry in entries[:5])
+    refused = ApiError(400, "bad-request", problems or "the request cannot be read")
+    refused.param = _place(entries[0]) or None if entries else None
+    return error_response(refused, request.scope)
 
 
 def _problem(entry: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in entry.get("loc", ())[1:])
+    place = _place(entry)
     return f"{place}: {entry['msg']}" if place else str(entry["msg"])
+
+
+def _place(entry: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in entry.get("loc", ())[1:])
 
 
 class _Unforeseen:
@@ -169,6 +202,13 @@ class _Unforeseen:
         except Exception:
             if started:
                 raise  # half an answer is out; the server closes the connection
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            answer = error_response(ApiError(500, "internal", "something went wrong in the server; its log says what"))
+            error = ApiError(500, "internal", "something went wrong in the server; its log says what")
+            answer = error_response(error, scope)
+            log.exception("%s %s failed%s", scope["method"], scope["path"], _named(answer))
             await answer(scope, receive, send)
+
+
+def _named(answer: Response) -> str:
+    """By which a client may ask what its request came to."""
+    name = answer.headers.get("x-request-id")
+    return f" ({name})" if name else ""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -42,6 +44,7 @@ HEADERS = {
 }
 _ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE"
 _ALLOWED_HEADERS = "authorization, content-type"
+_HEADER_NAMES = re.compile(r"[a-z0-9, -]{1,1000}", re.IGNORECASE)
 _PREFLIGHT_S = 600
 """How long a browser may remember a preflight, s; Chrome's own limit is 7200."""
 MAX_ADDRESSES = 10_000
@@ -85,14 +88,14 @@ class Guard:
             scope = {**scope, "method": "GET"}
         try:
             if self._is_preflight(scope, headers):
-                await self._preflight(headers)(scope, receive, reply.send)
+                await self._preflight(scope, headers)(scope, receive, reply.send)
                 return
             self._check(scope, headers)
             await self._app(scope, _limited(receive, headers, self._max_body), reply.send)
         except ApiError as error:
             if reply.started:
                 raise
-            await error_response(error)(scope, receive, reply.send)
+            await error_response(error, scope)(scope, receive, reply.send)
 
     async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle the handshake of a WebSocket: whoever may not change anything here may not talk here."""
@@ -100,7 +103,7 @@ class Guard:
         try:
             self._check({**scope, "method": "POST"}, headers)
         except ApiError as error:
-            await error_response(error)(scope, receive, send)
+            await error_response(error, scope)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -142,12 +145,12 @@ class Guard:
     def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
         return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
 
-    def _preflight(self, headers: Headers) -> Response:
+    def _preflight(self, scope: Scope, headers: Headers) -> Response:
         if headers.get("origin") not in self._origins:
-            return error_response(ApiError(403, "forbidden-origin", "this origin is not allowed"))
+            return error_response(ApiError(403, "forbidden-origin", "this origin is not allowed"), scope)
         allowed = {
             "Access-Control-Allow-Methods": _ALLOWED_METHODS,
-            "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
+            "Access-Control-Allow-Headers": _allowed_headers(scope, headers),
             "Access-Control-Max-Age": str(_PREFLIGHT_S),
         }
         if headers.get("access-control-request-private-network") == "true":
@@ -156,13 +159,15 @@ class Guard:
 
     def _headers_for(self, scope: Scope, headers: Headers) -> dict[str, str]:
         added = dict(HEADERS)
-        if scope["path"].startswith("/api/"):
+        if scope["path"].startswith(("/api/", "/v1/")):
             added["Cache-Control"] = "no-store"
+        if scope["path"].startswith("/v1/"):
+            added["X-Request-Id"] = f"req_{secrets.token_hex(16)}"
         if self._origins:
             added["Vary"] = "Origin"
         if headers.get("origin") in self._origins:
             added["Access-Control-Allow-Origin"] = headers["origin"]
-            added["Access-Control-Expose-Headers"] = "Retry-After, Content-Disposition"
+            added["Access-Control-Expose-Headers"] = "Retry-After, Content-Disposition, Location, X-Request-Id"
         return added
 
 
@@ -284,6 +289,12 @@ def _token_in(headers: Headers) -> str:
             if offered.strip().startswith(prefix):
                 return offered.strip().removeprefix(prefix)
     return ""
+
+
+def _allowed_headers(scope: Scope, headers: Headers) -> str:
+    """Which headers a page of an allowed origin may send: ours, and below /v1/ those of its SDK (x-stainless-...)."""
+    asked = headers.get("access-control-request-headers", "")
+    return asked if scope["path"].startswith("/v1/") and _HEADER_NAMES.fullmatch(asked) else _ALLOWED_HEADERS
 
 
 def _same_origin(origin: str, host: str) -> bool:

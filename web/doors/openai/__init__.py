@@ -1,0 +1,19 @@
+"""OpenAI's API: what its SDKs speak to finds the same graphs here, below ``/v1``.
+
+``realtime/translations`` translates live (:mod:`tolmach.web.doors.openai.realtime`), ``audio`` takes files. A ``model``
+is a graph.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from tolmach.web.doors.openai.errors import install_openai_errors
+from tolmach.web.settings import ServerSettings
+
+__all__ = ["install"]
+
+
+def install(app: FastAPI, settings: ServerSettings) -> None:
+    """Add the routes below ``/v1``."""
+    install_openai_errors(app)
