@@ -19,6 +19,20 @@ from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
 from tolmach.web.doors import install_doors
 from tolmach.web.errors import ApiError, AsciiJson, install_errors
+from tolmach.web.openapi import (
+    Begun,
+    Config,
+    GraphList,
+    Health,
+    Readiness,
+    Renegotiated,
+    SessionState,
+    Switched,
+    Transcript,
+    VoiceList,
+    describe,
+    described,
+)
 from tolmach.web.security import Guard, client_address
 from tolmach.web.service import Service
 from tolmach.web.sessions.ids import MAX_ID
@@ -92,7 +106,7 @@ def make_app(settings: ServerSettings, service: Service) -> FastAPI:
         version=distribution_version(),
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
+        openapi_url="/api/openapi.json",
         default_response_class=AsciiJson,
     )
     app.state.service = service
@@ -105,6 +119,7 @@ def make_app(settings: ServerSettings, service: Service) -> FastAPI:
     _add_sessions(app)
     _add_downloads(app)
     install_doors(app, settings)
+    describe(app)
     return app
 
 
@@ -133,62 +148,65 @@ PastSession = Annotated[Session, Depends(_past_session)]
 def _add_page(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
 
-    @app.get("/")
+    @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
-    @app.get("/favicon.ico")
+    @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> FileResponse:
         return FileResponse(STATIC / "mark.svg")
 
 
 def _add_health(app: FastAPI) -> None:
-    @app.get("/healthz")
+    @app.get("/healthz", **described(Health, summary="Whether the server runs"))
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", **described(Readiness, summary="Whether sessions can begin", more={503: Readiness}))
     async def readyz(service: Services, place: bool = False) -> AsciiJson:
         """With ``place``, also whether there is a free one; no more than that, because no token is asked for."""
         state = service.readiness()
         return AsciiJson(state, 200 if state["ready"] and (service.pool.places_free or not place) else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", **described("text/plain", summary="Figures for Prometheus"))
     async def metrics(service: Services) -> Response:
         body, kind = service.metrics.render()
         return Response(body, media_type=kind)
 
-    @app.get("/api/config")
+    @app.get("/api/config", **described(Config, summary="What a client must know before it calls"))
     async def config(service: Services) -> dict[str, Any]:
         return service.config()
 
 
 def _add_graphs(app: FastAPI) -> None:
-    @app.get("/api/graphs")
+    @app.get("/api/graphs", **described(GraphList, summary="All live graphs"))
     async def graphs(service: Services) -> dict[str, Any]:
         return await asyncio.to_thread(service.catalogue.as_json)
 
-    @app.get("/api/graphs/{name}/drawing.svg")
+    @app.get("/api/graphs/{name}/drawing.svg", **described("image/svg+xml", 404, 422, summary="A graph, drawn"))
     async def drawing(name: str, service: Services) -> Response:
         return Response(await service.catalogue.drawing(name), media_type="image/svg+xml")
 
 
 def _add_voices(app: FastAPI) -> None:
     # A question, asked with POST because what is chosen does not fit into an address.
-    @app.post("/api/voices")
+    @app.post("/api/voices", **described(VoiceList, 404, 422, summary="All voices, and those of a graph"))
     async def voices(body: VoicesWanted, service: Services) -> dict[str, Any]:
         graph = await service.catalogue.load(body.graph, body.params, body.settings) if body.graph else None
         return await service.voices.as_json(graph)
 
     # Also with POST: it makes the server work, which no page of another origin may.
-    @app.post("/api/voices/sample.wav")
+    @app.post("/api/voices/sample.wav", **described("audio/wav", 404, 409, summary="Some seconds of a voice"))
     async def sample(body: SampleWanted, service: Services) -> Response:
         wanted = Wanted(body.type, body.name, body.lang, body.speaker, body.variant)
         return Response(await service.voices.sample(wanted), media_type="audio/wav")
 
 
 def _add_sessions(app: FastAPI) -> None:
-    @app.post("/api/sessions", status_code=201)
+    @app.post(
+        "/api/sessions",
+        **described(Begun, 404, 409, 422, 429, status=201, summary="Begin a session, or go on with one"),
+    )
     async def begin(body: NewSession, request: Request, service: Services, resume: Resume = None) -> dict[str, Any]:
         address = client_address(request.scope)
         choice = Choice(body.graph, body.params, body.settings)
@@ -203,11 +221,14 @@ def _add_sessions(app: FastAPI) -> None:
             session, answer = await service.begin(address, body.sdp, choice)
         return {"session": session.id, "sdp": answer, "resumed": resume is not None}
 
-    @app.get("/api/sessions/{session}")
+    @app.get("/api/sessions/{session}", **described(SessionState, 404, summary="A session and its captions"))
     async def show(found: PastSession) -> dict[str, Any]:
         return found.as_json()
 
-    @app.patch("/api/sessions/{session}")
+    @app.patch(
+        "/api/sessions/{session}",
+        **described(None, 404, 409, 429, status=204, more={200: Renegotiated}, summary="Candidates, or a later offer"),
+    )
     async def update(body: SessionUpdate, request: Request, found: LiveSession, service: Services) -> Response:
         if (body.sdp is None) == (not body.candidates):
             raise ApiError(400, "bad-request", "give either candidates or an sdp")
@@ -223,34 +244,37 @@ def _add_sessions(app: FastAPI) -> None:
             await connection.add_candidate(each.candidate, mid=each.sdpMid, line=each.sdpMLineIndex)
         return Response(status_code=204)
 
-    @app.put("/api/sessions/{session}/graph", status_code=202)
+    @app.put(
+        "/api/sessions/{session}/graph",
+        **described(Switched, 404, 409, 422, 429, status=202, summary="Another graph, or other settings"),
+    )
     async def switch(body: GraphChoice, request: Request, found: LiveSession, service: Services) -> dict[str, Any]:
         service.count_offer(client_address(request.scope))
         choice = Choice(body.graph, body.params, body.settings)
         await service.switch(found, choice)
         return {"switch": choice.as_json()}
 
-    @app.delete("/api/sessions/{session}", status_code=204)
+    @app.delete("/api/sessions/{session}", **described(None, 404, 409, status=204, summary="End a session"))
     async def end(found: LiveSession) -> Response:
         await found.end("the client has ended it")
         return Response(status_code=204)
 
 
 def _add_downloads(app: FastAPI) -> None:
-    @app.get("/api/sessions/{session}/subtitles.srt")
+    @app.get("/api/sessions/{session}/subtitles.srt", **described("text/plain", 404, summary="Subtitles, SubRip"))
     async def srt(found: PastSession, show: Show = "translation") -> Response:
         return _download(PlainTextResponse(found.transcript.subtitles(vtt=False, show=show)), "subtitles.srt")
 
-    @app.get("/api/sessions/{session}/subtitles.vtt")
+    @app.get("/api/sessions/{session}/subtitles.vtt", **described("text/vtt", 404, summary="Subtitles, WebVTT"))
     async def vtt(found: PastSession, show: Show = "translation") -> Response:
         text = found.transcript.subtitles(vtt=True, show=show)
         return _download(Response(text, media_type="text/vtt; charset=utf-8"), "subtitles.vtt")
 
-    @app.get("/api/sessions/{session}/transcript.json")
+    @app.get("/api/sessions/{session}/transcript.json", **described(Transcript, 404, summary="All captions"))
     async def transcript(found: PastSession) -> Response:
         return _download(AsciiJson({"v": 1, "captions": found.transcript.as_json()}), "transcript.json")
 
-    @app.get("/api/sessions/{session}/dub.wav")
+    @app.get("/api/sessions/{session}/dub.wav", **described("audio/wav", 404, summary="What was spoken"))
     async def dub(found: PastSession) -> Response:
         length, pieces = found.dub.wav(found.media_end_ns())
         name = "dub.wav" if not found.dub.full else f"dub-until-minute-{round(found.dub.end_ns / NS_PER_S / 60)}.wav"
