@@ -17,11 +17,11 @@ import logging
 import os
 import platform
 import re
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -127,10 +127,30 @@ def connect(address: str = "", *, num_cpus: int | None = None) -> Any:
             raise ClusterError(f"a cluster needs Ray, which cannot be imported here ({error}): {INSTALL}") from None
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
-            with _signals_kept():
-                _connect(ray, address, num_cpus)
+            _in_a_thread_that_stays(lambda: _connect(ray, address, num_cpus))
             _keep_stdout_clean()
     return ray
+
+
+def _in_a_thread_that_stays(work: Callable[[], None]) -> None:
+    """Run ``work`` in a daemon thread that never ends; raises what it raises.
+
+    Processes of a cluster that is started here end with the *thread* that started them (PR_SET_PDEATHSIG,
+    ray/_private/utils.py), so that must be one that stays. In the main thread ray.init() would also take SIGTERM over.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+            return
+        done.set_result(None)
+        threading.Event().wait()
+
+    threading.Thread(target=run, name="tolmach-ray", daemon=True).start()
+    done.result()
 
 
 def _connect(ray: Any, address: str, num_cpus: int | None) -> None:
@@ -168,19 +188,6 @@ def _first_line(error: BaseException) -> str:
 
 def _flat(error: BaseException) -> str:
     return " ".join(str(error).split())[:600]
-
-
-@contextlib.contextmanager
-def _signals_kept() -> Iterator[None]:
-    # ray.init() takes SIGTERM over, in the main thread alone.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
 
 
 def _keep_stdout_clean() -> None:
