@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tolmach.pipelines.frames import AudioFrame
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
-from tolmach.transports.webrtc.outgoing.sender import Sender
+from tolmach.transports.webrtc.outgoing.sender import PacketSource
 
 __all__ = ["AudioInput", "OnMessage", "OnPeer", "Peer"]
 
@@ -74,7 +74,7 @@ class Peer(Protocol):
     def receiver(self) -> AudioInput:
         """What it says."""
 
-    def seated(self, sender: Sender, on_open: OnPeer | None, on_close: OnPeer | None) -> None:
+    def seated(self, sender: PacketSource, on_open: OnPeer | None, on_close: OnPeer | None) -> None:
         """Take a place on a line; called once, before anything else.
 
         Args:

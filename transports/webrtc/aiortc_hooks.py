@@ -41,7 +41,7 @@ from OpenSSL import SSL
 
 from tolmach.transports.webrtc.guards import Allowance, MalformedPacket, check_sctp
 from tolmach.transports.webrtc.opus import TIME_BASE
-from tolmach.transports.webrtc.outgoing.sender import PacketStream, SenderClosed
+from tolmach.transports.webrtc.outgoing.sender import PacketReader, SenderClosed
 from tolmach.transports.webrtc.signalling.ice import RestartableIce
 
 OnPacket = Callable[[int, int, bytes], None]
@@ -78,7 +78,7 @@ class PacedTrack(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, packets: PacketStream) -> None:
+    def __init__(self, packets: PacketReader) -> None:
         super().__init__()
         self._packets = packets
 

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aioice import Candidate
 from aiortc import (
@@ -35,7 +35,7 @@ from tolmach.transports.webrtc.aiortc_hooks import (
 )
 from tolmach.transports.webrtc.guards import Allowance, Complaints
 from tolmach.transports.webrtc.incoming.receiver import Receiver
-from tolmach.transports.webrtc.outgoing.sender import Sender
+from tolmach.transports.webrtc.outgoing.sender import PacketSource, Sender
 from tolmach.transports.webrtc.signalling import messages
 from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
 from tolmach.transports.webrtc.signalling.ice_agent import IceSettings
@@ -78,11 +78,19 @@ class ConnectionSettings(IceSettings):
         vanish_after_s: Silence after which a connected peer counts as gone, s. It is asked for a sign of life
             (``ping``) every ``ping_every_s``; audio and any message are signs too.
         ping_every_s: Time between pings, s.
+        consent_s: Silence after which a peer of another kind than our page counts as gone, s. It may know no pings and
+            have nothing to say, so whatever ICE hears of it is a sign too: it answers our checks of its consent, which
+            come every 5 s (RFC 7675, 5.1), and three of them may be lost.
     """
 
     connect_timeout_s: float = 20.0
     vanish_after_s: float = 3.5
     ping_every_s: float = 1.0
+    consent_s: float = 15.0
+
+
+Direction = Literal["sendrecv", "sendonly", "recvonly"]
+"""Which way audio may go, seen from here."""
 
 
 class Connection:
@@ -98,19 +106,28 @@ class Connection:
         sender: What the peer is to hear; its own by default. It is not closed with the connection.
         on_open: Called when the peer's data channel is open; see also :meth:`seated`.
         on_close: Called once, when the connection begins to close, whoever closes it.
+        direction: Which way audio may go: ``sendonly`` for a peer that only listens, ``recvonly`` for one that only
+            speaks.
+        standard: Whether the peer may be any WebRTC endpoint, and not our page. It need have no data channel; if it has
+            one, whatever its label, it is told what is to be told. It is not asked for signs of life, and other media
+            that it offers are declined.
     """
 
     def __init__(
         self,
         settings: ConnectionSettings | None = None,
         *,
-        sender: Sender | None = None,
+        direction: Direction = "sendrecv",
+        standard: bool = False,
+        sender: PacketSource | None = None,
         on_open: OnPeer | None = None,
         on_close: OnPeer | None = None,
     ) -> None:
         self.settings = settings or ConnectionSettings()
+        self._direction = direction
+        self._standard = standard
         self.receiver = Receiver()
-        self.sender = sender or Sender()
+        self.sender: PacketSource = sender if sender is not None else Sender()
         self._packets = self.sender.stream()
         self._on_open = on_open
         self._on_close = on_close
@@ -146,7 +163,7 @@ class Connection:
         self._pc.add_listener("connectionstatechange", self._state_changed)
         self._pc.add_listener("datachannel", self._channel_opened)
 
-    def seated(self, sender: Sender, on_open: OnPeer | None, on_close: OnPeer | None) -> None:
+    def seated(self, sender: PacketSource, on_open: OnPeer | None, on_close: OnPeer | None) -> None:
         """Take a place on a line: hear what its sender plays. To be called before :meth:`answer`.
 
         Args:
@@ -175,7 +192,7 @@ class Connection:
             SignallingError: If the offer cannot be used, no UDP port is free, or the connection is closed, also while
                 it answers.
         """
-        prepared = prepare_offer(offer) if isinstance(offer, str) else offer
+        prepared = prepare_offer(offer, decline=self._standard) if isinstance(offer, str) else offer
         async with self._negotiating:
             self._check_open()
             try:
@@ -197,7 +214,7 @@ class Connection:
             self._last_message_ns = self.receiver.clock()  # an offer is a sign of life
             if self._watcher is None:
                 self._watcher = asyncio.create_task(self._watch(), name="webrtc-watch")
-            return self._pc.localDescription.sdp
+            return prepared.answered(self._pc.localDescription.sdp)
 
     def _check_open(self) -> None:
         """Raise SignallingError if the connection is closed; asked anew after each await."""
@@ -236,7 +253,7 @@ class Connection:
                 await self._ice.add_remote_candidate(Candidate.from_sdp(usable))
 
     def _add_audio(self) -> RTCRtpTransceiver:
-        transceiver = self._pc.addTransceiver(self._track, direction="sendrecv")
+        transceiver = self._pc.addTransceiver(self._track, direction=self._direction)
         capabilities = RTCRtpReceiver.getCapabilities("audio")
         assert capabilities is not None  # noqa: S101 -- aiortc knows audio
         transceiver.setCodecPreferences([c for c in capabilities.codecs if c.mimeType == "audio/opus"])
@@ -319,8 +336,9 @@ class Connection:
             self.hang_up(f"the peer did not connect within {settings.connect_timeout_s:g} s")
             return
         heard_ns, silent_s, unpinged_s, number = 0, 0.0, settings.ping_every_s, 0
-        while silent_s < settings.vanish_after_s:
-            if unpinged_s >= settings.ping_every_s:
+        patience_s = settings.consent_s if self._standard else settings.vanish_after_s
+        while silent_s < patience_s:
+            if unpinged_s >= settings.ping_every_s and not self._standard:
                 unpinged_s = 0.0
                 number += 1
                 self.send(messages.encode("ping", number=number))
@@ -330,17 +348,20 @@ class Connection:
             # Rounds are counted, not the clock: after a stall of our own loop what the peer said is still unread.
             silent_s = silent_s + _WATCH_S if latest_ns == heard_ns else 0.0
             heard_ns = latest_ns
-        self.hang_up(f"nothing was heard of the peer for {settings.vanish_after_s:g} s")
+        self.hang_up(f"nothing was heard of the peer for {patience_s:g} s")
 
     @property
     def _heard_ns(self) -> int:
         """When the peer last showed a sign of life, ns on the receiver's clock."""
-        return max(self._last_message_ns or 0, self.receiver.last_arrival_ns or 0)
+        by_ice_ns = self._ice.last_heard_ns if self._standard else 0
+        return max(self._last_message_ns or 0, self.receiver.last_arrival_ns or 0, by_ice_ns)
 
     def _state_changed(self) -> None:
         state = self._pc.connectionState
         if state == "connected":
             self.connected.set()
+            if self._pc.sctp is None:
+                self.opened.set()  # there is no channel to wait for
         elif state in ("failed", "closed"):
             self.hang_up("the peer hung up" if state == "closed" else "the connection failed")
 
@@ -425,7 +446,8 @@ class Connection:
         if self._channels > MAX_CHANNELS:
             self.hang_up(f"the peer has opened more than {MAX_CHANNELS} data channels")
             return
-        if channel.label != messages.LABEL or (self._channel is not None and self._channel.readyState == "open"):
+        is_ours = self._standard or channel.label == messages.LABEL
+        if not is_ours or (self._channel is not None and self._channel.readyState == "open"):
             channel.close()
             return
         self._channel = channel

@@ -20,11 +20,13 @@ from typing import Any
 
 from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
 from tolmach.pipelines.listener import Listener
+from tolmach.transports.audience import Audience, Seats
 from tolmach.transports.peer import AudioInput, OnPeer, Peer
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
-from tolmach.transports.webrtc.outgoing.sender import Sender
+from tolmach.transports.webrtc.outgoing.broadcast import UNHEARD
+from tolmach.transports.webrtc.outgoing.sender import PacketSource, Sender
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 
 RESOURCE = "line"
@@ -46,6 +48,7 @@ class Line(Listener):
     Attributes:
         connection: The connection, or None between two.
         sender: What waits to be heard.
+        audience: Who hears it besides; None unless :meth:`broadcast` was called.
         gate: Keeps our own voice out of the microphone.
         closed: Set when the line is given up for good.
     """
@@ -60,6 +63,8 @@ class Line(Listener):
         self.sender = Sender(clock=clock)
         self.gate = PlaybackGate()
         self.sender.listeners.append(self._played)
+        self.audience: Audience | None = None
+        self._to_peer: PacketSource = self.sender
         self.connection: Peer | None = None
         self.closed = asyncio.Event()
         self._clock = clock
@@ -99,7 +104,7 @@ class Line(Listener):
             SignallingError: If the line was given up.
         """
         self._require_open()
-        return Connection(settings, sender=self.sender, on_open=self._on_open, on_close=self._connection_closed)
+        return Connection(settings, sender=self._to_peer, on_open=self._on_open, on_close=self._connection_closed)
 
     def seat(self, peer: Peer) -> None:
         """Let a peer of any protocol be that of the line, in place of another one, which is closed.
@@ -108,7 +113,7 @@ class Line(Listener):
             SignallingError: If the line was given up.
         """
         self._require_open()
-        peer.seated(self.sender, self._on_open, self._connection_closed)
+        peer.seated(self._to_peer, self._on_open, self._connection_closed)
         self.attach(peer)
 
     def attach(self, connection: Peer) -> None:
@@ -127,6 +132,25 @@ class Line(Listener):
         if former is not None:
             former.hang_up("another connection has taken its place")
         self._notify()
+
+    def broadcast(self, seats: Seats | None = None, *, speaker_hears: bool = False) -> Audience:
+        """Let many hear what is spoken here, whoever is connected and whether anybody is; before the first connection.
+
+        From then on speech is played, and counts as heard, at its time, with and without listeners.
+
+        Args:
+            seats: The places that listeners take.
+            speaker_hears: Whether the line's own peer hears it too. If not, nothing of it can come back through the
+                microphone, and no graph need gate it.
+
+        Raises:
+            SignallingError: If the line was given up.
+        """
+        self._require_open()
+        if self.audience is None:
+            self.audience = Audience(self.sender, seats)
+            self._to_peer = self.audience.broadcast if speaker_hears else UNHEARD
+        return self.audience
 
     def _require_open(self) -> None:
         if self.closed.is_set():
@@ -151,6 +175,8 @@ class Line(Listener):
         self._notify()
         if connection is not None:
             await connection.close(reason)
+        if self.audience is not None:
+            await self.audience.close(reason)
 
     # Time ---------------------------------------------------------------------------------------------------------
 
@@ -218,7 +244,7 @@ class Line(Listener):
         self._jitter = jitter
         if self.connection is not None:
             self.connection.receiver.configure(jitter)
-        microphone = Microphone(self, gated=gated)
+        microphone = Microphone(self, gated=gated and self._to_peer is not UNHEARD)
         self._microphones.append(microphone)
         return microphone
 

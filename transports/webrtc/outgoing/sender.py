@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,6 +53,33 @@ class OutgoingPacket:
     payload: bytes
     timestamp: int
     samples: Samples | None = None
+
+
+class PacketReader(Protocol):
+    """The packets of one connection.
+
+    Attributes:
+        closed: Set when no packet will follow.
+    """
+
+    closed: asyncio.Event
+
+    async def next_packet(self) -> OutgoingPacket:
+        """The next packet when it is due. Raises SenderClosed when there will be none. Cancelled by: the reader."""
+
+
+class PacketSource(Protocol):
+    """What a connection plays.
+
+    A :class:`Sender`, which one connection hears at a time, or what many hear
+    (:class:`~tolmach.transports.webrtc.outgoing.broadcast.Broadcast`).
+    """
+
+    def stream(self) -> PacketReader:
+        """The packets for a new connection."""
+
+    def end_stream(self, stream: Any) -> None:
+        """The connection of this stream, which :meth:`stream` has made, is gone. Safe twice."""
 
 
 class Schedule:

@@ -250,6 +250,11 @@ class RestartableIce:
         """Our and the peer's address and port of the pair that carries data; None until one was nominated."""
         return None if self._carrier is None else self._carrier.selected_pair
 
+    @property
+    def last_heard_ns(self) -> int:
+        """When any of the agents last heard the peer: media, checks, answers to ours; ns on the monotonic clock."""
+        return max((agent.last_heard_ns for agent in self._agents), default=0)
+
     async def gather_candidates(self) -> None:
         """Gather the first agent's candidates. Raises SignallingError if there is no free port."""
         await self._newest.gather_candidates()

@@ -17,6 +17,7 @@ import logging
 import random
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -164,6 +165,9 @@ class GuardedStun(StunProtocol):
                 super().datagram_received(data, addr)
             except Exception as error:  # struct.error of an attribute of another size than it must have, say
                 agent.complaints.note(f"a STUN message ({type(error).__name__})")
+            else:
+                if data[:2] != _REQUEST:  # an answer; who made it knows what we asked
+                    agent.last_heard_ns = time.monotonic_ns()
 
     def _is_for_us(self, data: bytes) -> bool:
         """Whether it is a request to this agent, or the answer to one of its own; so cheap that anybody may ask.
@@ -182,6 +186,7 @@ class IceAgent(Connection):
     """An aioice connection of one component that hands what arrives to ``on_data``.
 
     Attributes:
+        last_heard_ns: When the peer last showed that it is there, ns on the monotonic clock; 0 if it has not.
         closed: Whether it has been closed: by us, or by itself because the peer's consent expired (RFC 7675).
         task: Who runs its checks and watches it.
         complaints: What was dropped because nobody could read it.
@@ -190,6 +195,7 @@ class IceAgent(Connection):
     def __init__(self, settings: IceSettings, on_data: Callable[[bytes], None], *, controlling: bool) -> None:
         super().__init__(ice_controlling=controlling, **connection_kwargs(list(settings.ice_servers)))
         self.closed = False
+        self.last_heard_ns = 0
         self.complaints = Complaints(log)
         self.username_prefix = f"{self.local_username}:".encode()
         self.checks_left = Allowance(CHECKS_PER_S, CHECKS_AT_ONCE)
@@ -216,6 +222,7 @@ class IceAgent(Connection):
     def media_received(self, data: bytes, addr: Address) -> None:
         """Take DTLS, RTP or RTCP from any of the sockets, if its sender is the peer."""
         if addr in self._authentic and (self._rtp_left if data[0] > 127 else self._dtls_left).take():
+            self.last_heard_ns = time.monotonic_ns()
             self._on_data(data)
 
     def data_received(self, data: bytes, component: int) -> None:
@@ -232,6 +239,7 @@ class IceAgent(Connection):
             self.complaints.note("a connectivity check from yet another address")
             return
         self._authentic.add(addr)
+        self.last_heard_ns = time.monotonic_ns()
         super().check_incoming(message, addr, protocol)
 
     def check_complete(self, pair: CandidatePair) -> None:

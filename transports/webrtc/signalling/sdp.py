@@ -39,6 +39,10 @@ _EXTMAP = re.compile(r"a=extmap:(?:[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])(
 """RFC 8285, 5."""
 _TOKEN = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
 """RFC 8866, 9."""
+_MEDIA = re.compile(
+    r"m=(?P<kind>[a-z]{1,16}) \d{1,5}(?:/\d{1,5})? (?P<rest>[A-Za-z/]{1,32}(?: [!#-'*+.0-9A-Z^-~-]{1,64}){1,64})"
+)
+"""A media description that can be declined with the same words (RFC 8866, 5.14; RFC 3264, 6)."""
 _CANDIDATE = re.compile(
     r"(?P<foundation>[A-Za-z0-9+/]{1,32}) (?P<component>\d{1,3}) (?P<transport>[A-Za-z0-9-]{1,16}) "
     r"(?P<priority>\d{1,10}) (?P<host>\S{1,255}) (?P<port>\d{1,5}) typ (?P<type>[a-z]{1,16})(?: .*)?",
@@ -61,6 +65,7 @@ class Offer:
         line: Its number.
         username: ICE user name fragment of that section.
         password: And its password; empty strings if it has none.
+        declined: Media sections that are not in ``sdp``, by their number in the offer, as an answer declines them.
     """
 
     sdp: str
@@ -68,6 +73,16 @@ class Offer:
     line: int
     username: str
     password: str
+    declined: tuple[tuple[int, str], ...] = ()
+
+    def answered(self, answer: str) -> str:
+        """The answer to the whole offer, from the answer to :attr:`sdp`: every section has one, in the same order."""
+        if not self.declined:
+            return answer
+        session, *sections = ("".join(f"{s}\r\n" for s in part) for part in _split(answer))
+        for number, text in self.declined:
+            sections.insert(number, text)
+        return session + "".join(sections)
 
     def describes(self, candidate: str, *, mid: str | None, line: int | None) -> bool:
         """Whether a trickled candidate belongs to this transport: to its section, and to no earlier or later offer.
@@ -111,7 +126,7 @@ def can_be_sent_to(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
     return not (address.is_unspecified or address.is_multicast or getattr(address, "scope_id", None))
 
 
-def prepare_offer(sdp: str) -> Offer:
+def prepare_offer(sdp: str, *, decline: bool = False) -> Offer:
     """The offer as aiortc should see it.
 
     - ``.local`` candidates are left out: resolving each costs a second before the answer, and a peer that hides its
@@ -123,6 +138,11 @@ def prepare_offer(sdp: str) -> Offer:
     - The audio's section comes first in the BUNDLE group: aiortc would otherwise stop the transport it has made for it.
     - Where audio has no direction it is said: ``sendrecv`` (RFC 8866, 6.7), which aiortc does not assume.
 
+    Args:
+        sdp: The offer.
+        decline: Whether more may be offered than one audio stream and one data channel: the first of each is taken, and
+            the others, video say, are declined as RFC 3264, 6 has it (:meth:`Offer.answered`).
+
     Raises:
         SignallingError: If it is too long, does not offer exactly one audio stream in Opus and no video, on one
             transport, or could not be connected: without credentials, fingerprint or role, say.
@@ -133,7 +153,12 @@ def prepare_offer(sdp: str) -> Offer:
     count = len(session) + sum(map(len, sections))
     if count > MAX_LINES:
         raise SignallingError(f"the offer has {count} lines; at most {MAX_LINES} are taken")
-    kinds = [section[0].removeprefix("m=").partition(" ")[0] for section in sections]
+    all_mids = [_attribute(section, "mid") for section in sections]
+    offered = sections
+    declined: tuple[tuple[int, str], ...] = ()
+    if decline:
+        sections, declined = _chosen(offered)
+    kinds = [_kind(section) for section in sections]
     if kinds.count("audio") != 1 or kinds.count("application") > 1 or set(kinds) - {"audio", "application"}:
         raise SignallingError(
             "the offer must have one audio stream and at most one data channel, and nothing else; "
@@ -144,14 +169,19 @@ def prepare_offer(sdp: str) -> Offer:
     for kind, section in zip(kinds, sections, strict=True):
         _check_section(kind, section)
     mids = [_attribute(section, "mid") for section in sections]
-    if len(set(mids)) < len(mids):
+    if len(set(all_mids)) < len(all_mids):
         raise SignallingError("the offer must bundle audio and data channel under different names (a=mid, RFC 9143)")
     bundled = _attribute(session, "group:BUNDLE", " ").split()
-    if len(sections) > 1 and (not all(mids) or sorted(mids) != sorted(bundled)):
+    if len(sections) > 1 and (not all(mids) or not {*mids} <= {*bundled}):
         raise SignallingError("the offer must bundle audio and data channel on one transport (RFC 9143)")
-    tagged = next((mids.index(mid) for mid in bundled if mid in mids), 0)
-    transport = list(_transport(session, sections[tagged]))
+    if not {*bundled} <= {*all_mids} or len({*bundled}) < len(bundled):
+        raise SignallingError("the offer bundles what it does not offer (a=group:BUNDLE, RFC 9143)")
     audio = kinds.index("audio")
+    tag = bundled[0] if mids[audio] in bundled else mids[audio]
+    tagged = all_mids.index(tag)
+    transport = list(_transport(session, offered[tagged]))
+    bundled = [mid for mid in bundled if mid in mids]
+    direction = next((s for s in session if s.removeprefix("a=") in _DIRECTIONS), "a=sendrecv")
     lines = [
         f"a=group:BUNDLE {' '.join(sorted(bundled, key=mids[audio].__ne__))}" if _is_bundle(s) else s
         for s in session
@@ -160,7 +190,7 @@ def prepare_offer(sdp: str) -> Offer:
     for number, section in enumerate(sections):
         lines += [s for s in section if not _is_transport(s)]
         if number == audio and not any(s.removeprefix("a=") in _DIRECTIONS for s in section):
-            lines.append("a=sendrecv")
+            lines.append(direction)
         lines += transport
     text = "".join(f"{s}\r\n" for s in lines)
     try:
@@ -169,11 +199,45 @@ def prepare_offer(sdp: str) -> Offer:
         raise SignallingError(f"the offer cannot be used ({type(error).__name__})") from error
     return Offer(
         sdp=text,
-        mid=mids[tagged],
+        mid=tag,
         line=tagged,
         username=_attribute(transport, "ice-ufrag"),
         password=_attribute(transport, "ice-pwd"),
+        declined=declined,
     )
+
+
+def _chosen(sections: Sequence[list[str]]) -> tuple[list[list[str]], tuple[tuple[int, str], ...]]:
+    """The first audio stream and the first data channel that is one, and how the others are declined.
+
+    Raises:
+        SignallingError: If a section cannot be declined because it cannot be read.
+    """
+    chosen: dict[str, list[str]] = {}
+    declined: list[tuple[int, str]] = []
+    for number, section in enumerate(sections):
+        kind = _kind(section)
+        if kind in ("audio", "application") and kind not in chosen and not _is_off(section):
+            chosen[kind] = section
+            continue
+        found = _MEDIA.fullmatch(section[0].rstrip())
+        if found is None:
+            raise SignallingError("the offer cannot be used: a media section is not written as RFC 8866 says")
+        mid = _attribute(section, "mid")
+        if mid and not _TOKEN.fullmatch(mid):
+            raise SignallingError("the offer cannot be used: an a=mid has to be a token (RFC 8866)")
+        lines = [f"m={found['kind']} 0 {found['rest']}", "c=IN IP4 0.0.0.0", "a=inactive"]
+        declined.append((number, "".join(f"{s}\r\n" for s in [*lines, *([f"a=mid:{mid}"] if mid else [])])))
+    return list(chosen.values()), tuple(declined)
+
+
+def _kind(section: Sequence[str]) -> str:
+    return section[0].removeprefix("m=").partition(" ")[0]
+
+
+def _is_off(section: Sequence[str]) -> bool:
+    """Whether the peer itself declines it (RFC 8843, 6: with port 0, unless that only says that it is bundled)."""
+    return section[0].split()[1:2] == ["0"] and "a=bundle-only" not in section
 
 
 def _check_section(kind: str, section: Sequence[str]) -> None:
@@ -185,7 +249,7 @@ def _check_section(kind: str, section: Sequence[str]) -> None:
     if names["mid"] and not _TOKEN.fullmatch(_attribute(section, "mid")):
         raise SignallingError("the offer cannot be used: an a=mid has to be a token (RFC 8866)")
     if kind == "audio":
-        if section[0].split()[1:2] == ["0"] and not names["bundle-only"]:
+        if _is_off(section):
             raise SignallingError("the offer cannot be used: its audio is switched off (port 0)")
         if not names["rtcp-mux"]:
             raise SignallingError("the offer cannot be used: it must multiplex RTP and RTCP (a=rtcp-mux, RFC 8834)")
