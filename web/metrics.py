@@ -133,6 +133,7 @@ class Metrics(Collector):
             each graph while it changes from one to another.
         sessions: How many sessions there are; by default one for each that ``provider`` gives.
         places: How full the server is; None leaves these figures out.
+        listeners: How many hear the sessions of others.
         hosts: The figures of the model hosts.
         loop_lag_s: The greatest lateness of the event loop in the last second, s.
     """
@@ -143,12 +144,14 @@ class Metrics(Collector):
         *,
         sessions: Callable[[], int] | None = None,
         places: Callable[[], Places] | None = None,
+        listeners: Callable[[], int] = lambda: 0,
         hosts: Callable[[], Iterable[HostFigures]] = tuple,
         loop_lag_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._provider = provider
         self._sessions = sessions
         self._places = places
+        self._listeners = listeners
         self._hosts = hosts
         self._loop_lag_s = loop_lag_s
         self._ended = _Totals()
@@ -221,6 +224,9 @@ class Metrics(Collector):
         yield GaugeMetricFamily("tolmach_sessions", "Sessions that run now.", value=sessions)
         if self._places is not None:
             yield from _fullness(self._places())
+        yield GaugeMetricFamily(
+            "tolmach_listeners", "Those who hear the sessions of others now.", value=self._listeners()
+        )
         yield GaugeMetricFamily(
             "tolmach_loop_lag_max_seconds", "Greatest lateness of the last second.", value=self._loop_lag_s()
         )

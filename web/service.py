@@ -13,6 +13,7 @@ from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.errors import GraphError, TolmachError
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.processors.hosting import HOSTS
+from tolmach.transports.audience import Seats
 from tolmach.transports.peer import Peer
 from tolmach.transports.webrtc.aiortc_hooks import preload_libraries
 from tolmach.transports.webrtc.connection import ConnectionSettings
@@ -138,6 +139,9 @@ class Service:
 
     Args:
         settings: What the server was told.
+
+    Attributes:
+        seats: The places of those who only listen, in whichever session or room.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -149,9 +153,11 @@ class Service:
             self._snapshots,
             sessions=lambda: len(self.pool),
             places=self._places,
+            listeners=lambda: self.seats.taken,
             hosts=HOSTS.figures,
             loop_lag_s=lambda: self.loop_lag.max_s,
         )
+        self.seats = Seats(settings.max_listeners)
         self.loop_lag = LoopLag(self.metrics.lag)
         self.voices = Voices()
         self._garbage = Garbage()

@@ -46,6 +46,7 @@ class ServerSettings:
         max_sessions: Sessions at a time.
         max_sessions_per_address: Those of one client address; None for no limit of its own. All clients behind a
             proxy, or behind a container's port mapping, have one address.
+        max_listeners: Connected listeners at a time, who hear what others' sessions speak and have none themselves.
         offers_per_minute: Offers taken from one client address.
         max_body_bytes: Largest request body.
         max_connections: TCP connections at a time, half of them from one client address at most; when there are more,
@@ -86,6 +87,7 @@ class ServerSettings:
     allowed_origins: tuple[str, ...] = ()
     max_sessions: int = 8
     max_sessions_per_address: int | None = None
+    max_listeners: int = 64
     offers_per_minute: int = 30
     max_body_bytes: int = 131_072
     max_connections: int = 512
@@ -165,6 +167,7 @@ class ServerSettings:
         for name in (
             "max_sessions",
             "max_sessions_per_address",
+            "max_listeners",
             "offers_per_minute",
             "max_body_bytes",
             "max_connections",

@@ -71,7 +71,7 @@ def test_every_option_arrives(pem: tuple[str, str]):
         *["--tls-cert", pem[0], "--tls-key", pem[1]],
         *["--allow-origin", "https://Example.org:443/", "--allow-origin", "http://box:8080"],
         *["--max-sessions", "3", "--max-session-minutes", "5", "--idle-minutes", "2"],
-        *["--offers-per-minute", "90", "--max-connections", "99"],
+        *["--offers-per-minute", "90", "--max-connections", "99", "--max-listeners", "50"],
         *["--ice-server", "stun:stun.example.org:3478", "--ice-server", "turn:turn.example.org"],
         *["--udp-ports", "40000-40100", "--advertise", "192.0.2.7", "--advertise", "2001:db8::7"],
         *["--server-id", "tolmach-0", "--linger-minutes", "7", "--without", "whip"],
@@ -83,7 +83,7 @@ def test_every_option_arrives(pem: tuple[str, str]):
     assert made.token == "long-enough"  # noqa: S105 -- of this test
     assert made.allowed_origins == ("https://example.org", "http://box:8080")
     assert (made.max_sessions, made.max_session_s, made.idle_s, made.offers_per_minute) == (3, 300, 120, 90)
-    assert made.max_connections == 99
+    assert (made.max_connections, made.max_listeners) == (99, 50)
     assert (made.server_id, made.linger_s, made.without) == ("tolmach-0", 420, ("whip",))
     assert ice_servers_json(made.ice().ice_servers) == [
         {"urls": "stun:stun.example.org:3478"},

@@ -69,6 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-sessions-per-address", type=whole_number(1, 1000), metavar="N", help="of one client; default: no limit"
     )
     parser.add_argument(
+        "--max-listeners",
+        type=whole_number(1, 10_000),
+        default=64,
+        metavar="N",
+        help="who hear others' sessions, at a time; default: 64",
+    )
+    parser.add_argument(
         "--offers-per-minute", type=whole_number(1, 10_000), default=30, metavar="N", help="of one client; default: 30"
     )
     parser.add_argument(
@@ -145,6 +152,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
         "without": tuple(args.without),
         "max_sessions": args.max_sessions,
         "max_sessions_per_address": args.max_sessions_per_address,
+        "max_listeners": args.max_listeners,
         "offers_per_minute": args.offers_per_minute,
         "max_connections": args.max_connections,
         "max_session_s": args.max_session_minutes * 60,
