@@ -32,7 +32,7 @@ from tolmach.web.settings import ServerSettings
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = ("Dockerfile", "Dockerfile.cpu")
-COMPOSE_FILES = ("compose.yaml", "compose.lan.yaml", "compose.host.yaml")
+COMPOSE_FILES = ("compose.yaml", "compose.lan.yaml", "compose.host.yaml", "compose.many.yaml")
 TOKEN = "0123456789"  # noqa: S105 -- of nothing
 DEFAULTS = ServerSettings(graphs=ROOT / "config")
 
