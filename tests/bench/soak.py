@@ -1,11 +1,11 @@
 """Half an hour of people coming and going: ``python -m tests.bench.soak --minutes 30``.
 
-Ten clients at a time join the real server (a process of its own), talk, lose packets, hang up, vanish without a word,
-come back, also while their session ends or with an offer that is of no use, change graphs, send nonsense, post offers
-that they do not follow up, and hold connections open without a word. Meanwhile the server's memory, file descriptors,
-threads and tasks are read every ten seconds. In the end, with everybody gone, nothing may be left of them: the exit
-status is 1 if memory has grown, if a descriptor, task or session stays, or if anything unforeseen stands in the log of
-the server.
+Ten clients at a time come to the real server (a process of its own) by all its doors (docs/DOORS.md). They talk, lose
+packets, hang up, vanish without a word, come back, also while their session ends or with an offer that is of no use,
+change graphs, send nonsense, post offers that they do not follow up, upload recordings, and hold connections open
+without a word. Meanwhile the server's memory, file descriptors, threads and tasks are read every ten seconds. In the
+end, with everybody gone, nothing may be left of them: the exit status is 1 if memory has grown, if a descriptor, task
+or session stays, or if anything unforeseen stands in the log of the server.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ import numpy as np
 import soundfile
 from aiortc.exceptions import InvalidStateError
 from scipy.signal import resample_poly
+from websockets import WebSocketException
 
 from tests.bench.live.servers import Server, serve
+from tests.bench.soak_doors import Doors, RefusedError
 from tests.integration.served_peer import ServedPeer
 from tests.integration.webrtc_peer import babble
 from tolmach.pipelines.frames import Samples
@@ -42,6 +44,7 @@ SETTLE_S = 50.0
 """After the last client: half a minute for those who may come back, and some time for what closes slowly."""
 GROWTH = 1.05
 """Most that the last quarter may need more memory than the second, which is the first that has seen everything."""
+FAILURES = (TimeoutError, AssertionError, httpx.HTTPError, InvalidStateError, WebSocketException, OSError)
 CONTEXT = 40
 """Lines shown of the log from one that is unforeseen: a traceback."""
 UNFORESEEN = re.compile(r"Traceback|never retrieved|was destroyed|Unhandled|CRITICAL| ERROR ")
@@ -82,6 +85,7 @@ class Crowd:
             self._come_back_in_vain,
             self._offer_and_leave,
             self._say_nothing,
+            *Doors(http, self._speech, self.told, self._random).parts,
         )
 
     async def live(self, until: float) -> None:
@@ -93,11 +97,18 @@ class Crowd:
                 async with asyncio.timeout(120):
                     await part()
                 self.told[name] += 1
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 self.told[f"refused: {refused}"] += 1
                 await asyncio.sleep(self._random.uniform(3, 8))
-            except (TimeoutError, AssertionError, httpx.HTTPError, InvalidStateError) as error:
-                at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == __file__]
+            except (
+                TimeoutError,
+                AssertionError,
+                httpx.HTTPError,
+                InvalidStateError,
+                WebSocketException,
+                OSError,
+            ) as error:
+                at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if "soak" in frame.filename]
                 self.told[f"{name} failed (line {at[-1]}): {type(error).__name__} {error}"[:120]] += 1
             await asyncio.sleep(self._random.uniform(2, 6))
 
@@ -108,7 +119,7 @@ class Crowd:
             await peer.join({"graph": graph, **body})
         except AssertionError as error:
             if "too-many-requests" in str(error) or "busy" in str(error):
-                raise _RefusedError(str(error).split('"code": "')[-1].split('"')[0]) from error
+                raise RefusedError(str(error).split('"code": "')[-1].split('"')[0]) from error
             raise
         return peer
 
@@ -251,12 +262,8 @@ class Crowd:
 
 def _refused_or(answer: httpx.Response, *expected: int) -> None:
     if answer.status_code in (429, 503):
-        raise _RefusedError(answer.json()["error"]["code"])
+        raise RefusedError(answer.json()["error"]["code"])
     assert answer.status_code in expected, answer.text
-
-
-class _RefusedError(Exception):
-    """The server has said no, as it should to a crowd."""
 
 
 def _speech(name: str) -> Samples:
