@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import logging
 import os
 import platform
@@ -40,6 +41,7 @@ __all__ = [
     "differences",
     "here",
     "parse_address",
+    "require",
     "settle_threads",
     "thread_variables",
 ]
@@ -98,6 +100,20 @@ def parse_address(text: str) -> str:
     return text
 
 
+def require() -> None:
+    """Say how to install Ray if it is not there; it is not imported.
+
+    Raises:
+        ClusterError: If it is not there.
+    """
+    try:
+        found = importlib.util.find_spec("ray") is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise ClusterError(f"a cluster needs Ray, which is not installed here: {INSTALL}")
+
+
 def connect(address: str = "", *, num_cpus: int | None = None) -> Any:
     """Ray, connected to a cluster; a process that is connected stays with its cluster, whatever is asked for. Blocks.
 
@@ -120,11 +136,12 @@ def connect(address: str = "", *, num_cpus: int | None = None) -> Any:
         raise ClusterError(str(error)) from None
     # Before the import: Ray reads them then. It would report its use to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    require()
     with _connecting:
         try:
             ray = importlib.import_module("ray")
         except ImportError as error:
-            raise ClusterError(f"a cluster needs Ray, which cannot be imported here ({error}): {INSTALL}") from None
+            raise ClusterError(f"Ray cannot be imported here ({error}): {INSTALL}") from None
         if not ray.is_initialized():
             logging.getLogger("ray").setLevel(logging.ERROR)
             _in_a_thread_that_stays(lambda: _connect(ray, address, num_cpus))

@@ -120,6 +120,54 @@ def includes_of(source: GraphSource, args: argparse.Namespace) -> Includes:
     return Includes(source.parent if isinstance(source, Path) else None, tuple(args.trust_includes))
 
 
+def add_ray(parser: argparse.ArgumentParser) -> None:
+    """Add ``--ray [ADDRESS]`` and what says how to go about it."""
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        type=_ray_address,
+        metavar="ADDRESS",
+        help="spread the recordings over the workers of a Ray cluster: HOST:PORT of its head, auto (one that runs on "
+        "this machine) or local (one of this machine's own); without ADDRESS $RAY_ADDRESS, else auto, else local",
+    )
+    parser.add_argument(
+        "--ray-ship",
+        action="store_true",
+        help="send recordings (of 100 MiB at most) to the workers and fetch the results, where no folder is shared",
+    )
+    parser.add_argument(
+        "--ray-cpus", type=_share(512), metavar="N", help="CPUs each worker reserves, or a fraction of one (default: 1)"
+    )
+    parser.add_argument(
+        "--ray-gpus", type=_share(8), metavar="N", help="GPUs each worker reserves, or a fraction of one (default: 0)"
+    )
+
+
+def _ray_address(text: str) -> str:
+    from tolmach.pipelines.cluster import parse_address
+
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (a recording goes before --ray, or: --ray=ADDRESS INPUT)") from None
+
+
+def _share(high: float) -> Callable[[str], float]:
+    """An argument type: a number of CPUs or GPUs as Ray takes it, whole beyond one."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= high or (value > 1 and value != int(value)):
+            raise argparse.ArgumentTypeError(f"must be a number between 0 and {high:g}, whole above 1")
+        return value
+
+    return parse
+
+
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """An argument type: a whole number from ``low`` to ``high``."""
 

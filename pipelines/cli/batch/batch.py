@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -18,15 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from tolmach.pipelines.bus import Bus, ErrorMessage, InfoMessage, LoadingMessage, Message, PositionMessage
+from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message, PositionMessage
 from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params
 from tolmach.pipelines.cli.batch.muxing import Mux, subtitles_of
+from tolmach.pipelines.cli.batch.playing import GraphRun, Player, Run
 from tolmach.pipelines.cli.batch.records import (
-    Notes,
     Record,
-    RecordStatus,
     describe,
-    describe_message,
+    files_of,
     is_whole,
     load_record,
     locked,
@@ -39,7 +37,7 @@ from tolmach.pipelines.language.check import GraphSource, load_graph
 from tolmach.pipelines.language.include import Includes
 from tolmach.pipelines.language.variables import ParamDef
 from tolmach.pipelines.registry import Registry
-from tolmach.pipelines.runtime.runner import GraphRunner, RunResult
+from tolmach.pipelines.runtime.runner import RunResult
 from tolmach.pipelines.runtime.taps import Probe
 from tolmach.pipelines.stdio import STDOUT
 
@@ -131,7 +129,8 @@ class Batch:
         registry: Element types; the default registry when None.
         includes: Where the files lie that the graph includes; its folder when None.
         resources: What elements find by name; standard output among them, if the graph writes to it.
-        witness: Looks on while the runs play, or None.
+        witness: Looks on while the runs play here, or None.
+        player: Where the graphs play; here when None.
     """
 
     source: GraphSource
@@ -149,8 +148,9 @@ class Batch:
     includes: Includes | None = None
     resources: Mapping[str, object] = field(default_factory=dict)
     witness: Witness | None = None
+    player: Player | None = None
     results: dict[str, RunResult] = field(default_factory=dict)
-    _runners: set[GraphRunner] = field(default_factory=set)
+    _runs: set[Run] = field(default_factory=set)
     _cancelled: bool = False
     _stop: TolmachError | None = None
 
@@ -172,8 +172,8 @@ class Batch:
     def cancel(self) -> None:
         """Stop all runs now; what is finished stays. Safe to call from a signal handler of the loop."""
         self._cancelled = True
-        for runner in tuple(self._runners):
-            runner.cancel()
+        for run in tuple(self._runs):
+            run.cancel()
 
     @property
     def cancelled(self) -> bool:
@@ -327,53 +327,43 @@ class Batch:
         return replace(record, beside=tuple(placed), warnings=(*record.warnings, *problems))
 
     async def _play(self, job: Job, graph: Graph, record: Record, overwrite: bool) -> Record:
-        notes = Notes()
-        bus = Bus()
-        bus.subscribe(notes.take)
-        bus.subscribe(lambda m: self._report(job, m))
-        probes = self.witness.attend(job, graph, bus) if self.witness is not None else {}
-        runner = GraphRunner(
-            graph, bus=bus, overwrite=overwrite, trace=self.trace, resources=self.resources, probes=probes
-        )
-        self._runners.add(runner)
+        run = self._run_of(job, graph, record, overwrite)
+        self._runs.add(run)
         if self._cancelled:  # while the record was written
-            runner.cancel()
-        started = time.perf_counter()
+            run.cancel()
         try:
-            result = await runner.run()
+            played = await run.run()
         except (GraphError, ModelError):
             await asyncio.to_thread(save_record, job.output, record.as_status("failed"))
             raise
-        except TolmachError as error:
-            return notes.record(record, "failed", time.perf_counter() - started, (str(error),))
         finally:
-            self._runners.discard(runner)
-        if isinstance(result.error, ModelError):
-            await asyncio.to_thread(save_record, job.output, record.as_status("failed"))
-            raise result.error
-        self.results[job.name] = result
-        if self.witness is not None:
-            await self.witness.depose(job, result)
-        status: RecordStatus = "done" if result.ok else "cancelled" if result.status == "cancelled" else "failed"
-        errors = tuple(describe_message(m) for m in result.errors)
-        if result.error is not None and not errors:
-            errors = (str(result.error),)
-        settled = (
-            status == "failed" and result.status == "done" and all(_about_recording(graph, m) for m in result.errors)
+            self._runs.discard(run)
+        if played.result is not None:
+            self.results[job.name] = played.result
+            if self.witness is not None:
+                # After the record was made: what it writes is added to the outputs.
+                await self.witness.depose(job, played.result)
+                return replace(played.record, outputs=files_of(job.output, played.record.muxed))
+        return played.record
+
+    def _run_of(self, job: Job, graph: Graph, record: Record, overwrite: bool) -> Run:
+        def tell(message: Message) -> None:
+            self._report(job, message)
+
+        if self.player is not None:
+            return self.player.begin(job, graph, record, overwrite=overwrite, tell=tell)
+        bus = Bus()
+        bus.subscribe(tell)
+        probes = self.witness.attend(job, graph, bus) if self.witness is not None else {}
+        return GraphRun(
+            graph, record, bus=bus, overwrite=overwrite, trace=self.trace, resources=self.resources, probes=probes
         )
-        return notes.record(record, status, result.playing_s, errors, settled=settled)
 
     def _report(self, job: Job, message: Message) -> None:
         if isinstance(message, PositionMessage):
             self.watcher.progress(job, message.position_ns, message.duration_ns)
         elif isinstance(message, InfoMessage | LoadingMessage):
             self.watcher.info(job, message.text)
-
-
-def _about_recording(graph: Graph, message: ErrorMessage) -> bool:
-    """Whether an error is a source's word on what it reads, and no failure of an element."""
-    node = graph.nodes.get(message.element)
-    return node is not None and node.is_source and not message.fatal and message.policy is None
 
 
 def _resolved(graph: Graph) -> str:

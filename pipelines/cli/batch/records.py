@@ -14,7 +14,7 @@ import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -326,8 +326,8 @@ def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_whole(path, text.encode("utf-8", errors="backslashreplace"))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, in place of one of that name.
+def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file whole or not at all, in place of one of that name; raises what gives the data, too.
 
     Its name until then is one that file sinks sweep when a killed run has left it, and know by its lock while it is
     being written.
@@ -341,7 +341,7 @@ def write_whole(path: Path, data: bytes) -> None:
             if sys.platform != "win32":
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             if sys.platform != "win32":  # which renames no open file
                 temporary.replace(path)
@@ -433,7 +433,7 @@ class Notes:
             unspoken=self.unspoken,
             tempo=round(self.tempos / self.voiced, 3) if self.voiced else None,
             segments=self.segments,
-            outputs=_files(Path(record.output), record.muxed) if outputs is None else outputs,
+            outputs=files_of(Path(record.output), record.muxed) if outputs is None else outputs,
             errors=errors,
             warnings=tuple(self.warnings),
             utterances=tuple(self.utterances),
@@ -442,7 +442,8 @@ class Notes:
         )
 
 
-def _files(folder: Path, but: Sequence[str]) -> tuple[str, ...]:
+def files_of(folder: Path, but: Sequence[str]) -> tuple[str, ...]:
+    """What a run wrote into its folder, less ``but``: relative paths, sorted; hidden files and records left out."""
     if not folder.is_dir():
         return ()
     # ``a.wav`` and ``a/b.wav`` go to ``OUT/a`` and ``OUT/a/b``: what lies beside another record is that one's.

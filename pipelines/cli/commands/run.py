@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_INTERRUPTED, end_process
-from tolmach.pipelines.cli.options import MUX_SUFFIXES, add_set, add_trust, includes_of, whole_number
+from tolmach.pipelines.cli.options import MUX_SUFFIXES, add_ray, add_set, add_trust, includes_of, whole_number
+from tolmach.pipelines.errors import GraphError
 
 if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.batch import Batch
     from tolmach.pipelines.cli.batch.interrupts import Interrupts
     from tolmach.pipelines.cli.batch.records import Record
+    from tolmach.pipelines.cli.batch.spread.begin import Spread
     from tolmach.pipelines.language.check import CheckResult
 
 
@@ -35,8 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_set(parser)
     add_trust(parser)
     parser.add_argument(
-        "--jobs", type=whole_number(1, 64), default=1, metavar="N", help="recordings at a time (default: 1)"
+        "--jobs",
+        type=whole_number(1, 64),
+        metavar="N",
+        help="recordings at a time (default: 1; with --ray as many as the cluster has room for)",
     )
+    add_ray(parser)
     parser.add_argument("--overwrite", action="store_true", help="make finished results again")
     parser.add_argument(
         "--subtitles-beside",
@@ -62,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     from tolmach.pipelines.cli.batch.jobs import Job, job_params, plan_jobs
     from tolmach.pipelines.cli.batch.muxing import Mux, dubs_of, subtitles_of
-    from tolmach.pipelines.errors import GraphError
     from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
     from tolmach.pipelines.language.launch_line import is_line
     from tolmach.pipelines.language.variables import param_with_role
@@ -73,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise GraphError(
             f"{args.graph} is named like a recording; GRAPH comes first: tolmach run phrasebook {args.graph}"
         )
+    spread = _spread(args)
     source = graph_source(args.graph)
     muxes = args.mux or args.mux_to is not None
     if muxes and not args.inputs:
@@ -134,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     # With what it makes on standard output, tables are printed on standard error.
     with (
         stdout_for_media(settings) as media,
-        Interrupts(leave_now, (1 if media is None else media.fd, 2)) as interrupts,
+        Interrupts(leave_now if spread is None else leave_ray, (1 if media is None else media.fd, 2)) as interrupts,
     ):
         with watcher:
             batch = Batch(
@@ -146,13 +152,13 @@ def run(args: argparse.Namespace) -> int:
                 declared=declared,
                 watcher=watcher,
                 overwrite=args.overwrite,
-                parallel=args.jobs,
+                parallel=args.jobs or 1,
                 trace=args.trace,
                 beside=args.subtitles_beside,
                 mux=Mux(f".{args.mux_to}" if args.mux_to else "") if muxes else None,
                 resources={} if media is None else {STDOUT: media},
             )
-            records = asyncio.run(_run(batch, interrupts))
+            records = asyncio.run(_run(batch, interrupts, spread, output))
         unsaved = _save_summary(output, str(args.graph), records)
         try:
             if not args.quiet:
@@ -181,11 +187,24 @@ def run(args: argparse.Namespace) -> int:
 
 def leave_now(status: int) -> None:
     """End the process now, in a signal handler: the next run sweeps up what this one leaves half-written."""
+    _say_left()
+    end_process(status)
+
+
+def leave_ray(status: int) -> None:
+    """The same with a cluster: Ray's orderly end, which takes a second and may wait for a lock, is not waited for.
+
+    Workers, and a cluster that was started here, end when this process has.
+    """
+    _say_left()
+    os._exit(status)
+
+
+def _say_left() -> None:
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # the progress bars hide the cursor
         print("tolmach: ended at once; what was under way is lost", file=sys.stderr, flush=True)
-    end_process(status)
 
 
 def _save_summary(output: Path, graph: str, records: Sequence[Record]) -> str:
@@ -214,6 +233,26 @@ def tell_problems(result: CheckResult, *, warnings: bool) -> bool:
     return wrong
 
 
-async def _run(batch: Batch, interrupts: Interrupts) -> list[Record]:
+def _spread(args: argparse.Namespace) -> Spread | None:
+    """What was asked for with --ray, or None."""
+    if args.ray is None:
+        if args.ray_ship or args.ray_cpus is not None or args.ray_gpus is not None:
+            raise GraphError("--ray-ship, --ray-cpus and --ray-gpus say how to go about --ray [ADDRESS]; add it")
+        return None
+    from tolmach.pipelines.cli.batch.spread.begin import Spread
+    from tolmach.pipelines.cli.batch.spread.workers import Reserve
+    from tolmach.pipelines.cluster import require
+
+    require()
+    cpus, gpus = 1.0 if args.ray_cpus is None else args.ray_cpus, args.ray_gpus or 0.0
+    return Spread(args.ray, Reserve(cpus, gpus), args.jobs, args.ray_ship)
+
+
+async def _run(batch: Batch, interrupts: Interrupts, spread: Spread | None, output: Path) -> list[Record]:
     interrupts.attach(batch.cancel)
-    return await batch.run()
+    if spread is None:
+        return await batch.run()
+    from tolmach.pipelines.cli.batch.spread.begin import spread_over
+
+    async with spread_over(batch, spread, output):
+        return await batch.run()
