@@ -39,6 +39,10 @@ class AudioInput(Protocol):
         """Make the :meth:`read` under way, or else the next one, give None."""
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing will follow what was read, while the peer may still listen: the graph is to finish then."""
+
+    @property
     def transit_ns(self) -> int:
         """Arrival less media time of undisturbed audio, ns: what ties the peer's clock to ours."""
 

@@ -14,8 +14,8 @@ from tolmach.pipelines.element import ElementSpec
 from tolmach.pipelines.errors import ElementError
 from tolmach.pipelines.frames import NS_PER_S, AudioFrame, Frame, UtteranceEnd, UtteranceStart
 from tolmach.pipelines.testing import Harness, check_spec, tone
+from tolmach.transports.mono import MonoConverter
 from tolmach.transports.webrtc.connection import Connection
-from tolmach.transports.webrtc.elements import MonoConverter
 from tolmach.transports.webrtc.opus import FRAME_SAMPLES, RTP_RATE_HZ, SILENCE
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.transports.webrtc.spec import WEBRTC_SINK, WEBRTC_SRC, WebrtcSrcSettings

@@ -368,3 +368,45 @@ def test_the_silence_packet_is_20_ms_of_silence() -> None:
     assert decoded is not None
     assert len(decoded) == FRAME_SAMPLES
     assert not decoded.any()
+
+
+async def test_a_stream_that_is_not_paced_gives_speech_at_once_and_says_where_an_utterance_ends() -> None:
+    sender = Sender()
+    heard: list[Samples] = []
+    sender.listeners.append(lambda samples, payload, due_ns: heard.append(samples))
+    stream = sender.stream(paced=False)
+    first = asyncio.create_task(stream.next_packet())
+    await asyncio.sleep(0)
+    assert not first.done(), "there are no packets of silence"
+    await sender.write_utterance(count_up(0, 50 * FRAME_SAMPLES + 100))
+    sender.end_utterance()
+    packets = [await first]
+    async with asyncio.timeout(1):  # a second of speech: paced, it would take as long
+        while not packets[-1].ends:
+            packets.append(await stream.next_packet())
+    spoken = np.concatenate([packet.samples for packet in packets if packet.samples is not None])
+    np.testing.assert_array_equal(spoken[: 50 * FRAME_SAMPLES + 100], count_up(0, 50 * FRAME_SAMPLES + 100))
+    assert len(heard) == len(packets) == 51
+
+    await sender.write_utterance(count_up(0, 2 * FRAME_SAMPLES))
+    assert [(await stream.next_packet()).ends for _ in range(2)] == [False, False]
+    last = asyncio.create_task(stream.next_packet())
+    await asyncio.sleep(0)
+    sender.end_utterance()  # when all of it was read
+    assert (await last).ends
+    assert (await last).samples is None
+
+    waiting = asyncio.create_task(stream.next_packet())
+    await asyncio.sleep(0)
+    sender.end_stream(stream)
+    with pytest.raises(SenderClosed):
+        await waiting
+
+
+async def test_a_paced_stream_says_where_an_utterance_ends() -> None:
+    sender = Sender()
+    stream = sender.stream()
+    await sender.write_utterance(count_up(0, 2 * FRAME_SAMPLES))
+    sender.end_utterance()
+    packets = [await stream.next_packet() for _ in range(4)]
+    assert [packet.ends for packet in packets] == [False, True, False, False]

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 
-import av
-import av.filter
 import numpy as np
 
 from tolmach.pipelines.bus import DroppedMessage, HeardMessage, PositionMessage
 from tolmach.pipelines.element import Context, Element, SourceElement
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
+from tolmach.transports.mono import MonoConverter
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
-from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 from tolmach.transports.webrtc.session_line import RESOURCE, Line, Microphone, Speaker
 from tolmach.transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
 
-__all__ = ["MonoConverter", "WebrtcSink", "WebrtcSrc"]
+__all__ = ["WebrtcSink", "WebrtcSrc"]
 
 _NOTHING: Samples = np.zeros(0, np.float32)
 
@@ -186,57 +183,3 @@ class WebrtcSink(Element):
         heard_ns = line.now_ns()
         source_end_ns = start.pts_ns if start.source_end_ns is None else start.source_end_ns
         self.context.post(HeardMessage(start.utterance, heard_ns, heard_ns - source_end_ns, pts_ns=start.pts_ns))
-
-
-class MonoConverter:
-    """Any rate and one or two channels to what the sender takes: mono (mean of the channels), 48 kHz (swresample).
-
-    Args:
-        rate_hz: Rate of the input, Hz.
-    """
-
-    def __init__(self, rate_hz: int) -> None:
-        self.rate_hz = rate_hz
-        self._at = 0
-        self._graph = None if rate_hz == RTP_RATE_HZ else _resampler(rate_hz)
-
-    def convert(self, samples: Samples) -> Samples:
-        """float32[n, channels] at the input rate to float32[m] at 48 kHz; the resampler keeps under 1 ms back."""
-        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-        if self._graph is None or not len(mono):
-            return mono
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(mono)[None, :], format="flt", layout="mono")
-        frame.sample_rate = self.rate_hz
-        frame.time_base = Fraction(1, self.rate_hz)
-        frame.pts = self._at
-        self._at += len(mono)
-        self._graph.push(frame)
-        return self._pulled(self._graph)
-
-    def flush(self) -> Samples:
-        """What the resampler still holds, float32[m]; the stream is over."""
-        if self._graph is None or not self._at:
-            return _NOTHING
-        self._graph.push(None)
-        return self._pulled(self._graph)
-
-    @staticmethod
-    def _pulled(graph: av.filter.Graph) -> Samples:
-        parts: list[Samples] = []
-        while True:
-            try:
-                frame = graph.pull()
-            except (BlockingIOError, EOFError):  # as much as there is, or all there will be
-                return np.concatenate(parts) if parts else _NOTHING
-            assert isinstance(frame, av.AudioFrame)  # noqa: S101 -- for the type checker
-            parts.append(np.asarray(frame.to_ndarray(), np.float32).reshape(-1))
-
-
-def _resampler(rate_hz: int) -> av.filter.Graph:
-    """What ``av.AudioResampler`` is, less its threads: FFmpeg would start one a core for each graph."""
-    graph = av.filter.Graph()
-    graph.threads = 1
-    source = graph.add_abuffer(format="flt", sample_rate=rate_hz, layout="mono", time_base=Fraction(1, rate_hz))
-    target = graph.add("aformat", f"sample_fmts=flt:channel_layouts=mono:sample_rates={RTP_RATE_HZ}")
-    graph.link_nodes(source, target, graph.add("abuffersink")).configure()
-    return graph

@@ -332,7 +332,7 @@ class Microphone:
                 frame = await connection.receiver.read()
                 if frame is not None:
                     line._place(frame, connection.receiver, gated=self.gated)
-                elif connection.closed.is_set():
+                elif connection.closed.is_set() or connection.receiver.ended:
                     ended = True
             if ended:
                 line._let_go(is_open=False)

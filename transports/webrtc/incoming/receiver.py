@@ -74,6 +74,11 @@ class Receiver:
         self._closed = True
         self._changed.set()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will follow."""
+        return self._closed
+
     def interrupt(self) -> None:
         """Make the :meth:`read` under way, or else the next one, give None."""
         self._interrupted = True

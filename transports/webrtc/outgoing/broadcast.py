@@ -65,7 +65,7 @@ class BroadcastStream:
                 packet = self._waiting.popleft()
                 if self._start is None:
                     self._start = packet.timestamp
-                return OutgoingPacket(packet.payload, packet.timestamp - self._start, packet.samples)
+                return OutgoingPacket(packet.payload, packet.timestamp - self._start, packet.samples, packet.ends)
             self._came.clear()
             await self._came.wait()
         raise SenderClosed
@@ -111,8 +111,12 @@ class Broadcast:
             self._source = self._sender.stream()
             self._task = asyncio.create_task(self._play(self._source), name="broadcast")
 
-    def stream(self) -> BroadcastStream:
-        """The packets for a new listener; of those that go out from its first :meth:`~BroadcastStream.next_packet`."""
+    def stream(self, *, paced: bool = True) -> BroadcastStream:
+        """The packets for a new listener; of those that go out from its first :meth:`~BroadcastStream.next_packet`.
+
+        Args:
+            paced: Nobody is faster than the others here: what many hear comes in real time.
+        """
         return BroadcastStream(self)
 
     def begin_stream(self, stream: BroadcastStream) -> None:
@@ -166,7 +170,7 @@ class Broadcast:
 class Unheard:
     """A source for a connection that is to hear nothing: a speaker whose translation is for others."""
 
-    def stream(self) -> _Silence:
+    def stream(self, *, paced: bool = True) -> _Silence:
         """Packets that never come."""
         return _Silence()
 

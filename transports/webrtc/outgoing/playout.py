@@ -96,6 +96,11 @@ class Playout:
         """Whether :meth:`read` would give a whole frame now."""
         return self._depth >= FRAME_SAMPLES and (self._playing or self._may_start())
 
+    @property
+    def finishing(self) -> bool:
+        """Whether what is left is less than a frame, and complete."""
+        return self._ended and 0 < self._depth < FRAME_SAMPLES
+
     def write(self, samples: Samples, *, live: bool) -> None:
         """Append float32[n]. ``live`` says whether it may be shed; see the module."""
         if not len(samples):

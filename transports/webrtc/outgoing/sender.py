@@ -48,11 +48,13 @@ class OutgoingPacket:
         timestamp: RTP time from the start of the stream, samples at 48 kHz, not wrapped.
         samples: The same 20 ms as they were before, float32[960], mono, 48 kHz, for peers that take no Opus; None for
             silence.
+        ends: Whether the speech of an utterance is complete with it.
     """
 
     payload: bytes
     timestamp: int
     samples: Samples | None = None
+    ends: bool = False
 
 
 class PacketReader(Protocol):
@@ -75,8 +77,12 @@ class PacketSource(Protocol):
     (:class:`~tolmach.transports.webrtc.outgoing.broadcast.Broadcast`).
     """
 
-    def stream(self) -> PacketReader:
-        """The packets for a new connection."""
+    def stream(self, *, paced: bool = True) -> PacketReader:
+        """The packets for a new connection.
+
+        Args:
+            paced: Whether they come in real time, which what many hear always does; see :meth:`Sender.stream`.
+        """
 
     def end_stream(self, stream: Any) -> None:
         """The connection of this stream, which :meth:`stream` has made, is gone. Safe twice."""
@@ -132,6 +138,9 @@ class Sender:
         self._playout = Playout(cushion_ms=cushion_ms)
         self._stream: PacketStream | None = None
         self._read = asyncio.Event()  # set at each read, for those who wait for room
+        self._wrote = asyncio.Event()  # set when there is more to read, for a stream that is not paced
+        self._ends: deque[int] = deque()  # samples written when an utterance was complete
+        self._ended_at = 0
         self._marks: deque[tuple[int, Callable[[int], None]]] = deque()  # samples written, what to call when played
         self.closed = asyncio.Event()
 
@@ -145,6 +154,7 @@ class Sender:
         """Append live audio, float32[n], mono, 48 kHz; never waits, the oldest is dropped instead."""
         if not self.closed.is_set():
             self._playout.write(samples, live=True)
+            self._wrote.set()
 
     async def write_utterance(self, samples: Samples) -> None:
         """Append speech, float32[n], mono, 48 kHz; waits for room.
@@ -155,10 +165,15 @@ class Sender:
             await self._after_read()
         if not self.closed.is_set():
             self._playout.write(samples, live=False)
+            self._wrote.set()
 
     def end_utterance(self) -> None:
         """The speech written so far is complete."""
         self._playout.end()
+        if self._playout.written > self._ended_at:
+            self._ended_at = self._playout.written
+            self._ends.append(self._ended_at)
+        self._wrote.set()
 
     def when_played(self, call: Callable[[int], None]) -> None:
         """Call ``call(now_ns)`` when the next sample to be written goes out; never, if it is thrown away."""
@@ -177,6 +192,7 @@ class Sender:
     def clear(self) -> int:
         """Throw away what waits to be played (the user interrupts); returns samples thrown."""
         self._marks.clear()
+        self._ends.clear()
         return self._playout.clear()
 
     def close(self) -> None:
@@ -187,9 +203,14 @@ class Sender:
 
     # Who plays it -------------------------------------------------------------------------------------------------
 
-    def stream(self) -> PacketStream:
-        """The packets for a new connection. It plays from its first packet on, which ends the stream before it."""
-        return PacketStream(self, self.clock)
+    def stream(self, *, paced: bool = True) -> PacketStream:
+        """The packets for a new connection. It plays from its first packet on, which ends the stream before it.
+
+        Args:
+            paced: Whether a packet comes every 20 ms; else they come as fast as there is sound for them, and none for
+                silence: for a client that plays what it was sent by its own clock.
+        """
+        return PacketStream(self, self.clock, paced=paced)
 
     def begin_stream(self, stream: PacketStream) -> None:
         """A connection asks for its first packet: it is the one that plays now; for the stream."""
@@ -216,6 +237,20 @@ class Sender:
         """Whether there is a whole frame to send now."""
         return self._playout.ready
 
+    @property
+    def finishing(self) -> bool:
+        """Whether there is less than a frame to send, and no more will follow it soon."""
+        return self._playout.finishing
+
+    def wake(self) -> None:
+        """A stream was closed: let it see that, should it wait for more."""
+        self._wrote.set()
+
+    async def more(self) -> None:
+        """Wait until something was written, or an utterance ended. Cancelled by: who waits; for a stream."""
+        self._wrote.clear()
+        await self._wrote.wait()
+
     def read(self) -> Samples | None:
         """The next 20 ms, float32[960], or None for silence; for the stream."""
         samples = self._playout.read()
@@ -224,6 +259,14 @@ class Sender:
         while self._marks and self._marks[0][0] < self._playout.consumed:
             self._marks.popleft()[1](now_ns)
         return samples
+
+    def passed_end(self) -> bool:
+        """Whether an utterance was complete with what was read last; for the stream."""
+        passed = False
+        while self._ends and self._ends[0] <= self._playout.consumed:
+            self._ends.popleft()
+            passed = True
+        return passed
 
     async def _after_read(self) -> None:
         self._read.clear()
@@ -247,8 +290,9 @@ class Sender:
 class PacketStream:
     """The packets of one connection; made by :meth:`Sender.stream`."""
 
-    def __init__(self, sender: Sender, clock: Callable[[], int]) -> None:
+    def __init__(self, sender: Sender, clock: Callable[[], int], *, paced: bool = True) -> None:
         self.closed = asyncio.Event()
+        self._paced = paced
         self._sender = sender
         self._clock = clock
         self._schedule = Schedule()
@@ -259,6 +303,7 @@ class PacketStream:
     def close(self) -> None:
         """No packet will follow."""
         self.closed.set()
+        self._sender.wake()
         # At once: PyAV gives an encoder a thread a core, and these should not wait for the garbage collector.
         self._encoder = None
 
@@ -271,25 +316,44 @@ class PacketStream:
         if not self._begun and not self.closed.is_set():
             self._begun = True
             self._sender.begin_stream(self)
+        if not self._paced:
+            return await self._next_sound()
         while not self.closed.is_set():
             now_ns = self._clock()
             wait_ns = self._schedule.wait_ns(now_ns)
             if wait_ns <= 0:
                 if not self._sender.ready:
                     self._sender.skipped += self._schedule.skip_overdue(now_ns)
-                samples = self._sender.read()
-                payload = self._encode(samples)
-                if samples is not None:
-                    for listener in self._sender.listeners:
-                        listener(samples, payload, self._schedule.due_ns)
-                self._sender.sent += 1
-                return OutgoingPacket(payload, self._schedule.take(), samples)
+                return self._packet(self._schedule.due_ns)
             try:
                 async with asyncio.timeout(wait_ns / NS_PER_S):
                     await self.closed.wait()
             except TimeoutError:
                 continue
         raise SenderClosed
+
+    async def _next_sound(self) -> OutgoingPacket:
+        """The next packet as soon as there is sound for it."""
+        sender = self._sender
+        while not self.closed.is_set():
+            if not (sender.ready or sender.finishing):
+                if sender.passed_end():  # all of it was read before that was known
+                    return OutgoingPacket(b"", self._schedule.take(), ends=True)
+                await sender.more()
+                continue
+            await asyncio.sleep(0)  # speech that waits here by the half minute is not to hold up the loop
+            if not self.closed.is_set() and (sender.ready or sender.finishing):
+                return self._packet(self._clock())
+        raise SenderClosed
+
+    def _packet(self, due_ns: int) -> OutgoingPacket:
+        samples = self._sender.read()
+        payload = self._encode(samples)
+        if samples is not None:
+            for listener in self._sender.listeners:
+                listener(samples, payload, due_ns)
+        self._sender.sent += 1
+        return OutgoingPacket(payload, self._schedule.take(), samples, self._sender.passed_end())
 
     def _encode(self, samples: Samples | None) -> bytes:
         self._silent_frames = 0 if samples is not None else self._silent_frames + 1

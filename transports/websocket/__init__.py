@@ -1,0 +1,1 @@
+"""PCM over a WebSocket: a peer on a session's line for clients that have no WebRTC."""
