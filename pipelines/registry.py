@@ -24,6 +24,7 @@ BUILTINS: Mapping[str, str] = {
     "app_sink": "tolmach.pipelines.builtin.app:APP_SINK",
     "app_src": "tolmach.pipelines.builtin.app:APP_SRC",
     "canary_ast": "tolmach.processors.canary.spec:SPEC",
+    "caption_sink": "tolmach.transports.webrtc.spec:CAPTION_SINK",
     "capsfilter": "tolmach.pipelines.builtin.pass_through:CAPSFILTER",
     "espeak_tts": "tolmach.processors.espeak.spec:SPEC",
     "fake_sink": "tolmach.pipelines.builtin.trial_ends:FAKE_SINK",

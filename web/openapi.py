@@ -146,6 +146,16 @@ class Missing(_Answer):
     elements: list[str]
 
 
+class Seat(_Answer):
+    """A place of a room."""
+
+    seat: str
+    lang: str
+    speaks: bool
+    hears: bool
+    reads: bool
+
+
 class GraphInfo(_Answer):
     """A live graph."""
 
@@ -158,6 +168,7 @@ class GraphInfo(_Answer):
     params: list[Param]
     settings: list[Setting]
     licences: list[Licence]
+    seats: list[Seat] = Field(description="Empty for a session's graph; else who sits where in a room of it.")
     missing: list[Missing]
     missing_text: str
     diagnostics: list[dict[str, Any]]
@@ -255,6 +266,7 @@ class CaptionInfo(_Answer):
     language_confidence: float | None
     language_kept: bool
     unspoken: bool
+    speaker: str
 
 
 class SessionState(_Answer):

@@ -6,21 +6,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message
 from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.errors import GraphError, TolmachError
+from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.runtime.runner import GraphRunner
 from tolmach.processors.hosting import HOSTS
 from tolmach.transports.audience import Seats
 from tolmach.transports.peer import Peer
 from tolmach.transports.webrtc.aiortc_hooks import preload_libraries
 from tolmach.transports.webrtc.connection import ConnectionSettings
-from tolmach.transports.webrtc.session_line import RESOURCE, Line
+from tolmach.transports.webrtc.session_line import Line, line_resource
 from tolmach.transports.webrtc.signalling.ice_agent import ice_servers_json
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
 from tolmach.web.catalogue.catalogue import GraphCatalogue
+from tolmach.web.catalogue.seats import SeatPlan, require_session_graph
 from tolmach.web.errors import ApiError, without_paths
 from tolmach.web.event_loop import Garbage, LoopLag
 from tolmach.web.metrics import Metrics, Places, Snapshot
@@ -31,7 +33,7 @@ from tolmach.web.sessions.session import Session, Terms
 from tolmach.web.settings import ServerSettings
 from tolmach.web.voices import Voices
 
-__all__ = ["Service", "Warmer"]
+__all__ = ["Part", "Service", "Warmer"]
 
 Arrived = TypeVar("Arrived")
 
@@ -113,15 +115,16 @@ class Warmer:
 
     async def _warm(self, name: str) -> None:
         graph = await self._catalogue.load(name, {}, {})
-        line = Line()
+        lines = {line_resource(seat): Line() for seat in SeatPlan(graph).seats}
         bus = Bus()
         bus.subscribe(self._note)
-        runner = GraphRunner(graph, bus=bus, warm=True, resources={RESOURCE: line})
+        runner = GraphRunner(graph, bus=bus, warm=True, resources=lines)
         runner.finish()
         try:
             result = await runner.run()
         finally:
-            await line.close()
+            for line in lines.values():
+                await line.close()
         if result.error is not None:
             raise result.error
         self._on_loaded(name)
@@ -134,6 +137,19 @@ class Warmer:
 log = logging.getLogger(__name__)
 
 
+class Part(Protocol):
+    """What a door keeps beside the sessions of the pool, and what has to end with the server."""
+
+    async def drain(self, within_s: float) -> None:
+        """Take nothing new; end gracefully what there is, within this time."""
+
+    async def stop(self) -> None:
+        """End everything at once. Safe twice, and without :meth:`drain`."""
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """What runs there now has counted so far."""
+
+
 class Service:
     """One server's parts; make it inside the event loop.
 
@@ -142,10 +158,12 @@ class Service:
 
     Attributes:
         seats: The places of those who only listen, in whichever session or room.
+        parts: What doors have added.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
+        self.parts: list[Part] = []
         self.catalogue = GraphCatalogue(
             settings.graphs, default=settings.default_graph, trust_params=settings.trust_params
         )
@@ -201,11 +219,14 @@ class Service:
 
     async def drain(self) -> None:
         """No new sessions; end those there are after ``linger_s``, gracefully as far as ``drain_s`` goes."""
-        await self.pool.drain(self.settings.drain_s)
+        within_s = self.settings.drain_s
+        await asyncio.gather(self.pool.drain(within_s), *(part.drain(within_s) for part in self.parts))
 
     async def stop(self) -> None:
         """End everything at once. Safe twice."""
         await self.pool.drain(0)
+        for part in self.parts:
+            await part.stop()
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.wait([self._warming])
@@ -250,7 +271,7 @@ class Service:
             self.count_offer(address)
             self.pool.admit(address)
             session_id = self.pool.new_id()
-            graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
+            graph = await self._load(choice)
             return await self.pool.open(address, choice, graph, session_id, arrive)
         except (ApiError, GraphError, SignallingError):
             self.metrics.session_ended("refused")
@@ -264,7 +285,7 @@ class Service:
         choice = choice or session.choice
         if choice is None:
             raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
-        graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
+        graph = await self._load(choice)
         self.pool.require_open()
         answer = await session.call(offer)
         session.play(choice, graph)
@@ -274,13 +295,19 @@ class Service:
         """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
         self.pool.require_open()
         try:
-            graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
+            graph = await self._load(choice)
             self.pool.require_open()
             session.play(choice, graph)
         except (ApiError, GraphError) as error:
             # What a client has asked for is not in the log: it may be anything.
             log.info("session %s: a switch is refused (%s)", session.short, type(error).__name__)
             raise
+
+    async def _load(self, choice: Choice) -> Graph:
+        """The graph for a session; one for a room is refused."""
+        graph = await self.catalogue.load(choice.graph, choice.params, choice.settings)
+        require_session_graph(graph)
+        return graph
 
     def _loaded(self, graph: str) -> None:
         self._garbage.loaded(graph)
@@ -295,6 +322,8 @@ class Service:
     def _snapshots(self) -> Iterator[Snapshot]:
         for session in self.pool:
             yield from session.snapshots()
+        for part in self.parts:
+            yield from part.snapshots()
 
     # State --------------------------------------------------------------------------------------------------------
 

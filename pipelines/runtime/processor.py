@@ -124,7 +124,6 @@ class ElementProcessor(FrameProcessor):
                 live=any(graph.nodes[name].spec.live for found in sources.values() for name in found),
                 resources=resources,
                 failure=lambda: pipeline.failure,
-                host=graph.host,
             ),
         )
 

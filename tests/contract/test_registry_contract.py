@@ -51,6 +51,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             models=True,
         ),
     ),
+    "caption_sink": (Case(), Case({"seat": "en"})),
     "capsfilter": (Case(), Case({"caps": "audio/raw, rate=16000, channels=1"})),
     "espeak_tts": (Case({"lang": "en"}), Case({"lang": "ru"})),
     "fake_sink": (Case(),),

@@ -1,4 +1,4 @@
-"""``webrtc_src`` and ``webrtc_sink``: the two ends of a live graph, on one line."""
+"""``webrtc_src`` and ``webrtc_sink``: the two ends of a live graph, on one line, or on those of a room's seats."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from tolmach.pipelines.element import Context, Element, SourceElement
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Frame, Samples, UtteranceEnd, UtteranceStart
 from tolmach.transports.mono import MonoConverter
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
-from tolmach.transports.webrtc.session_line import RESOURCE, Line, Microphone, Speaker
+from tolmach.transports.webrtc.session_line import Line, Microphone, Speaker, line_resource
 from tolmach.transports.webrtc.spec import WebrtcSinkSettings, WebrtcSrcSettings
 
-__all__ = ["WebrtcSink", "WebrtcSrc"]
+__all__ = ["CaptionSink", "WebrtcSink", "WebrtcSrc"]
 
 _NOTHING: Samples = np.zeros(0, np.float32)
 
 
-def _line_of(context: Context) -> Line:
-    """The line of the session that the graph runs for.
+def _line_of(context: Context, seat: str) -> Line:
+    """The line of the session that the graph runs for, or of a seat of its room.
 
     Raises:
         ElementError: If it runs for none; says what to do.
     """
-    line = context.resource(RESOURCE, Line)
+    line = context.resource(line_resource(seat), Line)
     if line is None:
         text = "it has no live session; run this graph with `tolmach serve`, which gives it one"
+        if seat:
+            text = f"nobody can be at its seat {seat!r}; run this graph with `tolmach serve` and open a room with it"
         raise context.error(f"element {context.name!r}: {text}")
     return line
 
@@ -43,7 +45,7 @@ class WebrtcSrc(SourceElement):
 
     async def start(self) -> None:
         """Take a place at the line's microphone. Raises ElementError if there is no such session."""
-        line = _line_of(self.context)
+        line = _line_of(self.context, self.settings.seat)
         s = self.settings
         jitter = dataclasses.replace(
             JitterSettings(),
@@ -67,8 +69,8 @@ class WebrtcSrc(SourceElement):
             raise self.context.error("it was not started")
         overflowed, reported_ns = 0, -NS_PER_S
         while (frame := await microphone.read()) is not None:
-            if microphone.overflowed > overflowed:
-                lost, overflowed = microphone.overflowed - overflowed, microphone.overflowed
+            lost, overflowed = microphone.overflowed - overflowed, microphone.overflowed
+            if lost > 0:  # else another connection counts from 0
                 what = "1 packet was" if lost == 1 else f"{lost} packets were"
                 text = f"{what} thrown away: the graph did not take what it heard in time."
                 self.context.post(DroppedMessage(text, {"packets": lost}, pts_ns=frame.pts_ns))
@@ -120,7 +122,7 @@ class WebrtcSink(Element):
 
     async def start(self) -> None:
         """Take a place at the line's speaker. Raises ElementError if there is no such session."""
-        self._line = _line_of(self.context)
+        self._line = _line_of(self.context, self.settings.seat)
         self._speaker = self._line.speaker(cushion_ms=self.settings.cushion_ms)
         self._converter = None
         self._starting = None
@@ -183,3 +185,10 @@ class WebrtcSink(Element):
         heard_ns = line.now_ns()
         source_end_ns = start.pts_ns if start.source_end_ns is None else start.source_end_ns
         self.context.post(HeardMessage(start.utterance, heard_ns, heard_ns - source_end_ns, pts_ns=start.pts_ns))
+
+
+class CaptionSink(Element):
+    """Takes texts; whoever reads them is told by the runtime, as they flow here."""
+
+    async def process(self, frame: Frame, pad: str) -> None:
+        """Nothing is left to do."""

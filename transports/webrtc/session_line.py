@@ -18,13 +18,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tolmach.pipelines.frames import NS_PER_MS, AudioFrame, Samples, samples_to_ns
+import numpy as np
+
+from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, AudioFrame, Samples, samples_to_ns
 from tolmach.pipelines.listener import Listener
 from tolmach.transports.audience import Audience, Seats
 from tolmach.transports.peer import AudioInput, OnPeer, Peer
 from tolmach.transports.webrtc.connection import Connection, ConnectionSettings
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
+from tolmach.transports.webrtc.opus import RTP_RATE_HZ
 from tolmach.transports.webrtc.outgoing.broadcast import UNHEARD
 from tolmach.transports.webrtc.outgoing.sender import PacketSource, Sender
 from tolmach.transports.webrtc.signalling.sdp import SignallingError
@@ -32,15 +35,34 @@ from tolmach.transports.webrtc.signalling.sdp import SignallingError
 RESOURCE = "line"
 """Name under which a runner is handed the line of its session."""
 
+
+def line_resource(seat: str) -> str:
+    """Name under which a runner is handed the line of a seat of its room; of "", the line of its session."""
+    return f"{RESOURCE}:{seat}" if seat else RESOURCE
+
+
 _HISTORY_NS = 500 * NS_PER_MS
 """Silence handed to the next graph with the microphone: its detector's pre-roll (300 ms by default) and the run-in of
 its filters, so that a word which begins at that moment has its first sound."""
+
+
+_HUSH_NS = 20 * NS_PER_MS
+_MAX_HUSH_NS = 30_000 * NS_PER_MS
+"""Silence given for somebody who has left in the middle of a sentence, at most; a longest utterance is 20 s."""
+
+
+class Epoch:
+    """When media time began: the transit time of the first packet, ns. Lines that share one share their clock."""
+
+    origin_ns: int | None = None
 
 
 class Line(Listener):
     """The place where a session's connection and graph meet.
 
     Args:
+        epoch: Whose media time it has; a time of its own by default.
+        stays: Whether the microphone waits for the next connection when one has closed, instead of ending.
         on_open: Called when a connection's data channel is open.
         on_lost: Called when the connection has closed by itself: the peer hung up, vanished or never connected.
         clock: Monotonic clock, ns.
@@ -56,10 +78,13 @@ class Line(Listener):
     def __init__(
         self,
         *,
+        epoch: Epoch | None = None,
+        stays: bool = False,
         on_open: OnPeer | None = None,
         on_lost: OnPeer | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self.stays = stays
         self.sender = Sender(clock=clock)
         self.gate = PlaybackGate()
         self.sender.listeners.append(self._played)
@@ -75,7 +100,7 @@ class Line(Listener):
         self._speakers: deque[Speaker] = deque()
         self._changed = asyncio.Event()
         self._finishing = False
-        self._origin_transit_ns: int | None = None
+        self._epoch = epoch or Epoch()
         self._offset_ns: int | None = None  # of the connection's media time; None until its first frame was read
         self._end_ns = 0
         self._undecided: deque[AudioFrame] = deque()  # in their places, as heard; of the first, the gate holds a part
@@ -182,11 +207,12 @@ class Line(Listener):
 
     def now_ns(self) -> int:
         """Media time at this moment on the peer's capture clock, ns; 0 before it begins."""
-        if self._origin_transit_ns is None:
+        origin_ns = self._epoch.origin_ns
+        if origin_ns is None:
             return 0
         if self.connection is not None and self._offset_ns is not None:
             return self.connection.receiver.media_now_ns() + self._offset_ns
-        return self._clock() - self._origin_transit_ns
+        return self._clock() - origin_ns
 
     def waiting_ns(self) -> int:
         """How much speech waits to be heard, ns."""
@@ -199,10 +225,10 @@ class Line(Listener):
 
     def _place(self, frame: AudioFrame, receiver: AudioInput, *, gated: bool) -> None:
         """Put a frame of the connection on the line's clock, and let what the gate has decided be read."""
-        if self._origin_transit_ns is None:
-            self._origin_transit_ns = receiver.transit_ns
+        if self._epoch.origin_ns is None:
+            self._epoch.origin_ns = receiver.transit_ns
         if self._offset_ns is None:
-            self._offset_ns = max(receiver.transit_ns - self._origin_transit_ns, self._end_ns) if self._end_ns else 0
+            self._offset_ns = max(receiver.transit_ns - self._epoch.origin_ns, self._end_ns)
         placed = AudioFrame(frame.samples, frame.rate_hz, frame.pts_ns + self._offset_ns)
         self._end_ns = placed.end_ns
         if not gated:
@@ -211,6 +237,13 @@ class Line(Listener):
             return
         self._undecided.append(placed)
         self._decide(self.gate.heard(frame.samples[:, 0], receiver.transit_ns + frame.pts_ns))
+
+    def _hush(self) -> AudioFrame:
+        """The next 20 ms of silence, in place of somebody who is not there."""
+        samples = np.zeros((RTP_RATE_HZ * _HUSH_NS // NS_PER_S, 1), np.float32)
+        frame = AudioFrame(samples, RTP_RATE_HZ, self._end_ns)
+        self._end_ns = frame.end_ns
+        return frame
 
     def _let_go(self, *, is_open: bool) -> None:
         """Let what the gate holds be read, as heard or as silence."""
@@ -305,9 +338,14 @@ class Microphone:
         self._receiver: AudioInput | None = None
         self._history: deque[AudioFrame] = deque()  # what the graph before has read last
         self._history_of_next: deque[AudioFrame] = deque()
+        self._resting = True
+        self._hushed_ns = 0  # of silence given since somebody left
 
     async def read(self) -> AudioFrame | None:
         """The next frame, mono, 48 kHz, in the line's media time; waits for the turn.
+
+        On a line that stays, whoever leaves in the middle of a sentence is followed by silence, so that it is closed;
+        then the next connection is waited for.
 
         Returns:
             None when there will be none: the connection is gone, the line closed, or :meth:`release` was called.
@@ -331,13 +369,24 @@ class Microphone:
                 self._receiver = connection.receiver
                 frame = await connection.receiver.read()
                 if frame is not None:
+                    self._hushed_ns = 0
                     line._place(frame, connection.receiver, gated=self.gated)
                 elif connection.closed.is_set() or connection.receiver.ended:
                     ended = True
             if ended:
                 line._let_go(is_open=False)
-                if not line._placed:
+                if line._placed:
+                    continue
+                if not line.stays:
                     return None
+                if not self._resting and self._hushed_ns < _MAX_HUSH_NS:
+                    self._hushed_ns += _HUSH_NS
+                    await asyncio.sleep(_HUSH_NS / NS_PER_S)
+                    return line._hush()
+                self._receiver = None
+                present = line.connection
+                if present is None or present.closed.is_set() or present.receiver.ended:
+                    await line._changed.wait()
         return None
 
     @property
@@ -354,6 +403,7 @@ class Microphone:
 
     def at_rest(self, frame: AudioFrame) -> None:
         """Nobody speaks in what was read up to this frame: it may be handed to the next graph as its past."""
+        self._resting = True
         history = self._history_of_next
         history.append(frame)
         while history and frame.end_ns - history[0].end_ns >= _HISTORY_NS:
@@ -361,6 +411,7 @@ class Microphone:
 
     def in_speech(self) -> None:
         """What was read so far is (or may be) part of an utterance of this graph."""
+        self._resting = False
         self._history_of_next.clear()
 
     def release(self) -> None:

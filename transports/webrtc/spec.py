@@ -6,7 +6,17 @@ from pydantic import model_validator
 
 from tolmach.pipelines.element import ElementSpec, Field, Live, Pad, Settings
 
-__all__ = ["WEBRTC_SINK", "WEBRTC_SRC", "WebrtcSinkSettings", "WebrtcSrcSettings"]
+__all__ = [
+    "CAPTION_SINK",
+    "WEBRTC_SINK",
+    "WEBRTC_SRC",
+    "CaptionSinkSettings",
+    "WebrtcSinkSettings",
+    "WebrtcSrcSettings",
+]
+
+_SEAT = r"^([A-Za-z0-9][A-Za-z0-9-]{0,34})?$"
+"""A word, or a language tag (BCP-47: 35 characters hold any that is in use)."""
 
 
 class WebrtcSrcSettings(Settings):
@@ -22,6 +32,11 @@ class WebrtcSrcSettings(Settings):
         True,
         description="Give everything on evenly, after that delay, as audio that is played as it comes needs; off: only "
         "what is missing is waited for, which a recogniser has sooner.",
+    )
+    seat: str = Field(
+        "",
+        pattern=_SEAT,
+        description="Who of a room speaks here, a word or their language (`en`); empty: the client of a session.",
     )
     hold_ms: int = Field(
         1000,
@@ -57,7 +72,7 @@ played as it comes: with `paced: false` packets in order do not wait, and transl
 
 When packets stop, 60 ms are concealed, then the stream waits `hold_ms` for words that may be on their way and goes on
 in silence, so that an open utterance ends. The stream ends with the connection, or between two utterances when another
-graph of the session is ready to take over.
+graph of the session is ready to take over. At a `seat` of a room it waits for whoever sits there next.
 
 With `gate_playback` what comes back of the session's own speech (loudspeakers instead of headphones) is taken out, and
 is silence unless somebody speaks over it; what was played is known, and compared with what is heard. Until it is known
@@ -71,6 +86,12 @@ class WebrtcSinkSettings(Settings):
 
     cushion_ms: int = Field(
         20, ge=0, le=500, description="Audio kept in reserve so that a busy moment here is not heard, ms."
+    )
+    seat: str = Field(
+        "",
+        pattern=_SEAT,
+        description="Who of a room hears this, a word or the language they hear (`ru`): one person, if they also speak "
+        "(`webrtc_src`), else as many as come; empty: the client of a session.",
     )
 
 
@@ -87,4 +108,24 @@ utterances waits for its turn and is never shortened; when each one is heard goe
 start). Audio that is not cut into utterances belongs to the moment: what has piled up is left out again in silences,
 then by single pitch periods, at worst dropped, so that latency returns to `cushion_ms`.""",
     example="{type: webrtc_sink}",
+)
+
+
+class CaptionSinkSettings(Settings):
+    """Settings of ``caption_sink``."""
+
+    seat: str = Field("", pattern=_SEAT, description="Who of a room reads these texts; empty: the client of a session.")
+
+
+CAPTION_SINK = ElementSpec(
+    type="caption_sink",
+    summary="Show texts to those at a seat of a room.",
+    settings=CaptionSinkSettings,
+    pads=(Pad.sink("text/x-translation"),),
+    build="tolmach.transports.webrtc.elements:CaptionSink",
+    doc="""\
+Those at a seat read the texts that become what they hear. This is for the others: captions of what was said, for
+those who hear it as it was said, or who hear nothing. Texts are told as they flow; there is nothing to wait for, and
+without a live server they go nowhere.""",
+    example="{type: caption_sink, seat: en}",
 )

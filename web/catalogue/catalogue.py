@@ -38,7 +38,7 @@ class GraphCatalogue:
 
     Args:
         graphs: A graph file, or a folder of ``*.yaml`` and ``*.yml``.
-        default: Name of the graph a page begins with; None for the first that can be used.
+        default: Name of the graph a page begins with; None for the first that a session can have.
         trust_params: Whether clients may give every param, see :class:`tolmach.web.settings.ServerSettings`.
     """
 
@@ -89,7 +89,8 @@ class GraphCatalogue:
         """Name of the graph a page begins with; None while none can be used."""
         if self._default in self._live:
             return self._default
-        return next((live.name for live in self.graphs() if live.ok), None)
+        usable = [live for live in self.graphs() if live.ok]
+        return next((live.name for live in sorted(usable, key=lambda live: live.for_room)), None)
 
     async def wait_changed(self, revision: int) -> int:
         """Wait until :attr:`revision` is another one than ``revision``; returns it."""

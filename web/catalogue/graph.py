@@ -33,12 +33,13 @@ from tolmach.web.catalogue.live_settings import (
     require_params_allowed,
     require_settings_live,
 )
+from tolmach.web.catalogue.seats import HEARS, SPEAKS, seats_of
 
 __all__ = ["MAX_FILES", "SINK", "SRC", "GraphFile", "LiveGraph", "is_live", "named", "read_files"]
 
 log = logging.getLogger(__name__)
 
-SRC, SINK = "webrtc_src", "webrtc_sink"
+SRC, SINK = SPEAKS, HEARS
 MAX_FILES = 100
 """Of a folder, by name; the rest is not read."""
 _REVISION_DIGITS = 12
@@ -77,6 +78,11 @@ class LiveGraph:
         return self.graph is not None
 
     @property
+    def for_room(self) -> bool:
+        """Whether it is for several people, and no session can have it."""
+        return self.graph is not None and bool(seats_of(self.graph))
+
+    @property
     def revision(self) -> str | None:
         """What tells this version of the graph from others; None while it has never been right.
 
@@ -102,6 +108,7 @@ class LiveGraph:
             "params": [self._param(param, is_locked(param, trust_params)) for param in self.params],
             "settings": [setting.as_json() for setting in live_settings(graph)] if graph else [],
             "licences": _licences(graph) if graph else [],
+            "seats": seats_of(graph) if graph else [],
             "diagnostics": json.loads(format_json(self.diagnostics)),
             "diagnostics_text": self.diagnostics_text,
         }

@@ -14,7 +14,7 @@ from tolmach.web.settings import ServerSettings
 
 __all__ = ["install_doors"]
 
-_MODULES: dict[str, str] = {"openai": "tolmach.web.doors.openai"}
+_MODULES: dict[str, str] = {"openai": "tolmach.web.doors.openai", "rooms": "tolmach.web.doors.rooms"}
 """Name of a door (see :data:`tolmach.web.settings.DOORS`) → its module."""
 
 

@@ -8,9 +8,9 @@ included.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from tolmach.pipelines.bus import (
     HeardMessage,
@@ -25,13 +25,12 @@ from tolmach.pipelines.bus import (
 )
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S, CutBy, EndReason, UtteranceEnd
 from tolmach.transports.peer import Peer
-from tolmach.transports.webrtc.session_line import Line
 from tolmach.transports.webrtc.signalling import messages
 from tolmach.web.errors import without_paths
 from tolmach.web.sessions.run import Choice, Run
-from tolmach.web.sessions.transcript import Caption, Transcript
+from tolmach.web.sessions.transcript import Caption, RunNumbers, Transcript
 
-__all__ = ["Narrator", "Timing", "Timings"]
+__all__ = ["Narrator", "Place", "Timing", "Timings", "Told"]
 
 _REMEMBERED = 200
 """Utterances under way at a time; far more than the engines hold."""
@@ -142,11 +141,29 @@ PAGE = 50
 """Captions told again at a time, some 20 kB."""
 
 
+class Told(Protocol):
+    """Who can be told something: a client, or all who listen."""
+
+    def tell(self, kind: str, fields: Mapping[str, Any], *, ephemeral: bool = False) -> object:
+        """Say it; see :meth:`tolmach.transports.peer.Peer.tell`."""
+
+
+class Place(Protocol):
+    """Where a narrator's clients are: a line."""
+
+    @property
+    def connection(self) -> Told | None:
+        """Who is there now."""
+
+    def now_ns(self) -> int:
+        """Media time at this moment, ns."""
+
+
 class Narrator:
     """Turns what graphs say into messages of docs/LIVE.md, and keeps what a client that comes back must hear again.
 
     Args:
-        line: Its connection, if there is one, takes the messages.
+        place: Who is there takes the messages.
         on_first_audio: Takes the time from the end of speech to its first translated audio, s; less than 0 where that
             was heard before.
         on_voice_lag: Takes how far the voice is behind, s, for each text that it begins to speak.
@@ -159,14 +176,14 @@ class Narrator:
 
     def __init__(
         self,
-        line: Line,
+        place: Place,
         on_first_audio: Callable[[float], None],
         on_voice_lag: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.transcript = Transcript()
         self.speaking = False
         self.spoke_s = time.monotonic()
-        self._line = line
+        self._place = place
         self._on_first_audio = on_first_audio
         self._on_voice_lag = on_voice_lag
         self._timings = Timings()
@@ -181,8 +198,8 @@ class Narrator:
             ephemeral: Whether it is of the moment, and not worth sending to a client that is far behind.
             fields: What it says.
         """
-        if self._line.connection is not None:
-            self._line.connection.tell(kind, fields, ephemeral=ephemeral)
+        if self._place.connection is not None:
+            self._place.connection.tell(kind, fields, ephemeral=ephemeral)
 
     def greet(self, session: str, choice: Choice | None, *, resumed: bool) -> None:
         """Tell a new connection where it is; :meth:`replay` tells what was said so far."""
@@ -201,7 +218,7 @@ class Narrator:
         """
         keys = [caption.key for caption in self.transcript]
         for at in range(0, len(keys), PAGE):
-            if connection is not self._line.connection:
+            if connection is not self._place.connection:
                 return
             for key in keys[at : at + PAGE]:
                 caption = self.transcript.get(key)
@@ -242,47 +259,57 @@ class Narrator:
 
     def heard_of(self, run: Run, message: Message) -> None:
         """Take a message of a graph's bus."""
-        now_ns = self._line.now_ns()
+        self.take(run.numbers, message)
+
+    def take(self, numbers: RunNumbers, message: Message, speaker: str = "") -> None:
+        """Take a message of a bus.
+
+        Args:
+            numbers: Numbers of the utterances of that graph, or of one speaker in it.
+            message: What was posted.
+            speaker: The seat of who spoke, in a room.
+        """
+        now_ns = self._place.now_ns()
         timing: Timing | None = None
         match message:
             case UtteranceStartMessage(frame=start):
                 self._tell_speech(True, start.pts_ns)
             case UtteranceEndMessage(frame=end):
                 self._tell_speech(False, end.end_ns)
-                timing = self._timings.closed(run.numbers[end.utterance], end, now_ns)
+                timing = self._timings.closed(numbers[end.utterance], end, now_ns)
                 self._tell_first_audio(timing)
             case TranslationMessage(frame=translation):
-                caption = Caption.of(translation, run.numbers[translation.utterance])
+                caption = Caption.of(translation, numbers[translation.utterance], speaker)
                 self.transcript.add(caption)
                 self.send("caption", **caption.as_json(), replayed=False)
                 timing = self._timings.translated(caption.utterance, now_ns) if caption.final else None
             case VoiceMessage(frame=voice):
-                timing = self._timings.voiced(run.numbers[voice.utterance], now_ns)
+                timing = self._timings.voiced(numbers[voice.utterance], now_ns)
             case VoicePaceMessage():
-                self._tell_pace(run, message)
+                self._tell_pace(numbers, message)
             case UnspokenMessage():
-                self._tell_unspoken(run, message)
+                self._tell_unspoken(numbers, message)
             case HeardMessage():
-                timing = self._timings.heard(run.numbers[message.utterance], message.heard_ns)
+                timing = self._timings.heard(numbers[message.utterance], message.heard_ns)
                 self._tell_first_audio(timing)
-            case NoticeMessage() if self._line.connection is not None:
-                self._line.connection.tell("event", messages.event(replace(message, text=without_paths(message.text))))
+            case NoticeMessage() if self._place.connection is not None:
+                self._place.connection.tell("event", messages.event(replace(message, text=without_paths(message.text))))
         if timing is not None:
             self.send("timeline", **timing.as_json())
 
-    def _tell_pace(self, run: Run, message: VoicePaceMessage) -> None:
+    def _tell_pace(self, numbers: RunNumbers, message: VoicePaceMessage) -> None:
         self._on_voice_lag(message.lag_ns / NS_PER_S)
         self.send(
             "voice",
-            utterance=run.numbers[message.utterance],
+            utterance=numbers[message.utterance],
             part=message.part,
             lag_ms=message.lag_ns // NS_PER_MS,
             tempo=round(message.tempo, 3),
             ephemeral=True,
         )
 
-    def _tell_unspoken(self, run: Run, message: UnspokenMessage) -> None:
-        for caption in self.transcript.mark_unspoken(run.numbers[message.utterance], message.part):
+    def _tell_unspoken(self, numbers: RunNumbers, message: UnspokenMessage) -> None:
+        for caption in self.transcript.mark_unspoken(numbers[message.utterance], message.part):
             self.send("caption", **caption.as_json(), replayed=False)
 
     def _tell_first_audio(self, timing: Timing | None) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -69,6 +69,8 @@ class SessionPool:
     Attributes:
         draining: Whether the server is stopping: it takes no new session.
         finishing: Whether sessions are being asked to end, too: none is resumed and none gets another graph.
+        terms: What each session may use.
+        elsewhere: What else takes places: each gives the addresses of those who have one, in rooms.
     """
 
     def __init__(
@@ -76,11 +78,12 @@ class SessionPool:
     ) -> None:
         self.draining = False
         self.finishing = False
+        self.elsewhere: list[Callable[[], Iterable[str]]] = []
         self._server = server
         self._emptied = asyncio.Event()
         self._on_ended = on_ended
         self._limits = limits
-        self._terms = terms
+        self.terms = terms
         self._live: dict[str, Session] = {}
         self._ended: dict[str, Session] = {}
 
@@ -98,7 +101,7 @@ class SessionPool:
         """
         if self.draining:
             raise _stopping()
-        self._require_place(address)
+        self.require_place(address)
 
     def require_open(self) -> None:
         """Ask whether sessions go on. Raises ApiError 503 when they are being asked to end."""
@@ -128,7 +131,7 @@ class SessionPool:
         """
         self.admit(address)
         self._make_room()
-        session = Session(session_id, address, self._terms, self._has_ended, self._has_connected)
+        session = Session(session_id, address, self.terms, self._has_ended, self._has_connected)
         self._live[session.id] = session
         try:
             answer = await arrive(session)
@@ -143,17 +146,28 @@ class SessionPool:
     def _connected(self) -> list[Session]:
         return [session for session in self if session.proven]
 
-    def _require_place(self, address: str) -> None:
-        connected, most, share = self._connected(), self._limits.max_sessions, self._limits.max_per_address
-        if len(connected) >= most:
+    def _places_taken(self) -> list[str]:
+        """The address of each who has a place."""
+        here = [session.address for session in self._connected()]
+        return here + [address for addresses in self.elsewhere for address in addresses()]
+
+    def require_place(self, address: str) -> None:
+        """Ask whether somebody of this address may have a place now. Raises ApiError 503."""
+        taken, most, share = self._places_taken(), self._limits.max_sessions, self._limits.max_per_address
+        if len(taken) >= most:
             raise ApiError(503, "busy", f"all {most} places are taken; try again when somebody has finished", 15)
-        if share is not None and sum(session.address == address for session in connected) >= share:
+        if share is not None and taken.count(address) >= share:
             raise ApiError(503, "busy", f"{share} sessions run from this address already; end one of them first", 15)
+
+    @property
+    def max_waiting(self) -> int:
+        """See :attr:`Limits.max_waiting`."""
+        return self._limits.max_waiting
 
     def _make_room(self) -> None:
         """Let one more wait for its connection."""
         waiting = [session for session in self if not session.proven]  # in the order in which they came
-        if len(waiting) < self._limits.max_waiting:
+        if len(waiting) < self.max_waiting:
             return
         of_address = Counter(session.address for session in waiting)
         most = max(of_address.values())
@@ -163,7 +177,7 @@ class SessionPool:
     def _has_connected(self, session: Session) -> str | None:
         """Whether a session may take a place: why not, if others have taken the last one meanwhile."""
         try:
-            self._require_place(session.address)
+            self.require_place(session.address)
         except ApiError as refused:
             return refused.message
         return None
@@ -251,11 +265,11 @@ class SessionPool:
     @property
     def places_free(self) -> int:
         """How many more sessions may begin; none while the server is stopping."""
-        return 0 if self.draining else max(0, self._limits.max_sessions - len(self._connected()))
+        return 0 if self.draining else max(0, self._limits.max_sessions - len(self._places_taken()))
 
     def as_json(self) -> dict[str, Any]:
         """How full it is."""
-        return {"sessions": len(self._connected()), "max_sessions": self._limits.max_sessions}
+        return {"sessions": len(self._places_taken()), "max_sessions": self._limits.max_sessions}
 
 
 def _stopping() -> ApiError:

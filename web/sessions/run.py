@@ -25,7 +25,6 @@ from tolmach.pipelines.errors import TolmachError
 from tolmach.pipelines.frames import NS_PER_MS
 from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.runtime.runner import GraphRunner
-from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.web.errors import without_paths
 from tolmach.web.metrics import Snapshot
 from tolmach.web.sessions.transcript import RunNumbers
@@ -58,12 +57,12 @@ class Choice:
 
 
 class Run:
-    """A graph on a session's line.
+    """A graph on a session's line, or on those of a room.
 
     Args:
         choice: What it was made from.
         graph: The checked graph.
-        line: The session's line.
+        resources: The line, or the lines, by the names under which elements find them.
         numbers: Session numbers of its utterances.
         on_message: Takes every message of its bus.
         on_state: Called at every change of :attr:`state`.
@@ -73,7 +72,7 @@ class Run:
         self,
         choice: Choice,
         graph: Graph,
-        line: Line,
+        resources: Mapping[str, object],
         numbers: RunNumbers,
         on_message: Callable[[Run, Message], None],
         on_state: Callable[[Run], None],
@@ -94,7 +93,7 @@ class Run:
         self._retries: Counter[str] = Counter()
         bus = Bus()
         bus.subscribe(self._note)
-        self._runner = GraphRunner(graph, bus=bus, trace=True, resources={RESOURCE: line})
+        self._runner = GraphRunner(graph, bus=bus, trace=True, resources=resources)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -24,7 +24,7 @@ from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.pipelines.graph import Graph
 from tolmach.transports.peer import Peer
 from tolmach.transports.webrtc.connection import ConnectionSettings
-from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.transports.webrtc.signalling.sdp import prepare_offer
 from tolmach.web.errors import ApiError
 from tolmach.web.metrics import Snapshot
@@ -234,7 +234,8 @@ class Session:
         for waiting in self._runs[1:] or [run for run in self._runs if run.state == "loading"]:
             if waiting.state in ("loading", "waiting"):
                 waiting.cancel()
-        run = Run(choice, graph, self.line, self._numbers.of_run(), self._narrator.heard_of, self._run_changed)
+        resources = {RESOURCE: self.line}
+        run = Run(choice, graph, resources, self._numbers.of_run(), self._narrator.heard_of, self._run_changed)
         if not self._runs:
             self._choice = choice
         self._runs.append(run)

@@ -48,10 +48,11 @@ class Caption:
     language_confidence: float | None
     language_kept: bool
     unspoken: bool = False
+    speaker: str = ""
 
     @classmethod
-    def of(cls, frame: TranslationFrame, utterance: int) -> Caption:
-        """From a text that flowed, under the session's number.
+    def of(cls, frame: TranslationFrame, utterance: int, speaker: str = "") -> Caption:
+        """From a text that flowed, under the session's number; ``speaker`` is whose seat it is, in a room.
 
         Whatever an engine makes can be told as JSON: halves of characters become question marks, numbers that are none
         are left out.
@@ -73,6 +74,7 @@ class Caption:
             source_text=None if frame.source_text is None else _tellable(frame.source_text),
             language_confidence=_number(frame.language_confidence),
             language_kept=frame.language_kept,
+            speaker=speaker,
         )
 
     @property

@@ -1,0 +1,1 @@
+"""Rooms: several people around one graph, who speak, listen and read at its seats."""

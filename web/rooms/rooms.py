@@ -1,0 +1,141 @@
+"""All rooms of a server: who may open one, those that go on, those whose transcripts can still be had."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from tolmach.pipelines.errors import GraphError
+from tolmach.transports.audience import Seats
+from tolmach.web.catalogue.seats import SeatPlan
+from tolmach.web.errors import ApiError
+from tolmach.web.metrics import Snapshot
+from tolmach.web.rooms.room import Room, RoomTerms
+from tolmach.web.security import OfferLimiter
+from tolmach.web.service import Service
+from tolmach.web.sessions.pool import MAX_KEPT_BYTES
+from tolmach.web.sessions.run import Choice
+
+__all__ = ["Rooms"]
+
+log = logging.getLogger(__name__)
+
+
+class Rooms:
+    """Makes, finds and ends rooms; a part of the service.
+
+    Args:
+        service: Whose places its speakers take, and whose graphs they use.
+        listeners: The places for those who only listen.
+    """
+
+    def __init__(self, service: Service, listeners: Seats) -> None:
+        self.draining = False
+        self._service = service
+        self._listeners = listeners
+        # A hall comes in through one address, so they are counted by room; the code is what not everybody has.
+        self._joins = OfferLimiter(max(2 * listeners.most, 60))
+        self._live: dict[str, Room] = {}
+        self._ended: dict[str, Room] = {}
+        service.pool.elsewhere.append(self.places)
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(tuple(self._live.values()))
+
+    async def open(self, address: str, choice: Choice) -> Room:
+        """A new room, in which nobody is yet.
+
+        Raises:
+            ApiError: 404 if there is no such graph, 429 or 503 if no room may be opened now.
+            GraphError: If the graph, a param or a setting is wrong, or it is no graph for a room.
+        """
+        service = self._service
+        service.count_offer(address)
+        self._require_open()
+        service.pool.admit(address)
+        graph = await service.catalogue.load(choice.graph, choice.params, choice.settings)
+        plan = SeatPlan(graph)
+        if "" in plan.seats:
+            raise GraphError(
+                f"the graph {graph.name!r} is for a session: in a room every webrtc_src and webrtc_sink has a seat"
+            )
+        self._require_open()
+        self._make_room()
+        terms = RoomTerms(service.pool.terms, self._listeners, service.pool.require_place, service.pool.new_id)
+        room = Room(service.pool.new_id(), address, choice, graph, plan, terms, self._has_ended)
+        self._live[room.id] = room
+        log.info("room %s is open: %s", room.short, choice.graph)
+        return room
+
+    def count_join(self, room: Room) -> None:
+        """Count somebody who comes in. Raises ApiError 429 when they come too fast."""
+        self._joins.take(room.id)
+
+    def _require_open(self) -> None:
+        if self.draining or self._service.pool.draining:
+            raise ApiError(503, "draining", "the server is stopping; try again in a minute", 60)
+
+    def _make_room(self) -> None:
+        """Let one more room wait for its first speaker; as with sessions, the oldest makes way."""
+        waiting = [room for room in self if not room.proven]
+        if len(waiting) < self._service.pool.max_waiting:
+            return
+        of_address = Counter(room.address for room in waiting)
+        most = max(of_address.values())
+        oldest = next(room for room in waiting if of_address[room.address] == most)
+        oldest.begin_end("nobody came to speak, and others wait for a room", "unconnected")
+
+    def find(self, room_id: str) -> Room:
+        """A room that goes on or has ended lately.
+
+        Raises:
+            ApiError: 404 if there is none.
+        """
+        self._forget_old()
+        room = self._live.get(room_id) or self._ended.get(room_id)
+        if room is None:
+            raise ApiError(404, "not-found", "there is no such room; it may have ended")
+        return room
+
+    def places(self) -> Iterator[str]:
+        """The address of each who has one of the server's places in a room."""
+        for room in self:
+            yield from room.places()
+
+    def _has_ended(self, room: Room) -> None:
+        self._live.pop(room.id, None)
+        self._ended[room.id] = room
+        self._forget_old()
+        metrics = self._service.metrics
+        metrics.session_ended(room.outcome)
+        for snapshot in room.line_snapshots():
+            metrics.retire(snapshot)
+
+    def _forget_old(self) -> None:
+        settings = self._service.settings
+        oldest = time.monotonic() - settings.keep_ended_s
+        size = sum(room.size for room in self._ended.values())
+        for room_id, room in tuple(self._ended.items()):
+            too_many = len(self._ended) > settings.max_kept or size > MAX_KEPT_BYTES
+            if too_many or (room.ended_at or 0.0) < oldest:
+                del self._ended[room_id]
+                size -= room.size
+
+    async def drain(self, within_s: float) -> None:
+        """No new rooms; let what is under way in each be heard, then end them all."""
+        self.draining = True
+        rooms = list(self)
+        await asyncio.gather(*(room.drained(within_s) for room in rooms))
+        await asyncio.gather(*(room.end("the server is stopping", "drained") for room in rooms))
+
+    async def stop(self) -> None:
+        """End everything at once. Safe twice."""
+        await self.drain(0)
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """What runs in rooms has counted so far."""
+        for room in self:
+            yield from room.snapshots()
