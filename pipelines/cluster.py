@@ -136,6 +136,8 @@ def connect(address: str = "", *, num_cpus: int | None = None) -> Any:
         raise ClusterError(str(error)) from None
     # Before the import: Ray reads them then. It would report its use to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A call after the end, or after the cluster was lost, must not start a cluster of its own.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     require()
     with _connecting:
         try:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.errors import ElementError, TolmachError
+from tolmach.pipelines.model_host import HostPlace
 
 if TYPE_CHECKING:
     # Not at run time: frames bring numpy, half of what `tolmach check` would then spend on imports.
@@ -440,6 +441,7 @@ class Context:
         live: Whether one of these sources keeps the pace of the world.
         resources: What the runner was handed for its elements, by name: see :meth:`resource`.
         failure: What the graph ends with, if not well: what failed it, or that it was cancelled.
+        host: Where the graph wants its models to run; None leaves it to the process.
     """
 
     name: str
@@ -458,6 +460,7 @@ class Context:
     live: bool = False
     resources: Mapping[str, object] = field(default_factory=dict)
     failure: Callable[[], TolmachError | None] = lambda: None
+    host: HostPlace | None = None
 
     def error(self, text: str, pts_ns: int | None = None) -> ElementError:
         """What to raise when the element cannot do its work.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from tolmach.pipelines.caps import Caps
 from tolmach.pipelines.element import ElementSpec, OnError, Pad, Settings, heard_languages
 from tolmach.pipelines.errors import Span
+from tolmach.pipelines.model_host import HostPlace
 
 
 class PadRef(NamedTuple):
@@ -103,6 +104,7 @@ class Graph:
         links: In the order written.
         order: Node names in topological order; among equals the order of declaration.
         commercial: Whether it is to be used commercially, so that nothing may be loaded whose terms forbid it.
+        host: Where its models run, if it says so.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Graph:
     links: tuple[Link, ...]
     order: tuple[str, ...]
     commercial: bool = False
+    host: HostPlace | None = None
     _by_src: dict[str, tuple[Link, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def links_from(self, node: str) -> tuple[Link, ...]:

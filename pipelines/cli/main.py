@@ -181,6 +181,10 @@ _WRONG_PATH = frozenset(
 def _run(arguments: list[str]) -> int:
     command, args = _parse(arguments)
     with logging_to(args.log_level, args.log_file, quiet=getattr(args, "quiet", False)):
+        if place := getattr(args, "model_host", None):
+            from tolmach.pipelines.model_host import HostPlace, choose
+
+            choose(HostPlace.parse(place))
         return command.run(args)
 
 

@@ -113,6 +113,22 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_host(parser: argparse.ArgumentParser, *, short: bool = True) -> None:
+    """Add ``--model-host``; what it says holds for the process (:func:`tolmach.pipelines.model_host.choose`).
+
+    Args:
+        parser: The command's parser.
+        short: Whether ``--host`` means the same.
+    """
+    parser.add_argument(
+        "--model-host",
+        *(["--host"] if short else []),
+        metavar="PLACE",
+        help="where models run: thread, or ray[:ADDRESS][,replicas=N][,num_gpus=F]... (docs/RAY.md); default: as the "
+        "graph says, else thread",
+    )
+
+
 def includes_of(source: GraphSource, args: argparse.Namespace) -> Includes:
     """Where the files may lie that a graph includes; a line includes none."""
     from tolmach.pipelines.language.include import Includes

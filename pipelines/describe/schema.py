@@ -52,6 +52,11 @@ def graph_schema(registry: Registry | None = None) -> dict[str, Any]:
                 "anyOf": [{"type": ["boolean", "null"]}, _VARIABLE],
                 "description": "Whether the graph is to be used commercially: what may not be is refused.",
             },
+            "host": {
+                "type": ["string", "null"],
+                "description": "Where its models run: thread, or ray[:ADDRESS][,replicas=N][,num_gpus=F]...; "
+                "--model-host goes before it.",
+            },
             "include": {
                 "type": ["array", "null"],
                 "description": "Files whose bins are there too; paths start from the folder of this file.",

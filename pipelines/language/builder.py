@@ -27,6 +27,7 @@ from tolmach.pipelines.language.diagnostics import (
 )
 from tolmach.pipelines.language.document import YamlScalar
 from tolmach.pipelines.language.drafts import valid_settings
+from tolmach.pipelines.model_host import HostPlace
 from tolmach.pipelines.registry import Registry
 
 __all__ = ["GraphBuilder", "change_settings"]
@@ -59,6 +60,7 @@ class GraphBuilder:
         name: Name of the graph.
         description: For people.
         commercial: Whether it is to be used commercially: what may not be is refused.
+        host: Where its models run, as ``host`` of a graph file; "" leaves it to the process.
         registry: Element types; what Tolmach ships and what is installed when None.
     """
 
@@ -68,10 +70,12 @@ class GraphBuilder:
         *,
         description: str = "",
         commercial: bool = False,
+        host: str = "",
         registry: Registry | None = None,
     ) -> None:
         stated = _place(f"graph {name!r}") if commercial else None
-        self._described = Description(name, description, commercial=stated)
+        place = HostPlace.parse(host) if host else None
+        self._described = Description(name, description, commercial=stated, host=place)
         self._registry = registry or Registry.default()
         self._added: list[_Added] = []
         self._chains: list[str] = []

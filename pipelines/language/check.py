@@ -47,6 +47,7 @@ from tolmach.pipelines.language.negotiate import negotiate
 from tolmach.pipelines.language.structure import check_ends, check_order, check_outputs, check_queues, topological_order
 from tolmach.pipelines.language.terms import check_terms, voice_lines
 from tolmach.pipelines.language.variables import Expanded, ParamDef, Scope, expand, parse_params, resolve_params
+from tolmach.pipelines.model_host import HostPlace
 from tolmach.pipelines.registry import Registry
 from tolmach.pipelines.shipped import shipped_graph
 
@@ -64,7 +65,7 @@ __all__ = [
 ]
 
 COMMAND_LINE = "<command line>"
-_KEYS = ("version", "name", "description", "commercial", "include", "params", "bins", "elements", "links")
+_KEYS = ("version", "name", "description", "commercial", "host", "include", "params", "bins", "elements", "links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ def check_graph(
             shown = {n: None if v.unset else v.value for n, v in values.items()}
             scope = Scope(values, environment)
             commercial = _commercial(root, scope, problems)
-            document = Description(name, _text(root, "description", problems) or "", path, shown, commercial)
+            host = _host(root, scope, problems)
+            document = Description(name, _text(root, "description", problems) or "", path, shown, commercial, host)
             read_includes(root, file, includes, included, problems)
             level = expand_bins(root, included, given.overrides, scope, problems)
             graph = assemble(document, level, registry or Registry.default(), problems)
@@ -247,6 +249,7 @@ class Description:
         path: The file it comes from, or None.
         params: Values of its params.
         commercial: Where it says that it is to be used commercially; None where it does not.
+        host: Where its models run, if it says so.
     """
 
     name: str
@@ -254,6 +257,7 @@ class Description:
     path: Path | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     commercial: Span | None = None
+    host: HostPlace | None = None
 
 
 class _Given:
@@ -344,6 +348,33 @@ def _commercial(root: YamlMapping, scope: Scope, problems: Diagnostics) -> Span 
     return entry.key_span if said.value is True else None
 
 
+def _host(root: YamlMapping, scope: Scope, problems: Diagnostics) -> HostPlace | None:
+    """Where the graph says that its models run, if it does."""
+    entry = root.get("host")
+    if entry is None or is_null(entry.value):
+        return None
+    said = expand(entry.value, scope, problems)
+    if said.free:
+        # Whoever may give params could have this process join a cluster of theirs, which runs what it likes.
+        problems.add(
+            "bad-value",
+            said.span,
+            f"host is made from param {min(said.free)!r}, which may be anything",
+            hint="list its choices, use ${env:...}, or give --model-host",
+        )
+        return None
+    if said.failed or said.unset:
+        return None
+    if not isinstance(said.value, str):
+        problems.add("bad-value", said.span, "host must be a text", hint="host: ray:auto,replicas=2")
+        return None
+    try:
+        return HostPlace.parse(said.value)
+    except GraphError as error:
+        problems.add("bad-value", said.span, str(error))
+        return None
+
+
 def _resolve(
     declared: Mapping[str, ParamDef],
     given: _Given,
@@ -404,6 +435,7 @@ def assemble(document: Description, level: Level, registry: Registry, problems: 
         links=tuple(Link(li.src, li.sink, c, li.span) for li, c in zip(linked.links, caps, strict=True)),
         order=order,
         commercial=document.commercial is not None,
+        host=document.host,
     )
     if document.commercial is not None:
         check_terms(graph, document.commercial, problems)

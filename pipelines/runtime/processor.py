@@ -124,6 +124,7 @@ class ElementProcessor(FrameProcessor):
                 live=any(graph.nodes[name].spec.live for found in sources.values() for name in found),
                 resources=resources,
                 failure=lambda: pipeline.failure,
+                host=graph.host,
             ),
         )
 

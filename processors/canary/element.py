@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tolmach.pipelines.bus import InfoMessage, LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context
@@ -40,8 +40,11 @@ from tolmach.processors.canary.request import (
     token_bound,
 )
 from tolmach.processors.canary.spec import DEFAULT_MIN_LOGPROB, CanarySettings, is_path
-from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, Outcome, off_loop, report
-from tolmach.processors.hosting.device import resolve_device, torch_gpus
+from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, Outcome, located, off_loop, report
+from tolmach.processors.hosting.device import torch_gpus
+
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
 
 
 class CanaryAst(SpeechTranslation[CanaryRequest]):
@@ -107,35 +110,45 @@ class CanaryAst(SpeechTranslation[CanaryRequest]):
 
     async def _acquire(self, model: str, sha256: str | None) -> Lease[CanaryRequest, Hypothesis]:
         settings = self.settings
-        device = await off_loop(resolve_device, settings.device, torch_gpus)
+        device = await HOSTS.device(settings.device, torch_gpus, self.context.host)
         threads, dtype = settings.cpu_threads, settings.dtype
         if dtype == "float32" and device == "cpu":
             dtype = "auto"  # the same model
         variant = [f"{threads} threads"] * bool(threads) + [dtype] * (dtype != "auto")
         key = HostKey("canary", model, device, ", ".join(variant))
         load = partial(_load, model, device, sha256, threads, dtype)
-        return await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=self._note_progress)
+        return await self._lease_of(key, load)
+
+    async def _lease_of(self, key: HostKey, load: Callable[[], Model[Asked, Found]]) -> Lease[Asked, Found]:
+        return await HOSTS.acquire(
+            key,
+            load,
+            max_in_flight=self.settings.max_in_flight,
+            on_progress=self._note_progress,
+            place=self.context.host,
+            files=[key.model] if is_path(key.model) else [],
+        )
 
     async def _acquire_aligner(self, model: str) -> Lease[AlignRequest, WordTimes]:
         settings = self.settings
-        device = await off_loop(resolve_device, settings.device, torch_gpus)
+        device = await HOSTS.device(settings.device, torch_gpus, self.context.host)
         key = HostKey("canary aligner", model, device, f"{settings.cpu_threads} threads" * bool(settings.cpu_threads))
         load = partial(_load_aligner, model, device, settings.cpu_threads)
         try:
-            return await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=self._note_progress)
+            return await self._lease_of(key, load)
         except ModelError as error:
             raise type(error)(f"{self.context.name}: {error}") from error
 
     async def _acquire_classifier(self) -> Lease[LanguageRequest, Likelihoods]:
         settings, name = self.settings, self.settings.language_classifier
-        device = await off_loop(resolve_device, settings.device, torch_gpus)
+        device = await HOSTS.device(settings.device, torch_gpus, self.context.host)
         if is_path(name):
             name = str(await off_loop(_existing, name, self.context.base_dir))
-        threads, tell = settings.cpu_threads, self._note_progress
+        threads = settings.cpu_threads
         key = HostKey("language classifier", name, device, f"{threads} threads" * bool(threads))
         load = partial(_load_classifier, name, device, threads)
         try:
-            lease = await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight, on_progress=tell)
+            lease = await self._lease_of(key, load)
         except ModelError as error:
             raise type(error)(f"{self.context.name}: {error}") from error
         known = lease.info["languages"]
@@ -305,11 +318,11 @@ def _load(
     report("importing NeMo")
     from tolmach.processors.canary.model import load  # seconds, so on the host's thread
 
-    return load(model, device, sha256=sha256, cpu_threads=cpu_threads, dtype=dtype)
+    return load(located(model), device, sha256=sha256, cpu_threads=cpu_threads, dtype=dtype)
 
 
 def _load_aligner(model: str, device: str, cpu_threads: int) -> Model[AlignRequest, WordTimes]:
-    path = Path(model) if is_path(model) else download(model, report)
+    path = Path(located(model)) if is_path(model) else download(model, report)
     if not has_aligner(path):
         raise ModelError(NO_ALIGNER.format(path if is_path(model) else model))
     report("importing NeMo")
@@ -320,7 +333,7 @@ def _load_aligner(model: str, device: str, cpu_threads: int) -> Model[AlignReque
 
 
 def _load_classifier(name: str, device: str, cpu_threads: int) -> Model[LanguageRequest, Likelihoods]:
-    path = Path(name) if is_path(name) else download_classifier(name, report)
+    path = Path(located(name)) if is_path(name) else download_classifier(name, report)
     report("importing NeMo")
     import tolmach.processors.canary.model  # noqa: F401 -- it has NeMo say nothing
     from tolmach.processors.canary.classifier import load

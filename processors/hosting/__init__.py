@@ -19,8 +19,10 @@ the step that is under way (the encoder's pass over one utterance, or some token
 of one request unless the caller says ``merge=True``. Headless graphs make their batches by counting utterances and
 never merge; live sessions may, and are still served fairly (:class:`ThreadHost`, docs/adr/0034).
 
-**Plain values.** Items, results and :attr:`ThreadHost.info` are numpy arrays, numbers and strings, so that a host may
-as well live in another process or in a Ray actor.
+**Elsewhere.** A graph or a command line may have the models run on a Ray cluster
+(:class:`tolmach.pipelines.model_host.HostPlace`, :mod:`.ray_host`, docs/adr/0049). So items, results and
+:attr:`ThreadHost.info` are plain values (numpy arrays, numbers, strings, dataclasses of them), a loader is a function
+that can be imported by its name or a ``partial`` of one, and it asks :func:`located` where its files lie.
 """
 
 from __future__ import annotations
@@ -28,11 +30,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
+from tolmach.pipelines.errors import ModelError
+from tolmach.pipelines.model_host import HostPlace, chosen
 from tolmach.processors.hosting.batches import Item, Outcome, Result
+from tolmach.processors.hosting.device import resolve_device
 from tolmach.processors.hosting.figures import HostFigures
-from tolmach.processors.hosting.host import HostKey, Model, ThreadHost, off_loop, report
+from tolmach.processors.hosting.files import located
+from tolmach.processors.hosting.host import HostKey, ItemIn, Model, ThreadHost, off_loop, report
 
 __all__ = [
     "HOSTS",
@@ -41,14 +47,53 @@ __all__ = [
     "HostPool",
     "Lease",
     "Model",
+    "ModelHost",
     "Outcome",
     "ThreadHost",
+    "located",
     "off_loop",
     "report",
 ]
 
 MAX_IN_FLIGHT = 8
 """Most requests of one lease at a time unless told otherwise: one graph cannot fill a host's queue for the others."""
+
+
+class ModelHost(Protocol[ItemIn, Result]):
+    """What hosts a model, in threads (:class:`ThreadHost`) or elsewhere (:mod:`.ray_host`); any thread may ask."""
+
+    key: HostKey
+
+    @property
+    def failed(self) -> bool:
+        """Whether the model could not be loaded; such a host is of no use."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the model says of itself; empty until it is loaded."""
+
+    def figures(self) -> HostFigures:
+        """What waits now and what has been counted so far."""
+
+    async def loaded(self, on_progress: Callable[[str], None] | None = None) -> None:
+        """Wait until the model is loaded; see :meth:`ThreadHost.loaded`."""
+
+    async def warm(self, items: Sequence[ItemIn] = (), *, once: Hashable = None) -> None:
+        """Run the model; see :meth:`ThreadHost.warm`."""
+
+    async def submit(
+        self,
+        items: Sequence[ItemIn],
+        *,
+        merge: bool = False,
+        owner: Hashable = None,
+        size: float = 1.0,
+        spent: Callable[[float], None] | None = None,
+    ) -> list[Outcome[Result]]:
+        """Run items as one batch; see :meth:`ThreadHost.submit`."""
+
+    def close(self) -> None:
+        """Refuse new requests and give the model back. Does not block."""
 
 
 class Lease(Generic[Item, Result]):
@@ -60,7 +105,7 @@ class Lease(Generic[Item, Result]):
         max_in_flight: Most requests of this lease under way or waiting; further ones wait here (back-pressure).
     """
 
-    def __init__(self, host: ThreadHost[Item, Result], give_back: Callable[[], None], max_in_flight: int) -> None:
+    def __init__(self, host: ModelHost[Item, Result], give_back: Callable[[], None], max_in_flight: int) -> None:
         self._host = host
         self._give_back: Callable[[], None] | None = give_back
         self._room = asyncio.Semaphore(max_in_flight)
@@ -104,7 +149,7 @@ class Lease(Generic[Item, Result]):
 class _SharedHost:
     __slots__ = ("host", "leases")
 
-    def __init__(self, host: ThreadHost[Any, Any]) -> None:
+    def __init__(self, host: ModelHost[Any, Any]) -> None:
         self.host = host
         self.leases = 0
 
@@ -123,6 +168,8 @@ class HostPool:
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
         on_progress: Callable[[str], None] | None = None,
+        place: HostPlace | None = None,
+        files: Sequence[str] = (),
     ) -> Lease[Item, Result]:
         """A lease on the host of ``key``; waits until its model is loaded.
 
@@ -132,15 +179,21 @@ class HostPool:
             max_in_flight: Most requests of this lease at a time.
             on_progress: Takes what the loader reports (:func:`tolmach.processors.hosting.report`) while this call
                 waits, on the event loop it was called on.
+            place: Where the graph wants it to run; None leaves it to the process
+                (:func:`tolmach.pipelines.model_host.chosen`).
+            files: Paths that ``load`` opens, which :func:`located` finds where it runs.
 
         Raises what ``load`` raises; the next call tries again. Cancelled by: the caller.
         """
+        where = chosen(place)
+        if where.kind != "thread":
+            key = key._replace(place=str(where))
         with self._lock:
             entry = self._entries.get(key)
             # All who waited for a load may have been cancelled before it failed: its error is nobody's news.
             stale = entry.host if entry is not None and not entry.leases and entry.host.failed else None
             if entry is None or stale is not None:
-                entry = self._entries[key] = _SharedHost(ThreadHost(key, load))
+                entry = self._entries[key] = _SharedHost(_host_of(key, load, where, files))
             entry.leases += 1
         if stale is not None:
             stale.close()
@@ -161,6 +214,29 @@ class HostPool:
             self._remove(key, entry)
             raise
         return lease
+
+    async def device(self, device: str, count: Callable[[], int], place: HostPlace | None = None) -> str:
+        """The device that a setting stands for where the model will run: ``cpu`` or ``cuda:N``.
+
+        Args:
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            count: How many GPUs the library that runs the model sees in this process.
+            place: Where the graph wants the model to run.
+
+        Raises:
+            ModelError: If the device is not there.
+        """
+        where = chosen(place)
+        if where.kind == "thread" or device == "cpu":
+            return await off_loop(resolve_device, device, count)
+        from tolmach.processors.hosting.ray_host import gpus_of
+
+        gpus = await off_loop(gpus_of, where)
+        if device not in ("auto", "cuda", "cuda:0"):
+            raise ModelError(f"on Ray a model sees the GPUs it was given, so there is no device {device}: use cuda")
+        if not gpus and device != "auto":
+            raise ModelError(f"the model host {where} gives no GPU: use cpu or auto, or num_gpus=1 where there are any")
+        return "cuda:0" if gpus else "cpu"
 
     def leases(self, key: HostKey) -> int:
         """How many leases are held on a host; 0 also when there is none."""
@@ -200,6 +276,16 @@ class HostPool:
             if self._entries.get(key) is entry:
                 del self._entries[key]
         entry.host.close()
+
+
+def _host_of(
+    key: HostKey, load: Callable[[], Model[Item, Result]], place: HostPlace, files: Sequence[str]
+) -> ModelHost[Item, Result]:
+    if place.kind == "thread":
+        return ThreadHost(key, load)
+    from tolmach.processors.hosting.ray_host import RayHost
+
+    return RayHost(key, load, place, files)
 
 
 HOSTS = HostPool()

@@ -29,9 +29,12 @@ class HostRequest(Generic[Item, Result]):
         owner: Who asks.
         size: How long the longest item is, in whatever unit.
         spent: Called once, when the host is done with it, with the seconds that it has cost.
+
+    Attributes:
+        began_s: When its first step began, on the monotonic clock; None before.
     """
 
-    __slots__ = ("abandoned", "came_s", "future", "items", "merge", "owner", "size", "spent", "spent_s")
+    __slots__ = ("abandoned", "began_s", "came_s", "future", "items", "merge", "owner", "size", "spent", "spent_s")
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class HostRequest(Generic[Item, Result]):
         self.spent = spent
         self.spent_s = 0.0
         self.came_s = time.monotonic()
+        self.began_s: float | None = None
         self.abandoned = False
         self.future: Future[list[Outcome[Result]]] = Future()
 

@@ -35,12 +35,14 @@ class HostKey(NamedTuple):
         model: What was loaded: an absolute path with what else identifies it, or a hub name.
         device: Where it runs, resolved ("cpu", "cuda:0").
         variant: What else makes it another model in memory ("int8", "2 threads").
+        place: Where it is hosted, if not in this process; a pool fills it in.
     """
 
     engine: str
     model: str
     device: str
     variant: str = ""
+    place: str = ""
 
     def __str__(self) -> str:
         return self._with_model(self.model)
@@ -48,7 +50,8 @@ class HostKey(NamedTuple):
     @property
     def label(self) -> str:
         """The same for figures, which may be read by those whom paths are no business of."""
-        return self._with_model(PurePath(self.model).name)
+        place = " by Ray" if self.place else ""
+        return self._with_model(PurePath(self.model).name) + place
 
     def _with_model(self, model: str) -> str:
         variant = f" ({self.variant})" if self.variant else ""
@@ -248,7 +251,10 @@ class ThreadHost(Generic[Item, Result]):
         await self.loaded()
         if not items:
             return []
-        request: HostRequest[Item, Result] = HostRequest(items, merge, owner, size, spent)
+        return await self.ask(HostRequest(items, merge, owner, size, spent))
+
+    async def ask(self, request: HostRequest[Item, Result]) -> list[Outcome[Result]]:
+        """Answer a request; see :meth:`submit`. For those who want to know what else becomes of it."""
         with self._lock:
             self._refuse_if_closed()
             self._waiting.append(request)
@@ -401,7 +407,8 @@ class ThreadHost(Generic[Item, Result]):
         if not wanted:
             return None
         for request in wanted:
-            self._counts.waits = self._counts.waits.with_time(time.monotonic() - request.came_s)
+            request.began_s = time.monotonic()
+            self._counts.waits = self._counts.waits.with_time(request.began_s - request.came_s)
         batch = BegunBatch(wanted, self._steps([item for request in wanted for item in request.items]))
         self._begun.append(batch)
         return batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from tolmach.pipelines.bus import LoadingMessage, WarningMessage
 from tolmach.pipelines.element import Context, Spoken
 from tolmach.pipelines.errors import GraphError, ModelRefusedError
 from tolmach.pipelines.frames import Samples, TranslationFrame
-from tolmach.processors.hosting import HOSTS, HostKey, Lease, off_loop
-from tolmach.processors.hosting.device import resolve_device, torch_gpus
+from tolmach.processors.hosting import HOSTS, HostKey, Lease, located, off_loop
+from tolmach.processors.hosting.device import torch_gpus
 from tolmach.processors.silero import files, stress
 from tolmach.processors.silero import model as silero
 from tolmach.processors.silero.files import Package, find_or_fetch, may_not_be_sold, read_allowed
@@ -34,6 +35,32 @@ class _Voice:
     file: str
     speaker: str
     accentor: Lease[stress.Unmarked, str] | None = None
+
+
+class _Load:
+    """Loads a model from bytes that were checked, on a host; in another process it reads and checks them there.
+
+    Args:
+        path: The file.
+        settings: Of one language.
+        device: Where to.
+        packages: What was read and checked here; taken out with the first call, and never sent.
+    """
+
+    def __init__(self, path: Path, settings: SileroTtsSettings, device: str, packages: list[Package]) -> None:
+        self._path = path
+        self._settings = settings
+        self._device = device
+        self._packages = packages
+
+    def __call__(self) -> silero.SileroModel:
+        settings = self._settings
+        package = self._packages.pop() if self._packages else read_allowed(Path(located(str(self._path))), settings)
+        symbols = settings.spoken.symbols if settings.spoken else None
+        return silero.load(package, settings.language, self._device, settings.cpu_threads, symbols, settings.speakers)
+
+    def __reduce__(self) -> tuple[type[_Load], tuple[object, ...]]:
+        return _Load, (self._path, self._settings, self._device, [])
 
 
 class SileroTts(SpeechElement):
@@ -77,16 +104,11 @@ class SileroTts(SpeechElement):
         packages = [await off_loop(read_allowed, path, settings)]
         if settings.commercial and (refused := may_not_be_sold(packages[0])):
             raise ModelRefusedError(f"{path} is {refused}: {instead(settings.language)}")
-        device = await off_loop(resolve_device, settings.device, torch_gpus)
-
-        def load() -> silero.SileroModel:
-            package: Package = packages.pop()
-            symbols = settings.spoken.symbols if settings.spoken else None
-            return silero.load(package, settings.language, device, settings.cpu_threads, symbols, settings.speakers)
-
+        device = await HOSTS.device(settings.device, torch_gpus, context.host)
+        load = _Load(path, settings, device, packages)
         threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)
-        lease = await HOSTS.acquire(key, load)
+        lease = await HOSTS.acquire(key, load, place=context.host, files=[str(path)])
         packages.clear()
         return _Voice(settings, lease, path.name, "")
 
@@ -102,7 +124,9 @@ class SileroTts(SpeechElement):
             )
             self.context.post(WarningMessage(text, {"package": stress.PACKAGE}))
             return None
-        lease = await HOSTS.acquire(HostKey(stress.PACKAGE, lang, "cpu"), lambda: stress.load(lang))
+        lease = await HOSTS.acquire(
+            HostKey(stress.PACKAGE, lang, "cpu"), partial(stress.load, lang), place=self.context.host
+        )
         voice.accentor = lease  # so that it is given back even if what follows fails
         await lease.warm()
         return lease

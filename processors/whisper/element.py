@@ -15,8 +15,7 @@ from tolmach.processors.ast.direction import Direction
 from tolmach.processors.ast.element import SpeechTranslation
 from tolmach.processors.ast.growing import GrowingRequest
 from tolmach.processors.ast.hypothesis import Hypothesis
-from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, off_loop
-from tolmach.processors.hosting.device import resolve_device
+from tolmach.processors.hosting import HOSTS, HostKey, Lease, Model, located, off_loop
 from tolmach.processors.whisper import weights
 from tolmach.processors.whisper.request import WhisperRequest
 from tolmach.processors.whisper.spec import PACKAGE_BASE, WhisperSettings, is_path
@@ -51,12 +50,14 @@ class WhisperAst(SpeechTranslation[WhisperRequest]):
         model = settings.model
         if is_path(model):
             model = str(await off_loop(_existing, model, self.context.base_dir))
-        device = await off_loop(resolve_device, settings.device, _gpus)
+        device = await HOSTS.device(settings.device, _gpus, self.context.host)
         threads = f", {settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("whisper", model, device, settings.compute_type + threads)
         load = partial(_load, model, device, settings.compute_type, settings.cpu_threads)
         self.context.post(InfoMessage(f"loading {self.engine}"))
-        lease = await HOSTS.acquire(key, load, max_in_flight=settings.max_in_flight)
+        files = [model] if is_path(model) else []
+        in_flight, place = settings.max_in_flight, self.context.host
+        lease = await HOSTS.acquire(key, load, max_in_flight=in_flight, place=place, files=files)
         known = lease.info["languages"]
         unknown = [spoken for spoken, _ in settings.directions if spoken not in known]
         if unknown:
@@ -132,7 +133,7 @@ def _load(model: str, device: str, compute_type: str, cpu_threads: int) -> Model
 
     if model == PACKAGE_BASE:
         return load(weights.joined_model(), device, compute_type, cpu_threads)
-    return load(Path(model) if is_path(model) else download(model), device, compute_type, cpu_threads)
+    return load(Path(located(model)) if is_path(model) else download(model), device, compute_type, cpu_threads)
 
 
 def _gpus() -> int:

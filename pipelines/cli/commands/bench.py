@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tolmach.pipelines.cli.options import add_set, add_trust, includes_of, whole_number
+from tolmach.pipelines.cli.options import add_model_host, add_set, add_trust, includes_of, whole_number
 
 if TYPE_CHECKING:
     from tolmach.pipelines.graph import Graph
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("input", metavar="INPUT", nargs="?", help="a recording; default: the shipped English one")
     add_set(parser)
+    add_model_host(parser)
     add_trust(parser)
     parser.add_argument("--rounds", type=whole_number(1, 100), default=3, metavar="N", help="default: 3")
     endpoints = parser.add_argument_group("bench endpoints")

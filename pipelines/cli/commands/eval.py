@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tolmach.pipelines.cli.commands.run import leave_now, tell_problems
 from tolmach.pipelines.cli.main import EXIT_INTERRUPTED
-from tolmach.pipelines.cli.options import add_set, add_trust, includes_of, whole_number
+from tolmach.pipelines.cli.options import add_model_host, add_set, add_trust, includes_of, whole_number
 
 if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.batch import Batch
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="graph file, name of a shipped graph, or a line")
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for the results")
     add_set(parser)
+    add_model_host(parser)
     add_trust(parser)
     parser.add_argument(
         "--language", metavar="TAG", default="", help="only recordings in this language (and those without speech)"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.cli.options import add_model_host, add_set
 
 if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.interrupts import Interrupts
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("line", metavar="LINE", nargs="+", help="the graph: type setting=value ! type ! …")
     add_set(parser)
+    add_model_host(parser)
     parser.add_argument(
         "--include",
         action="append",

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_INTERRUPTED, end_process
-from tolmach.pipelines.cli.options import MUX_SUFFIXES, add_ray, add_set, add_trust, includes_of, whole_number
+from tolmach.pipelines.cli.options import (
+    MUX_SUFFIXES,
+    add_model_host,
+    add_ray,
+    add_set,
+    add_trust,
+    includes_of,
+    whole_number,
+)
 from tolmach.pipelines.errors import GraphError
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", default="out", help="folder for the results (default: out)")
     add_set(parser)
     add_trust(parser)
+    add_model_host(parser)
     parser.add_argument(
         "--jobs",
         type=whole_number(1, 64),

@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tolmach.pipelines.cli.options import whole_number
+from tolmach.pipelines.cli.options import add_model_host, whole_number
 from tolmach.pipelines.language.launch_line import is_line
+from tolmach.pipelines.model_host import is_place
 from tolmach.pipelines.shipped import config_dir, shipped_graph
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what the page begins with; default: phrasebook-live, of a given folder the first by name",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1")
+    parser.add_argument(
+        "--host",
+        action=_Host,
+        default="127.0.0.1",
+        help="address to listen on; default: 127.0.0.1 (ray...: --model-host)",
+    )
+    add_model_host(parser, short=False)
     parser.add_argument("--port", type=whole_number(0, 65_535), default=8000, help="default: 8000; 0: any free one")
     access = parser.add_mutually_exclusive_group()
     access.add_argument("--token", metavar="T", help="what clients must show; default: TOLMACH_TOKEN")
@@ -121,6 +128,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-warm", action="store_true", help="load models with the first session, not at the start")
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
+
+
+class _Host(argparse.Action):
+    """Other commands call their model host ``--host`` too, so ``ray:...`` is taken for one; it is no address."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        setattr(namespace, "model_host" if is_place(values) else "host", values)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tolmach.pipelines.cli.main import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_OK
-from tolmach.pipelines.cli.options import add_set
+from tolmach.pipelines.cli.options import add_model_host, add_set
 from tolmach.pipelines.errors import Cancelled, GraphError
 from tolmach.pipelines.models.caches import size_text
 from tolmach.pipelines.registry import Registry
@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pitch", metavar="VALUE", help="how high: espeak-ng 0 to 99, Silero low … high")
     parser.add_argument("--lexicon", metavar="FILE", help="a table of words and how to say them (.tsv)")
     add_set(parser, "a setting of the voice's element (rate_wpm=140)")
+    add_model_host(parser)
     parser.add_argument("--show", action="store_true", help="print what would be said, and say nothing")
     parser.add_argument("--json", action="store_true", help="with --show: print a JSON object")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
