@@ -18,6 +18,7 @@ import logging
 import os
 import platform
 import re
+import signal
 import socket
 import sys
 import threading
@@ -42,6 +43,7 @@ __all__ = [
     "here",
     "parse_address",
     "require",
+    "retake_signals",
     "settle_threads",
     "thread_variables",
 ]
@@ -117,8 +119,8 @@ def require() -> None:
 def connect(address: str = "", *, num_cpus: int | None = None) -> Any:
     """Ray, connected to a cluster; a process that is connected stays with its cluster, whatever is asked for. Blocks.
 
-    It takes seconds where a cluster is started here; one of the process's own ends with it. Safe in any thread. Signal
-    handlers are left as they are, and nothing is printed.
+    It takes seconds where a cluster is started here; one of the process's own ends with it. Nothing is printed. Safe in
+    any thread; in another one than the main thread see :func:`retake_signals`.
 
     Args:
         address: See :func:`parse_address`.
@@ -148,7 +150,20 @@ def connect(address: str = "", *, num_cpus: int | None = None) -> Any:
             logging.getLogger("ray").setLevel(logging.ERROR)
             _in_a_thread_that_stays(lambda: _connect(ray, address, num_cpus))
             _keep_stdout_clean()
+    retake_signals()
     return ray
+
+
+def retake_signals() -> None:
+    """Have Python hear SIGTERM first again; call it in the main thread once :func:`connect` has returned.
+
+    Ray's native part takes it for a crash: it prints its stack, and only then asks whoever was there before
+    (InstallFailureSignalHandler, src/ray/util/logging.cc). Elsewhere than in the main thread this does nothing.
+    """
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGTERM)
+        if handler is not None:  # None was not set by Python
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _in_a_thread_that_stays(work: Callable[[], None]) -> None:

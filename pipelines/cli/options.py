@@ -156,7 +156,11 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
         "--ray-cpus", type=_share(512), metavar="N", help="CPUs each worker reserves, or a fraction of one (default: 1)"
     )
     parser.add_argument(
-        "--ray-gpus", type=_share(8), metavar="N", help="GPUs each worker reserves, or a fraction of one (default: 0)"
+        "--ray-gpus",
+        type=_share(8),
+        metavar="N",
+        help="GPUs each worker reserves, or a fraction of one (default: 1 where the cluster has GPUs and the graph may "
+        "use one, else 0)",
     )
 
 

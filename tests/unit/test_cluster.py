@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.ray_cluster import CPUS
+from tests.ray_cluster import CPUS, address_of
 from tolmach.pipelines import cluster
 from tolmach.pipelines.errors import ElementError, GraphError, MediaError
 
@@ -82,3 +82,16 @@ def test_errors_travel() -> None:
     assert (type(back), str(back), back.element, back.pts_ns) == (ElementError, "it broke", "vad", 7)
     assert copy.copy(MediaError("cut", path="a.wav", at_ns=1)).at_ns == 1
     assert str(copy.copy(GraphError("bad"))) == "bad"
+
+
+def test_a_signal_is_heard_without_a_word_from_ray(ray_cluster: Any) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from tolmach.pipelines.cluster import connect\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: print('heard', number))\n"
+        "connect(sys.argv[1])\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    command = [sys.executable, "-c", program, address_of(ray_cluster)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("heard 15\n", "")

@@ -253,8 +253,8 @@ def _spread(args: argparse.Namespace) -> Spread | None:
     from tolmach.pipelines.cluster import require
 
     require()
-    cpus, gpus = 1.0 if args.ray_cpus is None else args.ray_cpus, args.ray_gpus or 0.0
-    return Spread(args.ray, Reserve(cpus, gpus), args.jobs, args.ray_ship)
+    cpus = 1.0 if args.ray_cpus is None else args.ray_cpus
+    return Spread(args.ray, Reserve(cpus, args.ray_gpus), args.jobs, args.ray_ship)
 
 
 async def _run(batch: Batch, interrupts: Interrupts, spread: Spread | None, output: Path) -> list[Record]:

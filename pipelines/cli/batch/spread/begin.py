@@ -19,7 +19,7 @@ from tolmach.pipelines.cli.batch.spread.player import SpreadPlayer
 from tolmach.pipelines.cli.batch.spread.shipping import Shipping, check_outputs
 from tolmach.pipelines.cli.batch.spread.worker import Sight
 from tolmach.pipelines.cli.batch.spread.workers import Reserve, Workers, room_for
-from tolmach.pipelines.cluster import connect
+from tolmach.pipelines.cluster import connect, retake_signals
 from tolmach.pipelines.errors import GraphError, TolmachError
 
 __all__ = ["Spread", "spread_over"]
@@ -71,20 +71,26 @@ async def spread_over(batch: Batch, spread: Spread, output: Path) -> AsyncIterat
     Cancelled by: the caller; the workers are let go.
     """
     jobs = [job for job in batch.jobs if job.is_unicode and not job.problem]
-    if spread.ship and jobs:
-        check_outputs(jobs[0], batch.load(jobs[0]))
+    if not jobs:
+        yield  # what cannot be read fails without any worker
+        return
+    graph = batch.load(jobs[0])
+    if spread.ship:
+        check_outputs(jobs[0], graph)
     ray = await _unless_cancelled(batch, _in_a_thread(lambda: connect(spread.address)))
     if ray is None:
         yield
         return
-    room = room_for(ray, spread.reserve)
-    count = max(1, min(spread.jobs or room, len(jobs)))
+    retake_signals()
+    reserve = spread.reserve.settled(ray, graph)
+    room = room_for(ray, reserve)
+    count = min(spread.jobs or room, len(jobs))
 
     def say(text: str) -> None:
         batch.watcher.info(batch.jobs[0], text)
 
     sight = await asyncio.to_thread(_sight, jobs, None if spread.ship else output)
-    workers = Workers(ray, sight, count=count, reserve=spread.reserve, say=say)
+    workers = Workers(ray, sight, count=count, reserve=reserve, say=say)
     try:
         if sight.output:
             await asyncio.to_thread(_put, Path(sight.output, sight.probe), sight.token)

@@ -149,7 +149,7 @@ class SpreadRun:
         except ray.exceptions.RayTaskError:
             raise  # a mistake of ours; Ray shows where
         except ray.exceptions.RayError as error:
-            raise self._workers.lost(worker, error) from error
+            raise await self._workers.lost(worker, error) from error
         finally:
             self._worker = None
         return played

@@ -25,7 +25,7 @@ from tolmach.pipelines.bus import (
     PositionMessage,
     StateMessage,
 )
-from tolmach.pipelines.cluster import Versions, here, settle_threads
+from tolmach.pipelines.cluster import Versions, connect, here, settle_threads
 from tolmach.pipelines.errors import GraphError, MediaError, ModelError, OutputError
 
 if TYPE_CHECKING:
@@ -121,8 +121,6 @@ class Worker:
 
     async def look(self, sight: Sight) -> Seen:
         """Say what this worker is and does not see; relative paths start in the caller's folder from now on."""
-        import ray
-
         missing = []
         try:
             os.chdir(sight.folder)
@@ -132,7 +130,7 @@ class Worker:
         missing += await asyncio.to_thread(_missing, sight)
         if not sight.output and not self._spool:
             self._spool = tempfile.mkdtemp(prefix="tolmach-")
-        node = ray.get_runtime_context().get_node_id()
+        node = connect().get_runtime_context().get_node_id()  # connected it is, as all workers are
         return Seen(here(), node, os.getpid(), self._spool, tuple(missing))
 
     async def play(self, task: Task, sent: bytes = b"") -> AsyncIterator[Message | Opened | Played | Exception]:

@@ -7,11 +7,14 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from tolmach.pipelines.cli.batch.spread.worker import Seen, Sight, Worker
 from tolmach.pipelines.cluster import ClusterError, differences, here, thread_variables
+
+if TYPE_CHECKING:
+    from tolmach.pipelines.graph import Graph
 
 __all__ = ["Hired", "Lost", "Reserve", "Workers", "room_for"]
 
@@ -24,6 +27,9 @@ SAY_AFTER_S = 5.0
 
 MAX_STILLBORN = 3
 """Workers that may die one after the other before they have said what they are."""
+
+UNREACHED_S = 3
+"""Seconds after which a worker that cannot be reached is given up."""
 
 LEAVE_S = 2.0
 """How long workers may take to remove their folders when they are let go, s."""
@@ -40,14 +46,22 @@ class Reserve:
 
     Attributes:
         cpus: CPUs, or a fraction of one.
-        gpus: GPUs, or a fraction of one.
+        gpus: GPUs, or a fraction of one; None for one where the graph may use it and the cluster has any, else none.
+            To a worker that reserves none Ray shows none.
     """
 
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: float | None = None
 
     def __str__(self) -> str:
         return f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+
+    def settled(self, ray: Any, graph: Graph) -> Reserve:
+        """The same with GPUs decided upon."""
+        if self.gpus is not None:
+            return self
+        wants = any(getattr(node.settings, "device", "cpu") != "cpu" for node in graph.nodes.values())
+        return replace(self, gpus=1.0 if wants and ray.cluster_resources().get("GPU") else 0.0)
 
 
 def room_for(ray: Any, reserve: Reserve) -> int:
@@ -172,10 +186,28 @@ class Workers:
         if not self._closed:
             self._hire()
 
-    def lost(self, worker: Hired, error: Exception) -> Lost:
-        """What an error of Ray's says of a worker."""
+    async def lost(self, worker: Hired, error: Exception) -> Lost:
+        """What an error of Ray's says of a worker. Cancelled by: the caller.
+
+        A process that dies is told of at once by its machine. Of a machine that dies nothing is heard, and the cluster
+        finds out half a minute later: who cannot be reached for some seconds counts as gone with it.
+        """
+        unavailable, asked = self.ray.exceptions.ActorUnavailableError, 0
+        while isinstance(error, unavailable) and asked < UNREACHED_S:
+            try:
+                await asyncio.wait_for(worker.actor.look.remote(self._sight), 1.0)
+            except TimeoutError:
+                asked += 1
+            except self.ray.exceptions.RayError as now:
+                error, asked = now, asked + 1
+                await asyncio.sleep(1.0 if isinstance(now, unavailable) else 0.0)
+            else:
+                return Lost("its connection broke", worker.host, machine=True)
+        if isinstance(error, unavailable):
+            return Lost("it cannot be reached", worker.host, machine=True)
         alive = {node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
-        return Lost(_why(error), worker.host, worker.seen.node not in alive)
+        gone = worker.seen.node not in alive or "node has died" in str(error)
+        return Lost("its machine is gone" if gone else _why(error), worker.host, machine=gone)
 
     async def close(self) -> None:
         """Let all go, and their folders with them. Safe twice. Cancelled by: the caller."""
@@ -203,7 +235,7 @@ class Workers:
                 self.ray.remote(Worker)
                 .options(
                     num_cpus=self._reserve.cpus,
-                    num_gpus=self._reserve.gpus,
+                    num_gpus=self._reserve.gpus or 0,
                     max_restarts=0,  # a new one is looked over first
                     max_task_retries=0,  # what is done twice must know it
                     runtime_env={"env_vars": thread_variables()},
