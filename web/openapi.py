@@ -7,7 +7,7 @@ with real answers. Readers ignore fields that they do not know, so more may come
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import MappingProxyType, UnionType
 from typing import Any, Literal, TypeAlias
 
 from fastapi import FastAPI
@@ -309,7 +309,7 @@ _ALWAYS = (400, 401, 403, 408, 413, 500, 503)
 
 
 def described(
-    answer: type[BaseModel] | str | None,
+    answer: type[BaseModel] | UnionType | str | None,
     *refusals: int,
     summary: str,
     status: int = 200,
@@ -319,7 +319,8 @@ def described(
     """What a route's decorator is to be told so that OpenAPI is complete.
 
     Args:
-        answer: Its successful answer: a model of JSON, a media type, or None for an answer without a body.
+        answer: Its successful answer: a model of JSON, or one of several, a media type, or None for an answer without
+            a body.
         refusals: Errors it may answer, as HTTP statuses, besides those that any request may be told.
         summary: What it does, in a few words.
         status: HTTP status of its successful answer.
@@ -339,7 +340,7 @@ def described(
         "summary": summary,
         "status_code": status,
         "response_model": None,  # not validated on its way out
-        "response_class": Response if not isinstance(answer, type) else AsciiJson,
+        "response_class": AsciiJson if isinstance(answer, type | UnionType) else Response,
         "responses": {status: success} | responses,
     }
 

@@ -11,9 +11,10 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tolmach.web.errors import ApiError, error_response
 from tolmach.web.settings import ServerSettings, is_loopback
 
-__all__ = ["Guard", "OfferLimiter", "address_of", "client_address"]
+__all__ = ["Guard", "OfferLimiter", "add_body_limit", "address_of", "client_address"]
 
 TOKEN_SUBPROTOCOLS = ("tolmach-token.", "openai-insecure-api-key.")
 """What stands before a token among the subprotocols of a WebSocket: our page's way, and that of OpenAI's clients in
@@ -91,7 +92,7 @@ class Guard:
                 await self._preflight(scope, headers)(scope, receive, reply.send)
                 return
             self._check(scope, headers)
-            await self._app(scope, _limited(receive, headers, self._max_body), reply.send)
+            await self._app(scope, _limited(receive, headers, _body_limit(scope, self._max_body)), reply.send)
         except ApiError as error:
             if reply.started:
                 raise
@@ -169,6 +170,19 @@ class Guard:
             added["Access-Control-Allow-Origin"] = headers["origin"]
             added["Access-Control-Expose-Headers"] = "Retry-After, Content-Disposition, Location, X-Request-Id"
         return added
+
+
+def add_body_limit(app: FastAPI, path: str, limit: int) -> None:
+    """Let requests to a path have larger bodies, or smaller ones, than others; bytes.
+
+    Whoever does so reads them piece by piece: the guard counts, and keeps nothing.
+    """
+    app.state.body_limits = {**getattr(app.state, "body_limits", {}), path: limit}
+
+
+def _body_limit(scope: Scope, usual: int) -> int:
+    limits: Mapping[str, int] = getattr(scope["app"].state, "body_limits", {}) if "app" in scope else {}
+    return limits.get(scope["path"], usual)
 
 
 class OfferLimiter:

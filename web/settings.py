@@ -51,6 +51,8 @@ class ServerSettings:
         max_body_bytes: Largest request body.
         max_connections: TCP connections at a time, half of them from one client address at most; when there are more,
             those that say nothing are closed first.
+        max_files: Recordings worked on at a time that were sent as files.
+        max_file_bytes: Largest recording that may be sent so.
         headers_s: How long the headers of a request may take to come, s.
         body_s: How long its body may take, s.
         max_session_s: When a session ends at the latest, s.
@@ -91,6 +93,8 @@ class ServerSettings:
     offers_per_minute: int = 30
     max_body_bytes: int = 131_072
     max_connections: int = 512
+    max_files: int = 1
+    max_file_bytes: int = 200 * 2**20
     headers_s: float = 10
     body_s: float = 30
     max_session_s: float = 2 * 3600
@@ -171,6 +175,8 @@ class ServerSettings:
             "offers_per_minute",
             "max_body_bytes",
             "max_connections",
+            "max_files",
+            "max_file_bytes",
         ):
             value = getattr(self, name)
             if value is not None and value < 1:

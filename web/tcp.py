@@ -44,6 +44,10 @@ _uvicorn = logging.getLogger(f"{__name__}.uvicorn")
 _uvicorn.setLevel(logging.ERROR)
 """uvicorn warns of each request that it cannot read: anybody could fill the log."""
 
+BODY_BYTES_PER_S = 65_536
+"""What a body must come at that takes longer than its time: a recording over a slow line. Small bodies are bounded by
+their time alone, for they hold less than this asks of a long one."""
+
 Phase = Literal["headers", "body"]
 
 
@@ -56,7 +60,8 @@ class DoorLimits:
         most_per_address: Those of one client address.
         handshake_s: Time for the TLS handshake, s.
         headers_s: Time for the headers of a request, from the connection or their first byte, s.
-        body_s: Time for the body of a request, s.
+        body_s: Time for the body of a request, s; one that comes at :data:`BODY_BYTES_PER_S` has as much again, and so
+            on.
         stall_s: How long a client may take nothing of an answer that waits for it, s.
     """
 
@@ -195,6 +200,7 @@ class _Visitor(H11Protocol):
         self._phase: Phase | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._came = 0  # bytes in this time of a body
         self.upgraded = False
 
     @property
@@ -220,6 +226,7 @@ class _Visitor(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; see whether that has brought the request any further."""
+        self._came += len(data)
         super().data_received(data)
         self._look()
 
@@ -270,6 +277,7 @@ class _Visitor(H11Protocol):
         if phase == self._phase:
             return
         self._phase = phase
+        self._came = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -279,6 +287,11 @@ class _Visitor(H11Protocol):
 
     def _too_late(self) -> None:
         if self.transport.is_closing():
+            return
+        fast = self._came >= self._limits.body_s * BODY_BYTES_PER_S
+        if self._phase == "body" and fast and not self.cycle.response_started:
+            self._phase = None
+            self._set("body")
             return
         begun = bool(self.conn.trailing_data[0]) if self._phase == "headers" else not self.cycle.response_started
         if begun:  # else nothing was asked, or it was answered before its end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import resource
@@ -187,6 +188,32 @@ async def test_a_byte_now_and_then_buys_no_time(said: str):
         trickling = asyncio.create_task(trickle())
         assert b"408" in await rest(reader)
         trickling.cancel()
+
+
+async def test_a_long_body_has_time_while_it_comes_at_its_rate():
+    async with house(body_s=0.5) as home:
+        reader, writer = await home.knock("POST /size HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000\r\n\r\n")
+        for _ in range(10):
+            writer.write(bytes(100_000))
+            await asyncio.sleep(0.1)
+        assert (await reader.readuntil(b"}")).endswith(b'{"bytes":1000000}')
+
+
+async def test_nor_does_one_get_time_that_nobody_waits_for():
+    async with house(body_s=0.2) as home:
+        reader, writer = await home.knock(HALF_BODY.replace("/size", "/no-such-path").replace("10", "100000000"))
+
+        async def pour() -> None:
+            with contextlib.suppress(ConnectionError):
+                while not writer.is_closing():
+                    writer.write(bytes(30_000))
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
+
+        pouring = asyncio.create_task(pour())
+        await rest(reader)  # it is cut; whether the answer came before that is the network's
+        await until(lambda: len(home.door) == 0)
+        pouring.cancel()
 
 
 async def test_half_a_second_request_is_not_waited_for_either():

@@ -1,4 +1,4 @@
-"""Audio to a wav, flac or Opus file, streamed, with bytes that depend on the samples alone."""
+"""Audio to a wav, flac, Opus, MP3 or AAC file, streamed, with bytes that depend on the samples alone."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ class _Format:
         codec: Encoder.
         options: Options of the muxer. ``bitexact`` leaves the version of libav out and fixes Ogg's serial number;
             ``rf64=auto`` keeps wav files over 4 GiB valid.
+        samples: What the encoder takes.
     """
 
     container: str
     codec: str
     options: tuple[tuple[str, str], ...] = (("fflags", "+bitexact"),)
+    samples: str = "s16"
 
 
 _FORMATS = {
@@ -50,6 +52,8 @@ _FORMATS = {
     ".flac": _Format("flac", "flac"),
     ".opus": _Format("ogg", "libopus"),
     ".ogg": _Format("ogg", "libopus"),
+    ".mp3": _Format("mp3", "libmp3lame", (("fflags", "+bitexact"), ("write_xing", "0")), "s16p"),
+    ".aac": _Format("adts", "aac", samples="fltp"),
 }
 
 
@@ -69,7 +73,7 @@ class Encoder:
     Args:
         file: Open for writing, and for seeking if it is ``seekable()``; closed by whoever opened it. In one that is
             not, headers say that the length is unknown, as ffmpeg writes them, and nothing is held back.
-        suffix: ``.wav``, ``.flac``, ``.opus`` or ``.ogg``.
+        suffix: ``.wav``, ``.flac``, ``.opus`` or ``.ogg``; ``.mp3`` and ``.aac`` for players, for they lose more.
         rate_hz: Sample rate, Hz, 8000 to 48000.
         channels: 1 or 2.
     """
@@ -188,7 +192,7 @@ class _Disk:
 
 
 class _Muxer:
-    """libav's side: container, encoder and, for rates Opus does not know, a resampler."""
+    """libav's side: container, encoder and, for rates Opus does not know or other samples, a resampler."""
 
     def __init__(self, file: Writable, chosen: _Format, rate_hz: int, channels: int) -> None:
         self._disk = _Disk(file)
@@ -207,8 +211,12 @@ class _Muxer:
         assert isinstance(stream, AudioStream)  # noqa: S101 -- tells the type checker
         self._stream = stream
         self._stream.codec_context.layout = self._layout
-        self._stream.codec_context.format = "s16"
-        self._resampler = av.AudioResampler(format="s16", layout=self._layout, rate=48000) if converted else None
+        self._stream.codec_context.format = chosen.samples
+        to_hz = 48000 if converted else rate_hz
+        resampled = converted or chosen.samples != "s16"
+        self._resampler = (
+            av.AudioResampler(format=chosen.samples, layout=self._layout, rate=to_hz) if resampled else None
+        )
 
     def encode(self, block: npt.NDArray[np.int16], at: int) -> None:
         """Encode int16[n, channels], whose first sample has the number ``at``."""

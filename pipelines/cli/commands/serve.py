@@ -93,6 +93,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="TCP connections at a time, half of them from one client; default: 512",
     )
     parser.add_argument(
+        "--max-files",
+        type=whole_number(1, 64),
+        default=1,
+        metavar="N",
+        help="recordings sent to /v1/audio that are worked on at a time; default: 1",
+    )
+    parser.add_argument(
+        "--max-file-mb", type=whole_number(1, 10_000), default=200, metavar="N", help="size of one, MiB; default: 200"
+    )
+    parser.add_argument(
         "--max-session-minutes", type=whole_number(1, 1440), default=120, metavar="N", help="default: 120"
     )
     parser.add_argument(
@@ -171,6 +181,8 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> dict[str,
         "max_listeners": args.max_listeners,
         "offers_per_minute": args.offers_per_minute,
         "max_connections": args.max_connections,
+        "max_files": args.max_files,
+        "max_file_bytes": args.max_file_mb * 2**20,
         "max_session_s": args.max_session_minutes * 60,
         "idle_s": args.idle_minutes * 60,
         "ice_urls": tuple(args.ice_server),

@@ -9,6 +9,10 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from tolmach.web.doors.openai.errors import install_openai_errors
+from tolmach.web.doors.openai.files import add_files
+from tolmach.web.doors.openai.models import add_models
+from tolmach.web.doors.openai.speech import add_speech
+from tolmach.web.service import Service
 from tolmach.web.settings import ServerSettings
 
 __all__ = ["install"]
@@ -17,3 +21,6 @@ __all__ = ["install"]
 def install(app: FastAPI, settings: ServerSettings) -> None:
     """Add the routes below ``/v1``."""
     install_openai_errors(app)
+    service: Service = app.state.service
+    add_models(app, service)
+    service.parts += [add_files(app, settings, service), add_speech(app, service)]

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from tolmach.web.errors import ApiError, AsciiJson, add_error_shape
 
-__all__ = ["PREFIX", "OpenAiError", "error_fields", "install_openai_errors", "request_id"]
+__all__ = ["PREFIX", "OpenAiError", "OpenAiErrorAnswer", "error_fields", "install_openai_errors", "request_id"]
 
 PREFIX = "/v1/"
 """Of all paths of this door."""
@@ -29,6 +30,21 @@ _CODES = {
 """Our codes → those of OpenAI's documentation ("Error codes"); the rest of ours are written as it writes its own."""
 _TYPES = {429: "requests"}
 """Types by status, as OpenAI's own answers have them; see :func:`error_fields` for the rest."""
+
+
+class OpenAiProblem(BaseModel):
+    """What went wrong."""
+
+    message: str = Field(description="For people.")
+    type: str = Field(description="Kind of error: invalid_request_error, server_error, requests, ….")
+    param: str | None = Field(description="The field of the request that is wrong.")
+    code: str | None = Field(description="For programs.")
+
+
+class OpenAiErrorAnswer(BaseModel):
+    """Any answer below ``/v1/`` that is an error."""
+
+    error: OpenAiProblem
 
 
 class OpenAiError(ApiError):
