@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -21,6 +22,7 @@ import soundfile
 from tests.ray_cluster import address_of
 from tests.unit.deadly import DEADLY
 from tests.unit.deadly import SPEC as DEADLY_SPEC
+from tests.unit.loudness_ast import SPEC as LOUDNESS_SPEC
 from tolmach.pipelines.cli.batch.batch import Batch
 from tolmach.pipelines.cli.batch.console import Quiet
 from tolmach.pipelines.cli.batch.jobs import Job, plan_jobs
@@ -33,7 +35,9 @@ from tolmach.pipelines.cli.batch.spread.workers import Reserve, Workers, room_fo
 from tolmach.pipelines.cli.main import main
 from tolmach.pipelines.cluster import ClusterError
 from tolmach.pipelines.language.check import check_graph
+from tolmach.pipelines.model_host import THREADS, chosen
 from tolmach.pipelines.registry import Registry
+from tolmach.processors.hosting import HOSTS
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ROOT / "config/demo/clips"
@@ -184,6 +188,37 @@ async def test_a_recording_that_kills_its_workers(folder: Path, cluster: Any) ->
     assert "2 workers were lost over it" in records["b"].errors[0]
     assert sum("another one takes over" in said for said in watcher.said) == 1
     assert json.loads((folder / "out/b/run.json").read_text())["status"] == "failed"
+
+
+async def test_one_recording_has_its_utterances_spread(folder: Path, cluster: Any) -> None:
+    (folder / "cut.yaml").write_text(
+        GRAPH.replace("fork: {", "ast: {type: loudness_ast, heard: heard}\n  fork: {").replace(
+            "vad ->", "vad -> ast ->"
+        )
+    )
+    for name in "bc":
+        (folder / f"in/{name}.wav").unlink()
+    bursts = np.random.default_rng(1).normal(0, 0.3, RATE * 12) * (np.arange(RATE * 12) // 12000 % 2)
+    soundfile.write(folder / "in/a.wav", bursts.clip(-0.7, 0.7), RATE)
+    registry = Registry.default().extended(LOUDNESS_SPEC)
+    heard = {}
+    for output in ("here", "out"):
+        (folder / output).mkdir()
+        overrides = {"ast.heard": str(folder / output), "ast.copies": 2 if output == "out" else 1}
+        batch = batch_over(folder, Quiet(), output, registry=registry, overrides=overrides)
+        spread = spread_over(batch, Spread("", Reserve(), 2), folder / "out")
+        async with asyncio.timeout(120), spread if output == "out" else contextlib.nullcontext():
+            [record] = await batch.run()
+        assert record.status == "done"
+        assert record.spoken == 8
+        heard[output] = {path.name for path in (folder / output).iterdir() if path.name.isdecimal()}
+    assert heard["here"] == {str(os.getpid())}
+    assert len(heard["out"]) == 2
+    assert str(os.getpid()) not in heard["out"]
+    for name in ("a/copy.flac", "a/lines.jsonl"):
+        assert (folder / "out" / name).read_bytes() == (folder / "here" / name).read_bytes()
+    assert chosen() is THREADS
+    HOSTS.unload_idle()
 
 
 def test_ctrl_c(folder: Path, cluster: Any) -> None:

@@ -7,9 +7,9 @@ import contextlib
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ from tolmach.pipelines.cli.batch.spread.worker import Sight
 from tolmach.pipelines.cli.batch.spread.workers import Reserve, Workers, room_for
 from tolmach.pipelines.cluster import connect, retake_signals
 from tolmach.pipelines.errors import GraphError, TolmachError
+from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.model_host import THREADS, HostPlace, choose, chosen
 
 __all__ = ["Spread", "spread_over"]
 
@@ -42,7 +44,8 @@ class Spread:
     Attributes:
         address: Of the cluster; see :func:`tolmach.pipelines.cluster.parse_address`.
         reserve: What each worker reserves.
-        jobs: Recordings at a time, each on a worker of its own; None for as many as the cluster has room for.
+        jobs: Recordings at a time, each on a worker of its own, and of one recording copies of its models; None for as
+            many as the cluster has room for.
         ship: Whether recordings are sent and results fetched.
     """
 
@@ -55,6 +58,9 @@ class Spread:
 @asynccontextmanager
 async def spread_over(batch: Batch, spread: Spread, output: Path) -> AsyncIterator[None]:
     """Have the graphs of a batch play on workers while the block lasts.
+
+    One recording alone plays here, and its models run on the cluster, several copies of each: what is translated is
+    spread, and what is cheap and one after the other is not (docs/adr/0050).
 
     A batch that is cancelled meanwhile is not made ready: nothing of it will run.
 
@@ -84,12 +90,16 @@ async def spread_over(batch: Batch, spread: Spread, output: Path) -> AsyncIterat
     retake_signals()
     reserve = spread.reserve.settled(ray, graph)
     room = room_for(ray, reserve)
+    if len(jobs) == 1:
+        with _models_there(graph, replace(spread, reserve=reserve), room):
+            yield
+        return
     count = min(spread.jobs or room, len(jobs))
 
     def say(text: str) -> None:
         batch.watcher.info(batch.jobs[0], text)
 
-    sight = await asyncio.to_thread(_sight, jobs, None if spread.ship else output)
+    sight = await asyncio.to_thread(_sight, jobs, None if spread.ship else output, chosen(graph.host))
     workers = Workers(ray, sight, count=count, reserve=reserve, say=say)
     try:
         if sight.output:
@@ -103,6 +113,22 @@ async def spread_over(batch: Batch, spread: Spread, output: Path) -> AsyncIterat
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(Path(sight.output, sight.probe).unlink)
         await workers.close()
+
+
+@contextlib.contextmanager
+def _models_there(graph: Graph, spread: Spread, room: int) -> Iterator[None]:
+    """Have the models of this process run on the cluster while the block lasts, unless somebody said where they run."""
+    if chosen(graph.host) is not THREADS:
+        yield
+        return
+    # More copies than requests under way at a time would have nothing to do.
+    under_way = max(getattr(node.settings, "max_in_flight", 1) for node in graph.nodes.values())
+    copies = spread.jobs or min(room, under_way)
+    choose(HostPlace("ray", spread.address, copies, spread.reserve.gpus))
+    try:
+        yield
+    finally:
+        choose(None)
 
 
 async def _unless_cancelled(batch: Batch, work: asyncio.Future[T]) -> T | None:
@@ -142,7 +168,7 @@ def _in_a_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     return found
 
 
-def _sight(jobs: Sequence[Job], output: Path | None) -> Sight:
+def _sight(jobs: Sequence[Job], output: Path | None, models: HostPlace) -> Sight:
     """What workers must see: ``output``, and the recordings, unless these are sent. Blocks."""
     paths = [path for job in jobs for path in (job.input, job.output) if path is not None]
     return Sight(
@@ -152,6 +178,7 @@ def _sight(jobs: Sequence[Job], output: Path | None) -> Sight:
         output="" if output is None else str(output.absolute()),
         token=secrets.token_hex(16),
         probe=f".{secrets.token_hex(8)}.tolmach-probe",
+        models=models,
     )
 
 

@@ -27,6 +27,7 @@ from tolmach.pipelines.bus import (
 )
 from tolmach.pipelines.cluster import Versions, connect, here, settle_threads
 from tolmach.pipelines.errors import GraphError, MediaError, ModelError, OutputError
+from tolmach.pipelines.model_host import THREADS, HostPlace, choose
 
 if TYPE_CHECKING:
     from tolmach.pipelines.cli.batch.playing import Played, Run
@@ -53,6 +54,7 @@ class Sight:
         output: Absolute path of the folder for results, "" where they are sent back.
         token: What stands in the file ``probe`` there.
         probe: Name of that file.
+        models: Where models run.
     """
 
     folder: str
@@ -61,6 +63,7 @@ class Sight:
     output: str
     token: str
     probe: str
+    models: HostPlace = THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class Worker:
 
     async def look(self, sight: Sight) -> Seen:
         """Say what this worker is and does not see; relative paths start in the caller's folder from now on."""
+        choose(sight.models)
         missing = []
         try:
             os.chdir(sight.folder)
