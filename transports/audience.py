@@ -106,6 +106,11 @@ class Audience:
         self._closed = False
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is to be heard."""
+        return self._closed
+
+    @property
     def listening(self) -> int:
         """How many are connected."""
         return sum(peer.connected.is_set() for peer in self._peers)

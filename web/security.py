@@ -44,7 +44,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE"
-_ALLOWED_HEADERS = "authorization, content-type"
+_ALLOWED_HEADERS = "authorization, content-type, if-match"
 _HEADER_NAMES = re.compile(r"[a-z0-9, -]{1,1000}", re.IGNORECASE)
 _PREFLIGHT_S = 600
 """How long a browser may remember a preflight, s; Chrome's own limit is 7200."""
@@ -168,7 +168,9 @@ class Guard:
             added["Vary"] = "Origin"
         if headers.get("origin") in self._origins:
             added["Access-Control-Allow-Origin"] = headers["origin"]
-            added["Access-Control-Expose-Headers"] = "Retry-After, Content-Disposition, Location, X-Request-Id"
+            added["Access-Control-Expose-Headers"] = (
+                "Retry-After, Content-Disposition, Location, X-Request-Id, ETag, Link, Accept-Patch"
+            )
         return added
 
 

@@ -31,6 +31,7 @@ from tolmach.web.sessions.pool import Limits, SessionPool
 from tolmach.web.sessions.run import Choice
 from tolmach.web.sessions.session import Session, Terms
 from tolmach.web.settings import ServerSettings
+from tolmach.web.streams import Streams
 from tolmach.web.voices import Voices
 
 __all__ = ["Part", "Service", "Warmer"]
@@ -159,6 +160,8 @@ class Service:
     Attributes:
         seats: The places of those who only listen, in whichever session or room.
         parts: What doors have added.
+        streams: What they can listen to.
+        connection: How WebRTC connections are made here.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -180,6 +183,8 @@ class Service:
         self.voices = Voices()
         self._garbage = Garbage()
         self._ice = settings.ice()
+        self.connection = ConnectionSettings(self._ice.ice_servers, self._ice.udp_ports, self._ice.advertised_addresses)
+        self.streams = Streams()
         self.pool = SessionPool(
             Limits(
                 max_sessions=settings.max_sessions,
@@ -189,9 +194,7 @@ class Service:
                 linger_s=settings.linger_s,
             ),
             Terms(
-                connection=ConnectionSettings(
-                    self._ice.ice_servers, self._ice.udp_ports, self._ice.advertised_addresses
-                ),
+                connection=self.connection,
                 max_s=settings.max_session_s,
                 idle_s=settings.idle_s,
                 resume_s=settings.resume_s,
@@ -264,6 +267,12 @@ class Service:
         session, _ = await self._begin(address, choice, arrive)
         return session
 
+    async def bring(
+        self, address: str, choice: Choice, arrive: Callable[[Session], Awaitable[Arrived]]
+    ) -> tuple[Session, Arrived]:
+        """A new session, to which a door brings its client by itself. Raises as :meth:`begin`, and as ``arrive``."""
+        return await self._begin(address, choice, arrive)
+
     async def _begin(
         self, address: str, choice: Choice, arrive: Callable[[Session], Awaitable[Arrived]]
     ) -> tuple[Session, Arrived]:
@@ -285,11 +294,24 @@ class Service:
         choice = choice or session.choice
         if choice is None:
             raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
+        return session, await self._bring_back(session, choice, lambda session: session.call(offer))
+
+    async def bring_back(
+        self, address: str, session: Session, choice: Choice, arrive: Callable[[Session], Awaitable[Arrived]]
+    ) -> Arrived:
+        """Let a door bring a client back to a session by itself. Raises as :meth:`bring`."""
+        self.count_offer(address)
+        self.pool.require_open()
+        return await self._bring_back(session, choice, arrive)
+
+    async def _bring_back(
+        self, session: Session, choice: Choice, arrive: Callable[[Session], Awaitable[Arrived]]
+    ) -> Arrived:
         graph = await self._load(choice)
         self.pool.require_open()
-        answer = await session.call(offer)
+        answer = await arrive(session)
         session.play(choice, graph)
-        return session, answer
+        return answer
 
     async def switch(self, session: Session, choice: Choice) -> None:
         """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""

@@ -35,6 +35,14 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
+
+
+@schemathesis.serializer("application/sdp", "application/trickle-ice-sdpfrag")
+def as_it_is(context: schemathesis.SerializationContext, value: object) -> str:
+    """A body that is text, as a client would send it."""
+    return str(value)
+
+
 NOT_DESCRIBED = {"/", "/room", "/favicon.ico", "/api/openapi.json"}
 
 

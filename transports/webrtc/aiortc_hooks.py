@@ -106,6 +106,21 @@ def use_ice(transport: RTCIceTransport, ice: RestartableIce) -> None:
     transport._recv, transport._send = ice.recv, ice.send
 
 
+def wait_for_dtls(transport: RTCDtlsTransport) -> None:
+    """Be the DTLS server where the offer leaves that to us (``a=setup:actpass``), once it is known.
+
+    As a client, aiortc offers the cipher suites of ECDSA alone, and cannot agree with a peer whose certificate is RSA,
+    as GStreamer's are; as a server it shows its own, which is ECDSA, and takes any of the peer's whose fingerprint is
+    right. What a WHIP client expects of a server is that it waits, too (RFC 9725, 4.4.5).
+
+    Raises:
+        RuntimeError: If this aiortc keeps the role elsewhere.
+    """
+    _demand(transport, "_role", "_set_role")
+    if transport._role == "auto":
+        transport._set_role("server")
+
+
 # Guards ---------------------------------------------------------------------------------------------------------------
 
 Refuse = Callable[[object], None]

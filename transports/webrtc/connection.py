@@ -32,6 +32,7 @@ from tolmach.transports.webrtc.aiortc_hooks import (
     guard_transport,
     tap_receiver,
     use_ice,
+    wait_for_dtls,
 )
 from tolmach.transports.webrtc.guards import Allowance, Complaints
 from tolmach.transports.webrtc.incoming.receiver import Receiver
@@ -202,6 +203,8 @@ class Connection:
                     await self._pc.setRemoteDescription(RTCSessionDescription(sdp=prepared.sdp, type="offer"))
                     self._check_open()
                     self._guard_data()
+                    if self._standard:
+                        wait_for_dtls(self._transceiver.receiver.transport)
                     await self._pc.setLocalDescription(await self._pc.createAnswer())
                     self._check_open()
             except SignallingError:

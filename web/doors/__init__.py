@@ -14,7 +14,11 @@ from tolmach.web.settings import ServerSettings
 
 __all__ = ["install_doors"]
 
-_MODULES: dict[str, str] = {"openai": "tolmach.web.doors.openai", "rooms": "tolmach.web.doors.rooms"}
+_MODULES: dict[str, str] = {
+    "openai": "tolmach.web.doors.openai",
+    "rooms": "tolmach.web.doors.rooms",
+    "whip": "tolmach.web.doors.whip",
+}
 """Name of a door (see :data:`tolmach.web.settings.DOORS`) → its module."""
 
 

@@ -139,6 +139,10 @@ def _told(utterance: int, found: _UnderWay) -> Timing | None:
 
 PAGE = 50
 """Captions told again at a time, some 20 kB."""
+LATE = 10
+"""Captions told to a listener who comes late: what a screen shows."""
+TOLD_TO_ALL = ("caption", "speech")
+"""What listeners are told; the rest is of the session's own client."""
 
 
 class Told(Protocol):
@@ -171,6 +175,7 @@ class Narrator:
     Attributes:
         transcript: The captions so far.
         speaking: Whether somebody is speaking now, as the detector sees it.
+        audience: Who listens besides, and is told what is said.
         spoke_s: When somebody last began or stopped, monotonic, s; at first when the narrator was made.
     """
 
@@ -184,6 +189,7 @@ class Narrator:
         self.speaking = False
         self.spoke_s = time.monotonic()
         self._place = place
+        self.audience: Told | None = None
         self._on_first_audio = on_first_audio
         self._on_voice_lag = on_voice_lag
         self._timings = Timings()
@@ -200,6 +206,13 @@ class Narrator:
         """
         if self._place.connection is not None:
             self._place.connection.tell(kind, fields, ephemeral=ephemeral)
+        if self.audience is not None and kind in TOLD_TO_ALL:
+            self.audience.tell(kind, fields, ephemeral=ephemeral)
+
+    def catch_up(self, listener: Told) -> None:
+        """Tell one who came late to listen what was said last."""
+        for caption in tuple(self.transcript)[-LATE:]:
+            listener.tell("caption", {**caption.as_json(), "replayed": True})
 
     def greet(self, session: str, choice: Choice | None, *, resumed: bool) -> None:
         """Tell a new connection where it is; :meth:`replay` tells what was said so far."""

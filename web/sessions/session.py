@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.pipelines.graph import Graph
+from tolmach.transports.audience import Audience, Seats
 from tolmach.transports.peer import Peer
 from tolmach.transports.webrtc.connection import ConnectionSettings
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
@@ -90,6 +91,8 @@ class Session:
 
     Attributes:
         proven: Whether a connection of it has ever stood. Before, it has cost its client nothing but an offer.
+        awaited: Whether a client that vanished is waited for though it was told nothing, and so not its session's id
+            either: it knows another way back.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Session:
         self.address = address
         self.state: SessionState = "new"
         self.proven = False
+        self.awaited = False
         self.end_reason = ""
         self.outcome = "closed"
         self.started_s = time.time()
@@ -165,6 +169,16 @@ class Session:
         peer.listen(self._said)
         self._take(peer)
         self.line.seat(peer)
+
+    def broadcast(self, seats: Seats) -> Audience:
+        """Let many hear what is spoken here, and not its own client; to be called before that comes.
+
+        Args:
+            seats: The places that listeners take.
+        """
+        audience = self.line.broadcast(seats)
+        self._narrator.audience, audience.on_open = audience, self._narrator.catch_up
+        return audience
 
     def _take(self, peer: Peer) -> None:
         """It is with this peer that the session goes on."""
@@ -292,7 +306,7 @@ class Session:
             return
         log.info("session %s: %s", self.short, connection.close_reason)
         self._narrator.speaking = False
-        if connection.said_goodbye or not self._ever_opened:
+        if connection.said_goodbye or not (self._ever_opened or self.awaited):
             self._spawn(self._last_words(connection.close_reason, self._calls), "last-words")
         else:
             self._wait_for_client()

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiortc.sdp import SessionDescription
 
@@ -55,6 +55,10 @@ class SignallingError(TolmachError):
     """An offer or a candidate cannot be used."""
 
 
+class NotAcceptable(SignallingError):  # noqa: N818 -- as HTTP says it
+    """An offer can be read, and is none that can be met: it has no Opus, say, or too many streams."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """An offer as aiortc should see it, and whose transport it describes.
@@ -75,14 +79,45 @@ class Offer:
     password: str
     declined: tuple[tuple[int, str], ...] = ()
 
+    @property
+    def direction(self) -> str:
+        """Which way its audio goes, as the offerer sees it."""
+        audio = next(section for section in _split(self.sdp)[1:] if _kind(section) == "audio")
+        return next(s.removeprefix("a=") for s in audio if s.removeprefix("a=") in _DIRECTIONS)
+
+    def restarted(self, username: str, password: str, candidates: Sequence[str]) -> Offer:
+        """The same offer with other ICE credentials and candidates, as after a restart of which no more is told.
+
+        Raises:
+            SignallingError: If one of them cannot be used.
+        """
+        if not _UFRAG.fullmatch(username) or not _PASSWORD.fullmatch(password):
+            raise SignallingError("ICE credentials are 4 and 22 letters and digits or more (RFC 8839, 5.4)")
+        usable = [found for found in map(usable_candidate, candidates) if found is not None]
+        replaced = {"a=ice-ufrag:": f"a=ice-ufrag:{username}", "a=ice-pwd:": f"a=ice-pwd:{password}"}
+        lines: list[str] = []
+        for line in self.sdp.splitlines():
+            if _is_candidate(line):
+                continue
+            lines.append(next((new for name, new in replaced.items() if line.startswith(name)), line))
+            if line.startswith("a=ice-pwd:"):
+                lines += [f"a=candidate:{found}" for found in usable]
+        sdp = "".join(f"{s}\r\n" for s in lines)
+        return replace(self, sdp=sdp, username=username, password=password)
+
     def answered(self, answer: str) -> str:
-        """The answer to the whole offer, from the answer to :attr:`sdp`: every section has one, in the same order."""
+        """The answer to the whole offer, from the answer to :attr:`sdp`: every section has one, in the same order.
+
+        What is declined has a transport all the same, for GStreamer (1.22) takes no section without a fingerprint.
+        """
         if not self.declined:
             return answer
-        session, *sections = ("".join(f"{s}\r\n" for s in part) for part in _split(answer))
+        session, *parts = _split(answer)
+        transport = "".join(f"{s}\r\n" for s in ["a=rtcp-mux", *filter(_is_transport, parts[0])] if not _is_path(s))
+        sections = ["".join(f"{s}\r\n" for s in part) for part in parts]
         for number, text in self.declined:
-            sections.insert(number, text)
-        return session + "".join(sections)
+            sections.insert(number, text + transport)
+        return "".join(f"{s}\r\n" for s in session) + "".join(sections)
 
     def describes(self, candidate: str, *, mid: str | None, line: int | None) -> bool:
         """Whether a trickled candidate belongs to this transport: to its section, and to no earlier or later offer.
@@ -160,9 +195,9 @@ def prepare_offer(sdp: str, *, decline: bool = False) -> Offer:
         sections, declined = _chosen(offered)
     kinds = [_kind(section) for section in sections]
     if kinds.count("audio") != 1 or kinds.count("application") > 1 or set(kinds) - {"audio", "application"}:
-        raise SignallingError(
-            "the offer must have one audio stream and at most one data channel, and nothing else; "
-            f"it has {', '.join(kinds) or 'no media'}"
+        there = ", ".join(map(_kind, offered)) or "no media"
+        raise (NotAcceptable if offered else SignallingError)(
+            f"the offer must have one audio stream and at most one data channel, and nothing else; it has {there}"
         )
     if sum(_is_candidate(s) for section in sections for s in section) > MAX_CANDIDATES:
         raise SignallingError(f"the offer has more than {MAX_CANDIDATES} candidates")
@@ -250,11 +285,11 @@ def _check_section(kind: str, section: Sequence[str]) -> None:
         raise SignallingError("the offer cannot be used: an a=mid has to be a token (RFC 8866)")
     if kind == "audio":
         if _is_off(section):
-            raise SignallingError("the offer cannot be used: its audio is switched off (port 0)")
+            raise NotAcceptable("the offer cannot be used: its audio is switched off (port 0)")
         if not names["rtcp-mux"]:
             raise SignallingError("the offer cannot be used: it must multiplex RTP and RTCP (a=rtcp-mux, RFC 8834)")
         if not any(_OPUS.fullmatch(s.rstrip()) for s in section):
-            raise SignallingError("the offer cannot be used: it must offer Opus (a=rtpmap:111 opus/48000/2)")
+            raise NotAcceptable("the offer cannot be used: it must offer Opus (a=rtpmap:111 opus/48000/2)")
         if not all(_EXTMAP.fullmatch(s) for s in section if s.startswith("a=extmap:")):
             raise SignallingError("the offer cannot be used: a header extension has no number from 1 to 255 (a=extmap)")
     elif "/DTLS/SCTP" in section[0]:
@@ -335,6 +370,10 @@ def _is_candidate(line: str) -> bool:
 def _is_transport(line: str) -> bool:
     name, _, _ = line.removeprefix("a=").partition(":")
     return line.startswith("a=") and name in (*_TRANSPORT, "candidate", "end-of-candidates")
+
+
+def _is_path(line: str) -> bool:
+    return line.startswith(("a=candidate:", "a=end-of-candidates"))
 
 
 def _is_bundle(line: str) -> bool:
