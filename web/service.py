@@ -30,7 +30,7 @@ from tolmach.web.security import OfferLimiter
 from tolmach.web.sessions.pool import Limits, SessionPool
 from tolmach.web.sessions.run import Choice
 from tolmach.web.sessions.session import Session, Terms
-from tolmach.web.settings import ServerSettings
+from tolmach.web.settings import DOORS, ServerSettings
 from tolmach.web.streams import Streams
 from tolmach.web.voices import Voices
 
@@ -313,6 +313,21 @@ class Service:
         session.play(choice, graph)
         return answer
 
+    async def rejoin(self, address: str, session_id: str, peer: Peer, choice: Choice | None) -> Session:
+        """A session on a peer of another door, as :meth:`resume` is one on another connection; raises likewise."""
+        self.count_offer(address)
+        self.pool.require_open()
+        session = self.pool.find(session_id)
+        choice = choice or session.choice
+        if choice is None:
+            raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
+
+        async def arrive(session: Session) -> None:
+            session.join(peer)
+
+        await self._bring_back(session, choice, arrive)
+        return session
+
     async def switch(self, session: Session, choice: Choice) -> None:
         """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
         self.pool.require_open()
@@ -387,5 +402,6 @@ class Service:
                 "idle_s": settings.idle_s,
                 "resume_s": settings.resume_s,
             },
+            "doors": [door for door in DOORS if door not in settings.without],
             **self.readiness(),
         }
