@@ -141,8 +141,8 @@ log = logging.getLogger(__name__)
 class Part(Protocol):
     """What a door keeps beside the sessions of the pool, and what has to end with the server."""
 
-    async def drain(self, within_s: float) -> None:
-        """Take nothing new; end gracefully what there is, within this time."""
+    async def drain(self, within_s: float, linger_s: float = 0.0) -> None:
+        """Take nothing new; let what there is go on for ``linger_s``, then end it gracefully within ``within_s``."""
 
     async def stop(self) -> None:
         """End everything at once. Safe twice, and without :meth:`drain`."""
@@ -191,7 +191,6 @@ class Service:
                 max_per_address=settings.max_sessions_per_address,
                 keep_ended_s=settings.keep_ended_s,
                 max_kept=settings.max_kept,
-                linger_s=settings.linger_s,
             ),
             Terms(
                 connection=self.connection,
@@ -222,8 +221,9 @@ class Service:
 
     async def drain(self) -> None:
         """No new sessions; end those there are after ``linger_s``, gracefully as far as ``drain_s`` goes."""
-        within_s = self.settings.drain_s
-        await asyncio.gather(self.pool.drain(within_s), *(part.drain(within_s) for part in self.parts))
+        within_s, linger_s = self.settings.drain_s, self.settings.linger_s
+        parts: list[SessionPool | Part] = [self.pool, *self.parts]
+        await asyncio.gather(*(part.drain(within_s, linger_s) for part in parts))
 
     async def stop(self) -> None:
         """End everything at once. Safe twice."""
