@@ -94,7 +94,6 @@ class Config(Readiness):
     version: str
     ice_servers: list[IceServer]
     limits: ServerLimits
-    doors: list[str]
 
 
 class Param(_Answer):

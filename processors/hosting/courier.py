@@ -8,6 +8,7 @@ its own: nobody else's loop is held up, and nothing needs a lock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ class Courier:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = threading.Event()
 
     async def send(self, errand: Coroutine[Any, Any, Result]) -> Result:
         """What ``errand`` returns or raises, run on the courier's loop.
@@ -35,6 +37,20 @@ class Courier:
         """Call ``function`` on the courier's loop, some time soon."""
         self._started().call_soon_threadsafe(function)
 
+    def end(self, errand: Callable[[], Coroutine[Any, Any, object]], within_s: float) -> None:
+        """Run a last errand and stop; blocks for ``within_s`` at most. What comes later waits for ever.
+
+        For the end of the process: what a library takes down then must not be asked any more.
+        """
+        with self._lock:
+            loop = self._loop
+        if loop is None or not loop.is_running():
+            return
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(errand(), loop).result(within_s)
+        loop.call_soon_threadsafe(loop.stop)
+        self._stopped.wait(within_s)
+
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
@@ -42,10 +58,10 @@ class Courier:
                 threading.Thread(target=self._run, args=(loop,), name="model-hosts", daemon=True).start()
             return self._loop
 
-    @staticmethod
-    def _run(loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         loop.run_forever()
+        self._stopped.set()
 
 
 COURIER = Courier()

@@ -17,6 +17,7 @@ worker on the same machine reads them in place and another machine gets a copy (
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import itertools
 import logging
@@ -25,6 +26,7 @@ import platform
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -116,6 +118,7 @@ class RayHost(Generic[Item, Result]):
         self._replicas: list[Replica] = []
         self._warmings: dict[Hashable, tuple[Sequence[Any], asyncio.Task[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._reached: list[Callable[[], None]] = []  # to be called once the cluster is
         self._changed = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -141,7 +144,13 @@ class RayHost(Generic[Item, Result]):
 
     async def loaded(self, on_progress: Callable[[str], None] | None = None) -> None:
         """Wait until one replica is ready, starting them if nobody did; see :meth:`ThreadHost.loaded`."""
-        await COURIER.send(self._wait_loaded(on_progress))
+        loop = asyncio.get_running_loop()
+
+        def reached() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(cluster.retake_signals)
+
+        await COURIER.send(self._wait_loaded(on_progress, reached))
 
     async def warm(self, items: Sequence[Item] = (), *, once: Hashable = None) -> None:
         """Run the model on every replica, those that come later too; see :meth:`ThreadHost.warm`."""
@@ -188,7 +197,9 @@ class RayHost(Generic[Item, Result]):
             # Owners are as many as there were leases, and numbers small; what is kept of a lease is its id.
             return self._owners.setdefault(id(owner) if owner is not None else None, len(self._owners))
 
-    async def _wait_loaded(self, on_progress: Callable[[str], None] | None) -> None:
+    async def _wait_loaded(
+        self, on_progress: Callable[[str], None] | None, reached: Callable[[], None] = lambda: None
+    ) -> None:
         self._refuse_if_closed()
         if self._info is not None:
             return
@@ -197,6 +208,7 @@ class RayHost(Generic[Item, Result]):
             self._starting.add_done_callback(retrieve)
         if on_progress is not None:
             self._listeners.append(on_progress)
+        self._reached.append(reached)
         try:
             await asyncio.shield(self._starting)
         finally:
@@ -210,6 +222,10 @@ class RayHost(Generic[Item, Result]):
         try:
             self._tell("reaching the Ray cluster")
             ray = await off_loop(cluster.connect, self._place.address)
+            _at_the_end(self)
+            for tell in self._reached:
+                tell()
+            self._reached.clear()
             files = [await off_loop(describe, path) for path in self._paths]
             self._tell("waiting for a worker")
             order = ReplicaOrder(
@@ -388,6 +404,11 @@ class RayHost(Generic[Item, Result]):
         if self._closed:
             raise ModelError(f"the model host of {self.key} is closed")
 
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """The copies of the model."""
+        return tuple(self._replicas)
+
     # For the replicas ---------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -411,6 +432,24 @@ class RayHost(Generic[Item, Result]):
         """Pass a line of progress on to all who wait for the load."""
         for listener in tuple(self._listeners):
             listener(text)
+
+
+_LIVING: weakref.WeakSet[RayHost[Any, Any]] = weakref.WeakSet()
+
+
+def _at_the_end(host: RayHost[Any, Any]) -> None:
+    """Have a host give its replicas back when the process ends, before Ray does (which registered itself first)."""
+    if not _LIVING:
+        atexit.unregister(_end)
+        atexit.register(_end)
+    _LIVING.add(host)
+
+
+def _end() -> None:
+    async def leave() -> None:
+        await asyncio.gather(*(each.goodbye() for host in list(_LIVING) for each in host.replicas))
+
+    COURIER.end(leave, 1.0)
 
 
 def gpus_of(place: HostPlace) -> float:

@@ -82,6 +82,7 @@ class Replica:
         ready: Whether it can be asked.
         failure: Why it cannot be, as far as that is more than an accident.
         info: What its model says of itself.
+        pid: Its process, on its machine.
         queued: Requests that waited for it when it last said so, those of others too.
     """
 
@@ -90,7 +91,7 @@ class Replica:
         self.ready = False
         self.failure: Exception | None = None
         self.info: Mapping[str, Any] = {}
-        self.queued = 0
+        self.queued = self.pid = 0
         self._order = order
         self._ray = order.ray
         self._gpus = 0.0 if order.key.device == "cpu" else order.place.num_gpus or 1.0
@@ -121,24 +122,26 @@ class Replica:
                 order.note()
                 await watching  # until it is lost
             except ReplicaLostError as error:
-                if order.closed():
-                    return
-                failed += 1
-                log.warning("%s: worker %d is lost: %s", order.key, self.number, error)
-                if not was_ready and failed >= TRIES:
-                    self.failure = ModelError(f"{order.key}: its worker died {failed} times while it started ({error})")
+                what = f"is lost: {error}"
+                if not was_ready and failed + 1 >= TRIES:
+                    self.failure = ModelError(f"{order.key}: its worker died {TRIES} times while it started ({error})")
             except Exception as error:
-                failed += 1
-                log.warning("%s: worker %d cannot start: %s", order.key, self.number, error)
-                self.failure = error
+                what, self.failure = f"cannot start: {error}", error
             finally:
                 self.ready = False
                 if watching is not None:
                     watching.cancel()
                 self._lose(ReplicaLostError("it is made anew"))
+            if order.closed():
+                return
+            if not self._ray.is_initialized():
+                self.failure = ModelError(f"{order.key}: this process has left the Ray cluster")
+                order.note()
+                return
+            failed += 1
+            log.warning("%s: worker %d %s", order.key, self.number, what)
             order.note()
-            if not order.closed():
-                await asyncio.sleep(BACK_OFF_S[min(failed, len(BACK_OFF_S)) - 1])
+            await asyncio.sleep(BACK_OFF_S[min(failed, len(BACK_OFF_S)) - 1])
 
     async def warm(self, items: Sequence[Any], once: Hashable) -> None:
         """Run its model."""
@@ -195,9 +198,14 @@ class Replica:
     async def _leave(self) -> None:
         asked = [call for call, method in self._calls.items() if method == "submit"]
         await asyncio.gather(*asked, return_exceptions=True)
-        with contextlib.suppress(ReplicaLostError, ModelError):
-            await asyncio.wait_for(self.call("leave"), BEAT_S)
+        await self.goodbye()
         self._lose(ReplicaLostError("it was given back"))
+
+    async def goodbye(self) -> None:
+        """Tell the actor that it is not used any more from here."""
+        if self._actor is not None:
+            with contextlib.suppress(ReplicaLostError, ModelError, TimeoutError):
+                await asyncio.wait_for(self.call("leave"), BEAT_S)
 
     def _make(self) -> Any:
         """The actor of this name: the one that is there, or a new one. Blocks."""
@@ -241,6 +249,7 @@ class Replica:
             await off_loop(self._kill)
             raise ModelError(f"{order.key}: {await off_loop(self._no_room)}") from None
         self._check(greeting)
+        self.pid = greeting.pid
 
     async def _start(self) -> None:
         """Have it load and warm.

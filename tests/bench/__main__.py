@@ -27,7 +27,6 @@ BENCHES = (
     "tempo",
     "backlog",
     "host",
-    "ray_run",
     "memory",
     "normalizers",
 )

@@ -18,9 +18,12 @@ import pytest
 from tests.ray_models import Ask, Told, load, load_file, load_nothing
 from tests.until import until
 from tolmach.pipelines import cluster, model_host
+from tolmach.pipelines.bus import LoadingMessage, TranslationMessage
 from tolmach.pipelines.errors import ModelError, ModelMissingError
+from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.model_host import HostPlace
-from tolmach.processors.hosting import HostKey, HostPool, Lease, files
+from tolmach.pipelines.runtime.runner import GraphRunner
+from tolmach.processors.hosting import HOSTS, HostKey, HostPool, Lease, files
 from tolmach.processors.hosting.ray_host import RayHost
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -115,7 +118,7 @@ async def test_a_worker_that_is_killed_under_load_loses_nothing(host: Any, how: 
     talking = [asyncio.create_task(talk(owner)) for owner in range(4)]
     await asyncio.sleep(0.2)
     victim = ours._replicas[0]
-    pid = victim.info["pid"]
+    pid = victim.pid
     if how == "ray.kill":
         ray_cluster.kill(victim._actor)
     else:
@@ -125,7 +128,7 @@ async def test_a_worker_that_is_killed_under_load_loses_nothing(host: Any, how: 
     await until_ready(ours, 2)
     again = [await ours.submit([Ask(n)]) for n in range(8)]
     assert [told.value for [told] in again] == [100 + 2 * n for n in range(8)]
-    assert victim.info["pid"] in {told.pid for [told] in again} - {pid}
+    assert victim.pid in {told.pid for [told] in again} - {pid}
     assert (ours.figures().waiting, ours.figures().under_way) == (0, 0)
 
 
@@ -258,3 +261,45 @@ async def test_a_pool_hosts_where_the_command_line_says(on_ray: None):
     assert figures.model == "doubler pooled on cpu by Ray"
     lease.release()
     assert pool.unload_idle() == 1
+
+
+TEXTS = [
+    "Доброе утро.",
+    "Вы говорите по-английски?",
+    "У меня забронирован номер.",
+    "Мне нужен номер на три ночи.",
+    "Сколько это стоит?",
+    "Где находится вокзал?",
+    "Я бы хотел чашку кофе и хлеб.",
+    "Автобус отправляется в девять часов.",
+    "Большое спасибо.",
+    "До свидания.",
+]
+"""What the thread host answers to the shipped recording."""
+
+
+@pytest.mark.models
+async def test_a_recording_goes_on_when_the_worker_of_its_model_is_killed(on_ray: None, root: Path, tmp_path: Path):
+    given = {"input": str(root / "config" / "demo" / "phrasebook-en.flac"), "output": str(tmp_path)}
+    # An utterance a request, so that some are answered before, some are lost, and some come after.
+    graph = load_graph(root / "config" / "phrasebook.yaml", params=given, overrides={"ast.batch_utterances": 1})
+    runner, lines, texts, pids = GraphRunner(graph), list[str](), list[str](), list[int]()
+
+    def note(message: object) -> None:
+        if isinstance(message, LoadingMessage):
+            lines.append(message.text)
+        elif isinstance(message, TranslationMessage):
+            texts.append(message.frame.text)
+            if len(texts) == 2:
+                [replica] = next(e.host for k, e in HOSTS._entries.items() if k.place).replicas  # type: ignore[attr-defined]
+                pids.append(replica.pid)
+                os.kill(replica.pid, signal.SIGKILL)
+
+    runner.bus.subscribe(note)
+    result = await runner.run()
+    assert result.ok
+    assert texts == TEXTS
+    assert "loading demonstration phrasebook: importing NeMo" in lines
+    [replica] = next(e.host for k, e in HOSTS._entries.items() if k.place).replicas  # type: ignore[attr-defined]
+    assert replica.pid != pids[0]
+    HOSTS.unload_idle()

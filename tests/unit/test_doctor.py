@@ -8,6 +8,7 @@ import re
 import av
 import pytest
 
+from tolmach.pipelines.cli.commands import doctor
 from tolmach.pipelines.cli.commands.doctor import NotTried, try_element
 from tolmach.pipelines.cli.main import main
 from tolmach.pipelines.element import Element
@@ -81,3 +82,15 @@ def test_an_element_that_fails_at_work_is_not_usable() -> None:
     registry = Registry.builtin().extended(failing, origin="tolmach-failing")
     with pytest.raises(TolmachError, match="metadata_errors"):
         try_element(registry.get("failing"), registry)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_it_says_whether_a_cluster_can_be_used(
+    installed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "RAY", doctor.RAY._replace(modules=("json" if installed else "no_such_module",)))
+    for quiet in ("_elements", "_graphs", "_models", "_device", "_packages"):
+        monkeypatch.setattr(doctor, quiet, lambda **options: iter(()))
+    assert main(["doctor"]) == 0
+    state = "installed" if installed else "not installed; `pip install 'tolmach[ray]'`"
+    assert f"tolmach[ray], for models and recordings on a cluster: {state}\n" in capsys.readouterr().out

@@ -47,6 +47,9 @@ DISTRIBUTION_OF = {
 }
 """Module → what to ask pip for, where the names differ or an extra is needed."""
 
+RAY = Extra("tolmach[ray]", ("ray",))
+"""Of no element: where any of them may have its model (``--model-host``), and recordings may go (``--ray``)."""
+
 MODELS_SHOWN = 12  # of a cache folder; the rest is counted
 
 
@@ -119,6 +122,7 @@ def _extras() -> Iterator[Finding]:
     for element_type in registry:
         if (extra := registry.get(element_type).extra) is not None:
             users.setdefault(extra, []).append(element_type)
+    users[RAY] = ["models and recordings on a cluster"]
     for extra, types in users.items():
         state = "installed" if extra.installed else f"not installed; `{extra.command}`"
         yield Finding(f"{extra.requirement}, for {', '.join(types)}: {state}")
