@@ -59,7 +59,7 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(root: Path, folder: Path) -> Iterator[str]:
-    with serving(root, folder / "log", "phrasebook-live", "--offers-per-minute", "600") as (_, url):
+    with serving(root, folder / "log", "--offers-per-minute", "600") as (_, url):
         deadline_s = time.monotonic() + 120
         while not httpx.get(f"{url}readyz").json()["ready"]:
             assert time.monotonic() < deadline_s, (folder / "log").read_text()

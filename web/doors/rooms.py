@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Query, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tolmach.transports.files.specs import Show
@@ -31,6 +32,7 @@ from tolmach.web.settings import ServerSettings
 
 __all__ = ["install"]
 
+PAGE = Path(__file__).parent.parent / "static" / "room.html"
 MAX_CODE = 64
 """Characters of a code that are looked at; ours have 22."""
 ClientValue = str | int | float | bool | None
@@ -186,14 +188,21 @@ SeatName = Annotated[str | None, Query(max_length=64)]
 
 
 def install(app: FastAPI, settings: ServerSettings) -> None:
-    """Add the routes below ``/api/rooms``."""
+    """Add the routes below ``/api/rooms``, and the page ``/room``."""
     service: Service = app.state.service
     rooms = Rooms(service, service.seats)
     app.state.rooms = rooms
     service.parts.append(rooms)
+    _add_page(app)
     _add_rooms(app, settings)
     _add_peers(app)
     _add_files(app)
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/room", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE)
 
 
 def _told(room: Room, seat: RoomSeat | None, settings: ServerSettings) -> dict[str, Any]:

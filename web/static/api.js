@@ -19,10 +19,14 @@ export class Api {
   #askToken;
   #asking = null;
 
-  /** @param {(wrong: boolean) => Promise<string|null>} askToken Asks the person; null when they decline. */
-  constructor(askToken) {
+  /**
+   * @param {(wrong: boolean) => Promise<string|null>} askToken Asks the person; null when they decline.
+   * @param {{code?: string|null}} options `code`: a room's, which is shown in place of the token.
+   */
+  constructor(askToken, { code = null } = {}) {
     this.#askToken = askToken;
-    this.#takeFromAddress();
+    if (code === null) this.#takeFromAddress();
+    else this.#token = code;
   }
 
   /** `#token=…` is taken out of the address, so that it is neither bookmarked nor seen on a shared screen. */

@@ -154,6 +154,7 @@ async function chooseOutput(deviceId) {
 async function start() {
   const chosen = sources.choice;
   if (!setup.choice) return;
+  if (setup.graph.seats?.length) return openRoom(setup.choice);
   const mine = (attempt += 1);
   notices.clear();
   status.show("asking");
@@ -170,6 +171,19 @@ async function start() {
     showControls("idle");
     status.show("idle");
     failed(error);
+  }
+}
+
+/** A graph for several people is no session of one: open a room with it, and go there. */
+async function openRoom(choice) {
+  notices.clear();
+  $("start").disabled = true;
+  try {
+    const { room, code } = await api.json("POST", "rooms", choice);
+    location.assign(new URL(`room#${room}~${code}`, document.baseURI));
+  } catch (error) {
+    failed(error);
+    showControls("idle");
   }
 }
 
@@ -199,7 +213,13 @@ function toggleMute() {
 function showControls(state) {
   const on = state !== "idle" && state !== "ended";
   $("start").dataset.on = String(on);
-  $("start-text").textContent = on ? (state === "starting" ? "Cancel" : "Stop") : "Start";
+  $("start-text").textContent = on
+    ? state === "starting"
+      ? "Cancel"
+      : "Stop"
+    : setup.graph?.seats?.length
+      ? "Open a room"
+      : "Start";
   $("start").disabled = !on && (!setup.choice || obstacle() !== null);
   $("mute").disabled = !on;
   $("skip").hidden = state !== "live";

@@ -34,15 +34,18 @@ export class Peer extends EventTarget {
   #closed = false;
 
   /**
-   * @param {{iceServers: RTCIceServer[], track: MediaStreamTrack, signalling: {
+   * @param {{iceServers: RTCIceServer[], track: MediaStreamTrack|null, signalling: {
    *   offer(sdp: string): Promise<string>, reoffer(sdp: string): Promise<string>,
-   *   candidates(list: object[]): Promise<void>}}} options `offer` and `reoffer` return the answer's SDP.
+   *   candidates(list: object[]): Promise<void>}}} options `offer` and `reoffer` return the answer's SDP; without a `track`
+   *   nothing is said, only heard.
    */
   constructor({ iceServers, track, signalling }) {
     super();
     this.#signalling = signalling;
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-    this.#transceiver = this.pc.addTransceiver(track, { direction: "sendrecv", streams: [new MediaStream([track])] });
+    this.#transceiver = track
+      ? this.pc.addTransceiver(track, { direction: "sendrecv", streams: [new MediaStream([track])] })
+      : this.pc.addTransceiver("audio", { direction: "recvonly" });
     this.#channel = this.pc.createDataChannel(LABEL);
     this.#channel.onopen = () => this.#beginWatch();
     this.#channel.onclose = () => this.#lose("it was closed");

@@ -1,0 +1,77 @@
+"""The page of a room: a host who speaks, and somebody with a telephone who listens; two browsers, one server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import OpenPage
+
+GRAPH = "phrasebook-lecture"
+PHONE = {"width": 390, "height": 760}
+
+
+@pytest.fixture
+def lecture(graphs: Path, root: Path) -> Iterator[None]:
+    """The graph, while the test runs; the server notices."""
+    path = graphs / f"{GRAPH}.yaml"
+    shutil.copy(root / "config" / path.name, path)
+    yield
+    path.unlink()
+
+
+def test_one_speaks_and_a_telephone_listens(open_page: OpenPage, address: str, lecture: None):
+    host = open_page(address, say=("en", [0, 5, 0, 5]))
+    host.until(f"[...document.getElementById('graph').options].some((o) => o.value === '{GRAPH}')")
+    host.page.locator("#graph").select_option(GRAPH)
+    host.page.get_by_role("button", name="Open a room").click()
+    host.until("document.querySelectorAll('#seats li').length === 3 && tolmach.seat === 'speaker'")
+    host.until("[...document.querySelectorAll('#seats .code img')].every((i) => i.naturalWidth > 0)")
+    assert host.violations() == []
+    host.picture("room-host", full=True)
+    link = host.page.locator('#seats li[data-seat="ru"] a').get_attribute("href")
+    assert link is not None
+
+    phone = open_page(link, viewport=PHONE, allowed=False, has_touch=True)
+    phone.until("!document.getElementById('start').disabled")
+    assert phone.page.locator("#seat-name").inner_text() == "You hear: Russian"
+    assert phone.page.locator("#host").is_hidden()
+    assert "code" not in str(phone.say("tolmach.room.speakers")), "a listener is not told how to speak"
+    phone.page.get_by_role("button", name="Listen").tap()
+    phone.until("tolmach.state === 'live'")
+    assert phone.say("tolmach.source") is None, "nobody was asked for a microphone"
+    assert phone.page.locator("#presence").inner_text() == "Speaker (English) is not here yet."
+    phone.listen()
+
+    host.page.get_by_role("button", name="Speak", exact=True).click()
+    host.until("tolmach.state === 'live'")
+    host.until("document.getElementById('meter').getAttribute('aria-valuenow') !== '0'")
+    phone.until("document.getElementById('presence').innerText === 'Speaker (English) is here.'")
+    host.until("document.querySelector('#seats li[data-seat=\"ru\"] .people').innerText === '1 listener'")
+    read = phone.wait_for_captions(1, 60)
+    assert (read[0]["target_lang"], read[0]["speaker"]) == ("ru", "speaker")
+    phone.until("heard.some((h) => h.rms > 0.01)", 30)
+    assert phone.violations() == []
+    assert phone.say("document.documentElement.scrollWidth") <= PHONE["width"]
+    phone.picture("room-phone")
+    host.wait_for_captions(1)
+    assert {caption["target_lang"] for caption in host.captions()} == {"en"}, "the speaker reads what was understood"
+    subtitles = phone.download("SRT").decode()
+    assert read[0]["text"].split()[0] in subtitles
+
+    host.page.on("dialog", lambda dialog: dialog.accept())
+    host.page.get_by_role("button", name="End the room for everybody").click()
+    phone.until("document.getElementById('status').innerText === 'The room has ended'")
+    assert phone.say("document.getElementById('start').disabled")
+    assert host.complaints == phone.complaints == []
+
+
+def test_a_link_that_is_wrong_says_so(open_page: OpenPage, address: str):
+    page = open_page(f"{address}room")
+    assert "This page needs a link to a room" in page.page.locator("#notices").inner_text()
+    assert page.violations() == []
+    other = open_page(f"{address}room#{'x' * 22}~{'y' * 22}")
+    other.until("document.getElementById('notices').innerText.includes('There is no such room any more.')")

@@ -1,0 +1,219 @@
+/** Somebody's connection to a seat of a room: come, come back when it was lost, leave. */
+
+import { Trouble } from "./errors.js";
+import { Peer } from "./peer.js";
+import { sentence } from "./words.js";
+
+const CONNECT_MS = 10_000;
+const ICE_RESTART_MS = 4000;
+const AGAIN_MS = 1500;
+/** A talk is long, and networks are moody: whoever listens is brought back for as long, ms. */
+const COME_BACK_MS = 5 * 60_000;
+/** Words of the server after which nobody is to come back by itself: they would take turns in throwing each other out. */
+const FINAL = /another|somebody else/i;
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * States: `idle` → `joining` → `live` ⇄ `reconnecting` → `ended` (or back to `idle` when it could not begin).
+ *
+ * Events: `state` (detail: {state, reason}), `remote` (detail: MediaStream), `ended` (detail: error or null), and every
+ * message of the server by its type.
+ */
+export class RoomCall extends EventTarget {
+  #api;
+  #room;
+  #path;
+  #iceServers;
+  #track = null;
+  #peer = null;
+  #id = null;
+  #abort = new AbortController();
+  #farewell = "";
+
+  state = "idle";
+
+  /**
+   * @param {import("./api.js").Api} api Shows the code of the seat.
+   * @param {string} room Its id.
+   * @param {RTCIceServer[]} iceServers
+   */
+  constructor(api, room, iceServers) {
+    super();
+    this.#api = api;
+    this.#room = `rooms/${encodeURIComponent(room)}`;
+    this.#path = `${this.#room}/peers`;
+    this.#iceServers = iceServers;
+    window.addEventListener("pagehide", () => this.#leave());
+  }
+
+  get pc() {
+    return this.#peer?.pc ?? null;
+  }
+
+  /**
+   * Come to the seat.
+   *
+   * @param {MediaStreamTrack|null} track What is said there; null for who only listens.
+   * @param {boolean} takeOver Whether to take the place of who speaks there now.
+   */
+  async join(track, takeOver = false) {
+    this.#abort = new AbortController();
+    this.#track = track;
+    this.#set("joining");
+    try {
+      await this.#connect(takeOver);
+      this.#set("live");
+    } catch (error) {
+      this.#discard();
+      this.#set("idle");
+      this.#abort.signal.throwIfAborted();
+      throw error;
+    }
+  }
+
+  /** Leave, or give up coming. Safe at any time. */
+  async leave() {
+    const { state } = this;
+    this.#abort.abort();
+    if (state !== "live" && state !== "reconnecting") return;
+    const peer = this.#peer;
+    this.#peer = null;
+    this.#end(null);
+    await peer?.farewell();
+  }
+
+  /** Speak from another source. */
+  async replaceTrack(track) {
+    this.#track = track;
+    await this.#peer?.replaceTrack(track);
+  }
+
+  async #connect(takeOver) {
+    const { signal } = this.#abort;
+    const mine = () => `${this.#path}/${this.#id}`;
+    const peer = new Peer({
+      iceServers: this.#iceServers,
+      track: this.#track,
+      signalling: {
+        offer: async (sdp) => {
+          const body = { sdp, take_over: takeOver };
+          const answer = await this.#api.json("POST", this.#path, body, { signal, timeoutMs: 30_000 });
+          this.#id = answer.peer;
+          return answer.sdp;
+        },
+        reoffer: async (sdp) => (await this.#api.json("PATCH", mine(), { sdp }, { timeoutMs: ICE_RESTART_MS })).sdp,
+        candidates: (candidates) => this.#api.json("PATCH", mine(), { candidates }),
+      },
+    });
+    this.#discard();
+    this.#peer = peer;
+    this.#farewell = "";
+    const gone = new AbortController();
+    peer.addEventListener("message", ({ detail }) => this.#message(detail));
+    peer.addEventListener("remote", ({ detail }) => this.#emit("remote", detail));
+    peer.addEventListener("lost", ({ detail }) => {
+      gone.abort(new Trouble(`The connection did not come about: ${this.#farewell || detail}.`));
+      this.#lost(detail);
+    });
+    try {
+      const greeting = peer.message(({ type }) => type === "room", AbortSignal.any([signal, gone.signal]), CONNECT_MS);
+      greeting.catch(() => {}); // connect() may fail before it is awaited
+      await peer.connect();
+      await greeting;
+    } catch (error) {
+      peer.close();
+      signal.throwIfAborted();
+      if (error instanceof DOMException && error.name === "TimeoutError") {
+        throw new Trouble("The server answers, but sound does not get through. A firewall may block UDP.");
+      }
+      throw error;
+    }
+  }
+
+  #message(message) {
+    if (message.type === "bye") {
+      this.#farewell = message.reason ?? "";
+      return;
+    }
+    this.#emit(message.type, message);
+  }
+
+  async #lost(reason) {
+    if (this.state !== "live") return;
+    if (FINAL.test(this.#farewell)) {
+      this.#end(new Trouble(sentence(this.#farewell)));
+      return;
+    }
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    this.#set("reconnecting", this.#farewell || reason);
+    try {
+      if (!(await this.#mend(signal))) await this.#comeBack(signal);
+      this.#set("live");
+    } catch (error) {
+      if (!signal.aborted) this.#end(error);
+    }
+  }
+
+  async #mend(signal) {
+    if (!this.#peer?.mendable) return false;
+    try {
+      await this.#peer.restartIce(signal, ICE_RESTART_MS);
+      return true;
+    } catch {
+      signal.throwIfAborted();
+      return false;
+    }
+  }
+
+  async #comeBack(signal) {
+    const until = performance.now() + COME_BACK_MS;
+    const said = this.#farewell;
+    this.#discard();
+    for (;;) {
+      try {
+        const { state, end_reason: why } = await this.#api.json("GET", this.#room, undefined, { signal });
+        if (state === "ended") throw Object.assign(new Trouble(`The room has ended: ${why}.`), { ended: true });
+        return await this.#connect(true);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (error.ended) throw error;
+        if (["not-found", "conflict", "unauthorised"].includes(error.code)) {
+          throw new Trouble(said ? `The room has ended: ${said}.` : sentence(error.message));
+        }
+        if (performance.now() > until) throw new Trouble("The connection was lost and did not come back.");
+      }
+      await sleep(AGAIN_MS);
+      signal.throwIfAborted();
+    }
+  }
+
+  /** The page goes away: tell the server in a request that outlives it. */
+  #leave() {
+    if (this.state !== "live" && this.state !== "reconnecting") return;
+    this.#api.request("DELETE", `${this.#path}/${this.#id}`, undefined, { keepalive: true }).catch(() => {});
+    this.#discard();
+    this.#set("ended");
+  }
+
+  #end(error) {
+    this.#discard();
+    this.#set("ended");
+    this.#emit("ended", error);
+  }
+
+  #discard() {
+    this.#peer?.close();
+    this.#peer = null;
+  }
+
+  #set(state, reason = "") {
+    this.state = state;
+    this.#emit("state", { state, reason });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
