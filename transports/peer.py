@@ -65,6 +65,8 @@ class Peer(Protocol):
         opened: Set when it can be told something.
         closed: Set when it is over.
         close_reason: Why, for people.
+        plays_on_time: Whether it plays what it hears when it comes, so that its microphone can be searched for it; who
+            plays by a clock of its own has to see to that echo itself.
         said_goodbye: Whether the client means to stay away; else the session waits for it to come back.
     """
 
@@ -72,6 +74,7 @@ class Peer(Protocol):
     opened: asyncio.Event
     closed: asyncio.Event
     close_reason: str
+    plays_on_time: bool
     said_goodbye: bool
 
     @property

@@ -30,6 +30,7 @@ __all__ = [
     "AsciiJson",
     "ErrorShape",
     "add_error_shape",
+    "as_api_error",
     "error_response",
     "install_errors",
     "without_paths",
@@ -142,7 +143,22 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return error_response(known, request.scope)
 
 
+def as_api_error(error: Exception) -> ApiError:
+    """What is told of an error that a client has caused, or may know of: for doors that do not answer over HTTP."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, GraphError | ModelError):
+        return _bad_graph(error)
+    if isinstance(error, SignallingError):
+        return ApiError(400, "bad-request", str(error))
+    return ApiError(500, "internal", "something went wrong in the server; its log says what")
+
+
 async def _graph_error(request: Request, error: Exception) -> Response:
+    return error_response(_bad_graph(error), request.scope)
+
+
+def _bad_graph(error: Exception) -> ApiError:
     diagnostics = error.diagnostics if isinstance(error, GraphError) else ()
     message, extra = without_paths(str(error)), {"diagnostics": json.loads(format_json(diagnostics))}
     errors = [d for d in diagnostics if d.severity == "error"]
@@ -151,7 +167,7 @@ async def _graph_error(request: Request, error: Exception) -> Response:
         more = len(errors) - 1
         message = errors[0].message + (f" (and {more} more)" if more else "")
         extra["diagnostics_text"] = str(error)
-    return error_response(ApiError(422, "bad-graph", message, **extra), request.scope)
+    return ApiError(422, "bad-graph", message, **extra)
 
 
 async def _signalling_error(request: Request, error: Exception) -> Response:

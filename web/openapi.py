@@ -94,6 +94,7 @@ class Config(Readiness):
     version: str
     ice_servers: list[IceServer]
     limits: ServerLimits
+    doors: list[str]
 
 
 class Param(_Answer):

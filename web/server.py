@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from tolmach.pipelines.errors import GraphError
 from tolmach.web.app import make_app
@@ -48,22 +49,7 @@ async def _main(settings: ServerSettings, listening: socket.socket, descriptors:
     door = make_door(settings, descriptors)
     opened: asyncio.Task[None] | None = None
     try:
-        config = uvicorn.Config(
-            make_app(settings, service),
-            http="h11",
-            ws=WebSocketProtocol,
-            ws_max_size=MAX_WEBSOCKET_MESSAGE,
-            ws_per_message_deflate=False,  # audio does not shrink, and a small message can unfold to a large one
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=_LAST_ANSWERS_S,
-            h11_max_incomplete_event_size=65_536,
-            # What a proxy says of a client's address is believed of nobody: limits go by it.
-            proxy_headers=False,
-        )
+        config = make_config(make_app(settings, service))
         config.load()
         server = _Server(config, service)
         opened = server.opened = asyncio.create_task(door.open(listening, config, server.server_state), name="door")
@@ -74,6 +60,26 @@ async def _main(settings: ServerSettings, listening: socket.socket, descriptors:
             opened.cancel()
         door.close()
         await service.stop()
+
+
+def make_config(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn is to serve an application."""
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws=WebSocketProtocol,
+        ws_max_size=MAX_WEBSOCKET_MESSAGE,
+        ws_per_message_deflate=False,  # audio does not shrink, and a small message can unfold to a large one
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_LAST_ANSWERS_S,
+        h11_max_incomplete_event_size=65_536,
+        # What a proxy says of a client's address is believed of nobody: limits go by it.
+        proxy_headers=False,
+    )
 
 
 def make_door(settings: ServerSettings, descriptors: int | None) -> Door:

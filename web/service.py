@@ -30,7 +30,7 @@ from tolmach.web.security import OfferLimiter
 from tolmach.web.sessions.pool import Limits, SessionPool
 from tolmach.web.sessions.run import Choice
 from tolmach.web.sessions.session import Session, Terms
-from tolmach.web.settings import ServerSettings
+from tolmach.web.settings import DOORS, ServerSettings
 from tolmach.web.streams import Streams
 from tolmach.web.voices import Voices
 
@@ -141,8 +141,8 @@ log = logging.getLogger(__name__)
 class Part(Protocol):
     """What a door keeps beside the sessions of the pool, and what has to end with the server."""
 
-    async def drain(self, within_s: float) -> None:
-        """Take nothing new; end gracefully what there is, within this time."""
+    async def drain(self, within_s: float, linger_s: float = 0.0) -> None:
+        """Take nothing new; let what there is go on for ``linger_s``, then end it gracefully within ``within_s``."""
 
     async def stop(self) -> None:
         """End everything at once. Safe twice, and without :meth:`drain`."""
@@ -191,7 +191,6 @@ class Service:
                 max_per_address=settings.max_sessions_per_address,
                 keep_ended_s=settings.keep_ended_s,
                 max_kept=settings.max_kept,
-                linger_s=settings.linger_s,
             ),
             Terms(
                 connection=self.connection,
@@ -222,8 +221,9 @@ class Service:
 
     async def drain(self) -> None:
         """No new sessions; end those there are after ``linger_s``, gracefully as far as ``drain_s`` goes."""
-        within_s = self.settings.drain_s
-        await asyncio.gather(self.pool.drain(within_s), *(part.drain(within_s) for part in self.parts))
+        within_s, linger_s = self.settings.drain_s, self.settings.linger_s
+        parts: list[SessionPool | Part] = [self.pool, *self.parts]
+        await asyncio.gather(*(part.drain(within_s, linger_s) for part in parts))
 
     async def stop(self) -> None:
         """End everything at once. Safe twice."""
@@ -313,6 +313,21 @@ class Service:
         session.play(choice, graph)
         return answer
 
+    async def rejoin(self, address: str, session_id: str, peer: Peer, choice: Choice | None) -> Session:
+        """A session on a peer of another door, as :meth:`resume` is one on another connection; raises likewise."""
+        self.count_offer(address)
+        self.pool.require_open()
+        session = self.pool.find(session_id)
+        choice = choice or session.choice
+        if choice is None:
+            raise ApiError(409, "conflict", "the session has no graph yet; begin another one")
+
+        async def arrive(session: Session) -> None:
+            session.join(peer)
+
+        await self._bring_back(session, choice, arrive)
+        return session
+
     async def switch(self, session: Session, choice: Choice) -> None:
         """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
         self.pool.require_open()
@@ -387,5 +402,6 @@ class Service:
                 "idle_s": settings.idle_s,
                 "resume_s": settings.resume_s,
             },
+            "doors": [door for door in DOORS if door not in settings.without],
             **self.readiness(),
         }

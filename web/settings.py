@@ -94,7 +94,7 @@ class ServerSettings:
     max_body_bytes: int = 131_072
     max_connections: int = 512
     max_files: int = 1
-    max_file_bytes: int = 200 * 2**20
+    max_file_bytes: int = 100 * 2**20
     headers_s: float = 10
     body_s: float = 30
     max_session_s: float = 2 * 3600

@@ -19,11 +19,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import h11
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.frames import Frame
 
+from tolmach.transports.webrtc.guards import Allowance
 from tolmach.web.errors import ApiError, error_response
 from tolmach.web.security import address_of
 
@@ -47,6 +50,26 @@ _uvicorn.setLevel(logging.ERROR)
 BODY_BYTES_PER_S = 65_536
 """What a body must come at that takes longer than its time: a recording over a slow line. Small bodies are bounded by
 their time alone, for they hold less than this asks of a long one."""
+
+
+class _NotTheirFault(logging.Filter):
+    """Keeps out what a client can cause by what it sends."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is written."""
+        return not str(record.msg).startswith("Invalid UTF-8")
+
+
+_websockets = logging.getLogger(f"{__name__}.websockets")
+_websockets.setLevel(logging.ERROR)
+_websockets.addFilter(_NotTheirFault())
+
+_PIECE = 4096
+"""Bytes of a WebSocket read at a time: at most some hundred messages."""
+MAX_FRAGMENTS = 4096
+"""Parts of one message of a WebSocket; a library that sends a megabyte in parts of a kilobyte sends 1024."""
+CONTROL_PER_S, CONTROL_AT_ONCE = 10, 50
+"""Pings and pongs of a WebSocket that are taken; libraries send one in 20 s."""
 
 Phase = Literal["headers", "body"]
 
@@ -201,13 +224,13 @@ class _Visitor(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._came = 0  # bytes in this time of a body
-        self.upgraded = False
+        self.socket: WebSocketProtocol | None = None
 
     @property
     def silent(self) -> bool:
         """Whether no whole request is being answered."""
-        if self.upgraded:
-            return False
+        if self.socket is not None:
+            return not self.socket.spoke
         answered = self.cycle is None or self.cycle.response_complete
         return answered or self.conn.their_state is h11.SEND_BODY
 
@@ -257,7 +280,7 @@ class _Visitor(H11Protocol):
         super().handle_websocket_upgrade(event)
         protocol = self.transport.get_protocol()
         assert isinstance(protocol, WebSocketProtocol)  # noqa: S101 -- as the server configures uvicorn
-        self.upgraded = True
+        self.socket = protocol
         protocol.visited(self._visit)
 
     def _stop_stalled(self) -> None:
@@ -304,13 +327,26 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, counted by the door, and cut where a client does not read.
 
     Who is not let in is told so in the answer to its handshake; what is let in has its own limits, see the doors.
+
+    uvicorn stops reading the connection while a message waits for the application. What was read before that is read on
+    in small pieces here, and only as the application takes messages: a quarter of a megabyte may hold forty thousand of
+    them, which would hold up everybody else for a second.
+
+    Attributes:
+        spoke: Whether a message has come; until then it may have to make way for others.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = _uvicorn  # its own would be told the path with its query, where a token may stand
+        self.logger = _websockets  # its own would be told the path with its query, where a token may stand
+        # The library would write whole requests to the log, with their tokens.
+        self.conn.logger, self.conn.debug = _websockets, False
+        self.spoke = False
         self._visit: Visit | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._unread = bytearray()
+        self._control_left = Allowance(CONTROL_PER_S, CONTROL_AT_ONCE)
+        self._heard = False  # since the last ping
 
     def visited(self, visit: Visit) -> None:
         """Belong to a visit: it ends with the connection."""
@@ -321,7 +357,89 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._visit is not None:
             self._visit.door.leave(self._visit)
         self._stop_stalled()
+        self._unread.clear()
         super().connection_lost(exc)
+
+    # In -----------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, as far as the application has taken what came before."""
+        self._heard = True
+        self._unread += data
+        self._read_on()
+
+    def _read_on(self) -> None:
+        while self._unread and not self.read_paused and not self.transport.is_closing():
+            piece = bytes(self._unread[:_PIECE])
+            del self._unread[:_PIECE]
+            super().data_received(piece)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The next message; what was read with it is read on when all before it was taken."""
+        message = await super().receive()
+        self._read_on()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a message; once it is the close, nothing holds up the reading any more."""
+        await super().send(message)
+        self._read_on()
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole."""
+        self.spoke = True
+        super().send_receive_event_to_app()
+
+    def handle_cont(self, event: Frame) -> None:
+        """A part of a message. Empty ones are within its size, however many they are."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self._fail(1009, "too many fragments")
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer, unless the client does not read what it was sent."""
+        output = self.conn.data_to_send()
+        if self._too_much_control():
+            return
+        if self.writable.is_set():
+            self.transport.write(b"".join(output))
+
+    def handle_pong(self, event: Frame) -> None:
+        """Take note of a sign of life."""
+        if not self._too_much_control():
+            super().handle_pong(event)
+
+    def _too_much_control(self) -> bool:
+        if self._control_left.take():
+            return False
+        self._fail(1008, "too many pings")
+        return True
+
+    def _fail(self, code: int, reason: str) -> None:
+        if not self.close_sent and not self.transport.is_closing():
+            self.conn.fail(code, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self._unread.clear()
+            self.transport.close()
+
+    # Out, and signs of life ---------------------------------------------------------------------------------------
+
+    def send_keepalive_ping(self) -> None:
+        """Ask for a sign of life."""
+        self._heard = False
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        """No pong has come in time. It may lie behind audio that we do not take, or is still to come."""
+        if not (self.read_paused or self._heard):
+            super().keepalive_timeout()
+            return
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        if not self.close_sent and not self.transport.is_closing():
+            self.schedule_ping()
 
     def pause_writing(self) -> None:
         """The client does not read."""

@@ -27,6 +27,7 @@ BENCHES = (
     "tempo",
     "backlog",
     "host",
+    "ray_run",
     "memory",
     "normalizers",
 )

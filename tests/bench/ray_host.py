@@ -5,8 +5,8 @@ asked of both hosts in turn, then sessions talk to each as people do (:mod:`test
 are media time; ``--speed 2`` has them talk twice as fast.
 
 ``python -m tests.bench.ray_host --full`` (10 minutes; a GPU with 12 GB of memory, 4 GB of disk in ``--folder``) makes a
-model of canary-1b-v2's size with random weights and asks how many sessions it serves with a 95th percentile under half a
-second: in a thread, on Ray, on Ray with two copies on the card, and as NeMo's own ``transcribe()`` of whatever waits.
+model of canary-1b-v2's size with random weights and asks how many sessions it serves with a 95th percentile under half
+a second: in a thread, on Ray, on Ray with two copies on the card, and as NeMo's own ``transcribe()`` of whatever waits.
 ``--model FILE --device cuda`` takes a model that is there.
 """
 

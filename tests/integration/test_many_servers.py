@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.room_peer import bearer, open_room
 from tests.integration.served_peer import Client, server
 from tests.integration.webrtc_peer import babble
 from tests.until import until
@@ -107,6 +108,19 @@ async def test_sessions_of_a_server_that_is_replaced_go_on_and_can_be_resumed(gr
         await again.hear(25)
         assert not going.done()
         again.channel.send('{"v":1,"type":"bye"}')
+        await asyncio.wait_for(going, 20)
+
+
+async def test_rooms_go_on_too(graphs: Path) -> None:
+    async with server(graphs.parent, default_graph="conversation", linger_s=600) as client:
+        room = await open_room(client, "conversation")
+        going = asyncio.create_task(client.service.drain())
+        await until(lambda: client.service.pool.draining)
+        assert (await client.error("POST", "/api/rooms", 503, json={"graph": "conversation"}))["code"] == "draining"
+        shown = f"/api/rooms/{room['room']}"
+        assert (await client.http.get(shown, headers=bearer(room["code"]))).status_code == 200
+        assert not going.done()
+        assert (await client.http.delete(shown, headers=bearer(room["code"]))).status_code == 204
         await asyncio.wait_for(going, 20)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import resource
 import shutil
 import subprocess
+import sys
+import tempfile
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import av
@@ -65,6 +69,11 @@ def three_sentences(recording: Path, seconds: float, folder: pytest.TempPathFact
 
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+
+
+def open_files() -> list[str]:
+    """What the descriptors of this process are."""
+    return [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
 
 
 def children() -> list[str]:
@@ -325,3 +334,57 @@ async def test_speech_comes_as_events(served: Listening) -> None:
     kinds = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
     assert kinds[-1] == "speech.audio.done"
     assert set(kinds[:-1]) == {"speech.audio.delta"}
+
+
+async def test_odd_forms_are_refused_and_leave_nothing(served: Listening) -> None:
+    """A thousand forms that were damaged on their way, to a graph that refuses what is still whole."""
+    random = Random(13)
+    fields = ("model", "language", "response_format", "stream", "temperature", "timestamp_granularities[]", "x")
+    boundary = "b0undary"
+    async with httpx.AsyncClient(base_url=served.url) as http:
+        for _ in range(1000):
+            values = random.choices(["echo", "ru", "srt", "true", "0.5", "segment", "\udcff", "\r\n", ""], k=4)
+            parts = [
+                f'--{boundary}\r\nContent-Disposition: form-data; name="{random.choice(fields)}"\r\n\r\n{value}\r\n'
+                for value in values
+            ]
+            parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nRIFF\r\n')
+            parts.append(f"--{boundary}--")
+            body = bytearray("".join(parts).encode(errors="surrogateescape"))
+            for _ in range(random.choice([0, 0, 1, 3, 20])):
+                body[random.randrange(len(body))] = random.choice(b'\r\n-;"\0\xff=ab')
+            if random.random() < 0.2:
+                del body[random.randrange(len(body)) :]
+            kind = random.choice([f"multipart/form-data; boundary={boundary}"] * 4 + ["multipart/form-data", "a/b", ""])
+            path = random.choice(["/v1/audio/translations", "/v1/audio/transcriptions"])
+            answer = await http.post(path, content=bytes(body), headers={"Content-Type": kind})
+            assert answer.status_code in (400, 404), answer.text
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert not len(recordings(served))
+    assert not children()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+async def test_an_upload_has_no_name_and_is_not_kept_in_memory(
+    served: Listening, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("uploads")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    seen: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        for number in range(160):
+            yield bytes(1 << 18)
+            if number % 40 == 39:
+                seen.extend(open_files())
+                assert not any(folder.iterdir())
+        yield b'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nphrasebook-live\r\n--b--\r\n'
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with httpx.AsyncClient(base_url=served.url, timeout=60) as http:
+        kind = {"Content-Type": "multipart/form-data; boundary=b"}
+        answer = await http.post("/v1/audio/translations", content=pieces(), headers=kind)
+    assert answer.status_code == 400, "zeros are no recording"
+    assert any(target.startswith(str(folder)) and "deleted" in target for target in seen)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000, "kB, of 40 MB that were sent"

@@ -10,9 +10,10 @@ import jsonschema
 import pytest
 
 from tests.integration.room_peer import RoomPeer, bearer, code_of, open_room, tone
-from tests.integration.served_peer import server
+from tests.integration.served_peer import Client, server
 from tests.integration.test_server import spoken
 from tests.until import until
+from tolmach.web.rooms.rooms import Rooms
 
 TOKEN = "a-token-that-is-long"  # noqa: S105 -- of this test
 RELAY = """\
@@ -37,6 +38,12 @@ elements:
   far:  {type: webrtc_sink, seat: far}
 links: [in -> fork, fork -> near, fork -> far]
 """
+
+
+def rooms_of(client: Client) -> Rooms:
+    """The server's rooms."""
+    (found,) = [part for part in client.service.parts if isinstance(part, Rooms)]
+    return found
 
 
 @pytest.fixture
@@ -67,13 +74,13 @@ async def test_the_graph_goes_on_when_one_leaves_and_is_there_when_they_come_bac
         a = await RoomPeer(client, room, "a", tone(400, 60)).sit()
         b = await RoomPeer(client, room, "b", tone(1000, 60)).sit()
         await until(lambda: round(a.loudest_hz(), -2) == 1000)
-        running = client.service.parts[0]._live[room["room"]]._run
+        running = rooms_of(client)._live[room["room"]]._run
         await b.leave()
         await a.until("people", lambda m: m["people"]["b"] == 0)
         await until(lambda: a.loudest_hz() == 0)
         again = await RoomPeer(client, room, "b", tone(1600, 60)).sit()
         await until(lambda: round(a.loudest_hz(), -2) == 1600 and round(again.loudest_hz(), -2) == 400)
-        assert client.service.parts[0]._live[room["room"]]._run is running, "it is the same graph"
+        assert rooms_of(client)._live[room["room"]]._run is running, "it is the same graph"
 
 
 async def test_a_speaker_who_vanished_is_back_at_once_and_media_time_has_gone_on(graphs: Path) -> None:
@@ -82,7 +89,7 @@ async def test_a_speaker_who_vanished_is_back_at_once_and_media_time_has_gone_on
         speaker = await RoomPeer(client, room, "speaker", tone(400, 60)).sit()
         listener = await RoomPeer(client, room, "near").sit()
         await until(lambda: round(listener.loudest_hz(), -2) == 400)
-        line = client.service.parts[0]._live[room["room"]].seats["speaker"].line
+        line = rooms_of(client)._live[room["room"]].seats["speaker"].line
         before_ns = line.position_ns
         await speaker.vanish()
         await until(lambda: line.connection is None)

@@ -19,12 +19,13 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import Response
+from starlette.websockets import WebSocketDisconnect
 from uvicorn.server import ServerState
 
 from tests.unit.certificates import make_certificate
 from tests.until import until
 from tolmach.web.errors import install_errors
-from tolmach.web.tcp import Door, DoorLimits, raise_descriptors
+from tolmach.web.tcp import Door, DoorLimits, WebSocketProtocol, raise_descriptors
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -62,9 +63,30 @@ def make_app() -> FastAPI:
     async def size(request: Request) -> dict[str, int]:
         return {"bytes": len(await request.body())}
 
-    @app.websocket("/socket")
-    async def talk(websocket: WebSocket) -> None:
-        raise AssertionError("nobody gets here")
+    @app.websocket("/chat")
+    async def chat(websocket: WebSocket) -> None:
+        await websocket.accept()
+        app.state.most_waiting = taken = 0
+        while (message := await websocket.receive())["type"] != "websocket.disconnect":
+            taken += 1
+            app.state.most_waiting = max(app.state.most_waiting, app.state.waiting())
+            if message.get("text"):
+                await websocket.send_text(str(taken))
+
+    @app.websocket("/flood")
+    async def flood(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.receive()
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await websocket.send_bytes(bytes(100_000))
+
+    @app.websocket("/busy")
+    async def busy(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await gate.wait()
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            pass
 
     return app
 
@@ -112,7 +134,7 @@ def parse(answer: bytes) -> tuple[int, bytes]:
 
 
 @asynccontextmanager
-async def house(folder: Path | None = None, **limits: float) -> AsyncIterator[House]:
+async def house(folder: Path | None = None, *, ping_s: float | None = None, **limits: float) -> AsyncIterator[House]:
     """A server with these limits; over TLS if there is a folder for its certificate."""
     ours = theirs = None
     if folder is not None:
@@ -123,7 +145,10 @@ async def house(folder: Path | None = None, **limits: float) -> AsyncIterator[Ho
         theirs.check_hostname = False
     door = Door(DoorLimits(**limits), ours)  # type: ignore[arg-type]
     app = make_app()
-    config = uvicorn.Config(app, ws="none", log_config=None, access_log=False)
+    app.state.waiting = lambda: max((v.visitor.socket.queue.qsize() for v in door._visits), default=0)
+    config = uvicorn.Config(
+        app, ws=WebSocketProtocol, log_config=None, access_log=False, ws_ping_interval=ping_s, ws_ping_timeout=ping_s
+    )
     config.load()
     state = ServerState()
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -272,15 +297,15 @@ async def test_those_who_are_being_answered_are_not_turned_out():
         assert (await home.ask(GET))[0] == 200, "there is room again"
 
 
-async def test_a_web_socket_is_refused_without_a_word_of_its_query(caplog: pytest.LogCaptureFixture):
+async def test_of_a_websocket_no_log_has_the_query_or_the_token(caplog: pytest.LogCaptureFixture):
     upgrade = "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     with caplog.at_level(logging.DEBUG):
         async with house() as home:
-            for path in ("/socket", "/"):
-                head = f"GET {path}?token=very-secret HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\n"
-                reader, _ = await home.knock(head + upgrade)
-                status, _ = parse(await rest(reader))
-                assert status == (404 if path == "/socket" else 200)
+            for path, wanted in (("/nowhere", b" 403 "), ("/chat", b" 101 ")):
+                head = f"GET {path}?token=very-secret HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+                reader, _ = await home.knock(head + "Authorization: Bearer very-secret\r\n" + upgrade)
+                async with asyncio.timeout(5):
+                    assert wanted in await reader.readline()
             await home.ask("\x00nonsense\r\n\r\n")
     assert "very-secret" not in caplog.text
     assert "upgrade" not in caplog.text.lower()
@@ -298,3 +323,95 @@ def test_file_descriptors_are_raised_as_far_as_they_may_be(root: Path):
     done = subprocess.run([sys.executable, "-c", code, str(most)], cwd=root, capture_output=True, text=True)
     assert done.stdout.split() == [str(most)] * 3, done.stderr
     assert raise_descriptors() is not None
+
+
+# WebSockets -----------------------------------------------------------------------------------------------------------
+
+HANDSHAKE = (
+    "GET /{path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def frame(opcode: int, body: bytes = b"", *, fin: bool = True) -> bytes:
+    """A masked frame (RFC 6455, 5.2), whose mask changes nothing."""
+    length = bytes([0x80 | len(body)]) if len(body) < 126 else b"\xfe" + len(body).to_bytes(2, "big")
+    return bytes([(0x80 if fin else 0) | opcode]) + length + bytes(4) + body
+
+
+TEXT, BINARY, PING = 1, 2, 9
+
+
+async def talk(inside: House, path: str) -> Stream:
+    """A WebSocket that is open."""
+    reader, writer = await inside.knock(HANDSHAKE.format(path=path))
+    async with asyncio.timeout(5):
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+async def test_a_client_that_does_not_read_its_websocket_is_cut_and_gives_its_place_back() -> None:
+    async with house(stall_s=0.2, most=1) as inside:
+        reader, writer = await talk(inside, "flood")
+        writer.write(frame(TEXT, b"go"))
+        await asyncio.sleep(0.05)
+        assert len(inside.door) == 1
+        await until(lambda: not len(inside.door))
+        await rest(reader)
+        assert await inside.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n") == (200, b'{"shown":"yes"}')
+
+
+async def test_a_websocket_that_has_said_nothing_makes_way() -> None:
+    async with house(most=1) as inside:
+        silent, _ = await talk(inside, "chat")
+        reader, writer = await talk(inside, "chat")  # in its place
+        assert await rest(silent) == b""
+        writer.write(frame(TEXT, b"hello"))
+        async with asyncio.timeout(5):
+            assert (await reader.readexactly(3))[2:] == b"1", "it was counted"
+        answer = parse(await rest((await inside.knock("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))[0]))
+        assert answer[0] == 503, "who talks keeps the place"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        pytest.param(frame(PING) * 1000, 1008, id="pings"),
+        pytest.param(frame(TEXT, fin=False) + frame(0, fin=False) * 10_000, 1009, id="fragments"),
+        pytest.param(frame(TEXT, b"\xff\xfe"), 1007, id="no UTF-8"),
+        pytest.param(b"\xff" * 1000, 1002, id="no frame"),
+    ],
+)
+async def test_what_is_no_conversation_ends_a_websocket_and_fills_no_log(
+    sent: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house() as inside:
+        reader, writer = await talk(inside, "chat")
+        writer.write(sent)
+        last = await rest(reader)
+        await until(lambda: not len(inside.door))
+    assert b"\x88" in last
+    assert code.to_bytes(2, "big") in last
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_many_small_messages_are_read_as_they_are_taken() -> None:
+    async with house() as inside:
+        reader, writer = await talk(inside, "chat")
+        writer.write(frame(BINARY, b"x") * 20_000)
+        writer.write(frame(TEXT, b"?"))
+        async with asyncio.timeout(20):
+            head = await reader.readexactly(2)
+            assert await reader.readexactly(head[1]) == b"20001", "none is lost"
+    assert inside.app.state.most_waiting < 1000, "a read of the socket holds far more"
+
+
+async def test_a_client_is_not_cut_while_we_do_not_read_it() -> None:
+    async with house(ping_s=0.1) as inside:
+        reader, writer = await talk(inside, "busy")
+        writer.write(frame(BINARY, b"x") * 3)
+        await asyncio.sleep(0.5)  # its pongs, had it sent any, would lie unread
+        assert len(inside.door) == 1
+        inside.app.state.gate.set()
+        await until(lambda: not len(inside.door))  # now it has read everything, and hears no pong
+        assert b"\x88" in await rest(reader)

@@ -136,6 +136,7 @@ class Connection:
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
         self.said_goodbye = False
+        self.plays_on_time = True
         self.close_reason = ""
         self.refused_messages = 0
         self.dropped_messages = 0

@@ -264,7 +264,8 @@ class Line(Listener):
 
     @property
     def _is_gated(self) -> bool:
-        return bool(self._microphones) and self._microphones[0].gated
+        on_time = self.connection is None or self.connection.plays_on_time
+        return on_time and bool(self._microphones) and self._microphones[0].gated
 
     def _played(self, samples: Samples, payload: bytes, sent_ns: int) -> None:
         if self._is_gated:
@@ -370,7 +371,7 @@ class Microphone:
                 frame = await connection.receiver.read()
                 if frame is not None:
                     self._hushed_ns = 0
-                    line._place(frame, connection.receiver, gated=self.gated)
+                    line._place(frame, connection.receiver, gated=self.gated and connection.plays_on_time)
                 elif connection.closed.is_set() or connection.receiver.ended:
                     ended = True
             if ended:

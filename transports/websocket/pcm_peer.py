@@ -57,6 +57,9 @@ class Socket(Protocol):
 class PcmPeer:
     """A :class:`~tolmach.transports.peer.Peer` over a WebSocket; a base class.
 
+    It takes one of the server's places with the first audio it sends. Until then it waits beside them and makes way for
+    others, as who has posted an offer and is not connected yet.
+
     Make it inside a running event loop, let it join a session, :meth:`begin`, :meth:`close` it in any case. Of a
     subclass are asked :meth:`play`, :meth:`tell` and, where the protocol has them, :meth:`last_words`.
 
@@ -73,7 +76,8 @@ class PcmPeer:
 
     def __init__(self, socket: Socket, *, paced: bool = True, idle_s: float | None = None) -> None:
         self.receiver = PcmReceiver()
-        self.connected = asyncio.Event()
+        self.connected = self.receiver.begun
+        self.plays_on_time = paced
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
         self.close_reason = ""
@@ -133,7 +137,6 @@ class PcmPeer:
         ]
         if self._idle_s is not None:
             self._tasks.append(asyncio.create_task(self._watch(self._idle_s), name="pcm-watch"))
-        self.connected.set()
         self.opened.set()
         if self._on_open is not None:
             self._on_open(self)
@@ -183,11 +186,11 @@ class PcmPeer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._unsent.clear()
         self._unsent_size = 0
-        if not self._gone:
+        if not self._gone and self._tasks:  # else who made it says what was wrong, and closes
             with contextlib.suppress(Exception):  # it may be gone by now, in as many ways as there are servers
                 async with asyncio.timeout(_FLUSH_S):
                     # At most 123 bytes (RFC 6455, 5.5), and no half a character.
-                    short = self.close_reason.encode()[:123].decode(errors="ignore")
+                    short = self.close_reason.encode(errors="replace")[:123].decode(errors="ignore")
                     await self._socket.close(self.close_code, short)
 
     async def _watch(self, idle_s: float) -> None:

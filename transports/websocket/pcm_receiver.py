@@ -55,10 +55,14 @@ class PcmReceiver:
 
     Args:
         clock: Monotonic clock, ns.
+
+    Attributes:
+        begun: Set when the first of it has come.
     """
 
     def __init__(self, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.clock = clock
+        self.begun = asyncio.Event()
         self.last_arrival_ns: int | None = None
         self._converter: MonoConverter | None = None
         self._pieces: deque[Samples] = deque()
@@ -98,6 +102,7 @@ class PcmReceiver:
                 self._append(converter.flush())
             converter = self._converter = MonoConverter(rate_hz)
         self._to_flush = True
+        self.begun.set()
         self._arrived(len(samples), rate_hz)
         piece = rate_hz * _PIECE_S
         for start in range(0, len(samples), piece):

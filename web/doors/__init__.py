@@ -17,6 +17,7 @@ __all__ = ["install_doors"]
 _MODULES: dict[str, str] = {
     "openai": "tolmach.web.doors.openai",
     "rooms": "tolmach.web.doors.rooms",
+    "websocket": "tolmach.web.doors.websocket",
     "whip": "tolmach.web.doors.whip",
 }
 """Name of a door (see :data:`tolmach.web.settings.DOORS`) → its module."""

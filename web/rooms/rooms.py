@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ class Rooms:
 
     def __init__(self, service: Service, listeners: Seats) -> None:
         self.draining = False
+        self._emptied = asyncio.Event()
         self._service = service
         self._listeners = listeners
         # A hall comes in through one address, so they are counted by room; the code is what not everybody has.
@@ -107,6 +109,8 @@ class Rooms:
 
     def _has_ended(self, room: Room) -> None:
         self._live.pop(room.id, None)
+        if not self._live:
+            self._emptied.set()
         self._ended[room.id] = room
         self._forget_old()
         metrics = self._service.metrics
@@ -124,9 +128,14 @@ class Rooms:
                 del self._ended[room_id]
                 size -= room.size
 
-    async def drain(self, within_s: float) -> None:
-        """No new rooms; let what is under way in each be heard, then end them all."""
+    async def drain(self, within_s: float, linger_s: float = 0.0) -> None:
+        """No new rooms; when those there had their time, let what is under way be heard, then end them all."""
         self.draining = True
+        if self._live and linger_s > 0:
+            self._emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(linger_s):
+                    await self._emptied.wait()
         rooms = list(self)
         await asyncio.gather(*(room.drained(within_s) for room in rooms))
         await asyncio.gather(*(room.end("the server is stopping", "drained") for room in rooms))

@@ -42,14 +42,12 @@ class Limits:
         max_per_address: Those of one client address; None for no limit of its own.
         keep_ended_s: How long an ended session's transcript can be had, s.
         max_kept: Ended sessions kept for that.
-        linger_s: How long sessions go on as they like when the server is asked to stop, s.
     """
 
     max_sessions: int
     max_per_address: int | None
     keep_ended_s: float
     max_kept: int
-    linger_s: float = 0.0
 
     @property
     def max_waiting(self) -> int:
@@ -240,11 +238,16 @@ class SessionPool:
                 del self._ended[session_id]
                 size -= session.size
 
-    async def drain(self, within_s: float) -> None:
-        """No new sessions; when those there had their time, let what is under way be heard, then end them all."""
+    async def drain(self, within_s: float, linger_s: float = 0.0) -> None:
+        """No new sessions; when those there had their time, let what is under way be heard, then end them all.
+
+        Args:
+            within_s: How long they have to end, s.
+            linger_s: How long they go on as they like before, s.
+        """
         self.draining = True
-        if within_s > 0 and self._limits.linger_s > 0 and not self.finishing:
-            await self._linger(self._limits.linger_s)
+        if linger_s > 0 and not self.finishing:
+            await self._linger(linger_s)
         self.finishing = True
         sessions = list(self)
         if sessions:

@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings sent to /v1/audio that are worked on at a time; default: 1",
     )
     parser.add_argument(
-        "--max-file-mb", type=whole_number(1, 10_000), default=200, metavar="N", help="size of one, MiB; default: 200"
+        "--max-file-mb", type=whole_number(1, 10_000), default=100, metavar="N", help="size of one, MiB; default: 100"
     )
     parser.add_argument(
         "--max-session-minutes", type=whole_number(1, 1440), default=120, metavar="N", help="default: 120"

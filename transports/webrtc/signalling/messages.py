@@ -32,7 +32,11 @@ def encode(name: str, /, **fields: Any) -> str:
     Numbers that JSON has none for (not a number, infinity) become null; halves of characters that UTF-8 has none for
     (lone surrogates, which a recogniser or a client may make) become question marks.
     """
-    message = {"v": VERSION, "type": name, **fields}
+    return to_json({"v": VERSION, "type": name, **fields})
+
+
+def to_json(message: Mapping[str, Any]) -> str:
+    """Any object as text that can be sent, as :func:`encode` has it."""
     try:
         text = _ENCODER.encode(message)
     except ValueError:  # of allow_nan

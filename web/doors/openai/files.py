@@ -112,18 +112,19 @@ def nobody() -> Response:
 async def _graph(service: Service, asked: Asked) -> FileGraph:
     """The graph for a request. Raises OpenAiError if it cannot do what is asked."""
     live = find_model(service, asked.model)
-    await require_models(live)
     trust = service.settings.trust_params
     try:
         params = language_params(live.params, asked.wish)
         graph = await asyncio.to_thread(live.for_session, params, {}, trust_params=trust)
-        return await asyncio.to_thread(file_graph, graph, asked.wish, params)
+        made = await asyncio.to_thread(file_graph, graph, asked.wish)
     except Refusal as refusal:
         others = _able(service, asked.wish.task) if refusal.param == "model" else ""
         raise OpenAiError(400, f"{live.name}: {refusal}{others}", param=refusal.param) from refusal
     except GraphError as error:
         said = next((d.message for d in error.diagnostics if d.severity == "error"), str(error))
         raise OpenAiError(400, f"{live.name}: {said}", param="model") from error
+    await require_models(live.name, made.graph)
+    return made
 
 
 def _able(service: Service, task: Task) -> str:

@@ -23,6 +23,7 @@ from tolmach.pipelines.language.builder import GraphBuilder
 from tolmach.pipelines.language.variables import ParamDef, param_with_role
 from tolmach.pipelines.runtime.taps import points_of
 from tolmach.processors.ast.direction import AUTO
+from tolmach.processors.languages import primary_language
 from tolmach.web.catalogue.graph import SRC
 
 __all__ = ["INPUT", "OUTPUT", "FileGraph", "Refusal", "Wish", "abilities", "file_graph", "language_params"]
@@ -70,7 +71,7 @@ class FileGraph:
     Attributes:
         graph: From :data:`INPUT` to :data:`OUTPUT`.
         heard: Whether the words wanted are those that were understood, not their translation.
-        target_lang: What was to be translated into; where that is what was spoken, what was understood is it.
+        target_lang: What was to be translated into; of what was spoken in it, the words wanted are those understood.
     """
 
     graph: Graph
@@ -79,17 +80,11 @@ class FileGraph:
 
     def words_of(self, frame: TranslationFrame) -> str:
         """The words wanted, of a text that the graph gives; "" when there are none."""
-        if self.heard or (self.target_lang and _same(frame.source_lang, self.target_lang) != _same_target(frame)):
-            return frame.source_text or (frame.text if frame.source_lang == frame.target_lang else "")
+        source, target = primary_language(frame.source_lang), primary_language(frame.target_lang)
+        wanted = source if self.heard else primary_language(self.target_lang)
+        if wanted == source and source != target:
+            return frame.source_text or ""
         return frame.text
-
-
-def _same(lang: str, other: str) -> bool:
-    return lang.partition("-")[0].lower() == other.partition("-")[0].lower()
-
-
-def _same_target(frame: TranslationFrame) -> bool:
-    return _same(frame.source_lang, frame.target_lang)
 
 
 def language_params(declared: tuple[ParamDef, ...], wish: Wish) -> dict[str, str]:
@@ -138,22 +133,20 @@ def _can_write_down(node: Node) -> bool:
     return {"transcript"} <= set(node.spec.settings.model_fields)
 
 
-def file_graph(graph: Graph, wish: Wish, told: Mapping[str, str]) -> FileGraph:
+def file_graph(graph: Graph, wish: Wish) -> FileGraph:
     """The graph for a recording.
 
     Args:
         graph: The live graph, with what :func:`language_params` said.
         wish: What is wanted.
-        told: What that was: languages that the graph knows already.
 
     Raises:
         Refusal: If the graph cannot do it.
-        GraphError: If what is left of it is no graph, with diagnostics.
     """
     if not any(node.spec.type == SRC for node in graph.nodes.values()):
         raise Refusal("this graph hears nothing", "model")
     engine = _engine(graph, wish)
-    changes, heard = _asked(engine, wish, told)
+    changes, heard = _asked(graph, engine, wish)
     point = _point(graph, engine) if not heard else None
     point = point or next(link.src for link in graph.links_from(engine.name) if link.carries("text"))
     try:
@@ -191,7 +184,7 @@ def _targets(graph: Graph, node: Node) -> tuple[str, ...]:
     return tuple(sorted({str(lang) for each in langs if isinstance(each, frozenset) for lang in each}))
 
 
-def _asked(engine: Node, wish: Wish, told: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
+def _asked(graph: Graph, engine: Node, wish: Wish) -> tuple[dict[str, Any], bool]:
     """Settings of the engine for a wish, and whether the words wanted are those that were understood."""
     fields, settings = engine.spec.settings.model_fields, engine.settings
     changes: dict[str, Any] = {"mode": "utterance"} if getattr(settings, "mode", "") == "simultaneous" else {}
@@ -199,6 +192,9 @@ def _asked(engine: Node, wish: Wish, told: Mapping[str, str]) -> tuple[dict[str,
     if not speaks:
         if wish.task == "transcribe":
             return {**changes, "transcript": True}, True
+        if wish.target_lang not in _targets(graph, engine):
+            there = ", ".join(_targets(graph, engine)) or "a language that it does not say"
+            raise Refusal(f"this graph translates into {there}, not {wish.target_lang!r}", "target_language")
         return changes, False
     source = str(getattr(settings, "source_lang"))  # noqa: B009 -- a third party's settings
     if wish.source_lang is not None:

@@ -159,14 +159,14 @@ class Jobs:
         async with self._turns:
             yield
 
-    async def drain(self, within_s: float) -> None:
+    async def drain(self, within_s: float, linger_s: float = 0.0) -> None:
         """Take nobody in any more; wait until those who are there have their answers, then cut them.
 
         Cancelled by: the server's second signal.
         """
         self.stopping = True
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(linger_s + within_s):
                 await self._empty.wait()
         except TimeoutError:
             await self.stop()

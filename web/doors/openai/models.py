@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
+from tolmach.pipelines.graph import Graph
 from tolmach.pipelines.language.diagnostics import did_you_mean
 from tolmach.pipelines.models.caches import missing_in, missing_text
 from tolmach.web.catalogue.graph import LiveGraph
@@ -70,16 +70,18 @@ def find_model(service: Service, name: str) -> LiveGraph:
     raise OpenAiError(404, message, param="model", code="model_not_found")
 
 
-async def require_models(live: LiveGraph) -> None:
+async def require_models(name: str, graph: Graph) -> None:
     """Refuse a graph that would have to download its models first.
+
+    Args:
+        name: What people call it.
+        graph: As it would be played.
 
     Raises:
         OpenAiError: 503, which says how they are fetched.
     """
-    graph = live.graph
-    missing = await asyncio.to_thread(partial(missing_in, graph)) if graph is not None else {}
-    if missing:
-        text = f"{live.name} {missing_text(live.name, missing)}"
+    if missing := await asyncio.to_thread(missing_in, graph):
+        text = f"{name} {missing_text(name, missing)}"
         raise OpenAiError(503, text, type="server_error", param="model", code="model_not_ready")
 
 

@@ -115,9 +115,9 @@ def add_speech(app: FastAPI, service: Service) -> Jobs:
         place = jobs.enter(client_address(request.scope))
         try:
             live = find_model(service, wanted.model)
-            await require_models(live)
             assert live.graph is not None  # noqa: S101 -- find_model's
             speaking = await asyncio.to_thread(_speech_graph, live.graph, wanted)
+            await require_models(live.name, speaking.graph)
             work = _Work(jobs, wanted, speaking)
             started = place.begin(work.run(), "speech")
             await place.wait(request, work.begun(started))
