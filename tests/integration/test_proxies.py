@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -13,13 +14,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
+import websockets
 
 from tests.integration.proxies import ROOT, SERVERS, caddy, free_port, nginx_of_the_cluster, nginx_with_names
 from tests.integration.served_peer import ServedPeer
 from tests.integration.webrtc_peer import babble
+from tests.integration.whip_clients import Listener, Publisher
+from tests.until import until
 from tolmach.web.sessions.ids import new_id, server_of
 
 
@@ -145,6 +150,47 @@ async def test_every_request_reaches_the_server_that_has_the_session(http: httpx
     finally:
         for peer in peers:
             await peer.close()
+
+
+async def test_a_websocket_is_resumed_where_its_session_is(http: httpx.AsyncClient) -> None:
+    address = str(http.base_url).replace("http", "ws", 1) + "/ws/translate"
+    hello = json.dumps({"v": 1, "type": "hello", "graph": "echo"})
+    async with websockets.connect(address) as socket:
+        await socket.send(hello)
+        begun = await said(socket)
+        await socket.send(bytes(2 * 960))
+    for _ in range(2):
+        async with websockets.connect(f"{address}?resume={begun['session']}") as socket:
+            await socket.send(hello)
+            again = await said(socket)
+            assert (again["session"], again["resumed"]) == (begun["session"], True)
+            await socket.send(bytes(2 * 960))
+    assert (await http.delete(f"/api/sessions/{begun['session']}")).status_code == 204
+
+
+async def said(socket: websockets.ClientConnection) -> dict[str, Any]:
+    """The first message, which tells of the session."""
+    async with asyncio.timeout(20):
+        message: dict[str, Any] = json.loads(await socket.recv())
+    assert message["type"] == "session", message
+    return message
+
+
+async def test_listeners_find_a_stream_wherever_it_is(http: httpx.AsyncClient, request: pytest.FixtureRequest) -> None:
+    publisher = Publisher(http, babble(60))
+    listeners = [Listener(http) for _ in range(3)]
+    try:
+        answered = await publisher.begin("/whip/echo?stream=talk")
+        by_id = answered.headers["Link"].split(">")[0].removeprefix("<")
+        by_name = "/whep/talk" if "caddy" not in request.node.name else by_id  # Caddy asks one server alone
+        for listener in listeners:
+            assert server_of((await listener.begin(by_name)).headers["Location"].rpartition("/")[2])
+        await until(lambda: all(listener.loud > 10 for listener in listeners))
+        assert (await http.delete(listeners[0].resource)).status_code == 200
+        assert (await http.delete(publisher.resource)).status_code == 200
+    finally:
+        for endpoint in (publisher, *listeners):
+            await endpoint.pc.close()
 
 
 async def test_what_is_nowhere_is_said_to_be_so(http: httpx.AsyncClient) -> None:
