@@ -349,7 +349,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     # Several clients leave at once and are waited for: twice as many places as there are clients.
-    options = ["--max-sessions", str(3 * CLIENTS), "--offers-per-minute", "240"]
+    options = ["--max-sessions", str(3 * CLIENTS), "--offers-per-minute", "600"]
     with serve("tolmach", options=options) as server:
         return 0 if asyncio.run(_soak(server, args.minutes, args.seed)) else 1
 

@@ -10,7 +10,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,7 +20,13 @@ import websockets
 from scipy.signal import resample_poly
 from websockets.asyncio.client import ClientConnection
 
+from tests.integration.room_peer import RoomPeer, bearer
+from tests.integration.whip_clients import SDP, Endpoint, Listener, Publisher
+from tests.until import until
 from tolmach.pipelines.frames import Samples
+
+if TYPE_CHECKING:
+    from tests.integration.served_peer import Client
 
 GRAPH = "phrasebook-live"
 CHUNK_S = 0.2
@@ -30,6 +36,23 @@ Part = Callable[[], Awaitable[None]]
 
 class RefusedError(Exception):
     """The server has said no, as it should to a crowd."""
+
+
+class _People:
+    """Who is in a room, as :class:`RoomPeer` asks of a client."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.peers: list[Any] = []
+
+    @property
+    def as_client(self) -> Client:
+        """For the type checker."""
+        return cast("Client", self)
+
+    async def go(self) -> None:
+        """Close them all, without a word to the room."""
+        await asyncio.gather(*(peer.close() for peer in self.peers))
 
 
 class Doors:
@@ -64,6 +87,12 @@ class Doors:
             self.seed,
             self.seed_gone,
             self.seed_nonsense,
+            self.publish_and_listen,
+            self.publish_and_vanish,
+            self.whip_nonsense,
+            self.lecture,
+            self.conversation,
+            self.room_nonsense,
         )
 
     # WebSockets ---------------------------------------------------------------------------------------------------
@@ -173,6 +202,127 @@ class Doors:
                     await socket.send(first)
                     for _ in range(10):
                         await socket.send(self._dice.choice((b"\x01", "__nothing__", self._dice.randbytes(4001))))
+
+    # WHIP, WHEP ---------------------------------------------------------------------------------------------------
+
+    async def publish_and_listen(self) -> None:
+        """Publish under a name; some listen, one of them late."""
+        name = f"soak{self._dice.randrange(10**9)}"
+        publisher = Publisher(self._http, self._speech["en"])
+        listeners = [Listener(self._http, channel=True) for _ in range(3)]
+        try:
+            await self._begin(publisher, f"/whip/{GRAPH}?stream={name}")
+            for listener in listeners[:2]:
+                await self._begin(listener, f"/whep/{name}")
+            await until(lambda: min(listener.loud for listener in listeners[:2]) > 20, within_s=40)
+            await self._begin(listeners[2], f"/whep/{name}")
+            await until(lambda: listeners[2].loud > 20, within_s=40)
+            self._told["captions"] += sum(len(listener.said("caption")) for listener in listeners)
+            await self._http.delete(listeners[0].resource)
+            await self._http.delete(publisher.resource)
+        finally:
+            await asyncio.gather(*(each.pc.close() for each in (publisher, *listeners)))
+
+    async def publish_and_vanish(self) -> None:
+        """Publish, and be gone without a word; so is who listens."""
+        name = f"soak{self._dice.randrange(10**9)}"
+        publisher, listener = Publisher(self._http, self._speech["ru"]), Listener(self._http)
+        try:
+            await self._begin(publisher, f"/whip/{GRAPH}?stream={name}")
+            await self._begin(listener, f"/whep/{name}")
+            await asyncio.sleep(self._dice.uniform(0, 4))
+        finally:
+            await asyncio.gather(publisher.pc.close(), listener.pc.close())
+
+    async def whip_nonsense(self) -> None:
+        """Offers and fragments that are none."""
+        for path in (f"/whip/{GRAPH}", "/whep/nothing", "/whip/nothing"):
+            for sdp in ("", "v=0", "x" * 60_000, "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"):
+                answer = await self._http.post(path, content=sdp, headers={"Content-Type": SDP})
+                assert answer.status_code in (400, 404, 422, 429, 503), answer.text
+        await Publisher(self._http, self._speech["en"]).post(f"/whip/{GRAPH}")  # and is never seen again
+
+    async def _begin(self, endpoint: Endpoint, path: str) -> None:
+        try:
+            await endpoint.begin(path)
+        except AssertionError as error:
+            if endpoint.answered is not None and endpoint.answered.status_code in (429, 503):
+                raise RefusedError(f"whip {endpoint.answered.status_code}") from error
+            raise
+
+    # Rooms --------------------------------------------------------------------------------------------------------
+
+    async def _open_room(self, graph: str) -> Mapping[str, Any]:
+        answer = await self._http.post("/api/rooms", json={"graph": graph})
+        if answer.status_code in (429, 503):
+            raise RefusedError(f"rooms {answer.status_code}")
+        assert answer.status_code == 201, answer.text
+        room: Mapping[str, Any] = answer.json()
+        return room
+
+    async def _come(self, peer: RoomPeer, **body: Any) -> None:
+        answer = await peer.arrive(**body)
+        if answer.status_code in (429, 503):
+            raise RefusedError(f"rooms {answer.status_code}")
+        assert answer.status_code == 201, answer.text
+        await peer.until("room")
+
+    async def lecture(self) -> None:
+        """One speaks, several read and listen, one of them late; the speaker goes and comes back."""
+        people = _People(self._http)
+        room = await self._open_room("phrasebook-lecture")
+        try:
+            speaker = RoomPeer(people.as_client, room, "speaker", self._speech["en"])
+            listeners = [RoomPeer(people.as_client, room, seat) for seat in ("ru", "ru", "en")]
+            for peer in (speaker, *listeners):
+                await self._come(peer)
+            await listeners[0].until("caption", lambda m: m["final"] and bool(m["text"]))
+            self._told["captions"] += 1
+            late = RoomPeer(people.as_client, room, "ru")
+            await self._come(late)
+            if self._dice.random() < 0.5:
+                await speaker.vanish()
+            else:
+                await speaker.leave()
+            again = RoomPeer(people.as_client, room, "speaker", self._speech["en"])
+            await self._come(again, take_over=True)  # the server may not have noticed yet
+            await late.until("caption", lambda m: m["final"] and bool(m["text"]))
+            self._told["captions"] += 1
+        finally:
+            await self._http.delete(f"/api/rooms/{room['room']}", headers=bearer(room["code"]))
+            await people.go()
+
+    async def conversation(self) -> None:
+        """Two speak, each their own language; one vanishes, and the other is left alone in a room nobody ends."""
+        people = _People(self._http)
+        room = await self._open_room("phrasebook-conversation")
+        try:
+            seats = [each["seat"] for each in room["seats"]]
+            first = RoomPeer(people.as_client, room, seats[0], self._speech["en"])
+            second = RoomPeer(people.as_client, room, seats[1], self._speech["ru"])
+            await self._come(first)
+            await self._come(second)
+            await asyncio.gather(
+                *(p.until("caption", lambda m: m["final"] and bool(m["text"])) for p in (first, second))
+            )
+            self._told["captions"] += 2
+            await first.vanish()
+        finally:
+            await people.go()
+
+    async def room_nonsense(self) -> None:
+        """Rooms that nobody comes to, wrong codes, offers that are none."""
+        room = await self._open_room(self._dice.choice(("phrasebook-lecture", "phrasebook-conversation")))
+        path = f"/api/rooms/{room['room']}"
+        for code in ("x", room["code"][:-1] + "_", "é" * 30):
+            answer = await self._http.post(
+                f"{path}/peers", json={"sdp": "v=0"}, headers=[("Authorization", f"Bearer {code}".encode())]
+            )
+            assert answer.status_code in (400, 401, 403, 404, 429), answer.text
+        for sdp in ("", "v=0", "x" * 60_000):
+            await self._http.post(f"{path}/peers", json={"sdp": sdp}, headers=bearer(room["seats"][0]["code"]))
+        if self._dice.random() < 0.5:
+            await self._http.delete(path, headers=bearer(room["code"]))
 
     # Files --------------------------------------------------------------------------------------------------------
 
