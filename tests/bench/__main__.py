@@ -27,6 +27,7 @@ BENCHES = (
     "tempo",
     "backlog",
     "host",
+    "files_beside_sessions",
     "ray_run",
     "memory",
     "normalizers",

@@ -30,6 +30,8 @@ __all__ = ["Released", "add_files", "nobody"]
 PATHS: dict[str, Task] = {"/v1/audio/translations": "translate", "/v1/audio/transcriptions": "transcribe"}
 WAITING = 7
 """Recordings that may be uploaded, or wait, besides those that are worked on."""
+SLOWEST = 4
+"""So many times the longest recording is the most that one may take: on a slow machine, in company, it is slow."""
 _FORM_BYTES = 1 << 20
 """What a form may hold besides its file."""
 
@@ -86,7 +88,7 @@ def _route(
                 most = settings.max_file_bytes
                 raise OpenAiError(413, f"the file is larger than {most} bytes", param="file", code="too_large")
             made = await _graph(service, asked)
-            work = _Work(jobs, asked, made, settings.max_session_s)
+            work = _Work(jobs, asked, made, settings.max_session_s, lambda: somebody_talks(service))
             started = place.begin(work.run(), "recording")
             if not asked.stream:
                 return answer(asked, await place.wait(request, started))
@@ -107,6 +109,11 @@ def _route(
 def nobody() -> Response:
     """What is answered to a client that has gone (499, as nginx calls it)."""
     return Response(status_code=499)
+
+
+def somebody_talks(service: Service) -> bool:
+    """Whether any of the server's places is taken, in a session or a room."""
+    return bool(service.pool.as_json()["sessions"])
 
 
 async def _graph(service: Service, asked: Asked) -> FileGraph:
@@ -137,22 +144,26 @@ def _able(service: Service, task: Task) -> str:
 class _Work:
     """One recording on its way, and its words so far."""
 
-    def __init__(self, jobs: Jobs, asked: Asked, made: FileGraph, max_s: float) -> None:
+    def __init__(self, jobs: Jobs, asked: Asked, made: FileGraph, max_s: float, company: Callable[[], bool]) -> None:
         self._jobs = jobs
         self._asked = asked
         self._made = made
         self._max_s = max_s
+        self._company = company
         self._segments: asyncio.Queue[Segment | None] = asyncio.Queue()  # as many as the recording has sentences
         self._come = asyncio.Event()
 
     async def run(self) -> Heard:
         """Wait for a turn and have the recording heard. Cancelled by: leaving the place."""
         try:
-            async with self._jobs.turn(), asyncio.timeout(self._max_s):
+            async with self._jobs.turn(), asyncio.timeout(SLOWEST * self._max_s):
                 descriptor = await asyncio.to_thread(on_disk, self._asked.file)
-                return await hear(self._made, descriptor, max_s=self._max_s, on_segment=self._note)
+                return await hear(
+                    self._made, descriptor, max_s=self._max_s, company=self._company, on_segment=self._note
+                )
         except TimeoutError as error:
-            raise OpenAiError(500, f"the recording took longer than {self._max_s:g} s", type="server_error") from error
+            text = f"the recording took longer than {SLOWEST * self._max_s:g} s"
+            raise OpenAiError(500, text, type="server_error") from error
         finally:
             self._segments.put_nowait(None)
             self._come.set()

@@ -188,6 +188,8 @@ def _asked(graph: Graph, engine: Node, wish: Wish) -> tuple[dict[str, Any], bool
     """Settings of the engine for a wish, and whether the words wanted are those that were understood."""
     fields, settings = engine.spec.settings.model_fields, engine.settings
     changes: dict[str, Any] = {"mode": "utterance"} if getattr(settings, "mode", "") == "simultaneous" else {}
+    if getattr(settings, "batch_utterances", 1) != 1:
+        changes["batch_utterances"] = 1  # a batch is one step, for which sessions would wait
     speaks = {"source_lang", "target_lang"} <= set(fields)
     if not speaks:
         if wish.task == "transcribe":

@@ -2,8 +2,9 @@
 
 The bytes that a stranger sent are read by :mod:`tolmach.web.decoding`, at low priority and within bounds. What comes
 out is pushed into the graph in this process, whose model is the one that sessions use: it is loaded once, and its host
-gives every caller a step in turn, so a recording is to them one more speaker, who never pauses. Between two pieces the
-loop is left to others; docs/adr/0046 says what was measured.
+gives every caller a step in turn. Between two pieces the loop is left to others. While somebody talks in a session, a
+recording is worked on one utterance at a time, and rests for three times as long as the model took for each
+(:class:`Manners`); docs/adr/0046 says what was measured.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tolmach.pipelines.bus import Bus, Message, TranslationMessage, UtteranceEndMessage
 from tolmach.pipelines.embed import RunningGraph
 from tolmach.pipelines.embed import open as open_graph
 from tolmach.pipelines.errors import TolmachError
@@ -36,6 +39,13 @@ PIECE_MS = 100
 BREATH_S = 0.003
 """How long the loop is left to others between two pieces at the least, s; so a recording is worked on at most some
 thirty times as fast as it was spoken."""
+BESIDE_BREATH_S = 0.01
+"""The same while somebody talks in a session."""
+REST = 3.0
+"""How many times as long as the model took for an utterance it is left to sessions then: recordings have a quarter of
+it at most."""
+_LONGEST_WAIT_S = 10.0
+"""How long an utterance's text is waited for: an engine may leave one without."""
 _FIRST_S = 60.0
 """How long the decoder may take until its first sound, s: Python and its imports on a busy machine take five."""
 _WORDS_OF_ERRORS = 2000
@@ -88,8 +98,57 @@ class Heard:
         return max(spoken, key=lambda lang: spoken[lang], default="")
 
 
+class Manners:
+    """How fast a recording may be worked on.
+
+    Args:
+        company: Whether somebody talks in a session now.
+    """
+
+    def __init__(self, company: Callable[[], bool]) -> None:
+        self._company = company
+        self._asked: dict[int, float] = {}  # utterances without a text yet, and when they ended
+        self._answered = asyncio.Event()
+        self._owed_s = 0.0
+
+    def note(self, message: Message) -> None:
+        """Take in what the graph's bus tells."""
+        now_s = time.monotonic()
+        if isinstance(message, UtteranceEndMessage):
+            self._asked[message.frame.utterance] = now_s
+        elif isinstance(message, TranslationMessage) and message.frame.final and not message.frame.more:
+            asked_s = self._asked.pop(message.frame.utterance, now_s)
+            self._owed_s = REST * (now_s - asked_s)
+            self._answered.set()
+
+    async def breathe(self) -> None:
+        """Leave the loop, and in company the model, to others before the next piece."""
+        if not self._company():
+            self._owed_s = 0.0
+            await asyncio.sleep(BREATH_S)
+            return
+        if self._asked:
+            self._answered.clear()
+            try:
+                async with asyncio.timeout(_LONGEST_WAIT_S):
+                    await self._answered.wait()
+            except TimeoutError:
+                self._asked.clear()
+        owed_s, self._owed_s = self._owed_s, 0.0
+        await asyncio.sleep(max(BESIDE_BREATH_S, owed_s))
+
+
+def _nobody() -> bool:
+    return False
+
+
 async def hear(
-    made: FileGraph, recording: int, *, max_s: float, on_segment: Callable[[Segment], None] | None = None
+    made: FileGraph,
+    recording: int,
+    *,
+    max_s: float,
+    company: Callable[[], bool] = _nobody,
+    on_segment: Callable[[Segment], None] | None = None,
 ) -> Heard:
     """Let a graph hear a recording.
 
@@ -97,6 +156,7 @@ async def hear(
         made: The graph.
         recording: Descriptor of the file, which can be sought in.
         max_s: The longest there may be, s.
+        company: Whether somebody talks in a session now, for whom the machine is there first.
         on_segment: Takes each segment when it is known.
 
     Raises:
@@ -119,9 +179,11 @@ async def hear(
     try:
         # Before anything is loaded for it.
         first = await _first(decoder)
-        playing = open_graph(made.graph)
+        manners, bus = Manners(company), Bus()
+        bus.subscribe(manners.note)
+        playing = open_graph(made.graph, bus=bus)
         async with playing:
-            feeding = asyncio.create_task(_feed(playing, decoder, first, heard), name="recording")
+            feeding = asyncio.create_task(_feed(playing, decoder, first, heard, manners), name="recording")
             async for frame in playing.output(OUTPUT):
                 if isinstance(frame, TranslationFrame) and frame.final:
                     _note(made, frame, heard, on_segment)
@@ -156,7 +218,9 @@ async def _first(decoder: asyncio.subprocess.Process) -> bytes:
         raise OpenAiError(500, "the file could not be opened in time", type="server_error", param="file") from None
 
 
-async def _feed(playing: RunningGraph, decoder: asyncio.subprocess.Process, piece: bytes, heard: Heard) -> None:
+async def _feed(
+    playing: RunningGraph, decoder: asyncio.subprocess.Process, piece: bytes, heard: Heard, manners: Manners
+) -> None:
     """Push what the decoder gives; a recording that turns out to be refused stops the graph."""
     end = playing.input(INPUT)
     samples = 0
@@ -164,7 +228,7 @@ async def _feed(playing: RunningGraph, decoder: asyncio.subprocess.Process, piec
         while piece:
             await end.push(np.frombuffer(piece, np.int16), RATE_HZ)
             samples += len(piece) // 2
-            await asyncio.sleep(BREATH_S)
+            await manners.breathe()
             piece = await _piece(decoder)
         heard.duration_s = samples / RATE_HZ
         await _refuse(decoder)
