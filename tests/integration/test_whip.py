@@ -12,14 +12,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
+from aioice import Candidate
 from aiortc import RTCSessionDescription
+from scipy.signal import resample_poly
 
 from tests.integration.served_peer import Client, server
 from tests.integration.test_serve_process import serving
+from tests.integration.test_webrtc_ice import cut
 from tests.integration.webrtc_peer import babble
 from tests.integration.whip_clients import FRAGMENT, SDP, Endpoint, Listener, Publisher
 from tests.until import until
+from tolmach.transports.webrtc.aiortc_hooks import use_ice
+from tolmach.transports.webrtc.connection import Connection
+from tolmach.transports.webrtc.signalling.ice import IceCredentials, RestartableIce
+from tolmach.transports.webrtc.signalling.ice_agent import IceSettings
+from tolmach.transports.webrtc.signalling.sdpfrag import parse_fragment
 
 VIDEO = (
     "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\na=rtcp-mux\r\n"
@@ -201,34 +211,65 @@ async def test_candidates_trickle_in_and_ice_restarts_by_fragments(graphs: Path)
         assert publisher.pc.connectionState == "connected", "the old path stands until another one is found"
 
 
+async def test_a_restart_brings_a_publisher_back_whose_network_went_away(graphs: Path) -> None:
+    async with server(graphs) as client, clients(client) as made:
+        publisher, listener = Publisher(client.http, babble(60)), Listener(client.http)
+        made += [publisher, listener]
+        transport = publisher.pc.getTransceivers()[0].receiver.transport.transport
+        ice = RestartableIce(IceSettings(), restart_timeout_s=10)
+        use_ice(transport, ice)
+        await publisher.begin("/whip/echo?stream=talk")
+        await listener.begin("/whep/talk")
+        await until(lambda: listener.loud > 10)
+        connection = next(iter(client.service.pool)).connection
+        assert isinstance(connection, Connection)
+        received = connection.receiver.stats()["received"]
+        for end in (connection._ice, ice):
+            cut(end)
+        await ice.gather_anew()
+        lines = [
+            f"a=ice-ufrag:{ice.local_username}",
+            f"a=ice-pwd:{ice.local_password}",
+            "m=audio 9 RTP/AVP 0",
+            "a=mid:0",
+        ]
+        lines += [f"a=candidate:{candidate.to_sdp()}" for candidate in ice.local_candidates]
+        answered = await publisher.patch("\r\n".join(lines) + "\r\n", **{"If-Match": "*"})
+        assert answered.status_code == 200, answered.text
+        ours = parse_fragment(answered.text)
+        for text, _ in ours.candidates:
+            await ice.add_remote_candidate(Candidate.from_sdp(text))
+        await ice.add_remote_candidate(None)
+        await ice.check_anew(IceCredentials(ours.username, ours.password))
+        await until(lambda: connection.receiver.stats()["received"] > received + 25)
+        heard = listener.loud
+        await until(lambda: listener.loud > heard + 10)
+
+
 # What HTTP says -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("spoil", "status"),
-    [
-        (lambda sdp: "nothing", 400),
-        (lambda sdp: "", 400),
-        (lambda sdp: sdp.replace("a=fingerprint", "a=nothing"), 400),
-        (lambda sdp: sdp.replace("opus/48000/2", "speex/48000"), 406),
-        (lambda sdp: sdp.replace("m=audio", "m=video"), 406),
-        (lambda sdp: sdp + sdp[sdp.index("m=audio") :].replace("a=mid:0", "a=mid:1"), 406),
-        (lambda sdp: sdp.replace("a=sendonly", "a=recvonly"), 422),
-        (lambda sdp: sdp.replace("a=sendonly", "a=inactive"), 422),
-        (lambda sdp: "v=0\r\n" * 20_000, 400),
-    ],
-)
-async def test_an_offer_that_cannot_be_used_is_refused_as_the_rfc_says(
-    graphs: Path, spoil: object, status: int
-) -> None:
+async def test_an_offer_that_cannot_be_used_is_refused_as_the_rfc_says(graphs: Path) -> None:
     async with server(graphs) as client, clients(client) as made:
         publisher = Publisher(client.http, babble(1))
         made.append(publisher)
-        refused = await publisher.post("/whip/echo", spoil(await publisher.offer()))  # type: ignore[operator]
-        assert refused.status_code == status, refused.text
-        assert refused.headers["Content-Type"] == "application/problem+json"
-        assert refused.json()["status"] == status
-        assert not len(client.service.pool)
+        sdp = await publisher.offer()
+        for offer, status in (
+            ("nothing", 400),
+            ("", 400),
+            (sdp.replace("a=fingerprint", "a=nothing"), 400),
+            (sdp.replace("opus/48000/2", "speex/48000"), 406),
+            (sdp.replace("m=audio", "m=video"), 406),
+            (sdp + sdp[sdp.index("m=audio") :].replace("a=mid:0", "a=mid:1"), 406),
+            (sdp.replace("a=sendonly", "a=recvonly"), 422),
+            (sdp.replace("a=sendonly", "a=inactive"), 422),
+            ("v=0\r\n" * 20_000, 400),
+        ):
+            refused = await publisher.post("/whip/echo", offer)
+            assert refused.status_code == status, refused.text
+            assert refused.headers["Content-Type"] == "application/problem+json"
+            assert refused.json()["status"] == status
+            assert not len(client.service.pool)
 
 
 async def test_statuses_headers_and_limits(graphs: Path) -> None:
@@ -304,6 +345,50 @@ async def test_a_browser_of_an_allowed_origin_may_read_what_it_needs(graphs: Pat
             assert name in exposed["Access-Control-Expose-Headers"]
 
 
+# Translation ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.models
+async def test_the_translation_is_heard_by_all_and_to_its_end_when_the_publisher_has_finished(
+    graphs: Path, root: Path
+) -> None:
+    shutil.copy(root / "config" / "phrasebook-live.yaml", graphs)
+    recording, rate_hz = soundfile.read(root / "config" / "demo" / "phrasebook-en.flac", dtype="float32")
+    said = np.zeros(rate_hz * 9, np.float32)
+    said[: 2 * rate_hz] = recording[: 2 * rate_hz]  # "Good morning."
+    question = recording[int(2.5 * rate_hz) : int(4.1 * rate_hz)]  # "Do you speak English?"
+    said[6 * rate_hz : 6 * rate_hz + len(question)] = question
+    async with server(graphs, default_graph="phrasebook-live", warm=True) as client, clients(client) as made:
+        publisher = Publisher(client.http, resample_poly(said, 48_000 // rate_hz, 1).astype(np.float32))
+        first, late = Listener(client.http, channel=True), Listener(client.http, channel=True)
+        made += [publisher, first, late]
+        await publisher.begin("/whip/phrasebook-live?stream=talk&voice=m3")
+        await first.begin("/whep/talk")
+        await until(lambda: finals(first) == ["Доброе утро."] and first.loud > 20, within_s=40)
+        await until(lambda: not any(np.abs(samples).max() > 0.02 for _, _, samples in first.packets[-25:]))
+        heard = first.loud
+        await late.begin("/whep/talk")
+        await until(lambda: finals(late) == ["Доброе утро."])
+        assert late.said("caption")[-1]["replayed"]
+        assert late.loud == 0, "what was spoken before is not heard again"
+        await until(lambda: finals(late) == ["Доброе утро.", "Вы говорите по-английски?"], within_s=40)
+        session = next(iter(client.service.pool))
+        assert (await client.http.delete(publisher.resource)).status_code == 200
+        for listener in (first, late):
+            await listener.until_over(40)
+            assert listener.said("bye")[0]["reason"] == "the publisher has finished"
+        assert late.loud > 30
+        assert abs(first.loud - heard - late.loud) < 5, "both have heard the second sentence"
+        assert first.loud * 20 == pytest.approx(session.dub.duration_ns / 1e6, abs=600), "to its end"
+        texts = (await client.http.get(f"/api/sessions/{session.id}/subtitles.srt")).text
+        assert "Вы говорите по-английски?" in texts
+
+
+def finals(listener: Listener) -> list[str]:
+    """What it has read, of what is final."""
+    return list(dict.fromkeys(message["text"] for message in listener.said("caption") if message["final"]))
+
+
 # Other people's clients -----------------------------------------------------------------------------------------------
 
 
@@ -337,11 +422,11 @@ async def test_gstreamer_publishes_with_a_video_and_gstreamer_listens(root: Path
 
     log = tmp_path / "log"
     with serving(root, log, "echo") as (_, url):
-        publisher = await run("publish", "whip/echo?stream=gst", 9)
+        publisher = await run("publish", "whip/echo?stream=gst", 7)
         async with httpx.AsyncClient(base_url=url) as http, asyncio.timeout(60):
             while (await http.get("/metrics")).text.count("\ntolmach_sessions 0.0\n"):  # noqa: ASYNC110 -- another process
                 await asyncio.sleep(0.2)
-            listener = await run("listen", "whep/gst", 4)
+            listener = await run("listen", "whep/gst", 3)
             heard, problems = await listener.communicate()
             said, more = await publisher.communicate()
             figures = (await http.get("/metrics")).text

@@ -84,9 +84,18 @@ class Listener(Endpoint):
         self.told: list[Mapping[str, Any]] = []
         self.packets: list[tuple[float, int, Samples]] = []  # arrival s, unwrapped timestamp, audio
         self._decoder = OpusDecoder()
+        self.channel: RTCDataChannel | None = None
         if channel:
-            made: RTCDataChannel = self.pc.createDataChannel("captions")
-            made.on("message", lambda text: self.told.append(json.loads(text)))
+            self.channel = self.pc.createDataChannel("captions")
+            self.channel.on("message", lambda text: self.told.append(json.loads(text)))
+
+    async def begin(self, path: str) -> httpx.Response:
+        """Also wait until it can be told something."""
+        answered = await super().begin(path)
+        async with asyncio.timeout(15):
+            while self.channel is not None and self.channel.readyState != "open":  # noqa: ASYNC110 -- see above
+                await asyncio.sleep(0.01)
+        return answered
 
     def _hear(self, sequence: int, timestamp: int, payload: bytes) -> None:
         if self.packets:

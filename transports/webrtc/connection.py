@@ -52,6 +52,8 @@ _BUFFERED = 65_536
 MAX_UNSENT = 8 * 2**20
 """Characters that may wait for the data channel. A session of four hours has about a tenth of it in captions; a peer
 for whom this much waits is not reading."""
+MAX_UNSENT_TO_LISTENER = 2**20
+"""The same for a peer that only listens, of which there may be many: it is told what is said, no more."""
 MAX_UNSENT_NEWS = 262_144
 """Characters that wait, above which what is of the moment (``ephemeral``) is not worth sending any more."""
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 50, 200
@@ -393,7 +395,8 @@ class Connection:
         if ephemeral and self._unsent_size > MAX_UNSENT_NEWS:
             self.dropped_messages += 1
             return False
-        if self._unsent_size + len(text) > MAX_UNSENT:
+        most = MAX_UNSENT_TO_LISTENER if self._direction == "sendonly" else MAX_UNSENT
+        if self._unsent_size + len(text) > most:
             self.dropped_messages += 1
             self.hang_up("the peer does not take what it is told")
             return False
