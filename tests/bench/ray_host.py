@@ -83,6 +83,8 @@ class Bench:
         pool, key = HostPool(), HostKey("canary", self.model, self.device, self.dtype)
         self.pools.append(pool)
         leases = [await pool.acquire(key, load, place=place, files=[self.model]) for _ in range(sessions)]
+        while not all(each.ready for each in getattr(leases[0]._host, "replicas", ())):  # noqa: ASYNC110 -- a bench
+            await asyncio.sleep(0.1)
         for _ in range(3 * place.replicas):
             await asyncio.gather(*(lease.submit([self.clips[0]]) for lease in leases[: place.replicas]))
 

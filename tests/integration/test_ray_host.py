@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.ray_cluster import address_of
 from tests.ray_models import Ask, Told, load, load_file, load_nothing
 from tests.until import until
 from tolmach.pipelines import cluster, model_host
@@ -23,7 +26,8 @@ from tolmach.pipelines.errors import ModelError, ModelMissingError
 from tolmach.pipelines.language.check import load_graph
 from tolmach.pipelines.model_host import HostPlace
 from tolmach.pipelines.runtime.runner import GraphRunner
-from tolmach.processors.hosting import HOSTS, HostKey, HostPool, Lease, files
+from tolmach.pipelines.testing import Harness
+from tolmach.processors.hosting import HOSTS, HostKey, HostPool, Lease, files, ray_replica
 from tolmach.processors.hosting.ray_host import RayHost
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -243,6 +247,48 @@ async def test_a_worker_without_users_ends(host: Any):
     await until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+async def test_a_worker_that_says_nothing_any_more_is_given_up(host: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ray_replica, "BEAT_S", 0.1)
+    monkeypatch.setattr(ray_replica, "GONE_S", 0.5)
+    ours = host("stopped")
+    await ours.loaded()
+    os.kill(ours.info["pid"], signal.SIGSTOP)  # neither dead nor alive
+    [told] = await ours.submit([Ask(4)])
+    assert (told.value, told.pid != ours.info["pid"]) == (8, True)
+
+
+PROGRAM = """
+import asyncio, sys
+from functools import partial
+from tests.ray_cluster import address_of
+from tests.ray_models import Ask, load
+from tolmach.pipelines.cli.main import end_process
+from tolmach.pipelines.model_host import HostPlace
+from tolmach.processors.hosting import HOSTS, HostKey
+
+async def main():
+    place = HostPlace.parse(sys.argv[1])
+    lease = await HOSTS.acquire(HostKey("doubler", "left", "cpu"), partial(load, "left"), place=place)
+    asyncio.create_task(lease.submit([Ask(1, step_s=0.1, steps=10000)]))
+    await asyncio.sleep(0.5)
+    print(lease.info["pid"], flush=True)
+
+asyncio.run(main())
+end_process(0)
+"""
+
+
+async def test_a_process_that_ends_takes_its_requests_along(host: Any, ray_cluster: Any):
+    place = f"ray:{address_of(ray_cluster)},idle_s=2"
+    command = [sys.executable, "-c", PROGRAM, place]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    # The worker of the process is free for the next one at once, not when 1000 s of work are done.
+    ours = host("left")
+    [told] = await asyncio.wait_for(ours.submit([Ask(2)]), 20)
+    assert (told.pid, told.begun) == (int(done.stdout), 1)
+
+
 @pytest.fixture
 def on_ray() -> Iterator[None]:
     model_host.choose(PLACE)
@@ -261,6 +307,26 @@ async def test_a_pool_hosts_where_the_command_line_says(on_ray: None):
     assert figures.model == "doubler pooled on cpu by Ray"
     lease.release()
     assert pool.unload_idle() == 1
+
+
+@pytest.mark.models
+async def test_a_voice_of_a_cluster_is_the_same_voice(on_ray: None, tmp_path: Path):
+    from tests.data.silero_package import build_package  # imports torch
+    from tests.unit.test_silero import says, settings_for
+    from tolmach.processors.silero.spec import SPEC
+
+    settings = settings_for(build_package(tmp_path / "ru.pt"), lang="ru")
+    sounds = []
+    for place in (PLACE, model_host.THREADS):
+        model_host.choose(place)
+        async with Harness(SPEC, **settings) as h:
+            await h.push(says(1, "Билет стоит 5 €."))
+            await h.eos()
+        sounds.append(h.audio().tobytes())
+    assert len(sounds[0]) > 1000
+    assert sounds[0] == sounds[1]
+    assert [key.place for key in HOSTS._entries if key.engine == "silero"][-2:] == [str(PLACE), ""]
+    HOSTS.unload_idle()
 
 
 TEXTS = [
