@@ -63,12 +63,12 @@ def nginx(site: str, here: Path) -> Iterator[None]:
 
 
 @contextmanager
-def nginx_with_names(port: int, listen: int, here: Path) -> Iterator[None]:
-    """nginx as in docker/many/nginx.conf, in front of :data:`SERVERS`."""
+def nginx_with_names(port: int, listen: int, here: Path, other: Mapping[str, str] | None = None) -> Iterator[None]:
+    """nginx as in docker/many/nginx.conf, in front of :data:`SERVERS`; with other texts in place of some."""
     shipped = (ROOT / "docker" / "many" / "nginx.conf").read_text()
     changes = {f"server {letter}:8000": f"server {address}:{port}" for letter, (_, address) in _lettered()}
     changes |= {f"    {letter}       tolmach_": f"    {name} tolmach_" for letter, (name, _) in _lettered()}
-    with nginx(replaced(shipped, {**changes, "listen 8080": f"listen 127.0.0.1:{listen}"}), here):
+    with nginx(replaced(shipped, {**changes, **(other or {}), "listen 8080": f"listen 127.0.0.1:{listen}"}), here):
         yield
 
 

@@ -137,7 +137,6 @@ async def test_every_request_reaches_the_server_that_has_the_session(http: httpx
             assert trickled.status_code == 204, trickled.text
             assert (await http.put(f"{peer.url}/graph", json={"graph": "echo"})).status_code == 202
 
-            await peer.vanish()
             again = ServedPeer(babble(60), SimpleNamespace(http=http))  # type: ignore[arg-type]
             peers.append(again)
             await again.connect(await again.offer({}, resume=peer.session))
@@ -149,7 +148,7 @@ async def test_every_request_reaches_the_server_that_has_the_session(http: httpx
         assert [await sessions_of(port, name) for name in SERVERS] == [0, 0]
     finally:
         for peer in peers:
-            await peer.close()
+            await asyncio.wait_for(peer.close(), 20)
 
 
 async def test_a_websocket_is_resumed_where_its_session_is(http: httpx.AsyncClient) -> None:
@@ -201,12 +200,17 @@ async def test_what_is_nowhere_is_said_to_be_so(http: httpx.AsyncClient) -> None
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
-async def test_where_no_server_answers_the_proxy_says_it_as_they_would(tmp_path: Path) -> None:
+async def test_what_the_proxy_says_itself_it_says_as_a_server_would(tmp_path: Path) -> None:
     listen = free_port()
-    with nginx_with_names(free_port("127.0.0.2"), listen, tmp_path):
+    asking = {"rate=50r/s": "rate=1r/s", "burst=300": "burst=5"}
+    with nginx_with_names(free_port("127.0.0.2"), listen, tmp_path, asking):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listen}") as http:
-            await answered(http, "/readyz", 503)
+            await answered(http, "/static/app.js", 503)
             for path in ("/api/config", f"/api/sessions/{new_id('tolmach-0')}", "/v1/audio/translations"):
                 answer = await http.get(path)
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
                 assert answer.json()["error"]["code"] == "busy", "the page comes again"
+            answers = [await http.get("/api/config") for _ in range(8)]
+            assert [answer.status_code for answer in answers][-2:] == [429, 429]
+            assert answers[-1].json()["error"]["code"] == "too-many-requests"
+            assert (await http.get("/static/app.js")).status_code == 503, "no limit for the page's files"
