@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
@@ -139,9 +139,14 @@ class Guard:
         return origin in self._origins or _same_origin(origin, headers.get("host", ""))
 
     def _has_token(self, headers: Headers) -> bool:
-        # As bytes, because compare_digest takes no text beyond ASCII.
-        shown = f"Bearer {_token_in(headers)}".encode()
-        return self._bearer is not None and hmac.compare_digest(shown, self._bearer)
+        # As bytes, because compare_digest takes no text beyond ASCII. Both in any case, so that time tells nothing.
+        shown = _token_in(headers)
+        matches = [self._is_token(shown), self._is_token(unquote(shown))]
+        return any(matches)
+
+    def _is_token(self, shown: str) -> bool:
+        offered = f"Bearer {shown}".encode(errors="replace")
+        return self._bearer is not None and hmac.compare_digest(offered, self._bearer)
 
     def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
         return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
@@ -297,7 +302,8 @@ def _is_public(path: str) -> bool:
 def _token_in(headers: Headers) -> str:
     """The token that a client shows, as bearer or as a subprotocol; "" if it shows none.
 
-    Browsers cannot set headers of a WebSocket.
+    Browsers cannot set headers of a WebSocket. Of a token with characters that a subprotocol may not have (RFC 9110,
+    5.6.2) they have to write %2F, and the like.
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -274,7 +275,7 @@ async def test_a_live_client_comes_back_to_its_session(graphs: Path) -> None:
 
 # Who is let in --------------------------------------------------------------------------------------------------------
 
-TOKEN = "a-long-enough-token"  # noqa: S105 -- of a server that lives for a second
+TOKEN = "long,enough/token%="  # noqa: S105 -- of a server that lives for a second
 
 
 async def status(server: Listening, **options: Any) -> int:
@@ -292,7 +293,8 @@ async def test_the_handshake_wants_the_token_in_a_header_or_as_a_subprotocol(gra
         assert await status(server, additional_headers={"Authorization": "Bearer wrong-token"}) == 401
         assert await status(server, subprotocols=["tolmach", "tolmach-token.wrong-token"]) == 401
         assert await status(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) == 101
-        async with connect(server.ws + PATH, subprotocols=["tolmach", f"tolmach-token.{TOKEN}"]) as client:
+        protocols = ["tolmach", f"tolmach-token.{quote(TOKEN, safe='')}"]
+        async with connect(server.ws + PATH, subprotocols=protocols) as client:
             assert client.subprotocol == "tolmach", "never the token"
             await client.send(MODE)
             await client.send("__end__")

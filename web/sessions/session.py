@@ -185,7 +185,7 @@ class Session:
         if self._away is not None:
             self._away.cancel()
             self._away = None
-        self._resumed = self.state != "new"
+        self._resumed = self._ever_opened  # it may have been called, and never reached its client
         self._calls += 1
         self.state = "live"
         if not self.proven:

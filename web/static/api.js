@@ -44,6 +44,11 @@ export class Api {
     sessionStorage.setItem(TOKEN, token);
   }
 
+  /** The token that requests show now, or null: for a WebSocket, which cannot set a header. */
+  get token() {
+    return this.#token;
+  }
+
   /** The parsed answer of a JSON request; null for 204. */
   async json(method, path, body, options = {}) {
     const response = await this.request(method, path, body, options);

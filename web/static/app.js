@@ -283,6 +283,15 @@ call.addEventListener("ended", ({ detail }) => {
   const rest = conversations.unsaved ? " What was said can still be saved." : "";
   trouble(`${explain(detail)}${rest}`, "ended");
 });
+call.addEventListener("byway", ({ detail }) => {
+  if (!detail) return notices.dismiss("byway");
+  notices.keep(
+    "remark",
+    "No UDP gets through to the server from this network, so sound goes over a WebSocket. It may come a little later, and " +
+      "stutter where the network loses packets.",
+    "byway",
+  );
+});
 call.addEventListener("remote", async ({ detail }) => {
   if (await player.play(detail)) return;
   notices.show("trouble", "The browser waits for your permission to play sound.", {

@@ -3,23 +3,30 @@
 import { ApiError } from "./api.js";
 import { PASSING, Trouble } from "./errors.js";
 import { Peer } from "./peer.js";
+import { SocketPeer } from "./socketpeer.js";
 import { sentence } from "./words.js";
 
 /** The server keeps a session that lost its connection this long, ms. */
 const RESUME_MS = 30_000;
 const ICE_RESTART_MS = 4000;
 const CONNECT_MS = 10_000;
+/** Where there is another way, UDP is given less time: it connects in two seconds or, mostly, not at all. */
+const UDP_MS = 6000;
 const AGAIN_MS = 1000;
 
 const UNREACHED =
   "The server answers, but sound does not get through to it. A firewall may block UDP between you and the server; " +
   "its operator can set up a TURN server.";
 
+/** Nothing was heard of the server over UDP. */
+class Unreached extends Trouble {}
+
 /**
  * States: `idle` → `starting` → `live` ⇄ `reconnecting` → `ended` (or back to `idle` when starting failed).
  *
  * Events: `state` (detail: {state, reason, until}), `waiting` (detail: {error, retryAt}, while starting), `remote`
- * (detail: MediaStream), `ended` (detail: error or null), and every message of the server by its type.
+ * (detail: MediaStream), `byway` (detail: whether the call goes over a WebSocket, for UDP does not get through), `ended`
+ * (detail: error or null), and every message of the server by its type.
  */
 export class Call extends EventTarget {
   #api;
@@ -27,6 +34,8 @@ export class Call extends EventTarget {
   #track = null;
   #abort = new AbortController();
   #farewell = "";
+  /** Whether UDP has not got through on this network. */
+  #noUdp = false;
 
   state = "idle";
   /** The session's id; it stays after the end, for downloads. */
@@ -46,6 +55,11 @@ export class Call extends EventTarget {
 
   get pc() {
     return this.#peer?.pc ?? null;
+  }
+
+  /** The WebSocket that the call goes over, if it does not go over UDP. */
+  get socket() {
+    return this.#peer?.socket ?? null;
   }
 
   /**
@@ -116,9 +130,40 @@ export class Call extends EventTarget {
     }
   }
 
-  /** Make a peer connection and wait for the session's first message. */
+  /** Connect, over UDP or, where that does not get through, over a WebSocket; wait for the session's first message. */
   async #connect(body, signal, timeoutMs) {
-    const { ice_servers: iceServers } = await this.#api.json("GET", "config", undefined, { signal });
+    const { ice_servers: iceServers, doors } = await this.#api.json("GET", "config", undefined, { signal });
+    const hasByway = doors?.includes("websocket") ?? false;
+    if (!(this.#noUdp && hasByway)) {
+      try {
+        await this.#connectUdp(body, iceServers, signal, hasByway ? UDP_MS : timeoutMs);
+        this.#emit("byway", false);
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof Unreached && hasByway)) throw error;
+      }
+    }
+    await this.#connectSocket(body, signal, timeoutMs);
+    this.#noUdp = true;
+    this.#emit("byway", true);
+  }
+
+  async #connectSocket(body, signal, timeoutMs) {
+    const peer = new SocketPeer({ track: this.#track, token: this.#api.token });
+    // What UDP has begun goes on here; where it has ended meanwhile, another session begins.
+    const begun = body.resume ?? this.session;
+    try {
+      await this.#meet(peer, () => peer.connect(begun ? { ...body, resume: begun } : body), signal, timeoutMs);
+    } catch (error) {
+      const isGone = error.code === "not-found" || error.code === "conflict";
+      if (body.resume || !begun || !isGone) throw error;
+      this.session = null;
+      await this.#connectSocket(body, signal, timeoutMs);
+    }
+  }
+
+  async #connectUdp(body, iceServers, signal, timeoutMs) {
     const path = () => `sessions/${this.session}`;
     const peer = new Peer({
       iceServers,
@@ -137,31 +182,38 @@ export class Call extends EventTarget {
         candidates: (candidates) => this.#api.json("PATCH", path(), { candidates }),
       },
     });
+    await this.#meet(peer, () => peer.connect(), signal, timeoutMs);
+  }
+
+  /** Let this be the peer, and wait until the session greets it. */
+  async #meet(peer, connect, signal, timeoutMs) {
     this.#discard();
     this.#peer = peer;
     const gone = new AbortController();
     peer.addEventListener("message", ({ detail }) => this.#message(detail));
     peer.addEventListener("remote", ({ detail }) => this.#emit("remote", detail));
     peer.addEventListener("lost", ({ detail }) => {
-      gone.abort(new Trouble(`The connection did not come about: ${this.#farewell || detail}.`));
+      const why = `The connection did not come about: ${this.#farewell || detail}.`;
+      gone.abort(peer.refusal ?? (this.#farewell ? new Trouble(why) : new Unreached(why)));
       this.#lost(detail);
     });
     try {
       const wanted = AbortSignal.any([signal, gone.signal]);
       const greeting = peer.message((message) => message.type === "session", wanted, timeoutMs);
       greeting.catch(() => {}); // connect() may fail before it is awaited
-      await peer.connect();
+      await connect();
       await greeting;
     } catch (error) {
       peer.close();
       signal.throwIfAborted();
-      if (error instanceof DOMException && error.name === "TimeoutError") throw new Trouble(UNREACHED);
+      if (error instanceof DOMException && error.name === "TimeoutError") throw new Unreached(UNREACHED);
       throw error;
     }
   }
 
   #message(message) {
     if (message.type === "session") {
+      this.session = message.session;
       this.current = choiceOf(message);
       this.#farewell = "";
     }
@@ -226,6 +278,7 @@ export class Call extends EventTarget {
   }
 
   #networkChanged() {
+    this.#noUdp = false; // maybe
     // ICE would notice by itself, after several seconds of silence.
     if (this.state === "live" && this.#peer?.mendable) this.#peer.pc.restartIce();
   }

@@ -6,6 +6,7 @@
  *   state     "idle", "starting", "live", "reconnecting" or "ended"
  *   session   the session's id, or null
  *   current   {graph, params, settings} in use
+ *   socket    the WebSocket that the call goes over where UDP does not get through, or null
  *   pc        the RTCPeerConnection of the moment, or null
  *   captions  the session's captions as the server sent them, oldest first
  *   timeline  its `timeline` messages, oldest first
@@ -20,6 +21,7 @@ export function exposeHook({ call, captions, timeline, health, drawing, echo, so
     state: () => call.state,
     session: () => call.session,
     current: () => call.current,
+    socket: () => call.socket,
     pc: () => call.pc,
     captions: () => captions.all,
     timeline: () => timeline.all,
