@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.sdp_mutations import mutated
 from tests.unit.test_webrtc_sdp import OFFER
+from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.signalling.sdp import NotAcceptable, SignallingError, prepare_offer
 from tolmach.transports.webrtc.signalling.sdpfrag import MAX_FRAGMENT, answer_fragment, parse_fragment
 
@@ -105,6 +106,56 @@ def test_a_transport_of_its_own_that_is_declined_is_not_the_audio_s() -> None:
     other = VIDEO + audio[audio.index("a=ice-ufrag") : audio.index("a=mid:0")].replace("w2KA", "other")
     offer = prepare_offer(session + other + audio, decline=True)
     assert (offer.mid, offer.line, offer.username) == ("0", 1, "w2KA")
+
+
+OBS = """\
+v=0
+o=rtc 3767197920 0 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=group:BUNDLE 0 1
+a=group:LS 0 1
+a=msid-semantic:WMS *
+a=setup:actpass
+a=ice-ufrag:2ZQJ
+a=ice-pwd:iAtsqYmIrM/6O+ab/iUPtycW
+a=ice-options:ice2,trickle
+a=fingerprint:sha-256 FINGERPRINT
+m=audio 9 UDP/TLS/RTP/SAVPF 111
+c=IN IP4 0.0.0.0
+a=mid:0
+a=sendonly
+a=ssrc:1 cname:abc
+a=ssrc:1 msid:obs obs-audio
+a=msid:obs obs-audio
+a=rtcp-mux
+a=rtpmap:111 opus/48000/2
+a=fmtp:111 minptime=10;maxaveragebitrate=96000;stereo=1;sprop-stereo=1;useinbandfec=1
+m=video 9 UDP/TLS/RTP/SAVPF 96
+c=IN IP4 0.0.0.0
+a=mid:1
+a=sendonly
+a=ssrc:2 cname:abc
+a=msid:obs obs-video
+a=rtcp-mux
+a=rtpmap:96 H264/90000
+a=rtcp-fb:96 nack
+a=rtcp-fb:96 nack pli
+a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1
+""".replace("\n", "\r\n").replace("FINGERPRINT", ":".join(["A1"] * 32))
+"""As libdatachannel writes it, which is in OBS: the transport stands above the sections, no candidates, stereo."""
+
+
+async def test_an_offer_like_that_of_obs_is_answered_with_its_audio() -> None:
+    connection = Connection(direction="recvonly", standard=True)
+    answer = await connection.answer(OBS)
+    await connection.close()
+    _, audio, video = answer.replace("m=", "\0m=").split("\0")
+    assert not audio.startswith("m=audio 0 ")
+    for line in ("a=recvonly", "a=rtpmap:111 opus/48000/2", "a=setup:passive", "a=mid:0", "a=rtcp-mux"):
+        assert f"{line}\r\n" in audio
+    assert video.startswith("m=video 0 UDP/TLS/RTP/SAVPF 96\r\n")
+    assert "a=inactive\r\n" in video
 
 
 @pytest.mark.parametrize("sdp", [OFFER + VIDEO, OFFER.replace("m=audio", "m=video"), "v=0\r\n" + VIDEO])
