@@ -30,6 +30,7 @@ from tolmach.pipelines.cli.batch.records import Record
 from tolmach.pipelines.cli.batch.spread import shipping
 from tolmach.pipelines.cli.batch.spread.begin import Spread, spread_over
 from tolmach.pipelines.cli.batch.spread.player import SpreadPlayer
+from tolmach.pipelines.cli.batch.spread.spool import Spool
 from tolmach.pipelines.cli.batch.spread.worker import Sight
 from tolmach.pipelines.cli.batch.spread.workers import Reserve, Workers, room_for
 from tolmach.pipelines.cli.main import main
@@ -113,6 +114,14 @@ def test_the_same_bytes_and_a_second_run_makes_nothing_again(
     assert "put it where all machines see it" in capsys.readouterr().err
     assert (folder / "there/c/copy.flac").stat().st_mtime_ns == made
     assert (folder / "there/b/copy.flac").read_bytes() == (folder / "here/b/copy.flac").read_bytes()
+    # What was sent is gone, and so is what a killed worker had left.
+    left = Spool()
+    left.folder.joinpath("talk.wav").touch()
+    os.close(left._lock)
+    new = Spool()
+    assert [path for path in new.folder.parent.iterdir() if path.is_dir()] == [new.folder]
+    new.close()
+    assert list(new.folder.parent.iterdir()) == []
 
 
 @pytest.mark.models

@@ -10,7 +10,6 @@ import asyncio
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from tolmach.pipelines.bus import (
     PositionMessage,
     StateMessage,
 )
+from tolmach.pipelines.cli.batch.spread.spool import Spool
 from tolmach.pipelines.cluster import Versions, connect, here, settle_threads
 from tolmach.pipelines.errors import GraphError, MediaError, ModelError, OutputError
 from tolmach.pipelines.model_host import THREADS, HostPlace, choose
@@ -120,7 +120,7 @@ class Worker:
         settle_threads()
         self._cancelled = False
         self._runs: set[Run] = set()
-        self._spool = ""
+        self._spool: Spool | None = None
 
     async def look(self, sight: Sight) -> Seen:
         """Say what this worker is and does not see; relative paths start in the caller's folder from now on."""
@@ -132,10 +132,13 @@ class Worker:
             if sight.relative:
                 missing.append(f"{sight.folder}: {error.strerror or error}")
         missing += await asyncio.to_thread(_missing, sight)
-        if not sight.output and not self._spool:
-            self._spool = tempfile.mkdtemp(prefix="tolmach-")
+        if not sight.output and self._spool is None:
+            try:
+                self._spool = await asyncio.to_thread(Spool)
+            except OSError as error:
+                missing.append(f"a folder for what is sent: {error}")
         node = connect().get_runtime_context().get_node_id()  # connected it is, as all workers are
-        return Seen(here(), node, os.getpid(), self._spool, tuple(missing))
+        return Seen(here(), node, os.getpid(), str(self._spool.folder) if self._spool else "", tuple(missing))
 
     async def play(self, task: Task, sent: bytes = b"") -> AsyncIterator[Message | Opened | Played | Exception]:
         """Play a recording's graph.
@@ -196,17 +199,20 @@ class Worker:
 
     async def piece(self, path: str, offset: int, size: int) -> bytes:
         """Some bytes of a file in this worker's own folder. Raises OSError, ValueError."""
-        return await asyncio.to_thread(_read, self._own(path), offset, size)
+        if self._spool is None:
+            raise ValueError(f"nothing was sent here, and {path} is none of it")
+        return await asyncio.to_thread(_read, self._spool.own(path), offset, size)
 
     async def forget(self, folder: str) -> None:
-        """Remove this worker's own folder, or one below it."""
-        await asyncio.to_thread(shutil.rmtree, self._own(folder), ignore_errors=True)
+        """Remove a folder below this worker's own."""
+        if self._spool is not None:
+            await asyncio.to_thread(shutil.rmtree, self._spool.own(folder), ignore_errors=True)
 
-    def _own(self, path: str) -> Path:
-        own = os.path.realpath(path)
-        if not self._spool or os.path.commonpath([own, os.path.realpath(self._spool)]) != os.path.realpath(self._spool):
-            raise ValueError(f"{path} is not in {self._spool}")
-        return Path(own)
+    async def leave(self) -> None:
+        """Remove this worker's own folder; nothing is sent any more."""
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            await asyncio.to_thread(spool.close)
 
 
 def _missing(sight: Sight) -> list[str]:

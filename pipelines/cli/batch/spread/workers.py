@@ -218,8 +218,8 @@ class Workers:
             await asyncio.wait(tuple(self._hiring))
         if not self._sight.output:
             with contextlib.suppress(TimeoutError):
-                spools = [each.actor.forget.remote(each.seen.spool) for each in self.hired]
-                await asyncio.wait_for(asyncio.gather(*spools, return_exceptions=True), LEAVE_S)
+                leaving = [each.actor.leave.remote() for each in self.hired]
+                await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), LEAVE_S)
         for actor in tuple(self._actors):
             self._discard(actor)
 
@@ -297,6 +297,8 @@ class Workers:
 def _why(error: BaseException) -> str:
     """Ray's words on a worker that died, in one line."""
     text = " ".join(str(error).split())
+    if "unexpectedly exits" in text or "process has died" in text:
+        return "its process was killed, ran out of memory or crashed"
     for pattern in (r"(\w*Error: .*?)(?: Traceback|$)", r"Worker exit detail: (.*?\.)(?: |$)", r"^(.*?\.)(?: |$)"):
         if found := re.search(pattern, text):
             return found[1][:300]
