@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
+import string
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -72,6 +75,21 @@ async def test_who_has_come_to_the_wrong_server_is_told(graphs: Path) -> None:
         assert "is of server 'b', and this is server 'a'" in error["message"]
         gone = await client.error("GET", f"/api/sessions/{new_id('a')}/dub.wav", 404)
         assert gone["message"] == "there is no such session; it may have ended"
+
+
+async def test_nonsense_for_an_id_is_refused_whatever_it_is(graphs: Path) -> None:
+    chance = random.Random(51)
+    known = string.ascii_letters + string.digits + "._-/%?&=~ \0\u00e9\u200b\U0001f3a4'\"\\"
+    async with server(graphs, server_id="a", offers_per_minute=10_000) as client:
+        statuses: set[int] = set()
+        for _ in range(300):
+            wrong = "".join(chance.choice(known) for _ in range(chance.choice((1, 5, 24, 90, 3000))))
+            wrong = chance.choice(("", "a.", "b.", "a" * 64 + ".", "../")) + wrong
+            answer = await client.http.post("/api/sessions", json={"sdp": "x"}, params={"resume": wrong})
+            assert answer.json()["error"]["message"]
+            statuses |= {answer.status_code, (await client.http.get(f"/api/sessions/{quote(wrong)}")).status_code}
+        assert statuses <= {307, 400, 404}, "and never the server's own fault"
+        assert len(client.service.pool) == 0
 
 
 async def test_whether_there_is_a_place_is_told_to_balancers_and_autoscalers(graphs: Path) -> None:
