@@ -27,6 +27,9 @@ _NICE = 10
 _MEMORY_BYTES = 2 * 2**30
 """Address space: Python, numpy and FFmpeg take 0.4 GiB of it; the largest frame that a header can ask for must not take
 the machine's."""
+_GUESSED = 2
+"""How many times too long a recording must be by its header, or by what FFmpeg guesses without one, to be refused
+before it is read that far."""
 _CPU_S = 900
 """Computing time, s: two hours of Opus take about 30 s, whatever takes this long is made to."""
 
@@ -45,14 +48,15 @@ def main(arguments: list[str]) -> int:
     from tolmach.transports.files.encode import to_int16
 
     max_s = float(arguments[0])
-    decoder = Decoder(RECORDING, "the file", channel="mix", start_ms=0, duration_ms=int((max_s + 1) * 1000))
+    most_ms = int((_GUESSED * max_s + 1) * 1000)
+    decoder = Decoder(RECORDING, "the file", channel="mix", start_ms=0, duration_ms=most_ms)
     try:
         decoder.open()
         resampler = StreamResampler(kernel(decoder.rate_hz, RATE_HZ), 1) if decoder.rate_hz != RATE_HZ else None
         read, most = 0, int(max_s * decoder.rate_hz)
         while len(block := decoder.read(decoder.rate_hz)):
             read += len(block)
-            if max(read, decoder.expected or 0) > most:  # by what it is, and before that by what its header says
+            if read > most or (decoder.expected or 0) > _GUESSED * most:
                 print(f"the recording is longer than {max_s:g} s", file=sys.stderr)
                 return TOO_LONG
             _write(to_int16(resampler.push(block) if resampler else block)[0].tobytes())

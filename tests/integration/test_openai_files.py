@@ -7,6 +7,7 @@ import io
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,10 +77,16 @@ def open_files() -> list[str]:
     return [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
 
 
-def children() -> list[str]:
-    """Commands of this process's children."""
-    found = subprocess.run(["ps", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
-    return [line for line in found.stdout.splitlines() if "tolmach.web.decoding" in line]
+def children() -> list[int]:
+    """Decoders that this process has started."""
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    return [int(line.split()[0]) for line in found.stdout.splitlines() if "tolmach.web.decoding" in line]
+
+
+def environment(pid: int) -> str:
+    """What a process was given."""
+    path = Path(f"/proc/{pid}/environ")
+    return path.read_text() if path.exists() else ""
 
 
 def recordings(served: Listening) -> Jobs:
@@ -201,11 +208,61 @@ async def test_what_cannot_be_done_is_said(client: openai.AsyncOpenAI, english: 
 
 
 async def test_a_long_silence_in_a_small_file_is_refused(client: openai.AsyncOpenAI) -> None:
-    small = silence(700)
-    assert len(small) < 150_000
+    small = silence(1300)
+    assert len(small) < 300_000
     with pytest.raises(openai.APIStatusError, match="longer than 600 s") as refused:
         await client.audio.translations.create(model="phrasebook-live", file=("silence.flac", small))
     assert refused.value.status_code == 413
+
+
+async def test_what_turns_out_too_late_to_be_wrong_is_the_last_event(
+    root: Path, tmp_path: Path, english: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Utterance by utterance, as beside sessions; else all of it is read before the first words.
+    monkeypatch.setattr("tolmach.web.doors.openai.files.somebody_talks", lambda service: True)
+    shutil.copy(root / "config" / "phrasebook-live.yaml", tmp_path)
+    samples, rate_hz = soundfile.read(english, dtype="int16")
+    long = np.concatenate([samples, np.zeros(9 * rate_hz, np.int16)])
+    # In a stream that does not say how long it is.
+    with av.open(held := io.BytesIO(), "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=rate_hz)
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
+        frame = av.AudioFrame.from_ndarray(long[None], format="s16", layout="mono")
+        frame.sample_rate = rate_hz
+        for each in (*resampler.resample(frame), *resampler.resample(None)):
+            container.mux(stream.encode(each))  # type: ignore[union-attr]
+        container.mux(stream.encode(None))  # type: ignore[union-attr]
+    heard: list[str] = []
+    async with (
+        listening(tmp_path, max_session_s=10) as server,
+        openai.AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1", max_retries=0) as client,
+    ):
+        events = await client.audio.transcriptions.create(
+            model="phrasebook-live", file=("a.aac", held.getvalue()), stream=True
+        )
+
+        async def listen() -> None:
+            async for event in events:
+                heard.append(event.type)  # noqa: PERF401 -- they count up to the error
+
+        with pytest.raises(openai.APIError, match="longer than 10 s"):
+            await listen()
+    assert set(heard) == {"transcript.text.delta"}
+
+
+async def test_a_decoder_that_dies_is_a_word_to_its_client_alone(
+    served: Listening, english: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLMACH_TOKEN", "a secret of the server")
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0) as client:
+        long = ("long.flac", silence(500))
+        under_way = asyncio.create_task(client.audio.translations.create(model="phrasebook-live", file=long))
+        await until(lambda: bool(children()))
+        assert not any("secret" in environment(pid) for pid in children())
+        os.kill(children()[0], signal.SIGKILL)
+        with pytest.raises(openai.APIStatusError, match="cannot be decoded"):
+            await under_way
+        assert (await client.audio.translations.create(model="phrasebook-live", file=english)).text
 
 
 async def test_a_file_that_is_too_large_is_refused_before_it_is_read(root: Path, tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ class _Work:
         self._max_s = max_s
         self._company = company
         self._segments: asyncio.Queue[Segment | None] = asyncio.Queue()  # as many as the recording has sentences
+        self._words_came = False
         self._come = asyncio.Event()
 
     async def run(self) -> Heard:
@@ -171,7 +172,7 @@ class _Work:
     async def begun(self, started: asyncio.Task[Heard]) -> None:
         """Wait for the first words. Raises what went wrong before them."""
         await self._come.wait()
-        if self._segments.qsize() == 1:  # its end
+        if not self._words_came:
             await asyncio.wait({started})
             if started.cancelled():
                 raise stopping()
@@ -194,6 +195,7 @@ class _Work:
         yield event({"type": "error", "error": error_fields(error)})
 
     def _note(self, segment: Segment) -> None:
+        self._words_came = True
         self._segments.put_nowait(segment)
         self._come.set()
 

@@ -49,6 +49,10 @@ _LONGEST_WAIT_S = 10.0
 _FIRST_S = 60.0
 """How long the decoder may take until its first sound, s: Python and its imports on a busy machine take five."""
 _WORDS_OF_ERRORS = 2000
+_KEPT = frozenset(
+    {"PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONUTF8"}
+    | {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "SYSTEMROOT", "VIRTUAL_ENV"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ async def hear(
         stdin=recording,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        env=_environment(),
     )
     feeding: asyncio.Task[None] | None = None
     try:
@@ -204,6 +208,12 @@ async def hear(
                 feeding.exception()
         await _end(decoder)
     return heard
+
+
+def _environment() -> dict[str, str]:
+    """What the decoder needs to run; the server's own holds its token."""
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+    return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 async def _first(decoder: asyncio.subprocess.Process) -> bytes:

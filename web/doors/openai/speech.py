@@ -359,7 +359,8 @@ class _Work:
         """The pieces. Raises what goes wrong, which ends the connection: half an answer is out."""
         getting: asyncio.Task[bytes | None] | None = None
         try:
-            while not (started.done() and self._pieces.empty()):
+            # A piece that was taken out already counts, too.
+            while not started.done() or not self._pieces.empty() or (getting is not None and getting.done()):
                 getting = getting or asyncio.create_task(self._pieces.get())
                 await asyncio.wait({getting, started}, return_when=asyncio.FIRST_COMPLETED)
                 if getting.done():
