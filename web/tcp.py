@@ -230,7 +230,7 @@ class _Visitor(H11Protocol):
     def silent(self) -> bool:
         """Whether no whole request is being answered."""
         if self.socket is not None:
-            return not self.socket.spoke
+            return not self.socket.spoke or self.socket.close_sent
         answered = self.cycle is None or self.cycle.response_complete
         return answered or self.conn.their_state is h11.SEND_BODY
 
@@ -383,6 +383,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """Send a message; once it is the close, nothing holds up the reading any more."""
         await super().send(message)
+        if message["type"] == "websocket.close":
+            self._cut_soon()
         self._read_on()
 
     def send_receive_event_to_app(self) -> None:
@@ -423,6 +425,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close_sent = True
             self._unread.clear()
             self.transport.close()
+            self._cut_soon()
+
+    def _cut_soon(self) -> None:
+        """Both have said the last they will; a client that does not take it is not waited for."""
+        self.loop.call_later(self.close_timeout + _CLOSE_S, self.transport.abort)  # of a closed one it does nothing
 
     # Out, and signs of life ---------------------------------------------------------------------------------------
 
@@ -435,6 +442,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """No pong has come in time. It may lie behind audio that we do not take, or is still to come."""
         if not (self.read_paused or self._heard):
             super().keepalive_timeout()
+            self._cut_soon()
             return
         self.pong_timer = None
         self.pending_ping_payload = None

@@ -81,6 +81,13 @@ def make_app() -> FastAPI:
             while True:
                 await websocket.send_bytes(bytes(100_000))
 
+    @app.websocket("/bye")
+    async def bye(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.receive()
+        await websocket.close()
+        await gate.wait()
+
     @app.websocket("/busy")
     async def busy(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -371,6 +378,15 @@ async def test_a_websocket_that_has_said_nothing_makes_way() -> None:
             assert (await reader.readexactly(3))[2:] == b"1", "it was counted"
         answer = parse(await rest((await inside.knock("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))[0]))
         assert answer[0] == 503, "who talks keeps the place"
+
+
+async def test_a_websocket_that_was_closed_and_does_not_go_makes_way() -> None:
+    async with house(most=1) as inside:
+        reader, writer = await talk(inside, "bye")
+        writer.write(frame(TEXT, b"hello"))
+        async with asyncio.timeout(5):
+            assert (await reader.readexactly(2))[0] == 0x88, "closed"
+        assert await inside.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n") == (200, b'{"shown":"yes"}')
 
 
 @pytest.mark.parametrize(
