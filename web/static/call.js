@@ -134,6 +134,7 @@ export class Call extends EventTarget {
   async #connect(body, signal, timeoutMs) {
     const { ice_servers: iceServers, doors } = await this.#api.json("GET", "config", undefined, { signal });
     const hasByway = doors?.includes("websocket") ?? false;
+    let unreached = null;
     if (!(this.#noUdp && hasByway)) {
       try {
         await this.#connectUdp(body, iceServers, signal, hasByway ? UDP_MS : timeoutMs);
@@ -142,9 +143,15 @@ export class Call extends EventTarget {
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof Unreached && hasByway)) throw error;
+        unreached = error;
       }
     }
-    await this.#connectSocket(body, signal, timeoutMs);
+    try {
+      await this.#connectSocket(body, signal, timeoutMs);
+    } catch (error) {
+      // The server does answer: a proxy that passes no WebSockets, say.
+      throw unreached && error.code === "unreachable" ? unreached : error;
+    }
     this.#noUdp = true;
     this.#emit("byway", true);
   }
@@ -201,7 +208,7 @@ export class Call extends EventTarget {
       const wanted = AbortSignal.any([signal, gone.signal]);
       const greeting = peer.message((message) => message.type === "session", wanted, timeoutMs);
       greeting.catch(() => {}); // connect() may fail before it is awaited
-      await connect();
+      await Promise.race([connect(), greeting]); // whatever it waits for, there is a limit, and Cancel
       await greeting;
     } catch (error) {
       peer.close();
