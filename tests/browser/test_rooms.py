@@ -8,34 +8,47 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.chrome import Tolmach
 from tests.browser.conftest import OpenPage
 
-GRAPH = "phrasebook-lecture"
+STATION = 5
 PHONE = {"width": 390, "height": 760}
 
 
-@pytest.fixture
-def lecture(graphs: Path, root: Path) -> Iterator[None]:
-    """The graph, while the test runs; the server notices."""
-    path = graphs / f"{GRAPH}.yaml"
+@pytest.fixture(params=["phrasebook-lecture"])
+def graph(request: pytest.FixtureRequest, graphs: Path, root: Path) -> Iterator[str]:
+    """A graph for a room, while the test runs; the server notices."""
+    path = graphs / f"{request.param}.yaml"
     shutil.copy(root / "config" / path.name, path)
-    yield
+    yield request.param
     path.unlink()
 
 
-def test_one_speaks_and_a_telephone_listens(open_page: OpenPage, address: str, lecture: None):
-    host = open_page(address, say=("en", [0, 5, 0, 5]))
-    host.until(f"[...document.getElementById('graph').options].some((o) => o.value === '{GRAPH}')")
-    host.page.locator("#graph").select_option(GRAPH)
+def open_room(host: Tolmach, graph: str) -> None:
+    """Open a room from the main page, and wait until its own page is there."""
+    host.until(f"[...document.getElementById('graph').options].some((o) => o.value === '{graph}')")
+    host.page.locator("#graph").select_option(graph)
     host.page.get_by_role("button", name="Open a room").click()
+    host.page.wait_for_url("**/room#*")
+    host.until("document.querySelectorAll('#seats li').length > 0 && tolmach.seat !== null")
+
+
+def link_of(host: Tolmach, seat: str) -> str:
+    """The link of a seat, as the host may send it to somebody."""
+    link = host.page.locator(f'#seats li[data-seat="{seat}"] a').get_attribute("href")
+    assert link is not None
+    return link
+
+
+def test_one_speaks_and_a_telephone_listens(open_page: OpenPage, address: str, graph: str):
+    host = open_page(address, say=("en", [0, 5, 0, 5]))
+    open_room(host, graph)
     host.until("document.querySelectorAll('#seats li').length === 3 && tolmach.seat === 'speaker'")
     host.until("[...document.querySelectorAll('#seats .code img')].every((i) => i.naturalWidth > 0)")
     assert host.violations() == []
     host.picture("room-host", full=True)
-    link = host.page.locator('#seats li[data-seat="ru"] a').get_attribute("href")
-    assert link is not None
 
-    phone = open_page(link, viewport=PHONE, allowed=False, has_touch=True)
+    phone = open_page(link_of(host, "ru"), viewport=PHONE, allowed=False, has_touch=True)
     phone.until("!document.getElementById('start').disabled")
     assert phone.page.locator("#seat-name").inner_text() == "You hear: Russian"
     assert phone.page.locator("#host").is_hidden()
@@ -67,6 +80,28 @@ def test_one_speaks_and_a_telephone_listens(open_page: OpenPage, address: str, l
     phone.until("document.getElementById('status').innerText === 'The room has ended'")
     assert phone.say("document.getElementById('start').disabled")
     assert host.complaints == phone.complaints == []
+
+
+@pytest.mark.parametrize("graph", ["phrasebook-conversation"], indirect=True)
+def test_two_people_hear_each_other_in_their_own_language(open_page: OpenPage, address: str, graph: str):
+    anna = open_page(address, say=("en", [STATION, STATION, STATION]))
+    open_room(anna, graph)
+    assert anna.page.locator("#my-seat").input_value() == "en"
+    boris = open_page(link_of(anna, "ru"), say=("ru", [STATION, STATION, STATION]))
+    boris.until("tolmach.seat === 'ru'")
+    for person in (anna, boris):
+        person.page.get_by_role("button", name="Speak", exact=True).click()
+        person.until("tolmach.state === 'live'")
+        person.listen()
+    for person, wanted in ((anna, ("ru", "en")), (boris, ("en", "ru"))):
+        other, own = wanted
+        person.until(
+            f"tolmach.captions.some((c) => c.final && c.speaker === '{other}' && c.target_lang === '{own}')", 60
+        )
+        person.until("heard.some((h) => h.rms > 0.01)", 30)
+        texts = {(c["speaker"], c["target_lang"]): c["text"] for c in person.captions()}
+        assert texts[wanted] == {"en": "Where is the train station?", "ru": "Где находится вокзал?"}[own]
+    assert anna.complaints == boris.complaints == []
 
 
 def test_a_link_that_is_wrong_says_so(open_page: OpenPage, address: str):

@@ -68,13 +68,18 @@ class RoomPeer(Peer):
         answer = await self._http.delete(f"{self.path}/peers/{self.id}", headers=bearer(self.code))
         assert answer.status_code == 204, answer.text
 
-    def heard(self) -> Samples:
-        """All that was heard so far, float32[n], 48 kHz."""
-        return np.concatenate([NOTHING, *(samples for _, _, samples in self._packets)])
+    @property
+    def packets(self) -> int:
+        """How many were heard so far."""
+        return len(self._packets)
 
-    def loudest_hz(self, seconds: float = 0.5) -> float:
-        """The loudest tone of the last half second that was heard, Hz; 0 if that was silence."""
-        samples = self.heard()[-round(seconds * 48_000) :]
+    def heard(self, packets: int = 0) -> Samples:
+        """What was heard last, of so many packets or all of them, float32[n], 48 kHz."""
+        return np.concatenate([NOTHING, *(samples for _, _, samples in self._packets[-packets:])])
+
+    def loudest_hz(self) -> float:
+        """The loudest tone of the last 0.2 s that were heard, Hz; 0 if that was silence."""
+        samples = self.heard(10)
         if np.abs(samples).max(initial=0) < 0.01:
             return 0.0
         spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))

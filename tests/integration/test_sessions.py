@@ -17,7 +17,7 @@ from tests.integration.test_server import LISTEN, spoken
 from tests.integration.webrtc_peer import babble
 from tests.until import until
 from tolmach.pipelines.language.check import load_graph
-from tolmach.transports.webrtc.session_line import Line
+from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.web import service
 from tolmach.web.metrics import Metrics
 from tolmach.web.sessions import dub as dub_module
@@ -343,7 +343,9 @@ links: [in -> wait -> out]
             ended.append(run)
 
     for _ in range(2):
-        run = Run(Choice("a", {}, {}), graph, Line(), Numbers().of_run(), lambda run, message: None, changed)
+        run = Run(
+            Choice("a", {}, {}), graph, {RESOURCE: Line()}, Numbers().of_run(), lambda run, message: None, changed
+        )
         run.start()
         await run.ended()
         text = metrics.render()[0].decode()

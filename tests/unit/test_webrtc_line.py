@@ -19,7 +19,7 @@ from tolmach.transports.webrtc.incoming import jitter
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
 from tolmach.transports.webrtc.opus import FRAME_NS, FRAME_SAMPLES, OpusEncoder
 from tolmach.transports.webrtc.outgoing.sender import PacketStream
-from tolmach.transports.webrtc.session_line import RESOURCE, Line
+from tolmach.transports.webrtc.session_line import RESOURCE, Epoch, Line
 
 SEGMENTS = """\
 version: 1
@@ -165,6 +165,55 @@ async def test_a_connection_that_is_gone_ends_the_reading_and_is_told() -> None:
     await line.close()
     for each in (connection, replaced):
         await each.close()
+
+
+async def test_a_seat_of_a_room_waits_for_whoever_comes_next_and_closes_what_was_begun() -> None:
+    line = Line(stays=True)
+    found: list[tuple[str, UtteranceEnd]] = []
+    first = line.connect()
+    run, _ = await run_segments(line, "room", found)
+    await Mouth(first).say(np.concatenate([np.zeros(48_000, np.float32), vowel(600)]))
+    assert not found, "somebody is in the middle of a sentence"
+    await first.close()
+    async with asyncio.timeout(10):
+        while not found:  # noqa: ASYNC110 -- the bus has told it to nobody we could wait for
+            await asyncio.sleep(0.01)
+    assert found[0][1].reason == "silence"
+    at_ns = line.position_ns
+    await asyncio.sleep(0.2)
+    assert line.position_ns == at_ns, "then it waits, and makes nothing up"
+    assert not run.done()
+    second = line.connect()
+    await Mouth(second).say(np.concatenate([vowel(600), np.zeros(48_000, np.float32)]))
+    async with asyncio.timeout(10):
+        while len(found) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert found[1][1].end_ns > at_ns + 600 * NS_PER_MS, "media time has gone on"
+    await line.close()
+    await asyncio.wait_for(run, 10)
+    await second.close()
+
+
+async def test_lines_of_one_epoch_have_one_clock() -> None:
+    epoch, clock = Epoch(), HandClock()
+    lines = [Line(epoch=epoch, clock=clock) for _ in range(3)]
+    assert lines[2].now_ns() == 0, "nothing was said yet"
+    read_ns = []
+    for line in lines[:2]:
+        connection = line.connect()
+        connection.receiver.clock = clock
+        for n in range(5):
+            connection.receiver.add(n, n * FRAME_SAMPLES, OpusEncoder().encode(np.zeros(FRAME_SAMPLES, np.float32)))
+        clock.now_ns += 5 * FRAME_NS
+        read_ns.append((await read(line, 5))[0].pts_ns)
+        clock.now_ns += 5 * NS_PER_S - 5 * FRAME_NS
+    assert read_ns == pytest.approx([0, 5 * NS_PER_S], abs=5 * FRAME_NS)
+    assert lines[2].now_ns() == pytest.approx(10 * NS_PER_S, abs=5 * FRAME_NS), "also where nobody speaks"
+    for line in lines:
+        connection = line.connection
+        await line.close()
+        if connection is not None:
+            await connection.close()
 
 
 async def run_segments(

@@ -378,7 +378,7 @@ class Microphone:
                 line._let_go(is_open=False)
                 if line._placed:
                     continue
-                if not line.stays:
+                if not line.stays or self._released or line.closed.is_set():
                     return None
                 if not self._resting and self._hushed_ns < _MAX_HUSH_NS:
                     self._hushed_ns += _HUSH_NS

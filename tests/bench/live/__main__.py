@@ -11,7 +11,7 @@ import sys
 
 from tests.bench.__main__ import run_benches
 
-BENCHES = ("echo", "speech", "joining", "capacity", "listeners")
+BENCHES = ("echo", "speech", "joining", "capacity", "listeners", "room")
 
 
 def main() -> int:
