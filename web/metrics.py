@@ -152,6 +152,7 @@ class Metrics(Collector):
         self._sessions = sessions
         self._places = places
         self._listeners = listeners
+        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
         self._hosts = hosts
         self._loop_lag_s = loop_lag_s
         self._ended = _Totals()
@@ -195,6 +196,16 @@ class Metrics(Collector):
         """Note how far a voice was behind when it began a text, s; less than 0 counts as 0, as above."""
         self._voice_lag.observe(max(0.0, seconds))
 
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a figure of the moment, for what a door keeps beside sessions.
+
+        Args:
+            name: As Prometheus has it.
+            text: What it says.
+            read: Gives it when somebody scrapes.
+        """
+        self._gauges.append((name, text, read))
+
     def lag(self, seconds: float) -> None:
         """Note one lateness of the event loop, s; for :class:`tolmach.web.event_loop.LoopLag`."""
         self._lag.observe(seconds)
@@ -227,6 +238,8 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "tolmach_listeners", "Those who hear the sessions of others now.", value=self._listeners()
         )
+        for name, text, read in self._gauges:
+            yield GaugeMetricFamily(name, text, value=read())
         yield GaugeMetricFamily(
             "tolmach_loop_lag_max_seconds", "Greatest lateness of the last second.", value=self._loop_lag_s()
         )

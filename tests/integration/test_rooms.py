@@ -121,6 +121,8 @@ async def test_many_listen_late_ones_too_and_each_is_told_who_speaks(graphs: Pat
         await early[2].close()
         assert (await speaker.until("people", lambda m: m["people"]["far"] == 1))["people"]["near"] == 2
         figures = (await client.http.get("/metrics")).text
+        assert "\ntolmach_rooms 1.0\n" in figures
+        assert "\ntolmach_listeners 3.0\n" in figures
         assert 'tolmach_element_frames_total{element="in",graph="radio"}' in figures
         ended = await client.http.delete(speaker.path, headers=bearer(room["code"]))
         assert ended.status_code == 204
