@@ -203,7 +203,16 @@ def _connect(ray: Any, address: str, num_cpus: int | None) -> None:
             else:
                 return
         ray.init(address=LOCAL, num_cpus=num_cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **usual)
-    except (OSError, ValueError) as error:  # ConnectionError is an OSError
+    except ConnectionError as error:
+        if isinstance(error, ConnectionRefusedError | ConnectionResetError) or ":" not in sought:
+            where = "on this machine" if sought == "auto" else f"at {sought}"
+            raise ClusterError(f"no Ray cluster {where}: {_first_line(error)}") from error
+        # Something answers there: Ray says no more to those whose token is another one.
+        raise ClusterError(
+            f"what answers at {sought} is no Ray cluster, or lets this machine not in: the token must be the same on all "
+            "machines (~/.ray/auth_token, or RAY_AUTH_TOKEN)"
+        ) from error
+    except (OSError, ValueError) as error:
         where = "on this machine" if sought == "auto" else f"at {sought}"
         raise ClusterError(f"no Ray cluster {where}: {_first_line(error)}") from error
     except RuntimeError as error:  # Ray's words for another version, another token

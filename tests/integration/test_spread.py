@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,14 @@ from tolmach.pipelines.cli.batch.console import Quiet
 from tolmach.pipelines.cli.batch.jobs import Job, plan_jobs
 from tolmach.pipelines.cli.batch.records import Record
 from tolmach.pipelines.cli.batch.spread import shipping
+from tolmach.pipelines.cli.batch.spread import workers as workers_module
 from tolmach.pipelines.cli.batch.spread.begin import Spread, spread_over
 from tolmach.pipelines.cli.batch.spread.player import SpreadPlayer
 from tolmach.pipelines.cli.batch.spread.spool import Spool
 from tolmach.pipelines.cli.batch.spread.worker import Sight
 from tolmach.pipelines.cli.batch.spread.workers import Reserve, Workers, room_for
 from tolmach.pipelines.cli.main import main
-from tolmach.pipelines.cluster import ClusterError
+from tolmach.pipelines.cluster import ClusterError, here
 from tolmach.pipelines.language.check import check_graph
 from tolmach.pipelines.model_host import THREADS, chosen
 from tolmach.pipelines.registry import Registry
@@ -192,7 +194,7 @@ async def test_a_recording_that_kills_its_workers(folder: Path, cluster: Any) ->
     soundfile.write(folder / "in/b.wav", np.full(RATE, DEADLY), RATE)
     watcher = Following()
     batch = batch_over(folder, watcher, registry=Registry.default().extended(DEADLY_SPEC))
-    records = await spread_run(batch, 2, folder)
+    records = await spread_run(batch, 1, folder)
     assert {name: record.status for name, record in records.items()} == {"a": "done", "b": "failed", "c": "done"}
     assert "2 workers were lost over it" in records["b"].errors[0]
     assert sum("another one takes over" in said for said in watcher.said) == 1
@@ -236,7 +238,7 @@ def test_ctrl_c(folder: Path, cluster: Any) -> None:
     (folder / "in/c.wav").unlink()
     command = [sys.executable, "-m", "tolmach", "run", "cut.yaml", "in", "-o", "out", "--set", "pace=realtime"]
     process = subprocess.Popen(
-        [*command, "--jobs", "2", f"--ray={address_of(cluster)}"],
+        [*command, "--jobs", "1", f"--ray={address_of(cluster)}"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         process_group=0,
@@ -260,15 +262,26 @@ def test_ctrl_c(folder: Path, cluster: Any) -> None:
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a", "summary.json", "z"]
 
 
-async def test_a_folder_that_a_worker_does_not_see(folder: Path, cluster: Any) -> None:
-    sight = Sight(str(folder), False, {"/nowhere/talk.wav": 7}, str(folder), "t", "p")
-    (folder / "p").write_text("t")
-    workers = Workers(cluster, sight, count=1, reserve=Reserve(), say=print)
-    try:
-        with pytest.raises(ClusterError, match=r"does not see /nowhere/talk\.wav: No such file.*--ray-ship"):
-            await asyncio.wait_for(workers.open(), 60)
-    finally:
-        await workers.close()
+async def test_a_worker_that_cannot_do_the_work(folder: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(recordings: dict[str, int]) -> str:
+        workers = Workers(cluster, sight(recordings), count=1, reserve=Reserve(), say=print)
+        try:
+            with pytest.raises(ClusterError) as error:
+                await asyncio.wait_for(workers.open(), 60)
+            return str(error.value)
+        finally:
+            await workers.close()
+
+    def sight(recordings: dict[str, int]) -> Sight:
+        return Sight(str(folder), False, recordings, str(folder), "token", "probe")
+
+    (folder / "probe").write_text("token")
+    assert re.search(
+        r"does not see /nowhere/talk\.wav: No such file.*--ray-ship", await refused({"/nowhere/talk.wav": 7})
+    )
+    mine = here()
+    monkeypatch.setattr(workers_module, "here", lambda: replace(mine, exact={**mine.exact, "code": "another"}))
+    assert "is not of this version: code another here" in await refused({})
 
 
 def test_what_no_machine_has_is_said_before_anything_is_begun(folder: Path, cluster: Any) -> None:
