@@ -209,8 +209,8 @@ def _connect(ray: Any, address: str, num_cpus: int | None) -> None:
             raise ClusterError(f"no Ray cluster {where}: {_first_line(error)}") from error
         # Something answers there: Ray says no more to those whose token is another one.
         raise ClusterError(
-            f"what answers at {sought} is no Ray cluster, or lets this machine not in: the token must be the same on all "
-            "machines (~/.ray/auth_token, or RAY_AUTH_TOKEN)"
+            f"what answers at {sought} is no Ray cluster, or lets this machine not in: the token must be the same on "
+            "all machines (~/.ray/auth_token, or RAY_AUTH_TOKEN)"
         ) from error
     except (OSError, ValueError) as error:
         where = "on this machine" if sought == "auto" else f"at {sought}"
