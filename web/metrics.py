@@ -136,6 +136,9 @@ class Metrics(Collector):
         listeners: How many hear the sessions of others.
         hosts: The figures of the model hosts.
         loop_lag_s: The greatest lateness of the event loop in the last second, s.
+
+    Attributes:
+        rooms: How many rooms are open; of the door that keeps them.
     """
 
     def __init__(
@@ -152,7 +155,7 @@ class Metrics(Collector):
         self._sessions = sessions
         self._places = places
         self._listeners = listeners
-        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+        self.rooms: Callable[[], int] = lambda: 0
         self._hosts = hosts
         self._loop_lag_s = loop_lag_s
         self._ended = _Totals()
@@ -196,16 +199,6 @@ class Metrics(Collector):
         """Note how far a voice was behind when it began a text, s; less than 0 counts as 0, as above."""
         self._voice_lag.observe(max(0.0, seconds))
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a figure of the moment, for what a door keeps beside sessions.
-
-        Args:
-            name: As Prometheus has it.
-            text: What it says.
-            read: Gives it when somebody scrapes.
-        """
-        self._gauges.append((name, text, read))
-
     def lag(self, seconds: float) -> None:
         """Note one lateness of the event loop, s; for :class:`tolmach.web.event_loop.LoopLag`."""
         self._lag.observe(seconds)
@@ -238,8 +231,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "tolmach_listeners", "Those who hear the sessions of others now.", value=self._listeners()
         )
-        for name, text, read in self._gauges:
-            yield GaugeMetricFamily(name, text, value=read())
+        yield GaugeMetricFamily("tolmach_rooms", "Rooms that are open.", value=self.rooms())
         yield GaugeMetricFamily(
             "tolmach_loop_lag_max_seconds", "Greatest lateness of the last second.", value=self._loop_lag_s()
         )

@@ -43,7 +43,7 @@ class Rooms:
         self._live: dict[str, Room] = {}
         self._ended: dict[str, Room] = {}
         service.pool.elsewhere.append(self.places)
-        service.metrics.gauge("tolmach_rooms", "Rooms that are open.", lambda: len(self._live))
+        service.metrics.rooms = lambda: len(self._live)
 
     def __iter__(self) -> Iterator[Room]:
         return iter(tuple(self._live.values()))
