@@ -402,6 +402,9 @@ def _models(hosts: Iterable[HostFigures]) -> Iterator[Metric]:
     dropped = CounterMetricFamily(
         "tolmach_model_dropped", "Requests whose caller was gone before the answer.", labels=["model"]
     )
+    lost = CounterMetricFamily(
+        "tolmach_model_lost", "Requests that were lost with a worker of a cluster.", labels=["model"]
+    )
     busy = CounterMetricFamily(
         "tolmach_model_busy_seconds", "Time that a model has computed for requests.", labels=["model"]
     )
@@ -417,10 +420,11 @@ def _models(hosts: Iterable[HostFigures]) -> Iterator[Metric]:
         for name, gauge in now.items():
             gauge.add_metric([host.model], getattr(host, name))
         dropped.add_metric([host.model], host.dropped)
+        lost.add_metric([host.model], host.lost)
         busy.add_metric([host.model], host.busy_s)
         for name, histogram in times.items():
             found: Times = getattr(host, name)
             counts = accumulate(found.counts)
             bounds = [*map(str, BOUNDS_S), "+Inf"]
             histogram.add_metric([host.model], list(zip(bounds, counts, strict=True)), found.sum_s)
-    yield from (*now.values(), dropped, busy, *times.values())
+    yield from (*now.values(), dropped, lost, busy, *times.values())

@@ -46,6 +46,7 @@ class HostFigures:
         waits: Of all requests, from being asked to their first step.
         answers: Of all requests that were answered, from being asked to the answer.
         busy_s: Time that the model has computed for requests, s.
+        lost: Requests so far whose process died with them, on hosts elsewhere; each is asked once more.
     """
 
     model: str
@@ -55,6 +56,7 @@ class HostFigures:
     waits: Times = field(default_factory=Times)
     answers: Times = field(default_factory=Times)
     busy_s: float = 0.0
+    lost: int = 0
 
     def __add__(self, other: HostFigures) -> HostFigures:
         return HostFigures(
@@ -65,6 +67,7 @@ class HostFigures:
             self.waits + other.waits,
             self.answers + other.answers,
             self.busy_s + other.busy_s,
+            self.lost + other.lost,
         )
 
 
@@ -76,7 +79,8 @@ class HostCounts:
     waits: Times = field(default_factory=Times)
     answers: Times = field(default_factory=Times)
     busy_s: float = 0.0
+    lost: int = 0
 
     def figures(self, model: str, waiting: int, under_way: int) -> HostFigures:
         """The figures with what is the case now."""
-        return HostFigures(model, waiting, under_way, self.dropped, self.waits, self.answers, self.busy_s)
+        return HostFigures(model, waiting, under_way, self.dropped, self.waits, self.answers, self.busy_s, self.lost)

@@ -316,6 +316,8 @@ class RayHost(Generic[Item, Result]):
                     except ReplicaLostError as error:
                         log.warning("%s: a request lost its replica (%s)", self.key, error)
                         lost.append(str(error))
+                        with self._counts_lock:
+                            self._counts.lost += 1
                         continue
                     return self._taken(request, answer)
             failure = ModelError(f"{self.key}: two workers in a row were lost with this request ({lost[-1]})")

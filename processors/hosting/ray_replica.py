@@ -99,6 +99,7 @@ class Replica:
         self._loss: ReplicaLostError | None = None
         self._calls: dict[asyncio.Future[Any], str] = {}  # under way, with their methods
         self._lost = asyncio.Event()
+        self._heard = 0  # lines of progress
 
     @property
     def asked(self) -> int:
@@ -258,6 +259,7 @@ class Replica:
             ModelError: If the model cannot be loaded, or does not work.
         """
         order, place = self._order, self._order.place
+        self._heard = 0
         listening = asyncio.ensure_future(self._listen()) if self.number == 0 else None
         try:
             reply: Reply = await self.call("load", order.load, self._order.files, place.models)
@@ -266,6 +268,9 @@ class Replica:
                 listening.cancel()
         if reply.error is not None:
             raise reply.error
+        if self.number == 0:
+            for line in reply.lines[self._heard :]:  # which the answer has overtaken
+                order.tell(line)
         self.info = reply.info
         warm = set[Hashable]()
         while cold := [(once, items) for once, items in order.warmings() if once not in warm]:
@@ -289,11 +294,10 @@ class Replica:
 
     async def _listen(self) -> None:
         """Pass on what its loader reports."""
-        known = 0
         with contextlib.suppress(ReplicaLostError, ModelError):
             while True:
-                for line in await self.call("progress", known):
-                    known += 1
+                for line in await self.call("progress", self._heard):
+                    self._heard += 1
                     self._order.tell(line)
 
     async def _watch(self) -> None:

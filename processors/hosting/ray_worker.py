@@ -62,10 +62,12 @@ class Reply:
     Attributes:
         info: What the model says of itself.
         error: Why it failed, or None.
+        lines: All that its loader has reported.
     """
 
     info: Mapping[str, Any] = field(default_factory=dict)
     error: Exception | None = None
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class ModelWorker:
                 self._host = None
                 host.close()
             return Reply(error=portable(error, f"{self._key} cannot be loaded"))
-        return Reply(dict(host.info))
+        return Reply(dict(host.info), lines=tuple(self._lines))
 
     async def progress(self, client: str, known: int) -> list[str]:
         """Lines of progress after the first ``known``; waits for one."""

@@ -42,6 +42,8 @@ LIMIT_MS = 500.0
 UTTERANCE_S = 4.0
 """Length of an utterance for models of random weights, which say as much as they may: 56 tokens."""
 
+PROMPT_TOKENS = 8
+
 LADDER = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
@@ -136,8 +138,8 @@ class TranscribeHost:
             self._model.preprocessor.to(torch.float32)
         decoding = self._model.cfg.decoding
         with open_dict(decoding):
-            # The same number of tokens as ours may say: NeMo's bound is the encoder's frames and this.
-            decoding.beam.max_generation_delta = round(token_bound(UTTERANCE_S) - 12.5 * UTTERANCE_S)
+            # The same number of tokens as ours may say: NeMo's bound is the encoder's frames and this, less the prompt.
+            decoding.beam.max_generation_delta = round(token_bound(UTTERANCE_S) - 12.5 * UTTERANCE_S) + PROMPT_TOKENS
         self._model.change_decoding_strategy(decoding)
         self._waiting: list[tuple[CanaryRequest, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
         self._wake = threading.Condition()
@@ -176,8 +178,8 @@ def noise(seconds: float) -> list[CanaryRequest]:
     return [CanaryRequest(clip, "en", "ru", token_bound(seconds)) for clip in clips]
 
 
-def make_full(folder: Path) -> Path:
-    """A model of canary-1b-v2's shape with random weights, 3.9 GB; made once."""
+def make_full(folder: Path, width: int = 1024, layers: int = 32) -> Path:
+    """A model of canary-1b-v2's shape with random weights, 3.8 GB; made once. It never ends a text before its bound."""
     path = folder / "full.nemo"
     if path.exists():
         return path
@@ -189,17 +191,23 @@ def make_full(folder: Path) -> Path:
 
     (folder / "making").mkdir(parents=True, exist_ok=True)
     nemo_models._tokenizer(folder / "making" / "tokenizer")
-    config = nemo_models._config(folder / "making" / "tokenizer", 1, 1024, 32)
+    config = nemo_models._config(folder / "making" / "tokenizer", 1, width, layers)
     config["preprocessor"] |= {"features": 128, "pad_to": 0}
     config["encoder"] |= {"feat_in": 128, "n_heads": 8, "subsampling_conv_channels": 256}
     config["transf_decoder"]["config_dict"] |= {
         "num_layers": 8,
-        "inner_size": 4096,
+        "inner_size": 4 * width,
         "num_attention_heads": 8,
         "max_sequence_length": 1024,
     }
     torch.manual_seed(0)
-    EncDecMultiTaskModel(OmegaConf.create(config)).save_to(str(path))
+    model = EncDecMultiTaskModel(OmegaConf.create(config))
+    pieces = [str(model.tokenizer.ids_to_tokens([i])[0]) for i in range(model.tokenizer.vocab_size)]
+    with torch.no_grad():
+        # Russian letters alone: neither an end, nor a text that would be tried again for its script.
+        bias = [0.0 if any("а" <= char <= "я" for char in piece.lower()) else -20.0 for piece in pieces]
+        model.log_softmax.mlp.layer0.bias[: len(bias)] = torch.tensor(bias)
+    model.save_to(str(path))
     return path
 
 

@@ -13,6 +13,7 @@ from tolmach.pipelines.cli.commands import serve
 from tolmach.pipelines.cli.main import main
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.graph import Graph
+from tolmach.pipelines.language.builder import GraphBuilder
 from tolmach.pipelines.language.check import check_graph
 from tolmach.pipelines.model_host import THREADS, HostPlace, choose, chosen
 
@@ -97,6 +98,16 @@ def test_whoever_gives_params_may_not_send_models_where_they_like():
     assert (problem.code, problem.span.line) == ("bad-value", 2)
     assert "may be anything" in problem.message
     assert graph_of('"${param:where}"', choices=', choices: ["ray:auto", thread]').host == HostPlace("ray", "auto")
+
+
+def test_a_graph_that_a_program_builds_says_it_too():
+    builder = GraphBuilder(host="ray:auto,replicas=2")
+    builder.add("in", "test_src", duration_ms=10)
+    builder.add("out", "fake_sink")
+    builder.link("in", "out")
+    assert builder.build().host == HostPlace("ray", "auto", 2)
+    with pytest.raises(GraphError, match="did you mean replicas"):
+        GraphBuilder(host="ray,replica=2")
 
 
 def test_a_wrong_place_in_a_graph_has_its_line():

@@ -141,12 +141,13 @@ def test_what_voices_spoke_hurried_and_left_out_is_counted():
 
 def test_what_waits_for_a_model_is_told_by_model():
     waits = Times().with_time(0.02).with_time(0.2).with_time(60)
-    host = HostFigures("canary a on cpu", 3, 1, 2, waits, Times().with_time(0.5), 0.75)
+    host = HostFigures("canary a on cpu", 3, 1, 2, waits, Times().with_time(0.5), 0.75, 5)
     read = scrape(Metrics(list, hosts=lambda: [host, replace(host, model="b", waiting=0)]))
     assert read["tolmach_model_waiting", "canary a on cpu"] == 3
     assert read["tolmach_model_waiting", "b"] == 0
     assert read["tolmach_model_under_way", "b"] == 1
     assert read["tolmach_model_dropped_total", "b"] == 2
+    assert read["tolmach_model_lost_total", "b"] == 5
     assert read["tolmach_model_busy_seconds_total", "b"] == 0.75
     buckets = [read["tolmach_model_wait_seconds_bucket", bound, "b"] for bound in ("0.01", "0.025", "0.25", "+Inf")]
     assert buckets == [0, 1, 2, 3]
