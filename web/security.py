@@ -19,10 +19,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tolmach.web.client_secrets import ClientSecrets
 from tolmach.web.errors import ApiError, error_response
 from tolmach.web.settings import ServerSettings, is_loopback
 
-__all__ = ["Guard", "OfferLimiter", "add_body_limit", "address_of", "client_address"]
+__all__ = ["Guard", "OfferLimiter", "add_body_limit", "address_of", "client_address", "token_in"]
 
 TOKEN_SUBPROTOCOLS = ("tolmach-token.", "openai-insecure-api-key.")
 """What stands before a token among the subprotocols of a WebSocket: our page's way, and that of OpenAI's clients in
@@ -73,6 +74,7 @@ class Guard:
         self._origins = frozenset(settings.allowed_origins)
         self._names = {str(urlsplit(origin).hostname) for origin in settings.allowed_origins} | {settings.host.lower()}
         self._bearer = f"Bearer {settings.token}".encode() if settings.token else None
+        self._secrets = ClientSecrets(settings.token)
         self._max_body = settings.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +126,7 @@ class Guard:
                 f"pages of {headers.get('origin', 'other origins')[:80]!r} may not use this server; if they should, "
                 "start it with --allow-origin",
             )
-        if self._bearer is not None and not _is_public(path) and not self._has_token(headers):
+        if self._bearer is not None and not _is_public(path) and not self._may_enter(path, headers):
             raise ApiError(401, "unauthorised", "the token is missing or wrong")
 
     def _knows_host(self, host: str) -> bool:
@@ -138,11 +140,11 @@ class Guard:
             return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
         return origin in self._origins or _same_origin(origin, headers.get("host", ""))
 
-    def _has_token(self, headers: Headers) -> bool:
+    def _may_enter(self, path: str, headers: Headers) -> bool:
         # As bytes, because compare_digest takes no text beyond ASCII. Both in any case, so that time tells nothing.
-        shown = _token_in(headers)
+        shown = token_in(headers)
         matches = [self._is_token(shown), self._is_token(unquote(shown))]
-        return any(matches)
+        return any(matches) or (ClientSecrets.opens(path) and self._secrets.read(shown) is not None)
 
     def _is_token(self, shown: str) -> bool:
         offered = f"Bearer {shown}".encode(errors="replace")
@@ -299,7 +301,7 @@ def _is_public(path: str) -> bool:
     return path in ("/", "/room", "/favicon.ico", *PROBES) or path.startswith("/static/")
 
 
-def _token_in(headers: Headers) -> str:
+def token_in(headers: Headers) -> str:
     """The token that a client shows, as bearer or as a subprotocol; "" if it shows none.
 
     Browsers cannot set headers of a WebSocket. Of a token with characters that a subprotocol may not have (RFC 9110,

@@ -68,7 +68,7 @@ class MicrophoneTrack(MediaStreamTrack):
 class Peer:
     """A browser's part: offers a microphone and a data channel, and answers pings."""
 
-    def __init__(self, signal: Samples) -> None:
+    def __init__(self, signal: Samples, *, label: str = messages.LABEL) -> None:
         self.microphone = MicrophoneTrack(signal)
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.told: list[Mapping[str, Any]] = []
@@ -79,7 +79,7 @@ class Peer:
         self._decoder = OpusDecoder()
         self._transceiver = self.pc.addTransceiver(self.microphone, direction="sendrecv")
         tap_receiver(self._transceiver.receiver, self._hear)
-        self.channel = self.pc.createDataChannel(messages.LABEL)
+        self.channel = self.pc.createDataChannel(label)
         self.channel.on("message", self._listen)
         self._drop: set[int] = set()
         self._dead = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,6 +139,7 @@ class Connection:
         self.closed = asyncio.Event()
         self.said_goodbye = False
         self.plays_on_time = True
+        self._left = False
         self.close_reason = ""
         self.refused_messages = 0
         self.dropped_messages = 0
@@ -295,7 +296,8 @@ class Connection:
         if self._closing is not None:
             return
         self.close_reason = reason
-        self._append(messages.encode("bye", reason=reason))
+        for text in self.worded("bye", {"reason": reason}):
+            self._append(text)
         self.receiver.close()
         self.sender.end_stream(self._packets)
         self.closed.set()
@@ -308,7 +310,7 @@ class Connection:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         if self.connected.is_set():
-            if not self.said_goodbye and self.receiver.clock() - self._heard_ns < _LISTENS_NS:
+            if not self._left and self.receiver.clock() - self._heard_ns < _LISTENS_NS:
                 await self._say_the_last()
         else:
             await self._ice.close()  # nothing is said any more; ends what an answer under way waits for
@@ -374,8 +376,23 @@ class Connection:
     # Data channel -------------------------------------------------------------------------------------------------
 
     def tell(self, kind: str, fields: Mapping[str, Any], *, ephemeral: bool = False) -> bool:
-        """Send a message of docs/LIVE.md over the data channel; see :meth:`send`."""
-        return self.send(messages.encode(kind, **fields), ephemeral=ephemeral)
+        """Say something over the data channel, as :meth:`worded`; see :meth:`send`."""
+        return all(self.send(text, ephemeral=ephemeral) for text in self.worded(kind, fields))
+
+    def worded(self, kind: str, fields: Mapping[str, Any]) -> Sequence[str]:
+        """A message of docs/LIVE.md as texts for the data channel; of a subclass, in the words of another protocol.
+
+        What it returns for ``bye`` is the last that is sent.
+        """
+        return (messages.encode(kind, **fields),)
+
+    def understood(self, text: str | bytes) -> Mapping[str, Any]:
+        """A message of the peer in words of docs/LIVE.md; of a subclass, from those of another protocol.
+
+        Raises:
+            MessageError: If it is none.
+        """
+        return messages.decode(text)
 
     def send(self, text: str, *, ephemeral: bool = False) -> bool:
         """Send a message of the data channel (``signalling/messages.py``), after all that was to be sent before it.
@@ -471,7 +488,7 @@ class Connection:
             self.refused_messages += 1
             return
         try:
-            message = messages.decode(text)
+            message = self.understood(text)
         except messages.MessageError as error:
             self.refused_messages += 1
             self.complaints.note(f"a message ({error})")
@@ -480,7 +497,7 @@ class Connection:
         if kind == "ping":
             self.send(messages.pong(message))
         elif kind == "bye":
-            self.said_goodbye = True
+            self.said_goodbye = self._left = True
             self.hang_up("the peer said goodbye")
         elif kind != "pong":
             for listener in tuple(self._listeners):

@@ -113,6 +113,12 @@ class PcmPeer:
         """
         raise NotImplementedError
 
+    async def ready_for_more(self) -> None:
+        """Wait until the client is to be sent more of what it is to hear; awaited before each packet.
+
+        Cancelled by: the end of the connection.
+        """
+
     def tell(self, kind: str, fields: Mapping[str, Any], *, ephemeral: bool = False) -> bool:
         """Say something in its way, or not at all; see :class:`~tolmach.transports.peer.Peer`."""
         raise NotImplementedError
@@ -295,6 +301,7 @@ class PcmPeer:
             return
         try:
             while True:
+                await self.ready_for_more()
                 self.play(await packets.next_packet())
         except SenderClosed:
             return

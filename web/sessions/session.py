@@ -239,13 +239,13 @@ class Session:
     def play(self, choice: Choice, graph: Graph) -> None:
         """Start a graph; once it is ready and nobody speaks, it takes over from the one that runs.
 
-        One that has not taken over yet is given up.
+        One that has heard nothing yet is given up.
 
         Raises:
             ApiError: 409 if the session has ended.
         """
         self.require_alive()
-        for waiting in self._runs[1:] or [run for run in self._runs if run.state == "loading"]:
+        for waiting in self._runs[1:] or self._runs:
             if waiting.state in ("loading", "waiting"):
                 waiting.cancel()
         resources = {RESOURCE: self.line}
@@ -255,6 +255,11 @@ class Session:
         self._runs.append(run)
         self._tell_run(run)
         run.start()
+
+    def finish(self) -> None:
+        """Nothing more is to be listened to: what was said is translated and heard, and then the session ends."""
+        for run in self._runs:
+            run.finish()
 
     def _run_changed(self, run: Run) -> None:
         if run.state == "waiting":

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from tolmach.web.doors.openai.errors import install_openai_errors
 from tolmach.web.doors.openai.files import add_files
 from tolmach.web.doors.openai.models import add_models
+from tolmach.web.doors.openai.realtime.routes import add_realtime
 from tolmach.web.doors.openai.speech import add_speech
 from tolmach.web.service import Service
 from tolmach.web.settings import ServerSettings
@@ -24,3 +25,4 @@ def install(app: FastAPI, settings: ServerSettings) -> None:
     service: Service = app.state.service
     add_models(app, service)
     service.parts += [add_files(app, settings, service), add_speech(app, service)]
+    add_realtime(app, settings)
