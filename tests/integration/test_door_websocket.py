@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
+from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.integration.served_peer import Client, ServedPeer
 from tests.integration.served_socket import Listening, listening
 from tests.integration.test_server import spoken
+from tests.integration.webrtc_peer import babble
 from tests.until import until
 from tolmach.web.doors import websocket as door
 
@@ -322,3 +326,28 @@ async def test_a_server_may_do_without_the_door(graphs: Path) -> None:
         with pytest.raises(InvalidStatus):
             async with connect(server.ws + PATH):
                 pass
+
+
+async def test_a_session_goes_from_webrtc_to_a_websocket_and_back(graphs: Path) -> None:
+    async with listening(graphs) as server, httpx.AsyncClient(base_url=server.http) as http:
+        peer = ServedPeer(babble(30), Client(server.service, http, FastAPI()))
+        await peer.join({"graph": "echo"})
+        await peer.hear(10)
+        async with connect(f"{server.ws}{PATH}?resume={peer.session}") as client:
+            await client.send(json.dumps({"v": 1, "type": "hello"}))
+            greeting = json.loads(await client.recv())
+            assert (greeting["session"], greeting["resumed"]) == (peer.session, True)
+            assert (await peer.until("bye"))["reason"] == "another connection has taken its place"
+            await client.send(pcm(tone(1)))
+            async with asyncio.timeout(10):
+                while not isinstance(await client.recv(), bytes):
+                    pass
+            patched = await http.patch(peer.url, json={"candidates": []})
+            assert patched.status_code == 400
+            again = ServedPeer(babble(30), Client(server.service, http, FastAPI()))
+            await again.join({"resume": peer.session})
+            assert "another connection" in str(await everything(client))
+            await again.hear(10)
+            await http.delete(peer.url)
+        await peer.close()
+        await again.close()
