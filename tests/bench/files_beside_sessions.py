@@ -22,7 +22,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 import tolmach
-from tests.integration.listening import Listening, listening
+from tests.integration.served_socket import Listening, listening
 from tolmach.pipelines.frames import NS_PER_S, TranslationFrame
 from tolmach.web.doors.openai import files
 from tolmach.web.doors.openai.headless import INPUT, OUTPUT, Wish, file_graph
@@ -80,7 +80,7 @@ async def beat(lags: list[float]) -> None:
 async def beside(what: str, server: Listening, recording: Path, folder: Path) -> AsyncIterator[list[str]]:
     """Have recordings worked on; gives what was done."""
     done: list[str] = []
-    post = [sys.executable, "-c", POST, f"{server.url}/v1/audio/translations", str(recording), GRAPH]
+    post = [sys.executable, "-c", POST, f"{server.http}/v1/audio/translations", str(recording), GRAPH]
     files.somebody_talks = lambda service: what != "a file, unminded"
     command = {
         "nothing": [],

@@ -25,7 +25,7 @@ import pytest
 import soundfile
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 
-from tests.integration.listening import Listening, listening
+from tests.integration.served_socket import Listening, listening
 from tests.until import until
 from tolmach.web.doors.openai.jobs import Jobs
 
@@ -46,7 +46,7 @@ async def served(root: Path, tmp_path: Path) -> AsyncIterator[Listening]:
 
 @pytest.fixture
 async def client(served: Listening) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0) as client:
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.http}/v1", max_retries=0) as client:
         yield client
 
 
@@ -144,7 +144,7 @@ async def test_a_recording_is_written_down_in_its_language(
     assert found.text == "Доброе утро. Вы говорите по-английски? У меня забронирован номер."
 
     def synchronous() -> str:
-        with openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0) as client:
+        with openai.OpenAI(api_key="none", base_url=f"{served.http}/v1", max_retries=0) as client:
             return client.audio.transcriptions.create(model="phrasebook-live", file=russian, language="ru").text
 
     assert await asyncio.to_thread(synchronous) == found.text
@@ -235,7 +235,7 @@ async def test_what_turns_out_too_late_to_be_wrong_is_the_last_event(
     heard: list[str] = []
     async with (
         listening(tmp_path, max_session_s=10) as server,
-        openai.AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1", max_retries=0) as client,
+        openai.AsyncOpenAI(api_key="none", base_url=f"{server.http}/v1", max_retries=0) as client,
     ):
         events = await client.audio.transcriptions.create(
             model="phrasebook-live", file=("a.aac", held.getvalue()), stream=True
@@ -254,7 +254,7 @@ async def test_a_decoder_that_dies_is_a_word_to_its_client_alone(
     served: Listening, english: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOLMACH_TOKEN", "a secret of the server")
-    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0) as client:
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.http}/v1", max_retries=0) as client:
         long = ("long.flac", silence(500))
         under_way = asyncio.create_task(client.audio.translations.create(model="phrasebook-live", file=long))
         await until(lambda: bool(children()))
@@ -268,7 +268,7 @@ async def test_a_decoder_that_dies_is_a_word_to_its_client_alone(
 async def test_a_file_that_is_too_large_is_refused_before_it_is_read(root: Path, tmp_path: Path) -> None:
     shutil.copy(root / "config" / "phrasebook-live.yaml", tmp_path)
     async with listening(tmp_path, max_file_bytes=1000) as server:
-        async with openai.AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1", max_retries=0) as client:
+        async with openai.AsyncOpenAI(api_key="none", base_url=f"{server.http}/v1", max_retries=0) as client:
             for size in (2_000, 3_000_000):
                 with pytest.raises(openai.APIStatusError) as refused:
                     await client.audio.translations.create(model="phrasebook-live", file=("a.wav", bytes(size)))
@@ -279,7 +279,7 @@ async def test_a_file_that_is_too_large_is_refused_before_it_is_read(root: Path,
 async def test_who_goes_away_leaves_nothing_behind(served: Listening, english: Path) -> None:
     files = recordings(served)
     data = {"model": "phrasebook-live", "stream": "true"}
-    async with httpx.AsyncClient(base_url=served.url) as http:
+    async with httpx.AsyncClient(base_url=served.http) as http:
         for _ in range(2):
             long = {"file": ("long.flac", silence(500))}
             waiting = asyncio.create_task(http.post("/v1/audio/transcriptions", data=data, files=long, timeout=60))
@@ -304,7 +304,7 @@ async def test_many_at_once_are_done_in_turn_and_too_many_refused(
     clip = root / "config" / "demo" / "clips" / "ru-00.flac"
     async with (
         listening(tmp_path) as server,
-        openai.AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1", max_retries=0) as client,
+        openai.AsyncOpenAI(api_key="none", base_url=f"{server.http}/v1", max_retries=0) as client,
     ):
         asked = [client.audio.translations.create(model="phrasebook-live", file=clip) for _ in range(4)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -315,7 +315,7 @@ async def test_many_at_once_are_done_in_turn_and_too_many_refused(
 
 
 async def test_the_end_of_the_server_waits_for_them_and_then_cuts_them(served: Listening) -> None:
-    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0) as client:
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.http}/v1", max_retries=0) as client:
         long = ("long.flac", silence(590))
         under_way = asyncio.create_task(client.audio.translations.create(model="phrasebook-live", file=long))
         await until(lambda: bool(children()))
@@ -385,7 +385,7 @@ async def test_speech_has_a_language_a_voice_and_a_speed(client: openai.AsyncOpe
 
 async def test_speech_comes_as_events(served: Listening) -> None:
     body = {"model": "phrasebook-live", "voice": "alloy", "input": "Good morning.", "stream_format": "sse"}
-    async with httpx.AsyncClient(base_url=served.url) as http:
+    async with httpx.AsyncClient(base_url=served.http) as http:
         answer = await http.post("/v1/audio/speech", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     kinds = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
@@ -398,7 +398,7 @@ async def test_odd_forms_are_refused_and_leave_nothing(served: Listening) -> Non
     random = Random(13)
     fields = ("model", "language", "response_format", "stream", "temperature", "timestamp_granularities[]", "x")
     boundary = "b0undary"
-    async with httpx.AsyncClient(base_url=served.url) as http:
+    async with httpx.AsyncClient(base_url=served.http) as http:
         for _ in range(1000):
             values = random.choices(["echo", "ru", "srt", "true", "0.5", "segment", "\udcff", "\r\n", ""], k=4)
             parts = [
@@ -439,7 +439,7 @@ async def test_an_upload_has_no_name_and_is_not_kept_in_memory(
         yield b'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nphrasebook-live\r\n--b--\r\n'
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    async with httpx.AsyncClient(base_url=served.url, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=served.http, timeout=60) as http:
         kind = {"Content-Type": "multipart/form-data; boundary=b"}
         answer = await http.post("/v1/audio/translations", content=pieces(), headers=kind)
     assert answer.status_code == 400, "zeros are no recording"
