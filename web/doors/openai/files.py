@@ -18,7 +18,8 @@ from tolmach.web.doors.openai.asked import Asked, on_disk, parse, read_form
 from tolmach.web.doors.openai.errors import OpenAiError, OpenAiErrorAnswer, error_fields
 from tolmach.web.doors.openai.headless import FileGraph, Refusal, Task, abilities, file_graph, language_params
 from tolmach.web.doors.openai.jobs import ClientGone, Jobs, Place, stopping
-from tolmach.web.doors.openai.models import find_model, require_models
+from tolmach.web.doors.openai.models import require_models
+from tolmach.web.doors.openai.names import FILE_ALIASES, graph_named
 from tolmach.web.doors.openai.recording import Heard, Segment, hear
 from tolmach.web.openapi import described
 from tolmach.web.security import add_body_limit, client_address
@@ -118,7 +119,7 @@ def somebody_talks(service: Service) -> bool:
 
 async def _graph(service: Service, asked: Asked) -> FileGraph:
     """The graph for a request. Raises OpenAiError if it cannot do what is asked."""
-    live = find_model(service, asked.model)
+    live = graph_named(service, asked.model, FILE_ALIASES)
     trust = service.settings.trust_params
     try:
         params = language_params(live.params, asked.wish)

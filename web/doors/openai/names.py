@@ -8,10 +8,14 @@ from tolmach.web.catalogue.graph import LiveGraph
 from tolmach.web.doors.openai.models import find_model
 from tolmach.web.service import Service
 
-__all__ = ["REALTIME_ALIASES", "graph_named"]
+__all__ = ["FILE_ALIASES", "REALTIME_ALIASES", "SPEECH_ALIASES", "graph_named"]
 
 REALTIME_ALIASES = ("gpt-realtime-translate",)
 """Beginnings of names of OpenAI's own models for realtime translations, dated ones included."""
+
+FILE_ALIASES = ("whisper-1", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
+SPEECH_ALIASES = ("tts-1", "gpt-4o-mini-tts")
+"""The same for recordings, and for texts to be spoken."""
 
 
 def graph_named(service: Service, model: str, aliases: Sequence[str] = ()) -> LiveGraph:
@@ -28,5 +32,5 @@ def graph_named(service: Service, model: str, aliases: Sequence[str] = ()) -> Li
     known = {live.name for live in service.catalogue.graphs()}
     default = service.catalogue.default
     if model not in known and default is not None and model.startswith(tuple(aliases)):
-        return service.catalogue.find(default)
+        return find_model(service, default)
     return find_model(service, model)

@@ -38,7 +38,8 @@ from tolmach.web.doors.openai.asked import IGNORED
 from tolmach.web.doors.openai.errors import OpenAiError, OpenAiErrorAnswer, error_fields
 from tolmach.web.doors.openai.files import Released, nobody
 from tolmach.web.doors.openai.jobs import ClientGone, Jobs, stopping
-from tolmach.web.doors.openai.models import find_model, require_models
+from tolmach.web.doors.openai.models import require_models
+from tolmach.web.doors.openai.names import SPEECH_ALIASES, graph_named
 from tolmach.web.errors import without_paths
 from tolmach.web.openapi import described
 from tolmach.web.security import client_address
@@ -114,8 +115,8 @@ def add_speech(app: FastAPI, service: Service) -> Jobs:
         """Say a text."""
         place = jobs.enter(client_address(request.scope))
         try:
-            live = find_model(service, wanted.model)
-            assert live.graph is not None  # noqa: S101 -- find_model's
+            live = graph_named(service, wanted.model, SPEECH_ALIASES)
+            assert live.graph is not None  # noqa: S101 -- graph_named's
             speaking = await asyncio.to_thread(_speech_graph, live.graph, wanted)
             await require_models(live.name, speaking.graph)
             work = _Work(jobs, wanted, speaking)
