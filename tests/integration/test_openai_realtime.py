@@ -16,6 +16,7 @@ import aiortc
 import httpx
 import numpy as np
 import openai
+import psutil
 import pytest
 import soundfile
 import websockets
@@ -199,6 +200,26 @@ async def test_a_full_server_says_when_to_come_again(root: Path) -> None:
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1013
     assert "try again in 15 s" in closed.value.rcvd.reason
+
+
+async def test_who_connects_first_and_speaks_last_is_told_that_the_places_are_taken(root: Path) -> None:
+    heard = Heard()
+    async with listening(root / "config" / "echo.yaml", max_sessions=1) as server:
+        connect = client(server).realtime.translations.connect
+        async with connect(model="echo") as silent, connect(model="echo") as speaking:
+            await speaking.send(append(sound(0.2)))
+            await until(lambda: any(session.proven for session in server.service.pool))
+            await silent.send(append(sound(0.2)))
+            with pytest.raises(websockets.ConnectionClosedError):
+                await listen(silent, heard)
+            assert len(server.service.pool) == 1
+    assert heard.error["code"] == "busy"
+    assert [event["type"] for event in heard.events if "audio" not in event["type"]] == [
+        "session.created",
+        "error",
+        "session.closed",
+    ]
+    assert silent._connection.close_code == 1013
 
 
 async def test_a_connection_that_breaks_is_made_again_by_the_sdk_and_leaves_no_half_a_session(root: Path) -> None:
@@ -523,6 +544,8 @@ async def test_thousands_of_mangled_messages_end_in_words_and_leave_nothing(
     whole = [json.dumps(FULL), json.dumps(append(bytes(64)))]
     address = f"{server.ws}/v1/realtime/translations?model=echo"
     codes = set()
+    this = psutil.Process()
+    before = this.num_fds()
     for _ in range(30):
         async with websockets.connect(address) as socket:
             try:
@@ -540,4 +563,27 @@ async def test_thousands_of_mangled_messages_end_in_words_and_leave_nothing(
                 codes.add(closed.rcvd.code if closed.rcvd else None)
     assert 1008 in codes, "who makes a hundred mistakes is hung up on"
     await until(lambda: not len(server.service.pool))
+    await until(lambda: this.num_fds() <= before + 2)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+async def test_thousands_of_mangled_events_on_a_data_channel_leave_the_call_or_end_it_in_words(
+    server: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    chance = random.Random(14)
+    whole = [json.dumps(FULL), json.dumps(append(bytes(64)))]
+    for _ in range(2):
+        async with calling(babble(20)) as caller:
+            await caller.join(server, model="echo")
+            await until(lambda caller=caller: bool(caller.of("session.created")))
+            for number in range(1_500):
+                if caller.channel.readyState != "open":
+                    break
+                text = mangled(chance, chance.choice(whole))
+                caller.channel.send(text if isinstance(text, bytes) else text.encode("utf-8", "replace").decode())
+                if number % 50 == 0:
+                    await asyncio.sleep(0.02)
+            await until(lambda caller=caller: len(caller.of("error")) > 20)
+            assert all(event["error"]["code"] for event in caller.of("error"))
+    await until(lambda: not len(server.service.pool), within_s=40)
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
