@@ -168,7 +168,10 @@ class Service:
         self.settings = settings
         self.parts: list[Part] = []
         self.catalogue = GraphCatalogue(
-            settings.graphs, default=settings.default_graph, trust_params=settings.trust_params
+            settings.graphs,
+            default=settings.default_graph,
+            trust_params=settings.trust_params,
+            rooms="rooms" not in settings.without,
         )
         self.metrics = Metrics(
             self._snapshots,

@@ -192,6 +192,13 @@ async def test_speakers_take_places_and_listeners_theirs(graphs: Path) -> None:
         await RoomPeer(client, radio, "far").sit()
 
 
+async def test_without_rooms_no_graph_for_one_is_offered(graphs: Path) -> None:
+    async with server(graphs, without=("rooms",)) as client:
+        offered = [graph["name"] for graph in (await client.http.get("/api/graphs")).json()["graphs"]]
+        assert offered == ["echo"]
+        assert (await client.http.post("/api/rooms", json={"graph": "relay"})).status_code == 404
+
+
 async def test_graphs_and_rooms_must_fit(graphs: Path) -> None:
     async with server(graphs) as client:
         error = await client.error("POST", "/api/rooms", 422, json={"graph": "echo"})

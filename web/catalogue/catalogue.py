@@ -40,12 +40,16 @@ class GraphCatalogue:
         graphs: A graph file, or a folder of ``*.yaml`` and ``*.yml``.
         default: Name of the graph a page begins with; None for the first that a session can have.
         trust_params: Whether clients may give every param, see :class:`tolmach.web.settings.ServerSettings`.
+        rooms: Whether there are rooms: graphs for several people are not offered where nobody can open one.
     """
 
-    def __init__(self, graphs: Path, *, default: str | None = None, trust_params: bool = False) -> None:
+    def __init__(
+        self, graphs: Path, *, default: str | None = None, trust_params: bool = False, rooms: bool = True
+    ) -> None:
         self._path = graphs
         self._default = default
         self._trust_params = trust_params
+        self._rooms = rooms
         self._files: Mapping[Path, GraphFile] = {}
         self._live: dict[str, LiveGraph] = {}
         self._json: dict[str, Any] = {}
@@ -120,7 +124,11 @@ class GraphCatalogue:
         return {
             "default": self.default,
             "revision": self._revision,
-            "graphs": [{**self._json[live.name], **live.missing_json()} for live in self.graphs()],
+            "graphs": [
+                {**self._json[live.name], **live.missing_json()}
+                for live in self.graphs()
+                if self._rooms or not live.for_room
+            ],
         }
 
     async def load(self, name: str, params: Mapping[str, Any], settings: Mapping[str, Any]) -> Graph:
