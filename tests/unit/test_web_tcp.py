@@ -223,11 +223,11 @@ async def test_a_byte_now_and_then_buys_no_time(said: str):
 
 
 async def test_a_long_body_has_time_while_it_comes_at_its_rate():
-    async with house(body_s=0.5) as home:
+    async with house(body_s=1) as home:
         reader, writer = await home.knock("POST /size HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000\r\n\r\n")
         for _ in range(10):
             writer.write(bytes(100_000))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.15)
         assert (await reader.readuntil(b"}")).endswith(b'{"bytes":1000000}')
 
 
