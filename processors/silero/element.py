@@ -37,7 +37,7 @@ class _Voice:
     accentor: Lease[stress.Unmarked, str] | None = None
 
 
-class _Load:
+class Load:
     """Loads a model from bytes that were checked, on a host; in another process it reads and checks them there.
 
     Args:
@@ -54,13 +54,14 @@ class _Load:
         self._packages = packages
 
     def __call__(self) -> silero.SileroModel:
+        """The model. Blocks; raises what reading, checking and loading it do."""
         settings = self._settings
         package = self._packages.pop() if self._packages else read_allowed(Path(located(str(self._path))), settings)
         symbols = settings.spoken.symbols if settings.spoken else None
         return silero.load(package, settings.language, self._device, settings.cpu_threads, symbols, settings.speakers)
 
-    def __reduce__(self) -> tuple[type[_Load], tuple[object, ...]]:
-        return _Load, (self._path, self._settings, self._device, [])
+    def __reduce__(self) -> tuple[type[Load], tuple[object, ...]]:
+        return Load, (self._path, self._settings, self._device, [])
 
 
 class SileroTts(SpeechElement):
@@ -105,7 +106,7 @@ class SileroTts(SpeechElement):
         if settings.commercial and (refused := may_not_be_sold(packages[0])):
             raise ModelRefusedError(f"{path} is {refused}: {instead(settings.language)}")
         device = await HOSTS.device(settings.device, torch_gpus, context.host)
-        load = _Load(path, settings, device, packages)
+        load = Load(path, settings, device, packages)
         threads = f"{settings.cpu_threads} threads" if settings.cpu_threads else ""
         key = HostKey("silero", f"{path} {packages[0].sha256}", device, threads)
         lease = await HOSTS.acquire(key, load, place=context.host, files=[str(path)])

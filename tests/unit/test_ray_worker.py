@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.ray_models import Ask, load
 from tests.until import until
 from tolmach.pipelines.errors import GraphError, MediaError, ModelError, ModelMissingError
-from tolmach.processors.hosting import HostKey, ray_worker
+from tolmach.processors.canary.known import read_embedded
+from tolmach.processors.hosting import HostKey, files, ray_worker
+from tolmach.processors.hosting.files import describe, locate, located
 from tolmach.processors.hosting.ray_worker import INTERFACE, ModelWorker, portable
 
 
@@ -78,3 +82,41 @@ def test_errors_travel_as_what_they_are_or_as_words():
         sent = portable(error, "m")
         assert str(sent) == said
         assert isinstance(sent, ModelError | MediaError | GraphError)
+
+
+def test_files_are_found_by_name_on_machines_that_have_them_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_here", {})
+    here, shared = tmp_path / "here" / "m.nemo", tmp_path / "shared"
+    for path in (here, shared / "m.nemo"):
+        path.parent.mkdir()
+        path.write_bytes(b"the model")
+    described = describe(here)
+    locate([described])
+    assert located(str(here)) == str(here)
+    gone = replace(described, path="/another/machine/m.nemo")
+    locate([gone], str(shared))
+    assert located(gone.path) == str(shared / "m.nemo")
+    with pytest.raises(ModelMissingError, match=r"finds no model at /another/machine/m\.nemo: have it there, or in"):
+        locate([gone])
+    (shared / "m.nemo").write_bytes(b"another one")
+    with pytest.raises(ModelError, match=r"has another model at .*/shared/m\.nemo \(11 bytes\) than the one"):
+        locate([gone], str(shared))
+
+
+def test_a_folder_is_told_by_what_is_in_it(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.bin").write_bytes(b"weights")
+    assert describe(tmp_path / "a").digest == describe(tmp_path / "b").digest
+    (tmp_path / "b" / "config.json").write_bytes(b"{}")
+    assert describe(tmp_path / "a").digest != describe(tmp_path / "b").digest
+    with pytest.raises(ModelMissingError, match="no model at"):
+        describe(tmp_path / "c")
+
+
+def test_what_is_shipped_is_found_wherever_the_package_lies(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_here", {})
+    shipped = read_embedded("embedded:phrasebook").path
+    elsewhere = replace(describe(shipped), path="/opt/other/tolmach/processors/phrasebook/phrasebook.nemo")
+    locate([elsewhere])
+    assert Path(located(elsewhere.path)) == shipped.resolve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tolmach.pipelines.frames import AudioFrame, Samples, TranslationFrame, Utte
 from tolmach.pipelines.testing import Harness
 from tolmach.pipelines.testing.checks import check_element
 from tolmach.processors.hosting import HOSTS
+from tolmach.processors.silero.element import Load
+from tolmach.processors.silero.files import read_allowed
 from tolmach.processors.silero.spec import SPEC
 from tolmach.processors.tts.element import SpeechElement
 
@@ -390,6 +393,19 @@ async def test_graphs_share_one_model_and_give_it_back(russian: dict[str, Any]) 
     both = await asyncio.gather(*(spoken(russian, "Раз. Два. Три.") for _ in range(2)))
     assert both[0].audio().tobytes() == both[1].audio().tobytes()
     assert HOSTS.unload_idle() == 1
+
+
+def test_a_host_elsewhere_reads_and_checks_the_file_itself(tmp_path: Path) -> None:
+    path = build_package(tmp_path / "ru.pt")
+    settings = SPEC.settings(**settings_for(path, lang="ru")).single("ru")  # type: ignore[attr-defined]
+    package = read_allowed(path, settings)
+    sent = pickle.dumps(Load(path, settings, "cpu", [package]))
+    assert len(sent) < len(package.content)
+    there = pickle.loads(sent)()  # noqa: S301 -- what was just pickled
+    assert list(there.info["speakers"]) == ["aidar", "baya"]
+    path.write_bytes(package.content + b"changed on its way")
+    with pytest.raises(ModelRefusedError, match="is not loaded"):
+        pickle.loads(sent)()  # noqa: S301
 
 
 async def test_a_file_nobody_allowed_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
