@@ -202,6 +202,21 @@ async def test_a_full_server_says_when_to_come_again(root: Path) -> None:
     assert "try again in 15 s" in closed.value.rcvd.reason
 
 
+async def test_who_comes_too_often_is_told_when_to_come_again(root: Path) -> None:
+    heard = Heard()
+    async with listening(root / "config" / "echo.yaml", offers_per_minute=1) as server:
+        connect = client(server).realtime.translations.connect
+        async with connect(model="echo") as first:
+            await first.recv()
+        async with connect(model="echo") as second:
+            with pytest.raises(websockets.ConnectionClosedError) as closed:
+                await listen(second, heard)
+    assert (heard.error["type"], heard.error["code"]) == ("requests", "rate_limit_exceeded")
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013
+    assert "try again in 60 s" in closed.value.rcvd.reason
+
+
 async def test_who_connects_first_and_speaks_last_is_told_that_the_places_are_taken(root: Path) -> None:
     heard = Heard()
     async with listening(root / "config" / "echo.yaml", max_sessions=1) as server:

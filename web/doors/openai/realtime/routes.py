@@ -154,8 +154,11 @@ async def _talk(websocket: WebSocket, peer: SocketPeer, talk: Talk) -> None:
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
                 break
+            if peer.closed.is_set():
+                continue  # the client's answer to our close is to come
+            text = message.get("text")
             try:
-                await peer.heard(message["text"] if message.get("text") is not None else message["bytes"])
+                await peer.heard(message.get("bytes") or b"" if text is None else text)
             except TooManyMistakes:
                 peer.hang_up("too many events could not be used")
     finally:
