@@ -88,15 +88,15 @@ async def test_hosts_of_several_processes_share_a_worker_and_its_batches(host: A
     ours, theirs = host("shared"), host("shared")
     await asyncio.gather(ours.loaded(), theirs.loaded())
     assert ours.info["pid"] == theirs.info["pid"]
-    busy = asyncio.create_task(ours.submit([Ask(0, step_s=0.3)], owner="busy"))
-    await asyncio.sleep(0.1)
+    busy = asyncio.create_task(ours.submit([Ask(0, step_s=1)], owner="busy"))
+    await asyncio.sleep(0.3)
     merged = await asyncio.gather(
         ours.submit([Ask(1)], merge=True, owner="a"), theirs.submit([Ask(2)], merge=True, owner="a")
     )
     assert [(told.value, told.batch) for [told] in merged] == [(2, 2), (4, 2)]
     # Without a word of merging a batch is one request.
-    again = asyncio.create_task(ours.submit([Ask(0, step_s=0.3)], owner="busy"))
-    await asyncio.sleep(0.1)
+    again = asyncio.create_task(ours.submit([Ask(0, step_s=1)], owner="busy"))
+    await asyncio.sleep(0.3)
     apart = await asyncio.gather(ours.submit([Ask(1)], owner="a"), theirs.submit([Ask(2)], owner="a"))
     assert [told.batch for [told] in apart] == [1, 1]
     await asyncio.gather(busy, again)
@@ -149,14 +149,14 @@ async def test_what_kills_each_worker_is_an_error_and_others_are_answered(host: 
 
 async def until_ready(ours: RayHost[Ask, Told], count: int) -> None:
     await ours.loaded()
-    await until(lambda: sum(each.ready for each in ours._replicas) == count)
+    await until(lambda: sum(each.ready for each in ours._replicas) == count, within_s=60)
 
 
 async def test_a_cancelled_request_is_taken_out(host: Any):
     ours, spent, costs = host("cancelled"), list[float](), list[float]()
     await ours.loaded()
     running = asyncio.create_task(ours.submit([Ask(1, step_s=0.2, steps=50)], owner="a", spent=costs.append))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.8)
     waiting = asyncio.create_task(ours.submit([Ask(2)], owner="a", spent=spent.append))
     await asyncio.sleep(0.1)
     for each in (waiting, running):
@@ -168,7 +168,7 @@ async def test_a_cancelled_request_is_taken_out(host: Any):
     assert told.begun == 1
     await until(lambda: bool(spent and costs))
     assert spent == [0.0]
-    assert 0.1 < costs[0] < 2
+    assert 0.1 < costs[0] < 5
     assert ours.figures().dropped == 2
 
 
@@ -232,8 +232,8 @@ async def test_a_worker_without_users_ends(host: Any):
 
 
 async def test_a_worker_that_says_nothing_any_more_is_given_up(host: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ray_replica, "BEAT_S", 0.1)
-    monkeypatch.setattr(ray_replica, "GONE_S", 0.5)
+    monkeypatch.setattr(ray_replica, "BEAT_S", 1.0)
+    monkeypatch.setattr(ray_replica, "GONE_S", 2.0)
     ours = host("stopped")
     await ours.loaded()
     os.kill(ours.info["pid"], signal.SIGSTOP)  # neither dead nor alive
@@ -263,7 +263,7 @@ end_process(0)
 
 
 async def test_a_process_that_ends_takes_its_requests_along(host: Any, ray_cluster: Any):
-    place = f"ray:{address_of(ray_cluster)},idle_s=2"
+    place = f"ray:{address_of(ray_cluster)},idle_s=20"
     command = [sys.executable, "-c", PROGRAM, place]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
