@@ -218,11 +218,28 @@ async def test_rooms_in_which_nobody_speaks_make_way_and_end(graphs: Path) -> No
     async with server(graphs, max_sessions=2, idle_s=2, offers_per_minute=1000) as client:
         rooms = [await open_room(client, "radio") for _ in range(6)]  # 4 and half of max_sessions may wait
         gone = (await client.http.get(f"/api/rooms/{rooms[0]['room']}", headers=bearer(rooms[0]["code"]))).json()
-        assert (gone["state"], gone["end_reason"]) == ("ended", "nobody came to speak, and others wait for a room")
+        assert (gone["state"], gone["end_reason"]) == ("ended", "nobody is there to speak, and others wait for a room")
         listener = await RoomPeer(client, rooms[5], "near").sit()
         assert "nobody has spoken for" in (await listener.until("bye"))["reason"]
         late = await RoomPeer(client, rooms[5], "near").arrive()
         assert (late.status_code, late.json()["error"]["code"]) == (409, "conflict")
+
+
+async def test_rooms_that_their_speakers_have_left_make_way_too(graphs: Path) -> None:
+    async with server(graphs, max_sessions=2, resume_s=0, offers_per_minute=1000) as client:
+        left = []
+        for _ in range(7):  # 4 and half of max_sessions may wait
+            room = await open_room(client, "radio")
+            speaker = await RoomPeer(client, room, "speaker", tone(400, 60)).sit()
+            if not left:
+                await RoomPeer(client, room, "near").sit()
+            await speaker.leave()
+            left.append(room)
+        states = [
+            (await client.http.get(f"/api/rooms/{room['room']}", headers=bearer(room["code"]))).json()["state"]
+            for room in left
+        ]
+    assert states == ["live", "ended", "ended", "live", "live", "live", "live"], "somebody listens in the first one"
 
 
 async def test_a_room_drains_with_the_server(graphs: Path) -> None:

@@ -80,7 +80,6 @@ class Room:
     Attributes:
         host_code: Who knows it may see all codes, and end the room.
         seats: By name.
-        proven: Whether anybody has ever come to speak. Before, it has cost its host nothing but a request.
     """
 
     def __init__(
@@ -98,7 +97,6 @@ class Room:
         self.choice = choice
         self.graph = graph
         self.state: RoomState = "open"
-        self.proven = False
         self.end_reason = ""
         self.outcome = "closed"
         self.host_code = new_code()
@@ -271,7 +269,6 @@ class Room:
             connection.hang_up(refused.message)
             return
         seat.address, seat.away_s = address, None
-        self.proven = True
         self._active_s = time.monotonic()
         if self._run is None and not self._finishing:
             self._play()

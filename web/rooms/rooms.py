@@ -82,14 +82,19 @@ class Rooms:
             raise ApiError(503, "draining", "the server is stopping; try again in a minute", 60)
 
     def _make_room(self) -> None:
-        """Let one more room wait for its first speaker; as with sessions, the oldest makes way."""
-        waiting = [room for room in self if not room.proven]
+        """Let one more room wait for a speaker, its first one or another; as with sessions, the oldest makes way.
+
+        A room that its speakers have left has a graph that plays, and costs nobody a place: there are no more of them
+        than of those that nobody has come to yet. Whoever listens in one is the last to be sent away.
+        """
+        waiting = [room for room in self if not any(room.places())]
         if len(waiting) < self._service.pool.max_waiting:
             return
+        waiting = [room for room in waiting if not sum(room.people)] or waiting
         of_address = Counter(room.address for room in waiting)
         most = max(of_address.values())
         oldest = next(room for room in waiting if of_address[room.address] == most)
-        oldest.begin_end("nobody came to speak, and others wait for a room", "unconnected")
+        oldest.begin_end("nobody is there to speak, and others wait for a room", "unconnected")
 
     def find(self, room_id: str) -> Room:
         """A room that goes on or has ended lately.
