@@ -78,8 +78,10 @@ class Heard:
 
 
 async def listen(connection: Any, heard: Heard) -> None:
-    async for event in connection:
-        heard.add(event)
+    """All there is to come, within a minute."""
+    async with asyncio.timeout(60):
+        async for event in connection:
+            heard.add(event)
 
 
 @pytest.fixture
