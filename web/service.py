@@ -331,13 +331,16 @@ class Service:
         await self._bring_back(session, choice, arrive)
         return session
 
-    async def switch(self, session: Session, choice: Choice) -> None:
-        """Give a session another graph, or other settings, at the next pause. Raises as :meth:`begin`."""
+    async def switch(self, session: Session, choice: Choice, *, at_once: bool = False) -> None:
+        """Give a session another graph, or other settings, at the next pause; for ``at_once`` see :meth:`Session.play`.
+
+        Raises as :meth:`begin`.
+        """
         self.pool.require_open()
         try:
             graph = await self._load(choice)
             self.pool.require_open()
-            session.play(choice, graph)
+            session.play(choice, graph, at_once=at_once)
         except (ApiError, GraphError) as error:
             # What a client has asked for is not in the log: it may be anything.
             log.info("session %s: a switch is refused (%s)", session.short, type(error).__name__)

@@ -236,18 +236,25 @@ class Session:
         """What runs now, or will as soon as it has loaded."""
         return self._choice
 
-    def play(self, choice: Choice, graph: Graph) -> None:
+    def play(self, choice: Choice, graph: Graph, *, at_once: bool = False) -> None:
         """Start a graph; once it is ready and nobody speaks, it takes over from the one that runs.
 
-        One that has heard nothing yet is given up.
+        One that has not taken over yet is given up.
+
+        Args:
+            choice: What it was made from.
+            graph: The checked graph.
+            at_once: Whether the first word that is said is for this graph already, though another one is ready: that
+                one is given up if it has heard nothing yet, and is not there to fall back on.
 
         Raises:
             ApiError: 409 if the session has ended.
         """
         self.require_alive()
-        for waiting in self._runs[1:] or self._runs:
-            if waiting.state in ("loading", "waiting"):
-                waiting.cancel()
+        first, later = self._runs[:1], self._runs[1:]
+        for run in later or first:
+            if run.state == "loading" or (run.state == "waiting" and (later or at_once)):
+                run.cancel()
         resources = {RESOURCE: self.line}
         run = Run(choice, graph, resources, self._numbers.of_run(), self._narrator.heard_of, self._run_changed)
         if not self._runs:

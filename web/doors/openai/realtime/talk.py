@@ -169,7 +169,7 @@ class Talk:
             if self.session is None:
                 raise OpenAiError(409, "The session has not begun.", code="conflict")
             self._service.count_offer(self._address)
-            await self._service.switch(self.session, choice)
+            await self._service.switch(self.session, choice, at_once=True)
             self.choice = choice
         self._live, self.settings = live, settings
         extra = {"ignored": ignored} if ignored else {}
