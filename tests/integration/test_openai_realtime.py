@@ -580,8 +580,8 @@ async def test_thousands_of_mangled_messages_end_in_words_and_leave_nothing(
             except websockets.ConnectionClosed as closed:
                 codes.add(closed.rcvd.code if closed.rcvd else None)
     assert 1008 in codes, "who makes a hundred mistakes is hung up on"
-    await until(lambda: not len(server.service.pool))
-    await until(lambda: this.num_fds() <= before + 2)
+    await until(lambda: not len(server.service.pool), within_s=60)
+    await until(lambda: this.num_fds() <= before + 2, within_s=60)
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
