@@ -40,8 +40,9 @@ from tolmach.pipelines.frames import Samples
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 10
 SAMPLE_S = 10.0
-SETTLE_S = 50.0
-"""After the last client: half a minute for those who may come back, and some time for what closes slowly."""
+SETTLE_S = 90.0
+"""After the last client: half a minute for those who may come back, a minute for rooms that nobody speaks in any more,
+and some time for what closes slowly."""
 GROWTH = 1.05
 """Most that the last quarter may need more memory than the second, which is the first that has seen everything."""
 FAILURES = (TimeoutError, AssertionError, httpx.HTTPError, InvalidStateError, WebSocketException, OSError)
@@ -349,7 +350,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     # Several clients leave at once and are waited for: twice as many places as there are clients.
-    options = ["--max-sessions", str(3 * CLIENTS), "--offers-per-minute", "600"]
+    options = ["--max-sessions", str(3 * CLIENTS), "--offers-per-minute", "600", "--idle-minutes", "1"]
     with serve("tolmach", options=options) as server:
         return 0 if asyncio.run(_soak(server, args.minutes, args.seed)) else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import time
@@ -192,6 +193,22 @@ async def test_messages_reach_the_peer_and_the_last_is_a_goodbye() -> None:
                 pass
     assert message["reason"] == "the server is tired"
     assert (told[0]["type"], told[0]["text"]) == ("caption", "Привет")
+
+
+async def test_what_is_told_to_a_peer_that_has_just_gone_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with call(babble(10)) as c:
+        await c.peer.hear(10)
+        sctp = c.connection._pc.sctp
+        assert sctp is not None
+        ssl = sctp.transport._ssl
+        assert ssl is not None
+        ssl.shutdown()  # as when the peer's close_notify has been read; nothing can be written any more
+        assert c.connection.send(encode("caption", text="Привет"))
+        await asyncio.sleep(0.2)
+        timers = [asyncio.create_task(part) for part in (sctp._transmit(), sctp._send_sack())]
+        await asyncio.gather(*timers)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 @pytest.mark.models

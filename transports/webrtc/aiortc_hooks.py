@@ -35,7 +35,7 @@ from aiortc import (
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcdtlstransport import SRTP_PROFILES
-from aiortc.rtcsctptransport import RTCSctpCapabilities
+from aiortc.rtcsctptransport import Chunk, RTCSctpCapabilities
 from aiortc.rtp import AnyRtcpPacket, RtpPacket
 from OpenSSL import SSL
 
@@ -43,6 +43,8 @@ from tolmach.transports.webrtc.guards import Allowance, MalformedPacket, check_s
 from tolmach.transports.webrtc.opus import TIME_BASE
 from tolmach.transports.webrtc.outgoing.sender import PacketReader, SenderClosed
 from tolmach.transports.webrtc.signalling.ice import RestartableIce
+
+log = logging.getLogger(__name__)
 
 OnPacket = Callable[[int, int, bytes], None]
 """Takes sequence number, timestamp and payload of an RTP packet."""
@@ -210,6 +212,8 @@ def guard_sender(sender: RTCRtpSender) -> None:
 def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
     """Check SCTP packets before aiortc reads them, and bound what it keeps of messages that are not complete.
 
+    What is sent to a peer that has gone meanwhile is lost without a word.
+
     Call it before the transport is described to the peer, which is told the bounds.
 
     Args:
@@ -221,7 +225,7 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
         RuntimeError: If this aiortc keeps its SCTP state elsewhere.
     """
     _demand(sctp, "_handle_data", "_advertised_rwnd", "_inbound_streams", "_data_channels", "_local_tsn")
-    _demand(sctp, "_last_received_tsn")
+    _demand(sctp, "_last_received_tsn", "_send_chunk")
     _demand(sctp.transport, "_ssl")
     handle: Callable[[bytes], Awaitable[None]] = sctp._handle_data
     chunks_left = Allowance(CHUNKS_PER_S, CHUNKS_AT_ONCE)
@@ -272,6 +276,17 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
         except Exception as error:  # aiortc asserts, and decodes text that is no UTF-8
             refuse(f"an SCTP packet ({type(error).__name__})")
 
+    send_chunk = sctp._send_chunk
+
+    async def send(chunk: Chunk) -> None:
+        try:
+            await send_chunk(chunk)
+        except SSL.Error as error:
+            # The peer has shut DTLS down, and the connection is about to find that out. aiortc also sends from timers,
+            # whose errors nobody takes.
+            log.debug("a peer has gone while it was told something (%s)", error)
+
+    sctp._send_chunk = send  # type: ignore[method-assign]
     sctp._advertised_rwnd = RECEIVE_WINDOW
     sctp._handle_data = handle_data  # type: ignore[method-assign]
     sctp.getCapabilities = lambda: RTCSctpCapabilities(maxMessageSize=MAX_MESSAGE)  # type: ignore[method-assign]
