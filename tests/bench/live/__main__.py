@@ -11,7 +11,7 @@ import sys
 
 from tests.bench.__main__ import run_benches
 
-BENCHES = ("echo", "speech", "joining", "capacity", "listeners", "room")
+BENCHES = ("echo", "speech", "joining", "capacity", "listeners", "room", "company")
 
 
 def main() -> int:

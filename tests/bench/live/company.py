@@ -7,6 +7,7 @@ it, how late the server's event loop was, and how much it worked. What must not 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import json
@@ -27,7 +28,7 @@ from tests.bench.live.servers import Server, serve
 
 CALLS = 4
 ILL = 8
-"""Clients that misbehave at a time."""
+"""Clients that misbehave at a time, unless told otherwise."""
 GRAPH = "echo"
 SECOND_24K = base64.b64encode(np.zeros(24_000, np.int16).tobytes()).decode()
 SECOND_48K = np.zeros(48_000, np.int16).tobytes()
@@ -123,7 +124,7 @@ KINDS: dict[str, Ill | None] = {
 
 
 @asynccontextmanager
-async def company(server: Server, ill: Ill | None) -> AsyncIterator[None]:
+async def company(server: Server, ill: Ill | None, clients: int) -> AsyncIterator[None]:
     """So many of a kind, until the block ends."""
 
     async def one(number: int) -> None:
@@ -134,7 +135,7 @@ async def company(server: Server, ill: Ill | None) -> AsyncIterator[None]:
                 await ill(server, dice)
             await asyncio.sleep(0.2)
 
-    tasks = [asyncio.create_task(one(number)) for number in range(ILL if ill is not None else 0)]
+    tasks = [asyncio.create_task(one(number)) for number in range(clients if ill is not None else 0)]
     try:
         yield
     finally:
@@ -146,22 +147,20 @@ async def company(server: Server, ill: Ill | None) -> AsyncIterator[None]:
 async def _lag_ms(server: Server) -> float:
     async with httpx.AsyncClient(base_url=server.url) as http:
         lines = (await http.get("/metrics")).text.splitlines()
-    return 1000 * max(
-        float(line.split()[-1]) for line in lines if line.startswith("tolmach_event_loop_lag_seconds_max")
-    )
+    return 1000 * max(float(line.split()[-1]) for line in lines if line.startswith("tolmach_loop_lag_max_seconds"))
 
 
-async def _main() -> None:
-    options = ("--max-sessions", str(CALLS + 2 * ILL), "--offers-per-minute", "600", "--graph", GRAPH)
+async def _main(clients: int) -> None:
+    options = ("--max-sessions", str(CALLS + 2 * clients), "--offers-per-minute", "600")
     with serve("tolmach", core=SERVER_CORE, options=options) as server:
         come_first()
         load = Load(server)
-        print(f"{CALLS} echo calls, and {ILL} clients of a kind beside them; the server has a core to itself.\n")
+        print(f"{CALLS} echo calls, and {clients} of a kind beside them; the server has a core to itself.\n")
         print("| beside them | echo p50 ms | p95 | highest | not heard | loop lag ms | CPU | foreign |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|")
         first: Summary | None = None
         for name, ill in KINDS.items():
-            async with company(server, ill):
+            async with company(server, ill, clients):
                 step = await load.step(CALLS)
                 lag_ms = await _lag_ms(server)
             found = step.latency
@@ -175,9 +174,12 @@ async def _main() -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.live.company", description=__doc__)
+    parser.add_argument("--clients", type=int, default=ILL, help="that misbehave at a time")
+    args = parser.parse_args()
     os.sched_setaffinity(0, {1})
     with noise_noted():
-        asyncio.run(_main())
+        asyncio.run(_main(args.clients))
 
 
 if __name__ == "__main__":
