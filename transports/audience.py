@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tolmach.pipelines.errors import TolmachError
-from tolmach.transports.peer import OnPeer, Peer
+from tolmach.transports.peer import OnPeer, Peer, first_of
 from tolmach.transports.webrtc.outgoing.broadcast import Broadcast
 from tolmach.transports.webrtc.outgoing.sender import Sender
 
@@ -159,12 +159,7 @@ class Audience:
 
     async def _attend(self, peer: Peer) -> None:
         """Look after a listener until it is released; send it away if there is no room when it is connected."""
-        waiting = [asyncio.ensure_future(event.wait()) for event in (peer.connected, peer.closed)]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
+        await first_of(peer.connected, peer.closed)
         if not peer.closed.is_set():
             try:
                 self._seats.sit(peer)

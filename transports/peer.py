@@ -14,7 +14,7 @@ from tolmach.pipelines.frames import AudioFrame
 from tolmach.transports.webrtc.incoming.jitter import JitterSettings
 from tolmach.transports.webrtc.outgoing.sender import PacketSource
 
-__all__ = ["AudioInput", "OnMessage", "OnPeer", "Peer"]
+__all__ = ["AudioInput", "OnMessage", "OnPeer", "Peer", "first_of"]
 
 OnMessage = Callable[[Mapping[str, Any]], None]
 OnPeer = Callable[["Peer"], None]
@@ -116,3 +116,13 @@ class Peer(Protocol):
 
     async def round_trip_ms(self) -> float | None:
         """Round trip to the client, ms; None where it is not known."""
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait for any of some events, as of a peer that is connected or has closed. Cancelled by: who waits."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

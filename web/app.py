@@ -10,13 +10,14 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tolmach.pipelines.cli.main import distribution_version
 from tolmach.pipelines.frames import NS_PER_S
 from tolmach.transports.files.specs import Show
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
+from tolmach.web.bodies import Body, GraphChoice, PeerUpdate
 from tolmach.web.doors import install_doors
 from tolmach.web.errors import ApiError, AsciiJson, install_errors
 from tolmach.web.openapi import (
@@ -44,19 +45,6 @@ from tolmach.web.voices import Wanted
 __all__ = ["make_app"]
 
 STATIC = Path(__file__).parent / "static"
-ClientValue = str | int | float | bool | None
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class GraphChoice(_Body):
-    """Which graph, and with what."""
-
-    graph: str = Field(max_length=200)
-    params: dict[str, ClientValue] = Field(default_factory=dict, max_length=50)
-    settings: dict[str, ClientValue] = Field(default_factory=dict, max_length=50)
 
 
 class NewSession(GraphChoice):
@@ -73,7 +61,7 @@ class VoicesWanted(GraphChoice):
     graph: str = Field("", max_length=200)
 
 
-class SampleWanted(_Body):
+class SampleWanted(Body):
     """Whose sample is to be heard."""
 
     type: str = Field(max_length=100)
@@ -81,22 +69,6 @@ class SampleWanted(_Body):
     lang: str = Field(max_length=35)
     speaker: str | None = Field(None, max_length=64)
     variant: str | None = Field(None, max_length=32)
-
-
-class Candidate(_Body):
-    """``RTCIceCandidateInit`` as browsers write it."""
-
-    candidate: str = Field(max_length=1000)
-    sdpMid: str | None = Field(None, max_length=64)  # noqa: N815 -- the browser's name
-    sdpMLineIndex: int | None = Field(None, ge=0, le=100)  # noqa: N815
-    usernameFragment: str | None = Field(None, max_length=256)  # noqa: N815
-
-
-class SessionUpdate(_Body):
-    """Candidates that trickle in, or a later offer."""
-
-    candidates: list[Candidate] = Field(default_factory=list, max_length=64)
-    sdp: str | None = Field(None, max_length=MAX_SDP)
 
 
 def make_app(settings: ServerSettings, service: Service) -> FastAPI:
@@ -229,9 +201,8 @@ def _add_sessions(app: FastAPI) -> None:
         "/api/sessions/{session}",
         **described(None, 404, 409, 429, status=204, more={200: Renegotiated}, summary="Candidates, or a later offer"),
     )
-    async def update(body: SessionUpdate, request: Request, found: LiveSession, service: Services) -> Response:
-        if (body.sdp is None) == (not body.candidates):
-            raise ApiError(400, "bad-request", "give either candidates or an sdp")
+    async def update(body: PeerUpdate, request: Request, found: LiveSession, service: Services) -> Response:
+        body.require_one()
         connection = found.connection
         if connection is None:
             raise ApiError(409, "conflict", "the session has lost its connection; post an offer with resume")
@@ -240,8 +211,7 @@ def _add_sessions(app: FastAPI) -> None:
         if body.sdp is not None:
             service.count_offer(client_address(request.scope))
             return AsciiJson({"sdp": await connection.answer(body.sdp)})
-        for each in body.candidates:
-            await connection.add_candidate(each.candidate, mid=each.sdpMid, line=each.sdpMLineIndex)
+        await body.trickle_into(connection)
         return Response(status_code=204)
 
     @app.put(

@@ -23,7 +23,7 @@ from aiortc import (
 from aiortc.exceptions import InvalidStateError
 
 from tolmach.pipelines.frames import NS_PER_S
-from tolmach.transports.peer import OnMessage, OnPeer
+from tolmach.transports.peer import OnMessage, OnPeer, first_of
 from tolmach.transports.webrtc.aiortc_hooks import (
     PacedTrack,
     guard_data,
@@ -431,12 +431,7 @@ class Connection:
 
         Cancelled by: who waits; nothing is lost by it.
         """
-        waiting = [asyncio.ensure_future(event.wait()) for event in (self._flushed, self.closed)]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
+        await first_of(self._flushed, self.closed)
 
     def _append(self, text: str) -> None:
         self._unsent.append(text)

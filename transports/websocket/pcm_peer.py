@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tolmach.transports.peer import OnMessage, OnPeer
+from tolmach.transports.peer import OnMessage, OnPeer, first_of
 from tolmach.transports.webrtc.guards import Allowance
 from tolmach.transports.webrtc.outgoing.sender import OutgoingPacket, PacketReader, PacketSource, SenderClosed
 from tolmach.transports.websocket.pcm_receiver import PcmReceiver
@@ -264,12 +264,7 @@ class PcmPeer:
 
     async def flushed(self) -> None:
         """Wait until what was to be sent is on its way, or the connection is closed. Cancelled by: who waits."""
-        waiting = [asyncio.ensure_future(event.wait()) for event in (self._flushed, self.closed)]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
+        await first_of(self._flushed, self.closed)
 
     @property
     def unsent(self) -> int:

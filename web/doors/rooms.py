@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tolmach.transports.files.specs import Show
 from tolmach.transports.webrtc.signalling.ice_agent import ice_servers_json
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
+from tolmach.web.bodies import Body, GraphChoice, PeerUpdate
 from tolmach.web.errors import ApiError, AsciiJson
 from tolmach.web.openapi import Renegotiated, Transcript, described
 from tolmach.web.rooms.qr import link_to, qr_svg
@@ -35,42 +36,13 @@ __all__ = ["install"]
 PAGE = Path(__file__).parent.parent / "static" / "room.html"
 MAX_CODE = 64
 """Characters of a code that are looked at; ours have 22."""
-ClientValue = str | int | float | bool | None
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class NewRoom(_Body):
-    """Which graph, and with what."""
-
-    graph: str = Field(max_length=200)
-    params: dict[str, ClientValue] = Field(default_factory=dict, max_length=50)
-    settings: dict[str, ClientValue] = Field(default_factory=dict, max_length=50)
-
-
-class Arrival(_Body):
+class Arrival(Body):
     """An offer, of somebody who comes to a seat."""
 
     sdp: str = Field(max_length=MAX_SDP)
     take_over: bool = Field(False, description="Whether to take the place of who speaks there now.")
-
-
-class Candidate(_Body):
-    """``RTCIceCandidateInit`` as browsers write it."""
-
-    candidate: str = Field(max_length=1000)
-    sdpMid: str | None = Field(None, max_length=64)  # noqa: N815 -- the browser's name
-    sdpMLineIndex: int | None = Field(None, ge=0, le=100)  # noqa: N815
-    usernameFragment: str | None = Field(None, max_length=256)  # noqa: N815
-
-
-class PeerUpdate(_Body):
-    """Candidates that trickle in, or a later offer."""
-
-    candidates: list[Candidate] = Field(default_factory=list, max_length=64)
-    sdp: str | None = Field(None, max_length=MAX_SDP)
 
 
 class _Answer(BaseModel):
@@ -212,7 +184,7 @@ def _told(room: Room, seat: RoomSeat | None, settings: ServerSettings) -> dict[s
 
 def _add_rooms(app: FastAPI, settings: ServerSettings) -> None:
     @app.post("/api/rooms", **described(OpenedRoom, 404, 422, 429, status=201, summary="Open a room"))
-    async def create(body: NewRoom, request: Request, rooms: RoomsOf) -> Mapping[str, Any]:
+    async def create(body: GraphChoice, request: Request, rooms: RoomsOf) -> Mapping[str, Any]:
         address = client_address(request.scope)
         room = await rooms.open(address, Choice(body.graph, body.params, body.settings))
         return {"code": room.host_code, **_told(room, None, settings)}
@@ -251,14 +223,12 @@ def _add_peers(app: FastAPI) -> None:
         **described(None, 404, 429, status=204, more={200: Renegotiated}, summary="Candidates, or a later offer"),
     )
     async def update(body: PeerUpdate, peer: str, entry: EntryOf, rooms: RoomsOf) -> Response:
-        if (body.sdp is None) == (not body.candidates):
-            raise ApiError(400, "bad-request", "give either candidates or an sdp")
+        body.require_one()
         connection = entry.room.peer(entry.seat, peer)
         if body.sdp is not None:
             rooms.count_join(entry.room)
             return AsciiJson({"sdp": await connection.answer(body.sdp)})
-        for each in body.candidates:
-            await connection.add_candidate(each.candidate, mid=each.sdpMid, line=each.sdpMLineIndex)
+        await body.trickle_into(connection)
         return Response(status_code=204)
 
     @app.delete("/api/rooms/{room}/peers/{peer}", **described(None, 404, 429, status=204, summary="Leave a seat"))

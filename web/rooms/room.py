@@ -24,7 +24,7 @@ from typing import Any, Literal
 from tolmach.pipelines.bus import Message, NoticeMessage
 from tolmach.pipelines.graph import Graph
 from tolmach.transports.audience import AudienceFull, Seats
-from tolmach.transports.peer import Peer
+from tolmach.transports.peer import Peer, first_of
 from tolmach.transports.webrtc.connection import Connection
 from tolmach.transports.webrtc.session_line import Epoch, line_resource
 from tolmach.transports.webrtc.signalling.sdp import prepare_offer
@@ -256,7 +256,7 @@ class Room:
 
     async def _meet(self, seat: TalkSeat, connection: Peer, address: str) -> None:
         """Somebody means to speak: give them a place once they are there in fact, and let the graph play."""
-        await _first_of(connection.connected, connection.closed)
+        await first_of(connection.connected, connection.closed)
         if not connection.connected.is_set() or self.state == "ended":
             return
         try:
@@ -265,7 +265,7 @@ class Room:
         except ApiError as refused:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REFUSAL_S):
-                    await _first_of(connection.opened, connection.closed)
+                    await first_of(connection.opened, connection.closed)
             connection.hang_up(refused.message)
             return
         seat.address, seat.away_s = address, None
@@ -509,16 +509,6 @@ class Room:
         yield from self.line_snapshots()
         if self._run is not None:
             yield self._run.snapshot()
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Wait for any of them."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waiting:
-            each.cancel()
 
 
 async def _ended(run: Run, within_s: float) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from tolmach.pipelines.frames import NS_PER_MS, NS_PER_S
 from tolmach.pipelines.graph import Graph
 from tolmach.transports.audience import Audience, Seats
-from tolmach.transports.peer import Peer
+from tolmach.transports.peer import Peer, first_of
 from tolmach.transports.webrtc.connection import ConnectionSettings
 from tolmach.transports.webrtc.session_line import RESOURCE, Line
 from tolmach.transports.webrtc.signalling.sdp import prepare_offer
@@ -193,7 +193,7 @@ class Session:
 
     async def _meet(self, connection: Peer) -> None:
         """Note that somebody is there in fact: who posts offers and never connects holds no place for long."""
-        await _first_of(connection.connected, connection.closed)
+        await first_of(connection.connected, connection.closed)
         if not connection.connected.is_set() or self.proven or self.state == "ended":
             return
         refusal = self._on_connected(self)
@@ -201,7 +201,7 @@ class Session:
         if refusal is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REFUSAL_S):
-                    await _first_of(connection.opened, connection.closed)
+                    await first_of(connection.opened, connection.closed)
             self.begin_end(refusal, "refused")
 
     def require_alive(self) -> None:
@@ -290,7 +290,7 @@ class Session:
         """Nothing listens to this client any more: say why, as soon as it can be told."""
         connection = self.line.connection
         if connection is not None:
-            await _first_of(connection.opened, connection.closed)
+            await first_of(connection.opened, connection.closed)
         if not self._runs:  # else the client has chosen another graph meanwhile
             await self.end(run.text or "the graph has ended", "failed" if run.error is not None else "closed")
 
@@ -498,16 +498,6 @@ class Session:
         if self.dub.full and not was_full:
             log.info("session %s: the recording is full", self.short)
             self._narrator.tell_recording_full(self.dub.end_ns)
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Wait for any of them."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waiting:
-            each.cancel()
 
 
 async def _all_ended(runs: Sequence[Run], within_s: float) -> None:

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Request, WebSocket
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.datastructures import Headers, UploadFile
 from starlette.responses import Response
 from starlette.websockets import WebSocketDisconnect
 
 from tolmach.pipelines.errors import GraphError, ModelError
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP, SignallingError, prepare_offer
+from tolmach.web.bodies import Body
 from tolmach.web.client_secrets import DEFAULT_S, LONGEST_S, PREFIX, SHORTEST_S, ClientSecrets
 from tolmach.web.doors.openai.errors import OpenAiError, OpenAiErrorAnswer, request_id
 from tolmach.web.doors.openai.names import REALTIME_ALIASES, graph_named
@@ -54,18 +55,14 @@ MAX_PARTS = 8
 """Of a multipart form."""
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class ExpiresAfter(_Body):
+class ExpiresAfter(Body):
     """When a secret ends."""
 
     anchor: Literal["created_at"] = "created_at"
     seconds: int = Field(DEFAULT_S, ge=SHORTEST_S, le=LONGEST_S)
 
 
-class NewSecret(_Body):
+class NewSecret(Body):
     """What a secret is to open."""
 
     session: dict[str, Any] = Field(description='{"model": GRAPH, "audio": {"output": {"language": "ru"}}}')
