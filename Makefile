@@ -34,8 +34,8 @@ serve: $(STAMP)
 	$(BIN)/tolmach serve
 
 test: $(STAMP)
-	# Two at a time, but those in a browser: they hear and see live, and want the machine to themselves.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not browser"
+	# Two files at a time, but those in a browser: they hear and see live, and want the machine to themselves.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser"
 	$(BIN)/python -m pytest -m browser
 
 # PYTHONS="3.12 3.13" chooses; see the script.

@@ -139,6 +139,7 @@ class Metrics(Collector):
 
     Attributes:
         rooms: How many rooms are open; of the door that keeps them.
+        jobs: By kind of work that requests wait for, how much is in which state; of the doors that do it.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class Metrics(Collector):
         self._places = places
         self._listeners = listeners
         self.rooms: Callable[[], int] = lambda: 0
+        self.jobs: dict[str, Callable[[], Mapping[str, int]]] = {}
         self._hosts = hosts
         self._loop_lag_s = loop_lag_s
         self._ended = _Totals()
@@ -232,6 +234,11 @@ class Metrics(Collector):
             "tolmach_listeners", "Those who hear the sessions of others now.", value=self._listeners()
         )
         yield GaugeMetricFamily("tolmach_rooms", "Rooms that are open.", value=self.rooms())
+        jobs = GaugeMetricFamily("tolmach_jobs", "Files and texts that requests wait for.", labels=("kind", "state"))
+        for kind, states in self.jobs.items():
+            for state, count in states().items():
+                jobs.add_metric((kind, state), count)
+        yield jobs
         yield GaugeMetricFamily(
             "tolmach_loop_lag_max_seconds", "Greatest lateness of the last second.", value=self._loop_lag_s()
         )

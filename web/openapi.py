@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from tolmach.web.errors import AsciiJson
+from tolmach.web.sessions.transcript import Caption
 
 __all__ = [
+    "Answer",
     "Begun",
     "Config",
     "ErrorAnswer",
@@ -35,11 +37,13 @@ __all__ = [
 Scalar: TypeAlias = str | int | float | bool | None
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """Any answer; readers pass over fields that they do not know."""
+
     model_config = ConfigDict(extra="allow")
 
 
-class Problem(_Answer):
+class Problem(Answer):
     """What went wrong."""
 
     code: str = Field(description="For programs: one of docs/LIVE.md.")
@@ -47,19 +51,19 @@ class Problem(_Answer):
     retry_after_s: float | None = Field(description="When to try again, s; null where that would not help.")
 
 
-class ErrorAnswer(_Answer):
+class ErrorAnswer(Answer):
     """Any answer that is an error."""
 
     error: Problem
 
 
-class Health(_Answer):
+class Health(Answer):
     """The loop runs."""
 
     status: Literal["ok"]
 
 
-class Readiness(_Answer):
+class Readiness(Answer):
     """Whether sessions can begin."""
 
     status: Literal["loading", "ready", "failed"]
@@ -70,7 +74,7 @@ class Readiness(_Answer):
     failed: list[str]
 
 
-class IceServer(_Answer):
+class IceServer(Answer):
     """As ``RTCIceServer``."""
 
     urls: str | list[str]
@@ -78,7 +82,7 @@ class IceServer(_Answer):
     credential: str | None = None
 
 
-class ServerLimits(_Answer):
+class ServerLimits(Answer):
     """How full the server is, and how long things may take."""
 
     sessions: int
@@ -97,7 +101,7 @@ class Config(Readiness):
     doors: list[str]
 
 
-class Param(_Answer):
+class Param(Answer):
     """A param of a graph."""
 
     name: str
@@ -110,7 +114,7 @@ class Param(_Answer):
     locked: bool
 
 
-class Setting(_Answer):
+class Setting(Answer):
     """A setting that may be changed while the graph runs."""
 
     target: str
@@ -130,7 +134,7 @@ class Setting(_Answer):
     value: Any
 
 
-class Licence(_Answer):
+class Licence(Answer):
     """Terms of what an element loads."""
 
     element: str
@@ -138,7 +142,7 @@ class Licence(_Answer):
     text: str
 
 
-class Missing(_Answer):
+class Missing(Answer):
     """A model that is not on the server's disk."""
 
     what: str
@@ -147,7 +151,7 @@ class Missing(_Answer):
     elements: list[str]
 
 
-class Seat(_Answer):
+class Seat(Answer):
     """A place of a room."""
 
     seat: str
@@ -157,7 +161,7 @@ class Seat(_Answer):
     reads: bool
 
 
-class GraphInfo(_Answer):
+class GraphInfo(Answer):
     """A live graph."""
 
     name: str
@@ -176,7 +180,7 @@ class GraphInfo(_Answer):
     diagnostics_text: str
 
 
-class GraphList(_Answer):
+class GraphList(Answer):
     """All live graphs."""
 
     default: str | None
@@ -184,7 +188,7 @@ class GraphList(_Answer):
     graphs: list[GraphInfo]
 
 
-class VoiceInfo(_Answer):
+class VoiceInfo(Answer):
     """A voice in a language."""
 
     type: str
@@ -201,7 +205,7 @@ class VoiceInfo(_Answer):
     where: str
 
 
-class ChosenVoice(_Answer):
+class ChosenVoice(Answer):
     """What an element of a graph would speak with."""
 
     element: str
@@ -212,14 +216,14 @@ class ChosenVoice(_Answer):
     speaker: str | None
 
 
-class VoiceList(_Answer):
+class VoiceList(Answer):
     """The voices this server knows, and those of the graph that was asked about."""
 
     voices: list[VoiceInfo]
     chosen: list[ChosenVoice]
 
 
-class Begun(_Answer):
+class Begun(Answer):
     """A session, and the answer to its offer."""
 
     session: str = Field(description="Its id: who knows it may use the session.")
@@ -227,13 +231,13 @@ class Begun(_Answer):
     resumed: bool
 
 
-class Renegotiated(_Answer):
+class Renegotiated(Answer):
     """The answer to a later offer."""
 
     sdp: str
 
 
-class Chosen(_Answer):
+class Chosen(Answer):
     """What was asked for."""
 
     graph: str
@@ -241,36 +245,13 @@ class Chosen(_Answer):
     settings: dict[str, Any]
 
 
-class Switched(_Answer):
+class Switched(Answer):
     """A switch has begun; messages of the data channel say how it goes on."""
 
     switch: Chosen
 
 
-class CaptionInfo(_Answer):
-    """A part of what an engine made of an utterance; times are media time of the session, ms."""
-
-    utterance: int
-    start_ms: int
-    end_ms: int
-    source_lang: str
-    target_lang: str
-    text: str
-    final: bool
-    rejected: str | None
-    logprob: float | None
-    engine: str
-    part: int
-    more: bool
-    speculative: bool
-    source_text: str | None
-    language_confidence: float | None
-    language_kept: bool
-    unspoken: bool
-    speaker: str
-
-
-class SessionState(_Answer):
+class SessionState(Answer):
     """A session."""
 
     session: str
@@ -279,17 +260,17 @@ class SessionState(_Answer):
     started_s: float
     position_ms: int
     recorded_until_ms: int | None
-    captions: list[CaptionInfo]
+    captions: list[Caption]
     graph: str | None
     params: dict[str, Any]
     settings: dict[str, Any]
 
 
-class Transcript(_Answer):
+class Transcript(Answer):
     """All captions of a session."""
 
     v: Literal[1]
-    captions: list[CaptionInfo]
+    captions: list[Caption]
 
 
 _WHEN = {

@@ -290,6 +290,8 @@ class _Visitor(H11Protocol):
 
     def _look(self) -> None:
         """What is waited for now; the time for it runs from when that began, however much trickles in."""
+        if self.socket is not None:
+            return  # it has its own limits, and no request that could be late
         state = self.conn.their_state
         if state is h11.IDLE and self.timeout_keep_alive_task is None:  # else uvicorn's own time runs
             self._set("headers")

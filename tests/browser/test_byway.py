@@ -1,4 +1,4 @@
-"""Where no UDP gets through, the page goes over a WebSocket by itself, says so, and the session is the same."""
+"""Where no UDP gets through, the pages go over a WebSocket by themselves, say so, and all is the same."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Route
 
 from tests.browser.conftest import OpenPage
+from tests.browser.rooms import link_of, offered, open_room
 from tests.browser.sound import audible_s, microphone, phrase, silence
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.models]
@@ -62,3 +63,33 @@ def test_without_that_door_the_page_says_what_is_in_the_way(open_page: OpenPage,
     tolmach.page.get_by_role("button", name="Start").click()
     tolmach.until("document.getElementById('notices').innerText.includes('may block UDP')", 30)
     assert tolmach.say("tolmach.state") == "idle"
+
+
+def test_a_room_without_udp_is_spoken_in_heard_read_and_come_back_to(
+    open_page: OpenPage, address: str, graphs: Path, root: Path
+):
+    with offered(graphs, root, "phrasebook-lecture"):
+        host = open_page(address, say=("en", [STATION] * 4), arguments=[NO_UDP])
+        open_room(host, "phrasebook-lecture")
+        phone = open_page(link_of(host, "ru"), allowed=False, arguments=[NO_UDP])
+        for person, name in ((phone, "Listen"), (host, "Speak")):
+            person.until("!document.getElementById('start').disabled")
+            person.page.get_by_role("button", name=name, exact=True).click()
+            person.until("tolmach.state === 'live' && tolmach.socket", 30)
+            assert "goes over a WebSocket" in person.page.locator("#notices").inner_text()
+        phone.listen()
+        assert phone.say("tolmach.source") is None
+        assert phone.wait_for_captions(1, 60)[0]["text"] == TEXTS[0]
+        phone.until("heard.some((h) => h.rms > 0.01)", 30)
+        host.until("document.querySelector('#seats li[data-seat=\"ru\"] .people').innerText === '1 listener'")
+
+        for person in (phone, host):
+            person.page.evaluate("() => { window.former = tolmach.socket; tolmach.socket.close(); }")
+            person.until("tolmach.state === 'live' && tolmach.socket !== former", 30)
+        before = len(phone.captions())
+        phone.wait_for_captions(before + 1, 60)
+
+        host.page.on("dialog", lambda dialog: dialog.accept())
+        host.page.get_by_role("button", name="End the room for everybody").click()
+        phone.until("document.getElementById('status').innerText === 'The room has ended'")
+        assert host.complaints == phone.complaints == []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.browser.chrome import Tolmach
 from tests.browser.conftest import OpenPage
+from tests.browser.rooms import link_of, offered, open_room
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.models]
 
 STATION = 5
 PHONE = {"width": 390, "height": 760}
@@ -18,26 +19,8 @@ PHONE = {"width": 390, "height": 760}
 @pytest.fixture(params=["phrasebook-lecture"])
 def graph(request: pytest.FixtureRequest, graphs: Path, root: Path) -> Iterator[str]:
     """A graph for a room, while the test runs; the server notices."""
-    path = graphs / f"{request.param}.yaml"
-    shutil.copy(root / "config" / path.name, path)
-    yield request.param
-    path.unlink()
-
-
-def open_room(host: Tolmach, graph: str) -> None:
-    """Open a room from the main page, and wait until its own page is there."""
-    host.until(f"[...document.getElementById('graph').options].some((o) => o.value === '{graph}')")
-    host.page.locator("#graph").select_option(graph)
-    host.page.get_by_role("button", name="Open a room").click()
-    host.page.wait_for_url("**/room#*")
-    host.until("document.querySelectorAll('#seats li').length > 0 && tolmach.seat !== null")
-
-
-def link_of(host: Tolmach, seat: str) -> str:
-    """The link of a seat, as the host may send it to somebody."""
-    link = host.page.locator(f'#seats li[data-seat="{seat}"] a').get_attribute("href")
-    assert link is not None
-    return link
+    with offered(graphs, root, request.param):
+        yield request.param
 
 
 def test_one_speaks_and_a_telephone_listens(open_page: OpenPage, address: str, graph: str):

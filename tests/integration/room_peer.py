@@ -51,7 +51,7 @@ class RoomPeer(Peer):
         return self
 
     async def until(self, kind: str, wanted: Callable[[Mapping[str, Any]], bool] = lambda m: True) -> Mapping[str, Any]:
-        """The next message of this kind that is wanted, within 30 s; others are passed over."""
+        """The next message of this kind that is wanted, within a minute; others are passed over."""
         async with asyncio.timeout(60):
             while True:
                 message = await self.said.get()

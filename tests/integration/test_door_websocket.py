@@ -24,9 +24,9 @@ from tests.integration.served_socket import Listening, listening
 from tests.integration.test_server import spoken
 from tests.integration.webrtc_peer import babble
 from tests.until import until
-from tolmach.web.doors import websocket as door
+from tolmach.web.doors.websocket import exchange as door
 
-PATH = door.PATH
+PATH = "/ws/translate"
 MODE = json.dumps({"mode": "auto", "graph": "echo"})
 
 

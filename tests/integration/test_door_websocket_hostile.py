@@ -17,8 +17,8 @@ from websockets.exceptions import WebSocketException
 
 from tests.integration.served_socket import listening
 from tests.until import until
-from tolmach.web.doors import websocket as door
 from tolmach.web.doors.websocket import PATH
+from tolmach.web.doors.websocket import exchange as door
 
 CONNECTIONS, MESSAGES = 48, 60
 HELLOS: tuple[dict[str, object], ...] = (

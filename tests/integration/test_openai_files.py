@@ -306,8 +306,15 @@ async def test_many_at_once_are_done_in_turn_and_too_many_refused(
         listening(tmp_path) as server,
         openai.AsyncOpenAI(api_key="none", base_url=f"{server.http}/v1", max_retries=0) as client,
     ):
+        figures = server.service.metrics.jobs["recordings"]
+        assert figures() == {"working": 0, "waiting": 0}
         asked = [client.audio.translations.create(model="phrasebook-live", file=clip) for _ in range(4)]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+        answering = asyncio.gather(*asked, return_exceptions=True)
+        await until(lambda: figures() == {"working": 1, "waiting": 1})
+        shown = server.service.metrics.render()[0].decode()
+        assert 'tolmach_jobs{kind="recordings",state="waiting"} 1.0' in shown
+        answers = await answering
+        assert figures() == {"working": 0, "waiting": 0}
     refused = [each for each in answers if isinstance(each, openai.RateLimitError)]
     assert len(refused) == 2
     assert refused[0].response.headers["retry-after"] == "5"
@@ -328,7 +335,11 @@ async def test_the_end_of_the_server_waits_for_them_and_then_cuts_them(served: L
     assert not children()
 
 
-async def test_models_are_the_graphs(client: openai.AsyncOpenAI) -> None:
+async def test_models_are_the_graphs_that_are_not_for_a_room(
+    served: Listening, client: openai.AsyncOpenAI, root: Path, tmp_path: Path
+) -> None:
+    shutil.copy(root / "config" / "phrasebook-lecture.yaml", tmp_path)
+    await until(lambda: any(live.for_room for live in served.service.catalogue.graphs()))
     models = {model.id: model async for model in client.models.list()}
     assert set(models) == {"echo", "phrasebook-live"}
     one = await client.models.retrieve("phrasebook-live")

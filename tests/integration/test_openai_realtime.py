@@ -217,7 +217,9 @@ async def test_who_comes_too_often_is_told_when_to_come_again(root: Path) -> Non
     assert (heard.error["type"], heard.error["code"]) == ("requests", "rate_limit_exceeded")
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1013
-    assert re.search(r"try again in (59|60) s", closed.value.rcvd.reason)
+    told = re.search(r"try again in (\d+) s", closed.value.rcvd.reason)
+    assert told is not None
+    assert 30 < int(told[1]) <= 60, "one a minute; the first was some seconds ago on a busy machine"
 
 
 async def test_who_connects_first_and_speaks_last_is_told_that_the_places_are_taken(root: Path) -> None:

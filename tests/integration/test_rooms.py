@@ -14,6 +14,7 @@ from tests.integration.room_peer import RoomPeer, bearer, code_of, open_room, to
 from tests.integration.served_peer import Client, server
 from tests.integration.test_server import spoken
 from tests.until import until as soon
+from tolmach.web.rooms import room as of_rooms
 from tolmach.web.rooms.rooms import Rooms
 
 TOKEN = "a-token-that-is-long"  # noqa: S105 -- of this test
@@ -95,15 +96,32 @@ async def test_a_speaker_who_vanished_is_back_at_once_and_media_time_has_gone_on
         listener = await RoomPeer(client, room, "near").sit()
         await until(lambda: round(listener.loudest_hz(), -2) == 400)
         line = rooms_of(client)._live[room["room"]].seats["speaker"].line
-        before_ns = line.position_ns
+        before_ns, vanished_s = line.position_ns, asyncio.get_running_loop().time()
         await speaker.vanish()
         await until(lambda: line.connection is None)
         refused = await client.http.post("/api/rooms", json={"graph": "radio"})
         assert refused.json()["error"]["code"] == "busy", "the speaker's place is kept"
+        away_s = asyncio.get_running_loop().time() - vanished_s
         again = await RoomPeer(client, room, "speaker", tone(1000, 60)).sit()
         await until(lambda: round(listener.loudest_hz(), -2) == 1000)
-        assert line.position_ns > before_ns + 3e9
+        assert line.position_ns - before_ns > 0.9e9 * away_s, "their silence counts"
         assert not again.opening["people"]["far"]
+
+
+async def test_who_came_while_a_speaker_passed_through_is_told_that_they_have_gone(
+    graphs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with server(graphs) as client:
+        room = await open_room(client, "radio")
+        early = await RoomPeer(client, room, "far").sit()
+        monkeypatch.setattr(of_rooms, "BEAT_S", 6.0)  # all of it between two beats
+        await asyncio.sleep(1.5)  # the beat of before
+        speaker = await RoomPeer(client, room, "speaker", tone(400, 60)).sit()
+        late = await RoomPeer(client, room, "near").sit()
+        assert late.opening["people"] == {"speaker": 1}
+        await speaker.leave()
+        for peer in (late, early):
+            await peer.until("people", lambda m: m["people"] == {"speaker": 0})
 
 
 async def test_many_listen_late_ones_too_and_each_is_told_who_speaks(graphs: Path) -> None:

@@ -349,10 +349,13 @@ def frame(opcode: int, body: bytes = b"", *, fin: bool = True) -> bytes:
 TEXT, BINARY, PING = 1, 2, 9
 
 
-async def talk(inside: House, path: str) -> Stream:
-    """A WebSocket that is open."""
-    reader, writer = await inside.knock(HANDSHAKE.format(path=path))
+async def talk(inside: House, path: str, *, asked: bool = False) -> Stream:
+    """A WebSocket that is open; on a connection that has asked for something else before, if told so."""
+    reader, writer = await inside.knock(GET * asked)
     async with asyncio.timeout(5):
+        if asked:
+            await reader.readuntil(b'{"shown":"yes"}')
+        writer.write(HANDSHAKE.format(path=path).encode())
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     return reader, writer
 
@@ -420,6 +423,17 @@ async def test_many_small_messages_are_read_as_they_are_taken() -> None:
             head = await reader.readexactly(2)
             assert await reader.readexactly(head[1]) == b"20001", "none is lost"
     assert inside.app.state.most_waiting < 1000, "a read of the socket holds far more"
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["a new connection", "one that has asked before"])
+async def test_a_websocket_is_no_request_that_is_late(asked: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async with house(headers_s=0.3, body_s=0.3) as inside:
+        reader, writer = await talk(inside, "chat", asked=asked)
+        await asyncio.sleep(1.0)
+        writer.write(frame(TEXT, b"hello"))
+        async with asyncio.timeout(5):
+            assert (await reader.readexactly(3))[2:] == b"1"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_client_is_not_cut_while_we_do_not_read_it() -> None:

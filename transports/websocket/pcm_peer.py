@@ -58,7 +58,7 @@ class PcmPeer:
     """A :class:`~tolmach.transports.peer.Peer` over a WebSocket; a base class.
 
     It takes one of the server's places with the first audio it sends. Until then it waits beside them and makes way for
-    others, as who has posted an offer and is not connected yet.
+    others, as who has posted an offer and is not connected yet. Who only listens has its place from the begin.
 
     Make it inside a running event loop, let it join a session, :meth:`begin`, :meth:`close` it in any case. Of a
     subclass are asked :meth:`play`, :meth:`tell` and, where the protocol has them, :meth:`last_words`.
@@ -67,6 +67,7 @@ class PcmPeer:
         socket: Accepted already.
         paced: Whether what it hears comes in real time; see ``Sender.stream``.
         idle_s: When who sends no audio at all is hung up on, s; None for never.
+        speaks: Whether it sends audio; else what it sends is refused.
 
     Attributes:
         receiver: What it says.
@@ -74,9 +75,10 @@ class PcmPeer:
         close_code: What the WebSocket is closed with (RFC 6455, 7.4.1), 1000 unless a subclass sets another.
     """
 
-    def __init__(self, socket: Socket, *, paced: bool = True, idle_s: float | None = None) -> None:
+    def __init__(self, socket: Socket, *, paced: bool = True, idle_s: float | None = None, speaks: bool = True) -> None:
         self.receiver = PcmReceiver()
-        self.connected = self.receiver.begun
+        self.speaks = speaks
+        self.connected = self.receiver.begun if speaks else asyncio.Event()
         self.plays_on_time = paced
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
@@ -86,7 +88,7 @@ class PcmPeer:
         self.close_code = 1000
         self._socket = socket
         self._paced = paced
-        self._idle_s = idle_s
+        self._idle_s = idle_s if speaks else None
         self._gone = False
         self._sender: PacketSource | None = None
         self._packets: PacketReader | None = None
@@ -143,6 +145,8 @@ class PcmPeer:
         ]
         if self._idle_s is not None:
             self._tasks.append(asyncio.create_task(self._watch(self._idle_s), name="pcm-watch"))
+        if not self.speaks:
+            self.connected.set()
         self.opened.set()
         if self._on_open is not None:
             self._on_open(self)

@@ -14,14 +14,15 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tolmach.transports.files.specs import Show
 from tolmach.transports.webrtc.signalling.ice_agent import ice_servers_json
 from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
 from tolmach.web.bodies import Body, GraphChoice, PeerUpdate
-from tolmach.web.errors import ApiError, AsciiJson
-from tolmach.web.openapi import Renegotiated, Transcript, described
+from tolmach.web.errors import AsciiJson
+from tolmach.web.openapi import Answer, Renegotiated, Transcript, described
+from tolmach.web.rooms.entry import Entry
 from tolmach.web.rooms.qr import link_to, qr_svg
 from tolmach.web.rooms.room import Room
 from tolmach.web.rooms.rooms import Rooms
@@ -34,8 +35,6 @@ from tolmach.web.settings import ServerSettings
 __all__ = ["install"]
 
 PAGE = Path(__file__).parent.parent / "static" / "room.html"
-MAX_CODE = 64
-"""Characters of a code that are looked at; ours have 22."""
 
 
 class Arrival(Body):
@@ -45,11 +44,7 @@ class Arrival(Body):
     take_over: bool = Field(False, description="Whether to take the place of who speaks there now.")
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-
-class SeatInfo(_Answer):
+class SeatInfo(Answer):
     """A seat."""
 
     seat: str
@@ -61,7 +56,7 @@ class SeatInfo(_Answer):
     code: str | None = Field(None, description="What lets people come to it; for the host only.")
 
 
-class RoomInfo(_Answer):
+class RoomInfo(Answer):
     """A room, as the host sees it, or somebody at one of its seats."""
 
     room: str
@@ -76,6 +71,7 @@ class RoomInfo(_Answer):
     speakers: list[SeatInfo]
     ice_servers: list[dict[str, Any]]
     resume_s: float = Field(description="How long a speaker's place is kept for them when the connection is lost, s.")
+    websocket: bool = Field(description="Whether people may come over a WebSocket too, where no UDP gets through.")
 
 
 class OpenedRoom(RoomInfo):
@@ -84,49 +80,12 @@ class OpenedRoom(RoomInfo):
     code: str
 
 
-class Arrived(_Answer):
+class Arrived(Answer):
     """Somebody's connection, and the answer to their offer."""
 
     peer: str = Field(description="Its id, for candidates and later offers.")
     seat: str
     sdp: str
-
-
-class Entry:
-    """Who has come with which code.
-
-    Attributes:
-        room: The room.
-        seat: The seat whose code it is; None for the host.
-    """
-
-    def __init__(self, room: Room, seat: RoomSeat | None) -> None:
-        self.room = room
-        self.seat = seat
-
-    def seat_named(self, name: str | None) -> RoomSeat:
-        """The seat of the code, or the one that the host names.
-
-        Raises:
-            ApiError: 400 if the host names none, 403 for another one, 404 if there is none of that name.
-        """
-        if self.seat is not None:
-            if name not in (None, self.seat.plan.name):
-                raise ApiError(403, "forbidden-seat", "this code is for another seat")
-            return self.seat
-        if name is None:
-            raise ApiError(400, "bad-request", "say which seat (?seat=NAME)")
-        try:
-            return self.room.seats[name]
-        except KeyError:
-            raise ApiError(
-                404, "not-found", f"the room has no such seat; it has {', '.join(self.room.seats)}"
-            ) from None
-
-    def require_host(self) -> None:
-        """Ask whether it is the host. Raises ApiError 403."""
-        if self.seat is not None:
-            raise ApiError(403, "forbidden-seat", "only who has opened the room may do that")
 
 
 async def _rooms(request: Request) -> Rooms:
@@ -141,17 +100,9 @@ async def _entry(
     authorization: Annotated[str, Header(max_length=256)] = "",
 ) -> Entry:
     """Who asks: the host of the room that the path names, or somebody with the code of a seat."""
-    found = rooms.find(room)
     scheme, _, code = authorization.partition(" ")
-    code = code.strip()[:MAX_CODE] if scheme.lower() == "bearer" else ""
-    if found.is_host(code):
-        return Entry(found, None)
-    seat = found.seat_of(code)
-    if seat is None:
-        service: Service = request.app.state.service
-        service.count_offer(client_address(request.scope))  # guessing is as dear as calling
-        raise ApiError(401, "unauthorised", "the code of the link is missing or wrong")
-    return Entry(found, seat)
+    shown = code.strip() if scheme.lower() == "bearer" else ""
+    return rooms.enter(room, shown, client_address(request.scope))
 
 
 RoomsOf = Annotated[Rooms, Depends(_rooms)]
@@ -179,7 +130,8 @@ def _add_page(app: FastAPI) -> None:
 
 def _told(room: Room, seat: RoomSeat | None, settings: ServerSettings) -> dict[str, Any]:
     servers = ice_servers_json(settings.ice().ice_servers)
-    return {**room.as_json(seat), "ice_servers": servers, "resume_s": settings.resume_s}
+    websocket = "websocket" not in settings.without
+    return {**room.as_json(seat), "ice_servers": servers, "resume_s": settings.resume_s, "websocket": websocket}
 
 
 def _add_rooms(app: FastAPI, settings: ServerSettings) -> None:

@@ -16,7 +16,7 @@ import contextlib
 import hmac
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -35,6 +35,7 @@ from tolmach.web.rooms.seat import AudienceSeat, RoomSeat, TalkSeat, new_code
 from tolmach.web.sessions.run import Choice, Run
 from tolmach.web.sessions.session import LAST_WORDS_S, PAUSE_S, REFUSAL_S, Terms
 from tolmach.web.sessions.transcript import Numbers, RunNumbers
+from tolmach.web.tasks import Tasks
 
 __all__ = ["Room", "RoomState", "RoomTerms"]
 
@@ -118,8 +119,8 @@ class Room:
         self._live_s: float | None = None
         self._finishing = False
         self._ending: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._spawn(self._watch(), "watch")
+        self._tasks = Tasks(f"room {self.short}")
+        self._tasks.spawn(self._watch(), "watch")
 
     def _seat(self, name: str) -> RoomSeat:
         plan = self._plan.seats[name]
@@ -197,11 +198,44 @@ class Room:
             assert isinstance(seat, AudienceSeat)  # noqa: S101 -- there is no third kind
             return await self._answer_listener(seat, address, prepared)
 
-    async def _answer_speaker(self, seat: TalkSeat, address: str, offer: Any, take_over: bool) -> tuple[str, str]:
+    def sit(self, seat: RoomSeat, address: str, peer: Peer, *, take_over: bool = False) -> None:
+        """Let somebody come to a seat whose protocol has no offer to answer, as over a WebSocket.
+
+        Args:
+            seat: Of this room.
+            address: Whose it is, for limits.
+            peer: Their connection; if this fails, whoever made it closes it.
+            take_over: Whether they take the place of who is there.
+
+        Raises:
+            ApiError: 409 if the room has ended or somebody is at the seat, 503 if there is no place.
+        """
+        self.require_alive()
+        if isinstance(seat, TalkSeat):
+            self._require_seat(seat, address, take_over)
+            peer.listen(partial(self._said, seat))
+            self._make_way(seat)
+            seat.line.seat(peer)
+            self._tasks.spawn(self._meet(seat, peer, address), "meet")
+        else:
+            assert isinstance(seat, AudienceSeat)  # noqa: S101 -- there is no third kind
+            try:
+                seat.audience.seat(peer, address)
+            except AudienceFull as full:
+                raise ApiError(503, "busy", str(full), 15) from full
+
+    def _require_seat(self, seat: TalkSeat, address: str, take_over: bool) -> None:
         if seat.people and not take_over:
             raise ApiError(409, "conflict", f"{SAME_SEAT}; take_over takes their place")
         if not self._holds_place(seat):
             self._terms.require_place(address)
+
+    def _make_way(self, seat: TalkSeat) -> None:
+        if seat.peer is not None:
+            seat.peer.hang_up(TAKEN_OVER)
+
+    async def _answer_speaker(self, seat: TalkSeat, address: str, offer: Any, take_over: bool) -> tuple[str, str]:
+        self._require_seat(seat, address, take_over)
         connection = seat.line.prepare(self._terms.session.connection)
         connection.listen(partial(self._said, seat))
         try:
@@ -210,11 +244,9 @@ class Room:
         except BaseException:
             connection.hang_up("the offer could not be used")
             raise
-        former = seat.peer
-        if former is not None:
-            former.hang_up(TAKEN_OVER)
+        self._make_way(seat)
         seat.line.attach(connection)
-        self._spawn(self._meet(seat, connection, address), "meet")
+        self._tasks.spawn(self._meet(seat, connection, address), "meet")
         return self._note(seat, connection), answer
 
     async def _answer_listener(self, seat: AudienceSeat, address: str, offer: Any) -> tuple[str, str]:
@@ -270,6 +302,7 @@ class Room:
             return
         seat.address, seat.away_s = address, None
         self._active_s = time.monotonic()
+        self._tell_people()
         if self._run is None and not self._finishing:
             self._play()
 
@@ -344,6 +377,7 @@ class Room:
         people = {each: other.people for each, other in self.seats.items() if seat.plan.speaks or other.plan.speaks}
         told = {"room": self.id, **seat.plan.as_json(), "people": people, **self.choice.as_json()}
         peer.tell("room", told)
+        self._tell_people()  # now: who comes and goes between two beats would else stay in what this peer was told
         run = self._run
         if run is not None:
             peer.tell("graph", {"state": run.state, "text": run.text, **run.choice.as_json()})
@@ -351,7 +385,7 @@ class Room:
             seat.replay(peer)
         elif isinstance(seat, TalkSeat):
             seat.told_echo = "unknown"
-            self._spawn(seat.narrator.replay(peer), "replay")
+            self._tasks.spawn(seat.narrator.replay(peer), "replay")
 
     def _said(self, seat: TalkSeat, message: Mapping[str, Any]) -> None:
         if message["type"] == "clear":
@@ -455,21 +489,7 @@ class Room:
         await asyncio.gather(*(connection.close(reason) for _, connection in self._peers.values()))
         if run is not None:
             await run.ended()
-        others = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        if others:
-            await asyncio.wait(others)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(coroutine, name=f"room-{self.short}-{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("room %s: a task failed", self.short, exc_info=error)
+        await self._tasks.cancel()
 
     # State --------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from tolmach.transports.audience import Seats
 from tolmach.web.catalogue.seats import SeatPlan
 from tolmach.web.errors import ApiError
 from tolmach.web.metrics import Snapshot
+from tolmach.web.rooms.entry import Entry
 from tolmach.web.rooms.room import Room, RoomTerms
 from tolmach.web.security import OfferLimiter
 from tolmach.web.service import Service
@@ -23,6 +24,9 @@ from tolmach.web.sessions.run import Choice
 __all__ = ["Rooms"]
 
 log = logging.getLogger(__name__)
+
+MAX_CODE = 64
+"""Characters of a code that are looked at; ours have 22."""
 
 
 class Rooms:
@@ -72,6 +76,27 @@ class Rooms:
         self._live[room.id] = room
         log.info("room %s is open: %s", room.short, choice.graph)
         return room
+
+    def enter(self, room_id: str, code: str, address: str) -> Entry:
+        """What a code is good for in a room.
+
+        Args:
+            room_id: The room's.
+            code: What was shown; "" for none.
+            address: Whose it is: guessing is as dear as calling.
+
+        Raises:
+            ApiError: 404 if there is no such room, 401 if the code is none of its.
+        """
+        room = self.find(room_id)
+        code = code[:MAX_CODE]
+        if room.is_host(code):
+            return Entry(room, None)
+        seat = room.seat_of(code)
+        if seat is None:
+            self._service.count_offer(address)
+            raise ApiError(401, "unauthorised", "the code of the link is missing or wrong")
+        return Entry(room, seat)
 
     def count_join(self, room: Room) -> None:
         """Count somebody who comes in. Raises ApiError 429 when they come too fast."""

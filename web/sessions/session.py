@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from tolmach.web.sessions.dub import Dub
 from tolmach.web.sessions.narrator import Narrator
 from tolmach.web.sessions.run import Choice, Run
 from tolmach.web.sessions.transcript import Numbers, Transcript
+from tolmach.web.tasks import Tasks
 
 __all__ = ["Session", "SessionState", "Terms"]
 
@@ -127,12 +128,12 @@ class Session:
         self._resumed = False
         self._calls = 0
         self._ever_opened = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(f"session {self.short}")
         self._away: asyncio.TimerHandle | None = None
         self._born_s = time.monotonic()
         self._round_trip_ms: float | None = None
         self._told_echo = "unknown"  # to the client of now
-        self._spawn(self._watch(), "watch")
+        self._tasks.spawn(self._watch(), "watch")
 
     # Signalling ---------------------------------------------------------------------------------------------------
 
@@ -189,7 +190,7 @@ class Session:
         self._calls += 1
         self.state = "live"
         if not self.proven:
-            self._spawn(self._meet(peer), "meet")
+            self._tasks.spawn(self._meet(peer), "meet")
 
     async def _meet(self, connection: Peer) -> None:
         """Note that somebody is there in fact: who posts offers and never connects holds no place for long."""
@@ -284,7 +285,7 @@ class Session:
         if run.state != "ended":
             self._tell_run(run)
         if run.over and not self._runs and self.line.connection is not None and not self._finishing:
-            self._spawn(self._give_up(run), "give-up")
+            self._tasks.spawn(self._give_up(run), "give-up")
 
     async def _give_up(self, run: Run) -> None:
         """Nothing listens to this client any more: say why, as soon as it can be told."""
@@ -305,7 +306,7 @@ class Session:
         self._ever_opened = True
         self._told_echo = "unknown"
         self._narrator.greet(self.id, self._choice, resumed=self._resumed)
-        self._spawn(self._narrator.replay(connection), "replay")
+        self._tasks.spawn(self._narrator.replay(connection), "replay")
         if self._runs:
             self._tell_run(self._runs[-1])
 
@@ -319,7 +320,7 @@ class Session:
         log.info("session %s: %s", self.short, connection.close_reason)
         self._narrator.speaking = False
         if connection.said_goodbye or not (self._ever_opened or self.awaited):
-            self._spawn(self._last_words(connection.close_reason, self._calls), "last-words")
+            self._tasks.spawn(self._last_words(connection.close_reason, self._calls), "last-words")
         else:
             self._wait_for_client()
 
@@ -436,21 +437,7 @@ class Session:
         await self.line.close(reason)
         for run in runs:
             await run.ended()
-        others = list(self._tasks)
-        for task in others:
-            task.cancel()
-        if others:
-            await asyncio.wait(others)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(coroutine, name=f"session-{self.short}-{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("session %s: a task failed", self.short, exc_info=error)
+        await self._tasks.cancel()
 
     # State --------------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ import { makeTabs } from "./tabs.js";
 import { Timeline, guessesInWords } from "./timeline.js";
 import { askToken } from "./token.js";
 import { Voices } from "./voices.js";
+import { BYWAY } from "./ways.js";
 import { milliseconds, named, sentence } from "./words.js";
 
 const api = new Api((wrong) => askToken($("token-dialog"), wrong));
@@ -285,12 +286,7 @@ call.addEventListener("ended", ({ detail }) => {
 });
 call.addEventListener("byway", ({ detail }) => {
   if (!detail) return notices.dismiss("byway");
-  notices.keep(
-    "remark",
-    "No UDP gets through to the server from this network, so sound goes over a WebSocket. It may come a little later, and " +
-      "stutter where the network loses packets.",
-    "byway",
-  );
+  notices.keep("remark", BYWAY, "byway");
 });
 call.addEventListener("remote", async ({ detail }) => {
   if (await player.play(detail)) return;

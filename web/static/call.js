@@ -2,24 +2,14 @@
 
 import { ApiError } from "./api.js";
 import { PASSING, Trouble } from "./errors.js";
-import { Peer } from "./peer.js";
+import { Peer, RESTART_MS } from "./peer.js";
 import { SocketPeer } from "./socketpeer.js";
+import { Ways, meet } from "./ways.js";
 import { sentence } from "./words.js";
 
 /** The server keeps a session that lost its connection this long, ms. */
 const RESUME_MS = 30_000;
-const ICE_RESTART_MS = 4000;
-const CONNECT_MS = 10_000;
-/** Where there is another way, UDP is given less time: it connects in two seconds or, mostly, not at all. */
-const UDP_MS = 6000;
 const AGAIN_MS = 1000;
-
-const UNREACHED =
-  "The server answers, but sound does not get through to it. A firewall may block UDP between you and the server; " +
-  "its operator can set up a TURN server.";
-
-/** Nothing was heard of the server over UDP. */
-class Unreached extends Trouble {}
 
 /**
  * States: `idle` → `starting` → `live` ⇄ `reconnecting` → `ended` (or back to `idle` when starting failed).
@@ -34,8 +24,7 @@ export class Call extends EventTarget {
   #track = null;
   #abort = new AbortController();
   #farewell = "";
-  /** Whether UDP has not got through on this network. */
-  #noUdp = false;
+  #ways = new Ways();
 
   state = "idle";
   /** The session's id; it stays after the end, for downloads. */
@@ -118,7 +107,7 @@ export class Call extends EventTarget {
   async #enter(choice, signal) {
     for (;;) {
       try {
-        return await this.#connect(choice, signal, CONNECT_MS);
+        return await this.#connect(choice, signal);
       } catch (error) {
         if (this.session) this.#api.json("DELETE", `sessions/${this.session}`).catch(() => {});
         this.session = null;
@@ -131,29 +120,11 @@ export class Call extends EventTarget {
   }
 
   /** Connect, over UDP or, where that does not get through, over a WebSocket; wait for the session's first message. */
-  async #connect(body, signal, timeoutMs) {
+  async #connect(body, signal) {
     const { ice_servers: iceServers, doors } = await this.#api.json("GET", "config", undefined, { signal });
-    const hasByway = doors?.includes("websocket") ?? false;
-    let unreached = null;
-    if (!(this.#noUdp && hasByway)) {
-      try {
-        await this.#connectUdp(body, iceServers, signal, hasByway ? UDP_MS : timeoutMs);
-        this.#emit("byway", false);
-        return;
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof Unreached && hasByway)) throw error;
-        unreached = error;
-      }
-    }
-    try {
-      await this.#connectSocket(body, signal, timeoutMs);
-    } catch (error) {
-      // The server does answer: a proxy that passes no WebSockets, say.
-      throw unreached && error.code === "unreachable" ? unreached : error;
-    }
-    this.#noUdp = true;
-    this.#emit("byway", true);
+    const byway = doors?.includes("websocket") ? (timeoutMs) => this.#connectSocket(body, signal, timeoutMs) : null;
+    const udp = (timeoutMs) => this.#connectUdp(body, iceServers, signal, timeoutMs);
+    this.#emit("byway", await this.#ways.go(udp, byway, signal));
   }
 
   async #connectSocket(body, signal, timeoutMs) {
@@ -184,7 +155,7 @@ export class Call extends EventTarget {
           return answer.sdp;
         },
         reoffer: async (sdp) =>
-          (await this.#api.json("PATCH", path(), { sdp }, { signal: this.#abort.signal, timeoutMs: ICE_RESTART_MS }))
+          (await this.#api.json("PATCH", path(), { sdp }, { signal: this.#abort.signal, timeoutMs: RESTART_MS }))
             .sdp,
         candidates: (candidates) => this.#api.json("PATCH", path(), { candidates }),
       },
@@ -196,26 +167,10 @@ export class Call extends EventTarget {
   async #meet(peer, connect, signal, timeoutMs) {
     this.#discard();
     this.#peer = peer;
-    const gone = new AbortController();
     peer.addEventListener("message", ({ detail }) => this.#message(detail));
     peer.addEventListener("remote", ({ detail }) => this.#emit("remote", detail));
-    peer.addEventListener("lost", ({ detail }) => {
-      const why = `The connection did not come about: ${this.#farewell || detail}.`;
-      gone.abort(peer.refusal ?? (this.#farewell ? new Trouble(why) : new Unreached(why)));
-      this.#lost(detail);
-    });
-    try {
-      const wanted = AbortSignal.any([signal, gone.signal]);
-      const greeting = peer.message((message) => message.type === "session", wanted, timeoutMs);
-      greeting.catch(() => {}); // connect() may fail before it is awaited
-      await Promise.race([connect(), greeting]); // whatever it waits for, there is a limit, and Cancel
-      await greeting;
-    } catch (error) {
-      peer.close();
-      signal.throwIfAborted();
-      if (error instanceof DOMException && error.name === "TimeoutError") throw new Unreached(UNREACHED);
-      throw error;
-    }
+    peer.addEventListener("lost", ({ detail }) => this.#lost(detail));
+    await meet(peer, connect, "session", { signal, timeoutMs, farewell: () => this.#farewell });
   }
 
   #message(message) {
@@ -240,22 +195,10 @@ export class Call extends EventTarget {
     const until = performance.now() + RESUME_MS;
     this.#set("reconnecting", { reason: this.#farewell || reason, until });
     try {
-      if (!(await this.#mend(signal))) await this.#resume(until, signal);
+      if (!(await this.#peer?.mend(signal))) await this.#resume(until, signal);
       this.#set("live");
     } catch (error) {
       if (!signal.aborted) this.#end(error);
-    }
-  }
-
-  /** Try an ICE restart; false when there is nothing to mend or it did not help. */
-  async #mend(signal) {
-    if (!this.#peer?.mendable) return false;
-    try {
-      await this.#peer.restartIce(signal, ICE_RESTART_MS);
-      return true;
-    } catch {
-      signal.throwIfAborted();
-      return false;
     }
   }
 
@@ -265,7 +208,7 @@ export class Call extends EventTarget {
     for (;;) {
       let failure;
       try {
-        return await this.#connect({ resume: this.session }, signal, CONNECT_MS);
+        return await this.#connect({ resume: this.session }, signal);
       } catch (error) {
         signal.throwIfAborted();
         failure = error;
@@ -285,7 +228,7 @@ export class Call extends EventTarget {
   }
 
   #networkChanged() {
-    this.#noUdp = false; // maybe
+    this.#ways.forget();
     // ICE would notice by itself, after several seconds of silence.
     if (this.state === "live" && this.#peer?.mendable) this.#peer.pc.restartIce();
   }

@@ -11,12 +11,14 @@ const SILENT_ROUNDS = 8;
 const FAREWELL_MS = 1000;
 /** A disconnected ICE transport often recovers by itself, ms. */
 const DISCONNECTED_MS = 2000;
+/** How long an ICE restart may take, and the server over its answer, ms. */
+export const RESTART_MS = 4000;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * Events: `message` (detail: a parsed message), `remote` (detail: MediaStream), `lost` (detail: why, in words; at most
- * once until `restartIce()` succeeds).
+ * once until `mend()` succeeds).
  */
 export class Peer extends EventTarget {
   #signalling;
@@ -78,18 +80,29 @@ export class Peer extends EventTarget {
   }
 
   /**
-   * Find new paths to the same server, keeping the connection. Resolves when the server is heard over them.
+   * Find new paths to the same server by an ICE restart, keeping the connection.
    *
-   * @throws When signalling refuses or nothing is heard within `timeoutMs`.
+   * @returns {Promise<boolean>} Whether the server is heard over them; false when there is nothing left to mend.
    */
-  async restartIce(signal, timeoutMs) {
+  async mend(signal) {
+    if (!this.mendable) return false;
+    try {
+      await this.#restartIce(signal);
+      return true;
+    } catch {
+      signal.throwIfAborted();
+      return false;
+    }
+  }
+
+  async #restartIce(signal) {
     const heard = new Promise((resolve, reject) => {
       this.addEventListener("renegotiated", ({ detail }) => (detail ? reject(detail) : resolve()), { once: true });
     });
     this.pc.restartIce();
-    const limit = AbortSignal.timeout(timeoutMs);
+    const limit = AbortSignal.timeout(RESTART_MS);
     await Promise.race([heard, aborted(AbortSignal.any([signal, limit]))]);
-    await this.message(() => this.pc.connectionState === "connected", signal, timeoutMs);
+    await this.message(() => this.pc.connectionState === "connected", signal, RESTART_MS);
     this.#lost = false;
     this.#silent = 0;
   }

@@ -12,6 +12,7 @@ import { RoomCall } from "./roomcall.js";
 import { Seats, seatName } from "./seats.js";
 import { Source } from "./source.js";
 import { listDevices } from "./sources.js";
+import { BYWAY } from "./ways.js";
 import { languageName, named, sentence } from "./words.js";
 
 const LOOK_MS = 3000;
@@ -119,7 +120,8 @@ function beginHost() {
 async function sit(name) {
   if (call) await call.leave();
   seat = room.seats.find((each) => each.seat === name);
-  call = new RoomCall(new Api(async () => null, { code: seat.code ?? code }), roomId, room.ice_servers);
+  const how = { iceServers: room.ice_servers, hasByway: room.websocket };
+  call = new RoomCall(new Api(async () => null, { code: seat.code ?? code }), roomId, how);
   follow(call);
   const does = seat.speaks ? "You speak" : seat.hears ? "You hear" : "You read";
   setText($("seat-name"), `${does}: ${seatName(seat)}`);
@@ -212,6 +214,7 @@ function follow(of) {
       action: { label: "Play", run: () => player.resume() },
     });
   });
+  on("byway", (goesOver) => (goesOver ? notices.keep("remark", BYWAY, "byway") : notices.dismiss("byway")));
   on("room", (message) => tellPeople(message.people));
   on("people", (message) => tellPeople(message.people));
   on("caption", caption);
@@ -318,6 +321,7 @@ const values = {
   people: () => people,
   captions: () => captions.all,
   pc: () => call?.pc ?? null,
+  socket: () => call?.socket ?? null,
   source: () => source.track,
   remote: () => player.stream,
 };

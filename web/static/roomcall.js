@@ -1,11 +1,11 @@
 /** Somebody's connection to a seat of a room: come, come back when it was lost, leave. */
 
 import { Trouble } from "./errors.js";
-import { Peer } from "./peer.js";
+import { Peer, RESTART_MS } from "./peer.js";
+import { SocketPeer } from "./socketpeer.js";
+import { Ways, meet } from "./ways.js";
 import { sentence } from "./words.js";
 
-const CONNECT_MS = 10_000;
-const ICE_RESTART_MS = 4000;
 const AGAIN_MS = 1500;
 /** A talk is long, and networks are moody: whoever listens is brought back for as long, ms. */
 const COME_BACK_MS = 5 * 60_000;
@@ -17,16 +17,18 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /**
  * States: `idle` → `joining` → `live` ⇄ `reconnecting` → `ended` (or back to `idle` when it could not begin).
  *
- * Events: `state` (detail: {state, reason}), `remote` (detail: MediaStream), `ended` (detail: error or null), and every
- * message of the server by its type.
+ * Events: `state` (detail: {state, reason}), `remote` (detail: MediaStream), `byway` (detail: whether it goes over a
+ * WebSocket, for UDP does not get through), `ended` (detail: error or null), and every message of the server by its type.
  */
 export class RoomCall extends EventTarget {
   #api;
   #room;
   #path;
-  #iceServers;
+  #how;
+  #ways = new Ways();
   #track = null;
   #peer = null;
+  /** Of an RTCPeerConnection; null of a WebSocket. */
   #id = null;
   #abort = new AbortController();
   #farewell = "";
@@ -36,19 +38,25 @@ export class RoomCall extends EventTarget {
   /**
    * @param {import("./api.js").Api} api Shows the code of the seat.
    * @param {string} room Its id.
-   * @param {RTCIceServer[]} iceServers
+   * @param {{iceServers: RTCIceServer[], hasByway: boolean}} how `hasByway`: whether the server takes WebSockets too.
    */
-  constructor(api, room, iceServers) {
+  constructor(api, room, how) {
     super();
     this.#api = api;
     this.#room = `rooms/${encodeURIComponent(room)}`;
     this.#path = `${this.#room}/peers`;
-    this.#iceServers = iceServers;
+    this.#how = how;
+    window.addEventListener("online", () => this.#ways.forget());
     window.addEventListener("pagehide", () => this.#leave());
   }
 
   get pc() {
     return this.#peer?.pc ?? null;
+  }
+
+  /** The WebSocket that it goes over, if it does not go over UDP. */
+  get socket() {
+    return this.#peer?.socket ?? null;
   }
 
   /**
@@ -89,11 +97,19 @@ export class RoomCall extends EventTarget {
     await this.#peer?.replaceTrack(track);
   }
 
+  /** Connect, over UDP or, where that does not get through, over a WebSocket; wait for the room's first message. */
   async #connect(takeOver) {
     const { signal } = this.#abort;
+    const { iceServers, hasByway } = this.#how;
+    const byway = hasByway ? (timeoutMs) => this.#connectSocket(takeOver, signal, timeoutMs) : null;
+    const udp = (timeoutMs) => this.#connectUdp(takeOver, iceServers, signal, timeoutMs);
+    this.#emit("byway", await this.#ways.go(udp, byway, signal));
+  }
+
+  async #connectUdp(takeOver, iceServers, signal, timeoutMs) {
     const mine = () => `${this.#path}/${this.#id}`;
     const peer = new Peer({
-      iceServers: this.#iceServers,
+      iceServers,
       track: this.#track,
       signalling: {
         offer: async (sdp) => {
@@ -102,33 +118,29 @@ export class RoomCall extends EventTarget {
           this.#id = answer.peer;
           return answer.sdp;
         },
-        reoffer: async (sdp) => (await this.#api.json("PATCH", mine(), { sdp }, { timeoutMs: ICE_RESTART_MS })).sdp,
+        reoffer: async (sdp) => (await this.#api.json("PATCH", mine(), { sdp }, { timeoutMs: RESTART_MS })).sdp,
         candidates: (candidates) => this.#api.json("PATCH", mine(), { candidates }),
       },
     });
+    await this.#meet(peer, () => peer.connect(), signal, timeoutMs);
+  }
+
+  async #connectSocket(takeOver, signal, timeoutMs) {
+    const path = `api/${this.#room}/ws${takeOver ? "?take_over=true" : ""}`;
+    const peer = new SocketPeer({ track: this.#track, token: this.#api.token, path });
+    await this.#meet(peer, () => peer.connect({}), signal, timeoutMs);
+    this.#id = null; // it is its socket
+  }
+
+  /** Let this be the peer, and wait until the room greets it. */
+  async #meet(peer, connect, signal, timeoutMs) {
     this.#discard();
     this.#peer = peer;
     this.#farewell = "";
-    const gone = new AbortController();
     peer.addEventListener("message", ({ detail }) => this.#message(detail));
     peer.addEventListener("remote", ({ detail }) => this.#emit("remote", detail));
-    peer.addEventListener("lost", ({ detail }) => {
-      gone.abort(new Trouble(`The connection did not come about: ${this.#farewell || detail}.`));
-      this.#lost(detail);
-    });
-    try {
-      const greeting = peer.message(({ type }) => type === "room", AbortSignal.any([signal, gone.signal]), CONNECT_MS);
-      greeting.catch(() => {}); // connect() may fail before it is awaited
-      await peer.connect();
-      await greeting;
-    } catch (error) {
-      peer.close();
-      signal.throwIfAborted();
-      if (error instanceof DOMException && error.name === "TimeoutError") {
-        throw new Trouble("The server answers, but sound does not get through. A firewall may block UDP.");
-      }
-      throw error;
-    }
+    peer.addEventListener("lost", ({ detail }) => this.#lost(detail));
+    await meet(peer, connect, "room", { signal, timeoutMs, farewell: () => this.#farewell });
   }
 
   #message(message) {
@@ -149,21 +161,10 @@ export class RoomCall extends EventTarget {
     const { signal } = this.#abort;
     this.#set("reconnecting", this.#farewell || reason);
     try {
-      if (!(await this.#mend(signal))) await this.#comeBack(signal);
+      if (!(await this.#peer?.mend(signal))) await this.#comeBack(signal);
       this.#set("live");
     } catch (error) {
       if (!signal.aborted) this.#end(error);
-    }
-  }
-
-  async #mend(signal) {
-    if (!this.#peer?.mendable) return false;
-    try {
-      await this.#peer.restartIce(signal, ICE_RESTART_MS);
-      return true;
-    } catch {
-      signal.throwIfAborted();
-      return false;
     }
   }
 
@@ -189,10 +190,11 @@ export class RoomCall extends EventTarget {
     }
   }
 
-  /** The page goes away: tell the server in a request that outlives it. */
+  /** The page goes away: tell the server in what outlives it. */
   #leave() {
     if (this.state !== "live" && this.state !== "reconnecting") return;
-    this.#api.request("DELETE", `${this.#path}/${this.#id}`, undefined, { keepalive: true }).catch(() => {});
+    if (this.#id === null) this.#peer?.send({ type: "bye" });
+    else this.#api.request("DELETE", `${this.#path}/${this.#id}`, undefined, { keepalive: true }).catch(() => {});
     this.#discard();
     this.#set("ended");
   }

@@ -2,7 +2,7 @@
 
 import { ApiError } from "./api.js";
 
-const PATH = "ws/translate";
+const SESSION = "ws/translate";
 /** The subprotocol that the server answers with; without one Chrome would not take the one that holds the token. */
 const SUBPROTOCOL = "tolmach";
 const TOKEN = "tolmach-token.";
@@ -25,6 +25,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export class SocketPeer extends EventTarget {
   #track;
   #token;
+  #path;
   #capture = null;
   #microphone = null;
   #worklet = null;
@@ -41,11 +42,15 @@ export class SocketPeer extends EventTarget {
   /** There is no RTCPeerConnection. */
   pc = null;
 
-  /** @param {{track: MediaStreamTrack, token: string|null}} options */
-  constructor({ track, token }) {
+  /**
+   * @param {{track: MediaStreamTrack|null, token: string|null, path?: string}} options Without a `track` nothing is
+   *   said, only heard. `path` is that of the WebSocket, with its query; of a session unless told otherwise.
+   */
+  constructor({ track, token, path = SESSION }) {
     super();
     this.#track = track;
     this.#token = token;
+    this.#path = path;
   }
 
   /**
@@ -56,7 +61,7 @@ export class SocketPeer extends EventTarget {
    */
   async connect({ resume, ...wanted }) {
     await this.#openAudio();
-    const address = new URL(PATH, document.baseURI);
+    const address = new URL(this.#path, document.baseURI);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     if (resume) address.searchParams.set("resume", resume);
     const token = this.#token === null ? [] : [TOKEN + asProtocol(this.#token)];
@@ -68,8 +73,9 @@ export class SocketPeer extends EventTarget {
       this.#socket.onclose = () => reject(new ApiError(0, "unreachable", "No WebSocket to the server could be opened."));
     });
     this.#socket.onclose = ({ reason }) => this.#lose(this.#refusal?.message ?? (reason || "it was closed"));
-    this.send({ type: "hello", ...wanted, sample_rate: this.#capture.sampleRate, channels: 1 });
-    this.#worklet.port.onmessage = ({ data }) => this.#speak(data);
+    const format = this.#capture ? { sample_rate: this.#capture.sampleRate, channels: 1 } : {};
+    this.send({ type: "hello", ...wanted, ...format });
+    if (this.#worklet) this.#worklet.port.onmessage = ({ data }) => this.#speak(data);
     this.#beginWatch();
     this.#emit("remote", this.#playback.stream);
   }
@@ -96,6 +102,10 @@ export class SocketPeer extends EventTarget {
 
   /** A socket cannot be mended; the session can be taken over by another one. */
   get mendable() {
+    return false;
+  }
+
+  async mend() {
     return false;
   }
 
@@ -138,19 +148,22 @@ export class SocketPeer extends EventTarget {
   /** Two contexts: what is captured keeps its own rate (Firefox connects no others), what is heard has the server's. */
   async #openAudio() {
     const worklets = new URL("audioworklets.js", import.meta.url);
-    this.#capture = new AudioContext({ latencyHint: "interactive" });
+    if (this.#track) this.#capture = new AudioContext({ latencyHint: "interactive" });
     const heard = new AudioContext({ latencyHint: "interactive", sampleRate: HEARD_HZ });
     this.#playback = new MediaStreamAudioDestinationNode(heard, { channelCount: 1 });
-    await Promise.all([this.#capture, heard].map((context) => context.audioWorklet.addModule(worklets)));
+    const contexts = [this.#capture, heard].filter(Boolean);
+    await Promise.all(contexts.map((context) => context.audioWorklet.addModule(worklets)));
     if (this.#closed) {
       heard.close();
       throw new DOMException("It was closed.", "AbortError");
     }
-    this.#worklet = new AudioWorkletNode(this.#capture, "tolmach-capture", { numberOfOutputs: 0 });
+    if (this.#capture) {
+      this.#worklet = new AudioWorkletNode(this.#capture, "tolmach-capture", { numberOfOutputs: 0 });
+      this.#listen();
+      this.#capture.resume();
+    }
     this.#voice = new AudioWorkletNode(heard, "tolmach-playback", { numberOfInputs: 0, outputChannelCount: [1] });
     this.#voice.connect(this.#playback);
-    this.#listen();
-    this.#capture.resume();
     heard.resume();
   }
 

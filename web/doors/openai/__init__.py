@@ -24,5 +24,7 @@ def install(app: FastAPI, settings: ServerSettings) -> None:
     install_openai_errors(app)
     service: Service = app.state.service
     add_models(app, service)
-    service.parts += [add_files(app, settings, service), add_speech(app, service)]
+    for jobs in (add_files(app, settings, service), add_speech(app, service)):
+        service.parts.append(jobs)
+        service.metrics.jobs[jobs.what] = jobs.figures
     add_realtime(app, settings)

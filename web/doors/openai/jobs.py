@@ -104,10 +104,11 @@ class Jobs:
 
     def __init__(self, what: str, at_once: int, waiting: int) -> None:
         self.stopping = False
-        self._what = what
+        self.what = what
         self._most = at_once + waiting
         self._places: dict[Place, None] = {}
         self._turns = asyncio.Semaphore(at_once)
+        self._working = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -128,7 +129,7 @@ class Jobs:
         if len(self._places) >= self._most:
             raise OpenAiError(
                 503,
-                f"the server has {self._most} {self._what} to work on; try again in a moment",
+                f"the server has {self._most} {self.what} to work on; try again in a moment",
                 type="server_error",
                 code="busy",
                 retry_after_s=RETRY_S,
@@ -137,7 +138,7 @@ class Jobs:
         if of_address >= max(1, self._most // 2):
             raise OpenAiError(
                 429,
-                f"{of_address} {self._what} of yours are worked on or wait; send the next one when one is done",
+                f"{of_address} {self.what} of yours are worked on or wait; send the next one when one is done",
                 type="requests",
                 code="rate_limit_exceeded",
                 retry_after_s=RETRY_S,
@@ -157,7 +158,15 @@ class Jobs:
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn, and have it. Cancelled by: leaving the place."""
         async with self._turns:
-            yield
+            self._working += 1
+            try:
+                yield
+            finally:
+                self._working -= 1
+
+    def figures(self) -> dict[str, int]:
+        """How many are worked on, and how many wait or are uploaded."""
+        return {"working": self._working, "waiting": max(0, len(self._places) - self._working)}
 
     async def drain(self, within_s: float, linger_s: float = 0.0) -> None:
         """Take nobody in any more; wait until those who are there have their answers, then cut them.

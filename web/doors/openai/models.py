@@ -45,8 +45,8 @@ def add_models(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models", **described(ModelList, summary="The graphs, as models", errors=OpenAiErrorAnswer))
     async def models() -> AsciiJson:
-        """All graphs that can be used."""
-        data = [_model(live) for live in service.catalogue.graphs() if live.ok]
+        """All graphs that can be used, but those for a room: no session or file goes through one."""
+        data = [_model(live) for live in service.catalogue.graphs() if live.ok and not live.for_room]
         return AsciiJson({"object": "list", "data": data})
 
     @app.get("/v1/models/{model}", **described(ModelInfo, 404, summary="A graph, as a model", errors=OpenAiErrorAnswer))
@@ -64,8 +64,9 @@ def find_model(service: Service, name: str) -> LiveGraph:
     usable = {live.name: live for live in service.catalogue.graphs() if live.ok}
     if (live := usable.get(name)) is not None:
         return live
-    close = did_you_mean(name[:80], usable)
-    hint = f"did you mean {close!r}?" if close else f"there is {', '.join(usable)}"
+    listed = [name for name, live in usable.items() if not live.for_room]
+    close = did_you_mean(name[:80], listed)
+    hint = f"did you mean {close!r}?" if close else f"there is {', '.join(listed)}"
     message = f"there is no model {name[:80]!r}: a model is a graph of this server; {hint}"
     raise OpenAiError(404, message, param="model", code="model_not_found")
 

@@ -36,13 +36,14 @@ class LivePeer(PcmPeer):
         socket: Accepted already.
         hello: What it has said.
         idle_s: When who sends no audio at all is hung up on, s.
+        speaks: Whether it sends audio.
 
     Attributes:
         refused_messages: Those that could not be read, or came too fast.
     """
 
-    def __init__(self, socket: Socket, hello: Hello, *, idle_s: float | None = None) -> None:
-        super().__init__(socket, idle_s=idle_s)
+    def __init__(self, socket: Socket, hello: Hello, *, idle_s: float | None = None, speaks: bool = True) -> None:
+        super().__init__(socket, idle_s=idle_s, speaks=speaks)
         self.rate_hz = hello.rate_hz
         self.channels = hello.channels
         self.refused_messages = 0
