@@ -32,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Slow files first: several workers take a file at a time, and shall not wait for the last one.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if config.getoption("--realtime"):
         return
     skip = pytest.mark.skip(reason="compares wall-clock times, which a busy machine upsets; run with --realtime")

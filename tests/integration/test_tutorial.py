@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.slow]
 
 SERVED = "http://127.0.0.1:8123"
 SHIMS = {

@@ -38,6 +38,8 @@ from tolmach.processors.vad.spec import RATE_HZ, SILERO
 from tolmach.transports.webrtc.echo.gate import PlaybackGate
 from tolmach.transports.webrtc.opus import FRAME_SAMPLES, RTP_RATE_HZ, rtp_ns
 
+pytestmark = pytest.mark.slow
+
 
 async def utterances(samples: Samples) -> int:
     """How many utterances the translator would be given."""
