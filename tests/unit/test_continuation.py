@@ -247,7 +247,9 @@ async def test_speculation_asks_what_the_end_asks():
 
 
 @given(
-    words=st.lists(st.sampled_from(WORDS[1:-1]), min_size=1, max_size=8),
+    words=st.lists(st.sampled_from(WORDS[1:-1]), min_size=1, max_size=8).filter(
+        lambda words: len(" ".join(words)) <= most_chars(len(words) * PIECE / RATE)  # more is rejected
+    ),
     cuts=st.sets(st.integers(1, 7), max_size=4),
     strict=st.booleans(),
     chunk=st.integers(1, 900),
