@@ -53,8 +53,8 @@ COMMANDS: Mapping[str, str] = {
 Result = TypeVar("Result")
 
 
-class _Distributions(ModuleType):
-    """Stands for ``importlib.metadata``, which pydantic imports and then asks nothing, until somebody does ask.
+class _Unasked(ModuleType):
+    """Stands for a module that pydantic imports and then asks nothing, until somebody does ask.
 
     :class:`importlib.util.LazyLoader` does not do: every import of its module is a question.
     """
@@ -94,8 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Pydantic asks every installed distribution for plug-ins of its own, 10 ms that no model of ours has a use for.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # What it would ask with is imported nevertheless: 8 ms, with half of the package email.
-    sys.modules.setdefault("importlib.metadata", _Distributions("importlib.metadata"))
+    # What it would ask with is imported nevertheless: 8 ms, with half of the package email; and what compares secrets,
+    # and a graph has none: 9 ms, with OpenSSL.
+    for name in ("importlib.metadata", "secrets"):
+        sys.modules.setdefault(name, _Unasked(name))
     _prepare_streams()
     try:
         status = _run(arguments)

@@ -5,7 +5,6 @@ Cheap to import: neither NeMo nor, while a file is in its cache, a client of the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -200,6 +199,8 @@ def verify(path: Path, sha256: str) -> None:
     Raises:
         ModelRefusedError: If it is another file.
     """
+    import hashlib  # with OpenSSL, which a check does without
+
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -142,7 +141,7 @@ def read_allowed(path: Path, settings: ModelChoice) -> Package:
         raise ModelMissingError(f"cannot read the Silero model {path}: {error.strerror}") from error
     if len(content) > MAX_PACKAGE_BYTES:
         raise ModelRefusedError(f"{path} is larger than {MAX_PACKAGE_BYTES >> 20} MiB: that is no Silero model")
-    digest = hashlib.sha256(content).hexdigest()
+    digest = _sha256(content)
     pinned = settings.info.sha256 if settings.info else None
     # A file under a name must be the one of that name; one given by path or URL may be any that is known.
     known = ({pinned} if settings.info else PINNED) | {settings.sha256} | _allowed_by_environment()
@@ -171,8 +170,14 @@ def _allowed_by_environment() -> set[str]:
     return {word.removeprefix("sha256:") for word in words if word}
 
 
+def _sha256(data: bytes) -> str:
+    import hashlib  # with OpenSSL, which a check does without
+
+    return hashlib.sha256(data).hexdigest()
+
+
 def _cached_name(url: str) -> str:
     # Two servers may give one name to different files, so the name carries a digest of the address.
     path = Path(urlsplit(url).path)
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)[:64]
-    return f"{stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{'.jit' if path.suffix == '.jit' else '.pt'}"
+    return f"{stem}-{_sha256(url.encode())[:8]}{'.jit' if path.suffix == '.jit' else '.pt'}"

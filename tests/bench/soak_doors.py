@@ -34,6 +34,21 @@ CHUNK_S = 0.2
 Part = Callable[[], Awaitable[None]]
 
 
+async def _read_live(socket: ClientConnection, heard: Counter[str] | None = None) -> None:
+    """Count what comes, and answer pings, until it is closed."""
+    heard = Counter() if heard is None else heard
+    async for data in socket:
+        if isinstance(data, bytes):
+            heard["sound"] += 1
+            continue
+        message = json.loads(data)
+        if message.get("error", {}).get("code") in ("busy", "too-many-requests"):
+            raise RefusedError(message["error"]["code"])
+        if message["type"] == "ping":
+            await socket.send(json.dumps({"v": 1, "type": "pong", "number": message["number"]}))
+        heard[message["type"]] += 1
+
+
 class RefusedError(Exception):
     """The server has said no, as it should to a crowd."""
 
@@ -92,15 +107,19 @@ class Doors:
             self.whip_nonsense,
             self.lecture,
             self.conversation,
+            self.lecture_by_socket,
             self.room_nonsense,
         )
 
     # WebSockets ---------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _socket(self, path: str) -> AsyncIterator[ClientConnection]:
+    async def _socket(self, path: str, code: str = "") -> AsyncIterator[ClientConnection]:
+        shown = {"Authorization": f"Bearer {code}"} if code else None
         try:
-            socket = await websockets.connect(f"ws://{self._at}{path}", compression=None, max_size=2**24)
+            socket = await websockets.connect(
+                f"ws://{self._at}{path}", compression=None, max_size=2**24, additional_headers=shown
+            )
         except websockets.InvalidStatus as error:
             if error.response.status_code in (429, 503):
                 raise RefusedError(f"websocket {error.response.status_code}") from error
@@ -309,6 +328,34 @@ class Doors:
             await first.vanish()
         finally:
             await people.go()
+
+    async def lecture_by_socket(self) -> None:
+        """One speaks and one listens over WebSockets, some longer than a request may take; the speaker may vanish."""
+        room = await self._open_room("phrasebook-lecture")
+        codes = {seat["seat"]: seat["code"] for seat in room["seats"]}
+        path = f"/api/rooms/{room['room']}/ws"
+        heard: Counter[str] = Counter()
+        try:
+            async with self._socket(path, codes["ru"]) as listener, self._socket(path, codes["speaker"]) as speaker:
+                for socket in (listener, speaker):
+                    await socket.send(json.dumps({"v": 1, "type": "hello", "sample_rate": 48_000, "channels": 1}))
+                reading = [asyncio.create_task(_read_live(listener, heard)), asyncio.create_task(_read_live(speaker))]
+                pcm = (np.clip(np.tile(self._speech["en"], 3), -1, 1) * 32767).astype("<i2")
+                piece = round(48_000 * CHUNK_S)
+                for number in range(round(self._dice.uniform(12, 45) / CHUNK_S)):
+                    await speaker.send(pcm[number * piece : (number + 1) * piece].tobytes())
+                    await asyncio.sleep(CHUNK_S)
+                if self._dice.random() < 0.5:
+                    speaker.transport.abort()
+                else:
+                    await speaker.send(json.dumps({"v": 1, "type": "bye"}))
+                await until(lambda: heard["caption"] > 0 and heard["sound"] > 20, within_s=40)
+        finally:
+            await self._http.delete(f"/api/rooms/{room['room']}", headers=bearer(room["code"]))
+        for each in await asyncio.gather(*reading, return_exceptions=True):
+            if isinstance(each, RefusedError):
+                raise each
+        self._told["captions"] += heard["caption"]
 
     async def room_nonsense(self) -> None:
         """Rooms that nobody comes to, wrong codes, offers that are none."""
