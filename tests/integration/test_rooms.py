@@ -96,9 +96,9 @@ async def test_a_speaker_who_vanished_is_back_at_once_and_media_time_has_gone_on
         listener = await RoomPeer(client, room, "near").sit()
         await until(lambda: round(listener.loudest_hz(), -2) == 400)
         line = rooms_of(client)._live[room["room"]].seats["speaker"].line
+        before_ns = line.position_ns
         await speaker.vanish()
         await until(lambda: line.connection is None)
-        before_ns = line.position_ns
         refused = await client.http.post("/api/rooms", json={"graph": "radio"})
         assert refused.json()["error"]["code"] == "busy", "the speaker's place is kept"
         again = await RoomPeer(client, room, "speaker", tone(1000, 60)).sit()

@@ -115,6 +115,7 @@ def test_metrics_are_given():
     )
     places = Places(8, 8, ready=True, draining=False)
     metrics = Metrics(lambda: [snapshot], hosts=lambda: [HostFigures("m")], places=lambda: places)
+    metrics.jobs["recordings"] = lambda: {"working": 1, "waiting": 0}
     metrics.session_ended("closed")
     text = metrics.render()[0].decode()
     for name in re.findall(r"`(tolmach_\w+)`", RUNBOOK):
