@@ -28,7 +28,7 @@ from tolmach.pipelines.cli.batch.batch import Batch
 from tolmach.pipelines.cli.batch.console import Quiet
 from tolmach.pipelines.cli.batch.jobs import Job, plan_jobs
 from tolmach.pipelines.cli.batch.records import Record
-from tolmach.pipelines.cli.batch.spread import shipping
+from tolmach.pipelines.cli.batch.spread import begin, shipping
 from tolmach.pipelines.cli.batch.spread import workers as workers_module
 from tolmach.pipelines.cli.batch.spread.begin import Spread, spread_over
 from tolmach.pipelines.cli.batch.spread.player import SpreadPlayer
@@ -106,6 +106,10 @@ def test_the_same_bytes_and_a_second_run_makes_nothing_again(
     assert main(["run", "cut.yaml", "in", "-o", "there", "-q", "--ray", "--jobs", "2"]) == 0
     assert written(folder / "there") == written(folder / "here")
     assert "a/copy.flac" in written(folder / "there")
+    with monkeypatch.context() as patched:  # nothing is to be done, so nobody is asked for
+        patched.setattr(begin, "connect", None)
+        assert main(["run", "cut.yaml", "in", "-o", "there", "-q", "--ray", "--jobs", "2"]) == 0
+    assert set(statuses(folder / "there").values()) == {"skipped"}
     # Two are gone: they alone are made again. No folder is needed that both sides see, and only what is small is sent.
     monkeypatch.setattr(shipping, "MAX_SENT_BYTES", 70_000)
     (folder / "there/a/copy.flac").unlink()

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tolmach.pipelines.bus import Bus, InfoMessage, LoadingMessage, Message, PositionMessage
 from tolmach.pipelines.cli.batch.jobs import Job, fingerprint, job_params
@@ -108,6 +108,20 @@ class Witness(Protocol):
 
         Cancelled by: nobody.
         """
+
+
+class _Earlier(NamedTuple):
+    """What an earlier run has left of a recording.
+
+    Attributes:
+        record: Its record, if there is one.
+        same: Whether it was made from the same recording and graph.
+        stands: Whether nothing of it is made again.
+    """
+
+    record: Record | None
+    same: bool
+    stands: bool
 
 
 @dataclass(slots=True)
@@ -237,10 +251,41 @@ class Batch:
             log.info("%s: warning: %s", job.name or "graph", warning)
         self.watcher.finished(job, record)
 
+    async def has_work(self) -> bool:
+        """Whether there is a recording that is not done, as far as can be seen before the run; not after a cancel.
+
+        Raises:
+            GraphError: With every problem found.
+        """
+        for job in self.jobs:
+            if self._cancelled:
+                return False
+            if job.problem or not job.is_unicode:
+                continue  # it fails without being played
+            graph = self.load(job)
+            try:
+                if not (await self._earlier(job, await self._mark(job, graph))).stands:
+                    return True
+            except OSError:
+                return True  # which the run will tell
+        return False
+
+    async def _mark(self, job: Job, graph: Graph) -> str:
+        values = job_params(job, self.params, self.declared)
+        return await asyncio.to_thread(fingerprint, _resolved(graph), values, self.overrides, job.input)
+
+    async def _earlier(self, job: Job, mark: str) -> _Earlier:
+        old = await asyncio.to_thread(load_record, job.output)
+        same = old is not None and old.fingerprint == mark
+        # Somebody who deleted an output wants it made again, and what went through a pipe is gone.
+        gone = STDOUT in self.resources
+        lost = old is not None and same and (gone or not await asyncio.to_thread(is_whole, job.output, old))
+        ended = old is not None and (old.status == "done" or old.settled)
+        return _Earlier(old, same, ended and not self.overwrite and not lost)
+
     async def _recording(self, job: Job) -> Record:
         graph = self.load(job)
-        values = job_params(job, self.params, self.declared)
-        mark = await asyncio.to_thread(fingerprint, _resolved(graph), values, self.overrides, job.input)
+        mark = await self._mark(job, graph)
         with ExitStack() as held:
             if not await asyncio.to_thread(held.enter_context, locked(job.output)):
                 said = f"{job.output} is being written by another run; run it again when that has ended"
@@ -248,12 +293,8 @@ class Batch:
             return await self._locked(job, graph, mark)
 
     async def _locked(self, job: Job, graph: Graph, mark: str) -> Record:
-        old = await asyncio.to_thread(load_record, job.output)
-        same = old is not None and old.fingerprint == mark
-        # Somebody who deleted an output wants it made again, and what went through a pipe is gone.
-        gone = STDOUT in self.resources
-        lost = old is not None and same and (gone or not await asyncio.to_thread(is_whole, job.output, old))
-        if old is not None and (old.status == "done" or old.settled) and not self.overwrite and not lost:
+        old, same, stands = await self._earlier(job, mark)
+        if old is not None and stands:
             record = replace(old.as_status("skipped" if same else "stale"), name=job.name, output=str(job.output))
             if record.status == "stale":
                 note = f"{job.output} was made with another graph, other settings or another recording; --overwrite"
