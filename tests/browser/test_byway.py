@@ -82,6 +82,7 @@ def test_a_room_without_udp_is_spoken_in_heard_read_and_come_back_to(
         assert phone.wait_for_captions(1, 60)[0]["text"] == TEXTS[0]
         phone.until("heard.some((h) => h.rms > 0.01)", 30)
         host.until("document.querySelector('#seats li[data-seat=\"ru\"] .people').innerText === '1 listener'")
+        phone.picture("room-byway")
 
         for person in (phone, host):
             person.page.evaluate("() => { window.former = tolmach.socket; tolmach.socket.close(); }")
