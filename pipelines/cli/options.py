@@ -1,4 +1,4 @@
-"""Command-line options that several commands share, and the log that two of them ask for."""
+"""Command-line options that several commands share, and what becomes of them: the log, the file for a text."""
 
 from __future__ import annotations
 
@@ -83,6 +83,26 @@ def _handler(file: Path | None, *, dated: bool) -> logging.Handler:
             raise GraphError(f"cannot write the log {file}: {error.strerror or error}") from error
     handler.setFormatter(logging.Formatter(_DATED if dated else _TERSE))
     return handler
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add ``--output FILE``, for :func:`write_output`."""
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
+
+
+def write_output(file: Path | None, text: str) -> None:
+    """Write a text to a file, or to standard output.
+
+    Raises:
+        GraphError: If the file cannot be written.
+    """
+    if file is None:
+        sys.stdout.write(text)
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise GraphError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def add_set(parser: argparse.ArgumentParser, what: str = "a param, or a setting as element.setting") -> None:

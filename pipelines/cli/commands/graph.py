@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from tolmach.pipelines.cli.commands.check import use_color
 from tolmach.pipelines.cli.main import EXIT_OK, EXIT_USAGE
-from tolmach.pipelines.cli.options import add_set, add_trust, includes_of
+from tolmach.pipelines.cli.options import add_output, add_set, add_trust, includes_of, write_output
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.language.check import check_graph, graph_source, parse_set
 from tolmach.pipelines.language.diagnostics import format_text
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("graph", metavar="GRAPH", help="graph file, name of a shipped graph, or a line ('a ! b')")
     parser.add_argument("--format", choices=("dot", "mermaid", "svg"), help="default: by the suffix of FILE, else dot")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
+    add_output(parser)
     parser.add_argument(
         "--as-launch", action="store_true", help="write the graph as a line for `tolmach launch` instead"
     )
@@ -60,11 +59,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         from tolmach.pipelines.describe.render import to_dot as draw
     text = draw(result.graph)
-    if args.output is None:
-        sys.stdout.write(text)
-        return EXIT_OK
-    try:
-        args.output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise GraphError(f"cannot write {args.output}: {error.strerror}") from error
+    write_output(args.output, text)
     return EXIT_OK

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tolmach.pipelines.cli.main import EXIT_FAILED, EXIT_OK
+from tolmach.pipelines.cli.options import add_output, write_output
 from tolmach.pipelines.describe.schema import FILE_NAME, schema_text
 from tolmach.pipelines.errors import GraphError
 from tolmach.pipelines.registry import Registry
@@ -27,7 +28,7 @@ _MODELINE = re.compile(r"# yaml-language-server: *\$schema=.*")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output")
+    add_output(parser)
     parser.add_argument("--plugins", action="store_true", help="include the types of installed third parties")
     parser.add_argument(
         "--check",
@@ -56,13 +57,7 @@ def run(args: argparse.Namespace) -> int:
         return _check(path, text)
     if args.install is not None:
         return _install(text, args.install, args.plugins)
-    if args.output is None:
-        sys.stdout.write(text)
-        return EXIT_OK
-    try:
-        args.output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise GraphError(f"cannot write {args.output}: {error.strerror}") from error
+    write_output(args.output, text)
     return EXIT_OK
 
 
