@@ -195,15 +195,21 @@ async def test_messages_reach_the_peer_and_the_last_is_a_goodbye() -> None:
     assert (told[0]["type"], told[0]["text"]) == ("caption", "Привет")
 
 
-async def test_what_is_told_to_a_peer_that_has_just_gone_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("by_us", [False, True], ids=["it has shut down", "we have closed"])
+async def test_what_is_told_to_a_peer_that_has_just_gone_fails_nothing(
+    by_us: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async with call(babble(10)) as c:
         await c.peer.hear(10)
         sctp = c.connection._pc.sctp
         assert sctp is not None
         ssl = sctp.transport._ssl
         assert ssl is not None
-        ssl.shutdown()  # as when the peer's close_notify has been read; nothing can be written any more
-        assert c.connection.send(encode("caption", text="Привет"))
+        if by_us:
+            await sctp.transport.stop()
+        else:
+            ssl.shutdown()  # as when the peer's close_notify has been read; nothing can be written any more
+        assert by_us or c.connection.send(encode("caption", text="Привет"))
         await asyncio.sleep(0.2)
         timers = [asyncio.create_task(part) for part in (sctp._transmit(), sctp._send_sack())]
         await asyncio.gather(*timers)

@@ -281,9 +281,9 @@ def guard_data(sctp: RTCSctpTransport, refuse: Refuse, overrun: Refuse) -> None:
     async def send(chunk: Chunk) -> None:
         try:
             await send_chunk(chunk)
-        except SSL.Error as error:
-            # The peer has shut DTLS down, and the connection is about to find that out. aiortc also sends from timers,
-            # whose errors nobody takes.
+        except (SSL.Error, ConnectionError) as error:
+            # DTLS was shut down by the peer or by us, and the association is about to find that out. aiortc also sends
+            # from timers and tasks, whose errors nobody takes.
             log.debug("a peer has gone while it was told something (%s)", error)
 
     sctp._send_chunk = send  # type: ignore[method-assign]
