@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
-import difflib
 import errno
 import gc
 import importlib
@@ -19,6 +18,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn, Protocol, TextIO, TypeVar, cast
 
@@ -257,7 +257,7 @@ def _parse_command(name: str, arguments: list[str]) -> tuple[Command, argparse.N
     parser = _Parser(
         prog=f"tolmach {name}",
         description=(command.__doc__ or COMMANDS[name]).strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=_columns() - 2),
         allow_abbrev=False,
     )
     command.add_arguments(parser)
@@ -266,8 +266,20 @@ def _parse_command(name: str, arguments: list[str]) -> tuple[Command, argparse.N
     return command, parser.parse_intermixed_args(arguments)
 
 
+def _columns() -> int:
+    """As ``shutil.get_terminal_size`` has it, which argparse imports for that, with all that compresses: 3 ms."""
+    with contextlib.suppress(KeyError, ValueError):
+        if (columns := int(os.environ["COLUMNS"])) > 0:
+            return columns
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # closed, detached, or no terminal
+        return os.get_terminal_size(cast("TextIO", sys.__stdout__).fileno()).columns or 80
+    return 80
+
+
 class _Parser(argparse.ArgumentParser):
     def unknown_command(self, name: str) -> NoReturn:
+        import difflib  # only for this
+
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
         self.exit(EXIT_USAGE, f"tolmach: error: no command named '{name}'; {hint}\n")
