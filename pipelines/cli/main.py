@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import difflib
 import errno
 import gc
 import importlib
@@ -59,10 +60,6 @@ class _Unasked(ModuleType):
     :class:`importlib.util.LazyLoader` does not do: every import of its module is a question.
     """
 
-    def entry_points(self, **params: Any) -> Any:
-        """As the module's own."""
-        return self._module().entry_points(**params)
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what the import system looks for, such as the path of a package
             raise AttributeError(name)
@@ -72,6 +69,14 @@ class _Unasked(ModuleType):
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return importlib.import_module(self.__name__)
+
+
+class _Distributions(_Unasked):
+    """``importlib.metadata``, whose ``entry_points`` a module of ours may import without asking yet."""
+
+    def entry_points(self, **params: Any) -> Any:
+        """As the module's own."""
+        return self._module().entry_points(**params)
 
 
 class Command(Protocol):
@@ -96,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # What it would ask with is imported nevertheless: 8 ms, with half of the package email; and what compares secrets,
     # and a graph has none: 9 ms, with OpenSSL.
-    for name in ("importlib.metadata", "secrets"):
-        sys.modules.setdefault(name, _Unasked(name))
+    sys.modules.setdefault("importlib.metadata", _Distributions("importlib.metadata"))
+    sys.modules.setdefault("secrets", _Unasked("secrets"))
     _prepare_streams()
     try:
         status = _run(arguments)
@@ -278,8 +283,6 @@ def _columns() -> int:
 
 class _Parser(argparse.ArgumentParser):
     def unknown_command(self, name: str) -> NoReturn:
-        import difflib  # only for this
-
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
         self.exit(EXIT_USAGE, f"tolmach: error: no command named '{name}'; {hint}\n")

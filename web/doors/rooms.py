@@ -22,10 +22,9 @@ from tolmach.transports.webrtc.signalling.sdp import MAX_SDP
 from tolmach.web.bodies import Body, GraphChoice, PeerUpdate
 from tolmach.web.errors import AsciiJson
 from tolmach.web.openapi import Answer, Renegotiated, Transcript, described
-from tolmach.web.rooms.entry import Entry
 from tolmach.web.rooms.qr import link_to, qr_svg
 from tolmach.web.rooms.room import Room
-from tolmach.web.rooms.rooms import Rooms
+from tolmach.web.rooms.rooms import Entry, Rooms
 from tolmach.web.rooms.seat import RoomSeat
 from tolmach.web.security import client_address
 from tolmach.web.service import Service

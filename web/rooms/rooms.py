@@ -1,4 +1,4 @@
-"""All rooms of a server: who may open one, those that go on, those whose transcripts can still be had."""
+"""All rooms of a server: who may open one, what a code is good for, those that go on or can still be read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,56 @@ from tolmach.transports.audience import Seats
 from tolmach.web.catalogue.seats import SeatPlan
 from tolmach.web.errors import ApiError
 from tolmach.web.metrics import Snapshot
-from tolmach.web.rooms.entry import Entry
 from tolmach.web.rooms.room import Room, RoomTerms
+from tolmach.web.rooms.seat import RoomSeat
 from tolmach.web.security import OfferLimiter
 from tolmach.web.service import Service
 from tolmach.web.sessions.pool import MAX_KEPT_BYTES
 from tolmach.web.sessions.run import Choice
 
-__all__ = ["Rooms"]
+__all__ = ["Entry", "Rooms"]
 
 log = logging.getLogger(__name__)
 
 MAX_CODE = 64
 """Characters of a code that are looked at; ours have 22."""
+
+
+class Entry:
+    """Who has come with which code.
+
+    Attributes:
+        room: The room.
+        seat: The seat whose code it is; None for the host.
+    """
+
+    def __init__(self, room: Room, seat: RoomSeat | None) -> None:
+        self.room = room
+        self.seat = seat
+
+    def seat_named(self, name: str | None) -> RoomSeat:
+        """The seat of the code, or the one that the host names.
+
+        Raises:
+            ApiError: 400 if the host names none, 403 for another one, 404 if there is none of that name.
+        """
+        if self.seat is not None:
+            if name not in (None, self.seat.plan.name):
+                raise ApiError(403, "forbidden-seat", "this code is for another seat")
+            return self.seat
+        if name is None:
+            raise ApiError(400, "bad-request", "say which seat (?seat=NAME)")
+        try:
+            return self.room.seats[name]
+        except KeyError:
+            raise ApiError(
+                404, "not-found", f"the room has no such seat; it has {', '.join(self.room.seats)}"
+            ) from None
+
+    def require_host(self) -> None:
+        """Ask whether it is the host. Raises ApiError 403."""
+        if self.seat is not None:
+            raise ApiError(403, "forbidden-seat", "only who has opened the room may do that")
 
 
 class Rooms:

@@ -100,16 +100,15 @@ export class RoomCall extends EventTarget {
   /** Connect, over UDP or, where that does not get through, over a WebSocket; wait for the room's first message. */
   async #connect(takeOver) {
     const { signal } = this.#abort;
-    const { iceServers, hasByway } = this.#how;
-    const byway = hasByway ? (timeoutMs) => this.#connectSocket(takeOver, signal, timeoutMs) : null;
-    const udp = (timeoutMs) => this.#connectUdp(takeOver, iceServers, signal, timeoutMs);
+    const byway = this.#how.hasByway ? (timeoutMs) => this.#connectSocket(takeOver, signal, timeoutMs) : null;
+    const udp = (timeoutMs) => this.#connectUdp(takeOver, signal, timeoutMs);
     this.#emit("byway", await this.#ways.go(udp, byway, signal));
   }
 
-  async #connectUdp(takeOver, iceServers, signal, timeoutMs) {
+  async #connectUdp(takeOver, signal, timeoutMs) {
     const mine = () => `${this.#path}/${this.#id}`;
     const peer = new Peer({
-      iceServers,
+      iceServers: this.#how.iceServers,
       track: this.#track,
       signalling: {
         offer: async (sdp) => {

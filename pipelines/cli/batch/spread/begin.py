@@ -77,7 +77,7 @@ async def spread_over(batch: Batch, spread: Spread, output: Path) -> AsyncIterat
     Cancelled by: the caller; the workers are let go.
     """
     jobs = [job for job in batch.jobs if job.is_unicode and not job.problem]
-    if not jobs or not await batch.has_work():
+    if not await batch.has_work():
         yield  # what cannot be read fails without any worker, and what is done needs none
         return
     graph = batch.load(jobs[0])
